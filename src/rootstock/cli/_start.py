@@ -1,0 +1,80 @@
+"""Shared by adapt and run: a recipe from options, the run itself, and its summary."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rootstock.cli.console import Console, show
+
+if TYPE_CHECKING:
+    from rootstock.core.recipe import Recipe
+    from rootstock.run.use import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """How a run is started and its result shown."""
+
+    overwrite: bool = False
+    resume: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+
+
+def recipe_for(data: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> "Recipe":
+    """The recipe that options describe; what is not given keeps its default."""
+    from rootstock.core.recipe import Recipe
+    from rootstock.run.api import changed
+
+    values = {"data": {"train": data}, "method": {"name": "auto"}, "task": {"name": "auto"}}
+    options = {key: value for key, value in given.items() if value is not None}
+    if "data.validation" in options:
+        options["data.validation"] = _share(options["data.validation"])
+    return Recipe.build(changed(changed(values, options), changes), "").anchored(Path.cwd())
+
+
+def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
+    """Carry a recipe out and print what came of it."""
+    from rootstock.run import api
+    from rootstock.run.execute import Watch
+
+    console = Console()
+    watch = Watch(say=console.say, event=console.event, stop=console.stop)
+    if mode.dry_run:
+        show(plan := api.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
+        return
+    folder = out or api.free_folder(Path("runs") / api.name_for(recipe.data.train))
+    run = api.carry_out(recipe, folder, watch, overwrite=mode.overwrite, resume=mode.resume)
+    show(run.metrics, summary(run), as_json=mode.as_json)
+
+
+def summary(run: "Run") -> str:
+    """A run in a few lines: figures with intervals, baselines, verdict, and where to look."""
+    return "\n".join(["", *figures(run.metrics), "", f"report    {run.path / 'report.html'}", f"model     {run.path / 'model'}", f"again     rootstock run {run.folder.recipe}"])
+
+
+def figures(metrics: Mapping[str, Any]) -> list[str]:
+    """Each figure on a line, with its interval where it has one, then the baselines, leakage and verdict."""
+    lines = []
+    for name, value in metrics["metrics"].items():
+        low, high = metrics["intervals"].get(name, (None, None))
+        lines.append(f"{name:<24}{value:8.4f}" + (f"   [{low:.4f}, {high:.4f}]" if low is not None else ""))
+    for name, found in metrics.get("baselines", {}).items():
+        shown = ", ".join(f"{key} {found[key]:.4f}" for key in metrics["intervals"] if key in found)
+        lines.append(f"{'baseline ' + name:<24}{shown}")
+    leakage = metrics.get("leakage") or {}
+    if leakage.get("overlap_rows"):
+        lines.append(f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training; without them: {_short(leakage.get('without'))}")
+    return [*lines, *([metrics["verdict"]] if metrics.get("verdict") else [])]
+
+
+def _short(found: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in list((found or {}).items())[:2] if isinstance(value, float))
+
+
+def _share(value: str) -> str | float:
+    try:
+        return float(value)
+    except ValueError:
+        return value

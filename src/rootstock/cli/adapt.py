@@ -1,0 +1,41 @@
+"""Fine-tune a base on labelled rows: `rootstock adapt reviews.csv`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+
+def adapt(
+    data: Annotated[str, Argument(help="Labelled rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs.")],
+    base: Annotated[str, Option(help="minilm, a folder, a run, a hub id[@revision], or scratch:<architecture>.")] = "minilm",
+    method: Annotated[str, Option(help="auto, or one of `rootstock methods`.")] = "auto",
+    task: Annotated[str, Option(help="auto, or one of `rootstock tasks`.")] = "auto",
+    text: Annotated[str | None, Option(help="Column of the text.")] = None,
+    text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
+    label: Annotated[str | None, Option(help="Column of the answer.")] = None,
+    validation: Annotated[str | None, Option(help="A file of validation rows, or the share to hold out [0.1].")] = None,
+    out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the data>].")] = None,
+    epochs: Annotated[float | None, Option(help="Passes over the rows.")] = None,
+    rate: Annotated[float | None, Option(help="Peak learning rate.")] = None,
+    minutes: Annotated[float | None, Option(help="Time that the run may take.")] = None,
+    seed: Annotated[int | None, Option(help="Seed of splits, order and fresh weights [42].")] = None,
+    accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
+    change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe: section.key=value.")] = None,
+    track: Annotated[str | None, Option(help="Mirror metrics to tensorboard, wandb or mlflow.")] = None,
+    merge: Annotated[bool, Option("--merge", help="Also write merged/, one plain model.")] = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace a run that is there.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Check everything, try one step, write nothing.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the metrics as JSON.")] = False,
+) -> None:
+    """Fine-tune a base on labelled rows: measured, saved and reported."""
+    from rootstock.cli import _start
+    from rootstock.cli.console import assignments
+
+    given: dict[str, Any] = {
+        "base": base, "method.name": method, "task.name": task, "task.text": text, "task.text_pair": text_pair, "task.label": label,
+        "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
+        "accept": accept, "track": track, "merge": merge or None,
+    }  # fmt: skip
+    recipe = _start.recipe_for(data, given, assignments(change or []))
+    _start.start(recipe, out, _start.Mode(overwrite=overwrite, dry_run=dry_run, as_json=as_json))

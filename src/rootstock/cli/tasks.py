@@ -1,0 +1,14 @@
+"""What can be learned."""
+
+from typing import Annotated
+
+from typer import Option
+
+
+def tasks(as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False) -> None:
+    """List the tasks."""
+    from rootstock import catalog
+    from rootstock.cli.console import show
+
+    found = {name: catalog.summary("tasks", name) for name in catalog.names("tasks")}
+    show(found, "\n".join(f"{name:<22}{text}" for name, text in found.items()), as_json=as_json)

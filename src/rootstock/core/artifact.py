@@ -1,0 +1,123 @@
+"""Files that are whole or absent: written beside, synced, renamed; and their digests."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rootstock.core.errors import RootstockError, WriteFailed
+
+_WRITE_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "writing is not permitted",
+    errno.EPERM: "writing is not permitted",
+}
+
+
+def digest_bytes(*parts: bytes) -> str:
+    """sha256 of the parts, each preceded by its length so that borders count."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file's bytes, as sha256sum prints it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_folder(folder: Path) -> dict[str, str]:
+    """Relative path to sha256 of every file below a folder, in order."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {p.relative_to(folder).as_posix(): digest_file(p) for p in files}
+
+
+def digest_json(value: Any) -> str:
+    """sha256 of a value's canonical JSON."""
+    return digest_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn a failed write below `target` into one clear WriteFailed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _WRITE_ERRORS and not isinstance(error, FileExistsError | NotADirectoryError):
+            raise
+        reason = _WRITE_ERRORS.get(error.errno or 0, "a file stands where a folder is needed")
+        raise WriteFailed(
+            f"could not write {target}: {reason}", fix="free some space or choose another place with --out; what was saved before is intact"
+        ) from error
+    except RootstockError:
+        raise
+    except Exception as error:  # safetensors reports a full disk as an error of its own, with the number only in its text
+        if "No space left" not in str(error) and "os error 28" not in str(error):
+            raise
+        raise WriteFailed(f"could not write {target}: the disk is full", fix="free some space; what was saved before is intact") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file in one step; a reader sees the old bytes or the new, never a part."""
+    beside = path.with_name(f".{path.name}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a UTF-8 text file in one step."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a folder to write into; it takes the target's name only when all of it is on disk.
+
+    An older folder of that name is replaced. On any error the target is left as it was.
+    """
+    beside = target.with_name(f".{target.name}.part")
+    with writing(target):
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            beside.mkdir(parents=True)
+            yield beside
+            for path in sorted(beside.rglob("*")):
+                _sync(path)
+            _sync(beside)
+            if target.exists():
+                shutil.rmtree(target)
+            beside.rename(target)
+            _sync(target.parent)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

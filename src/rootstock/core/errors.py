@@ -1,0 +1,115 @@
+"""The errors a user can meet, all catchable as RootstockError.
+
+RootstockError               exit code 1: the run failed
+├── RunFailed                something broke while running: the message says what is kept
+│   ├── WriteFailed          a full disk, a read-only folder
+│   ├── OutOfMemory          a step did not fit
+│   └── Diverged             the loss is no number any more
+├── UsageError               exit code 2: wrong usage, recipe or data
+│   ├── UnknownName          a name the catalog does not hold; carries the nearest
+│   ├── RecipeError          a key or a value of the recipe
+│   ├── DataError            a data file: names the file, and the row where there is one
+│   └── BaseError            a base or tokenizer that can't be used
+├── Refused                  exit code 3: a gate said no
+│   ├── GateRefused          the sentinel: a file that could run code, or whose digest is wrong
+│   ├── LedgerRefused        the data ledger: a finding above its limit
+│   ├── ContractRefused      an adapter on a base it was not made for
+│   └── MergeRefused         a merge that changes the answers
+└── Interrupted              exit code 130: stopped by the user, can be resumed
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class RootstockError(Exception):
+    """A message in up to three parts: what was found, what was wanted, how to fix it."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, found: str, *, wanted: str = "", fix: str = "") -> None:
+        self.found, self.wanted, self.fix = found, wanted, fix
+        lines = [found, f"wanted: {wanted}" if wanted else "", f"fix: {fix}" if fix else ""]
+        super().__init__("\n".join(line for line in lines if line))
+
+
+class RunFailed(RootstockError):
+    """Something broke while running."""
+
+
+class WriteFailed(RunFailed):
+    """The disk is full, or the folder can't be written."""
+
+
+class OutOfMemory(RunFailed):
+    """A step did not fit in memory."""
+
+
+class Diverged(RunFailed):
+    """The loss stopped being a number."""
+
+
+class UsageError(RootstockError):
+    """Wrong usage, recipe or data."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """No such name; the message lists what exists and the nearest to what was asked."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = nearest(name, known)
+        super().__init__(
+            f"there is no {kind} named {name!r}",
+            wanted=f"one of {', '.join(known)}",
+            fix=f"did you mean {near!r}?" if near else "",
+        )
+
+
+class RecipeError(UsageError):
+    """A key or a value of the recipe is wrong."""
+
+
+class DataError(UsageError):
+    """A data file can't be used as it is."""
+
+
+class BaseError(UsageError):
+    """A base, its weights or its tokenizer can't be used."""
+
+
+class Refused(RootstockError):
+    """A gate said no."""
+
+    exit_code = 3
+
+
+class GateRefused(Refused):
+    """A file failed the security gate."""
+
+
+class LedgerRefused(Refused):
+    """The data holds a finding above its limit."""
+
+
+class ContractRefused(Refused):
+    """An adapter was asked to work on something it was not trained for."""
+
+
+class MergeRefused(Refused):
+    """Merged weights would answer differently."""
+
+
+class Interrupted(RootstockError):
+    """Stopped by the user; a checkpoint was written first."""
+
+    exit_code = 130
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest in spelling, or None where none is close."""
+    found = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None

@@ -1,0 +1,93 @@
+"""Which parameters learn, how fast, and from when on."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from rootstock.core.settings import Settings
+from rootstock.core.task import Head
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as it came from its checkpoint.
+
+    fresh: names of parameters that the checkpoint did not hold. They are random, so every method must leave them trainable.
+    """
+
+    model: nn.Module
+    head: Head
+    fresh: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where frozen meets trained: everything below is computed once a row, everything above learns.
+
+    body: takes a batch's inputs and gives one vector a row, [B, H]. head: takes these vectors, gives an object with .logits.
+    key: what besides base and tokens decides the vectors; part of the cache's digest.
+    """
+
+    body: nn.Module
+    head: nn.Module
+    key: str
+
+
+class Method(Settings, ABC):
+    """A way to adapt a model. Subclasses are final and live in one file each."""
+
+    epochs: ClassVar[float]
+    """Passes that the method usually needs."""
+    rate: ClassVar[float]
+    """Peak learning rate that suits it: methods compared at one rate are compared unfairly."""
+    batch_tokens: ClassVar[int] = 1024
+    """Padded tokens of one update that suit it."""
+    base_dropout: ClassVar[float | None] = None
+    """Dropout inside the base that suits it; None leaves the base's own."""
+    flops: ClassVar[float] = 6
+    """Operations for each parameter of the base and token of an epoch: 2 forward, 2 for gradients of what flows, 2 for gradients of weights."""
+    saves: ClassVar[str] = "model"
+    """What it leaves behind: "model" (whole weights) or "adapter" (peft's format, with the base's digest)."""
+
+    @abstractmethod
+    def apply(self, loaded: Loaded) -> nn.Module:
+        """Freeze, inject or wrap, and return the model to train. Fresh parameters stay trainable."""
+
+    def groups(self, model: nn.Module, rate: float) -> list[dict[str, Any]]:
+        """Optimizer groups: each trainable parameter's name once, with its rate."""
+        return [{"names": [name for name, _ in learning(model)], "rate": rate}]
+
+    def advance(self, model: nn.Module, progress: float) -> None:  # noqa: B027 - a method that changes nothing over time is complete
+        """Called before each update with the share of training done, in [0, 1)."""
+
+    def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
+        """The border below which nothing learns, where the method has one."""
+        return None
+
+    def keep(self, model: nn.Module) -> nn.Module:
+        """The model to save: the same outputs, in a form that plain transformers or peft loads."""
+        return model
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """The same outputs as one plain model; an adapter is folded into its base."""
+        return self.keep(model)
+
+    def restore(self, loaded: Loaded, folder: Path) -> nn.Module:
+        """Base and saved adapter together again; only for methods that save an adapter. Raises ContractRefused where a tensor is missing."""
+        raise NotImplementedError(f"{type(self).__name__} saves whole models")
+
+
+def learning(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names and parameters that learn."""
+    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+
+
+def train_only(model: nn.Module, names: Iterable[str]) -> None:
+    """Freeze everything but the named parameters."""
+    keep = set(names)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in keep)

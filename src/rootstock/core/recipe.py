@@ -1,0 +1,112 @@
+"""A run written down: typed, validated, complete. Task and method sections are checked by the class they name."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rootstock.core.settings import Settings
+
+
+class DataSettings(Settings):
+    """Where the rows come from and how they are split."""
+
+    train: str
+    """Training rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs."""
+    validation: str | float = 0.1
+    """A file of validation rows, or the share of the training rows to hold out, in (0, 1)."""
+    format: str = "auto"
+    """csv, tsv, jsonl, json, parquet, arrow or folder; auto goes by name and content."""
+    encoding: str = "auto"
+    """Text encoding; auto accepts UTF-8 (with or without a byte-order mark) only, so that no letter is guessed."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the first line names the columns; columns of files without one are called column_1, column_2 …"""
+    quoting: Literal["auto", "yes", "no"] = "auto"
+    """Whether " quotes fields; auto is yes for CSV, and for TSV only where every quote is paired."""
+    rows: int | None = Field(default=None, ge=2)
+    """Use only this many rows, drawn with the seed; for trials."""
+
+
+class TrainingSettings(Settings):
+    """How the loop learns. None means: what the method is known to need, filled in when the run is resolved."""
+
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training rows. None: the method's own default."""
+    steps: int | None = Field(default=None, ge=1)
+    """Stop after this many updates instead, whatever the epochs say."""
+    rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate. None: the method's own default."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Padded tokens in one update: short rows come in larger batches. None: the method's own default."""
+    micro_tokens: int = Field(default=8192, ge=1)
+    """Padded tokens that pass through the model at once; a larger batch is accumulated. Bounds memory, changes no result."""
+    length: int | None = Field(default=None, ge=4)
+    """Tokens kept of a row. None: the longest row, up to what the base can take, so nothing is cut that need not be."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the rate falls after warm-up; linear and cosine reach zero at the end."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of training during which the rate rises from zero; keeps a fresh head from upsetting the base."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's decay, on matrices only: biases, norms and embeddings are left out."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest gradient norm."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout inside the base. None: what the method is known to need."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the products. auto is bf16 where the processor or GPU has it; weights are always kept in fp32."""
+    evaluations: int = Field(default=1, ge=1)
+    """Evaluations on the validation rows in each epoch."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after this many evaluations without a better score; 0 never stops early. The best state is kept either way."""
+    checkpoint_minutes: float = Field(default=5.0, gt=0)
+    """Minutes between checkpoints; one is also written when interrupted."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Write a checkpoint every so many updates instead."""
+    keep: int = Field(default=2, ge=1)
+    """Checkpoints kept on disk; an older one serves where the newest is damaged."""
+
+
+class BudgetSettings(Settings):
+    """What may be spent."""
+
+    minutes: float | None = Field(default=None, gt=0)
+    """Wall-clock minutes for the whole run; the schedule reaches its end when they do."""
+
+
+class Recipe(Settings):
+    """One run: base × task × method × data, and how to carry it out."""
+
+    base: str = "minilm"
+    """minilm, a folder, a run, a hub id with an optional @revision, or scratch:<architecture>."""
+    task: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
+    """The task's name and its settings; `rootstock tasks` lists them. auto goes by the label column."""
+    data: DataSettings
+    """The rows."""
+    method: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
+    """The method's name and its settings; `rootstock methods` lists them. auto picks one and says why."""
+    training: TrainingSettings = TrainingSettings()
+    """The loop."""
+    budget: BudgetSettings = BudgetSettings()
+    """Limits in time."""
+    accept: tuple[str, ...] = ()
+    """Findings of the data ledger that may exceed their limits: truncation, overlap, contradictions …"""
+    merge: bool = False
+    """Also write merged/: adapter and base as one plain model, after its answers were compared."""
+    track: str | None = None
+    """Mirror metrics to tensorboard, wandb or mlflow; history.jsonl stays the truth."""
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    """Seed of splits, order, fresh weights and dropout."""
+
+    def anchored(self, folder: Path) -> "Recipe":
+        """The same recipe with relative paths resolved against `folder`."""
+        data = self.data.model_copy(
+            update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")}
+        )
+        return self.model_copy(update={"data": data, "base": _anchor(self.base, folder)})
+
+
+def _anchor(reference: Any, folder: Path) -> Any:
+    """An existing relative path becomes absolute; names, ids and numbers stay as they are."""
+    if isinstance(reference, str) and not Path(reference).is_absolute() and (folder / reference).exists():
+        return str((folder / reference).resolve())
+    return reference

@@ -1,0 +1,69 @@
+"""Rows as they travel: a table with canonical columns, then ragged integer columns, then padded batches.
+
+Shape letters: N rows, B rows in a batch, T tokens in a row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+TEXT, PAIR, LABEL, ROW = "text", "text_pair", "label", "row"
+"""Canonical column names: text and text_pair are strings, label is whatever the file held, row is where it stood in the file (1-based)."""
+
+Columns = Mapping[str, np.ndarray]
+"""Per-row results in the order of the rows; each array has N as its first dimension."""
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths in one flat array: row i is flat[offsets[i]:offsets[i + 1]]."""
+
+    flat: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], dtype: Any = np.int32) -> "Ragged":
+        """Pack lists of integers."""
+        lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+        flat = np.concatenate([np.asarray(row, dtype=dtype) for row in rows]) if len(rows) else np.empty(0, dtype)
+        return cls(flat, np.concatenate([[0], np.cumsum(lengths)]))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of each row, shape [N]."""
+        return np.diff(self.offsets)
+
+    def padded(self, rows: np.ndarray, value: int) -> np.ndarray:
+        """The chosen rows as one int64 array [B, T], filled up with `value` on the right."""
+        starts, lengths = self.offsets[rows], self.lengths[rows]
+        columns_T = np.arange(lengths.max(initial=0))
+        inside_BT = columns_T < lengths[:, None]
+        source_BT = np.where(inside_BT, starts[:, None] + columns_T, 0)
+        return np.where(inside_BT, self.flat[source_BT], value).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a task made of N rows: ragged token columns, and dense per-row arrays such as labels.
+
+    lengths: padded cost of each row in tokens, shape [N].
+    """
+
+    tokens: Mapping[str, Ragged]
+    dense: Mapping[str, np.ndarray]
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+def column(table: pa.Table, name: str) -> list[Any]:
+    """A column as a Python list."""
+    values: list[Any] = table.column(name).to_pylist()
+    return values

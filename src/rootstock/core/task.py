@@ -1,0 +1,115 @@
+"""What is learned: rows in, labelled batches, a summed loss, and predictions that metrics are made of.
+
+Shape letters: N rows, B rows in a batch, T tokens in a row, C classes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor, nn
+
+from rootstock.core.rows import Columns, Encoded
+from rootstock.core.settings import Settings
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that adds up: the loop divides once, after the last micro-batch.
+
+    total: sum over the counted items, shape (). count: how many items were summed.
+    """
+
+    total: Tensor
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The model class a task needs, by the name of its transformers Auto class, and its config values."""
+
+    auto: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task(Settings, ABC):
+    """One objective, self-supervised or supervised. Subclasses are final and live in one file each."""
+
+    text: str | None = None
+    """Column of the text. None: found by name and content."""
+    text_pair: str | None = None
+    """Column of the second text of a pair. None: found by name, or the task has one text."""
+    label: str | None = None
+    """Column of the answer. None: found by name and content."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What a row's answer is: class, classes or number. Baselines and charts go by it."""
+
+    @property
+    @abstractmethod
+    def headline(self) -> tuple[str, ...]:
+        """Figures that get an interval; the first decides which checkpoint is best. Larger is better."""
+
+    @classmethod
+    @abstractmethod
+    def claims(cls, labels: Sequence[Any]) -> float:
+        """How well these label values suit the task, from 0 (not at all) to 1; the best claim wins when the task is auto."""
+
+    @abstractmethod
+    def fit(self, train: pa.Table, validation: pa.Table) -> Self:
+        """The same task knowing its label names; raises DataError where the labels can't be learned."""
+
+    @abstractmethod
+    def head(self) -> Head:
+        """The model class and config that the task needs; called after fit."""
+
+    @abstractmethod
+    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+        """Token ids, cut at `length` unless None, and labels where the rows have them."""
+
+    @abstractmethod
+    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> Batch:
+        """The chosen rows as padded tensors; labels are under "labels"."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Summed loss of a batch."""
+
+    @abstractmethod
+    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+        """Per-row answers of a batch as arrays; "scores" [B, C] is always there."""
+
+    @abstractmethod
+    def answers(self, rows: pa.Table) -> np.ndarray:
+        """The true answers in the form that metrics compare with: class index [N], 0/1 [N, C] or number [N]."""
+
+    @abstractmethod
+    def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
+        """Figures of `columns` ("scores" and "answers") by their usual names: all, or only `names`. The one path to every number.
+
+        A figure that these rows do not define is left out, never NaN.
+        """
+
+    @abstractmethod
+    def details(self, columns: Columns) -> dict[str, Any]:
+        """What a report draws: per-class table, confusion, calibration …, as JSON."""
+
+    @abstractmethod
+    def readable(self, columns: Columns) -> dict[str, list[Any]]:
+        """Predictions as a person reads them: label names and their probabilities, one list a column."""
+
+    def settle(self, model: nn.Module, fresh: Collection[str]) -> Self:
+        """Put what training kept outside the weights (such as a label's unit) into them; returns the task to go on with."""
+        return self
+
+
+def inputs(batch: Batch) -> dict[str, Tensor]:
+    """The batch without its labels: what the model's forward takes."""
+    return {name: value for name, value in batch.items() if name != "labels"}

@@ -1,0 +1,55 @@
+"""hf:<dataset>[:split]: data sets of the hub, or of a local folder, through the package `datasets`."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from rootstock.core.artifact import digest_bytes
+from rootstock.core.errors import DataError, nearest
+from rootstock.data.columnar import class_names, typed
+from rootstock.data.tables import Parsed
+
+PREFIX = "hf:"
+_OFFLINE = "offline, give a local file, hf:FOLDER with the data set's files, or stdlib-docs"
+
+
+def read_hub(reference: str) -> tuple[Parsed, str]:
+    """One split as a table (train where none is named), and the digest of its rows."""
+    name, _, split = reference.removeprefix(PREFIX).partition(":")
+    found = _load(name, reference)
+    splits = dict(found) if isinstance(found, dict) else {"train": found}
+    split = split or ("train" if "train" in splits else next(iter(splits)))
+    if split not in splits:
+        near = nearest(split, splits)
+        raise DataError(
+            f"{reference}: there is no split {split!r}",
+            wanted=f"one of {', '.join(splits)}",
+            fix=f"did you mean {PREFIX}{name}:{near}?" if near else "",
+        )
+    table = splits[split].with_format("arrow")[:]
+    parsed = typed(table, reference, kind="hf", classes=class_names(splits[split].features.arrow_schema.metadata or {}))
+    notes = (f"data set {name}, split {split} of {', '.join(splits)}", *parsed.notes[1:])
+    return Parsed(parsed.table, "hf", notes), digest_table(parsed.table)
+
+
+def _load(name: str, reference: str) -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(f"{reference} needs the package datasets", fix=f"pip install datasets; {_OFFLINE}") from None
+    try:
+        if any(Path(name, each).is_file() for each in ("state.json", "dataset_dict.json")):
+            return datasets.load_from_disk(name)
+        return datasets.load_dataset(name)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(f"{reference} could not be loaded: {reason}", wanted="hf:NAME[:SPLIT]", fix=f"check the name; {_OFFLINE}") from None
+
+
+def digest_table(table: pa.Table) -> str:
+    """sha256 of a table's columns in Arrow's stream format."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return digest_bytes(sink.getvalue().to_pybytes())

@@ -1,0 +1,238 @@
+"""The ledger: one account of what the model will see, and the limits above which a run does not start unasked."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from rootstock.core import rows
+from rootstock.core.errors import LedgerRefused, UnknownName
+from rootstock.data.looks import shorten
+from rootstock.data.split import keys
+
+LIMITS = {"truncation": 0.01, "empty": 0.01, "contradictions": 0.05, "overlap": 0.10, "duplicates": 0.5, "unlabelled": 0.0}
+"""Largest share of rows that each finding may have."""
+
+_MEANING = {
+    "truncation": "rows are longer than what is kept of them",
+    "empty": "rows have no text",
+    "contradictions": "training rows have the text of another row and a different label",
+    "overlap": "validation rows also occur in training",
+    "duplicates": "training rows repeat an earlier one",
+    "unlabelled": "rows have no label and are left out",
+}
+_REMEDY = {"truncation": "raise training.length", "overlap": "remove them from one of the files"}
+_CUTS = (32, 64, 128, 256, 512)
+_PERCENTILES = (50, 90, 95, 99)
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the tables don't tell.
+
+    train_lengths, validation_lengths: tokens of each row before any cut, shape [N]. length: tokens kept. kind: what a label is.
+    dropped: places in the file of rows left out for want of a label. padding_share: padded tokens among all of the planned batches.
+    """
+
+    train_lengths: np.ndarray
+    validation_lengths: np.ndarray
+    length: int
+    kind: Literal["class", "classes", "number"]
+    dropped: Sequence[int] = ()
+    padding_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of the split as lists."""
+
+    name: str
+    texts: list[str]
+    places: list[int]
+    keys: list[str]
+    labels: list[Any]
+    empty: list[bool]
+    lengths: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Hit:
+    """A row with a finding, and what more to say of it."""
+
+    side: _Side
+    place: int
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, Any]:
+        """The row as a report shows it."""
+        side = self.side
+        return {"row": side.places[self.place], "in": side.name, "text": shorten(side.texts[self.place]), **self.more}
+
+
+def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, Any]:
+    """The ledger as JSON values: rows, labels, lengths, padding_share, findings, truncation."""
+    left, right = _side("train", train, facts.train_lengths), _side("validation", validation, facts.validation_lengths)
+    rows_left, rows_right, dropped = len(left.texts), len(right.texts), len(facts.dropped)
+    total = rows_left + rows_right
+    hits = {
+        "truncation": (_truncated(left, facts.length) + _truncated(right, facts.length), total),
+        "empty": (_empty(left) + _empty(right), total),
+        "contradictions": (_contradictions(left, facts.kind), rows_left),
+        "overlap": (_overlap(left, right), rows_right),
+        "duplicates": (_duplicates(left), rows_left),
+    }
+    lengths = np.concatenate([facts.train_lengths, facts.validation_lengths])
+    lost = [{"row": int(row), "in": "file", "text": ""} for row in facts.dropped[:_EXAMPLES]]
+    return {
+        "rows": {"read": total + dropped, "dropped": dropped, "train": rows_left, "validation": rows_right},
+        "kind": facts.kind,
+        "labels": _labels(left.labels, facts.kind),
+        "validation_labels": _labels(right.labels, facts.kind),
+        "lengths": {"kept": facts.length, **_lengths(lengths)},
+        "padding_share": float(facts.padding_share),
+        "findings": {
+            **{name: _finding(name, len(found), total=of, examples=_shown(found)) for name, (found, of) in hits.items()},
+            "unlabelled": _finding("unlabelled", dropped, total=total + dropped, examples=lost),
+        },
+        "truncation": [_cut(lengths, cut) for cut in _CUTS],
+    }
+
+
+def refuse(ledger: dict[str, Any], accept: Iterable[str]) -> None:
+    """Raise LedgerRefused if a finding is above its limit and not accepted by name; UnknownName for a name that is no finding."""
+    accept = list(accept)
+    for name in accept:
+        if name not in LIMITS:
+            raise UnknownName("finding", name, LIMITS)
+    over = {name: each for name, each in ledger["findings"].items() if each["share"] > each["limit"] and name not in accept}
+    if not over:
+        return
+    remedies = [_REMEDY[name] for name in over if name in _REMEDY] or ["clean the data"]
+    raise LedgerRefused(
+        "the data ledger stops this run:" + "".join(f"\n  {_sentence(name, each)}" for name, each in over.items()),
+        wanted="no finding above its limit",
+        fix=f"{', or '.join(remedies)}; or go on knowingly with {' '.join(f'--accept {name}' for name in over)}",
+    )
+
+
+def _sentence(name: str, found: dict[str, Any]) -> str:
+    examples = "; ".join(f"row {each['row']}" + (f" {shorten(each['text'], 50)!r}" if each["text"] else "") for each in found["examples"])
+    return f"{name}: {found['count']} {_MEANING[name]} ({found['share']:.1%}, limit {found['limit']:.0%}), such as {examples}"
+
+
+def _side(name: str, table: pa.Table, lengths: np.ndarray) -> _Side:
+    texts = rows.column(table, rows.TEXT)
+    blank = [not text.strip() for text in texts]
+    if rows.PAIR in table.column_names:
+        blank = [first or not second.strip() for first, second in zip(blank, rows.column(table, rows.PAIR), strict=True)]
+    labels = rows.column(table, rows.LABEL) if rows.LABEL in table.column_names else []
+    return _Side(name, texts, rows.column(table, rows.ROW), keys(table), labels, blank, lengths)
+
+
+def _finding(name: str, count: int, *, total: int, examples: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"count": count, "share": count / total if total else 0.0, "limit": LIMITS[name], "examples": examples}
+
+
+def _shown(hits: list[_Hit]) -> list[dict[str, Any]]:
+    return [hit.shown() for hit in hits[:_EXAMPLES]]
+
+
+def _truncated(side: _Side, kept: int) -> list[_Hit]:
+    return [_Hit(side, place, {"tokens": int(side.lengths[place])}) for place in np.flatnonzero(side.lengths > kept).tolist()]
+
+
+def _empty(side: _Side) -> list[_Hit]:
+    return [_Hit(side, place) for place, empty in enumerate(side.empty) if empty]
+
+
+def _duplicates(side: _Side) -> list[_Hit]:
+    first: dict[str, int] = {}
+    found = []
+    for place, key in enumerate(side.keys):
+        if first.setdefault(key, place) != place:
+            found.append(_Hit(side, place, {"first_row": side.places[first[key]]}))
+    return found
+
+
+def _overlap(train: _Side, validation: _Side) -> list[_Hit]:
+    first = dict(zip(reversed(train.keys), reversed(train.places), strict=True))
+    return [_Hit(validation, place, {"train_row": first[key]}) for place, key in enumerate(validation.keys) if key in first]
+
+
+def _contradictions(side: _Side, kind: str) -> list[_Hit]:
+    groups: dict[str, list[int]] = {}
+    for place, key in enumerate(side.keys if side.labels else []):
+        groups.setdefault(key, []).append(place)
+    # two people rarely give one text the very same number: only a spread of more than a standard deviation contradicts
+    spread = float(np.std([float(label) for label in side.labels])) if kind == "number" and side.labels else 0.0
+    found = []
+    for group in groups.values():
+        labels = [side.labels[place] for place in group]
+        if len(group) > 1 and _differ(labels, kind, spread=spread):
+            shown = sorted({_name(label) for label in labels})
+            found += [_Hit(side, place, {"label": _name(side.labels[place]), "labels": shown}) for place in group]
+    return found
+
+
+def _differ(labels: list[Any], kind: str, *, spread: float) -> bool:
+    if kind == "number":
+        return float(np.ptp([float(label) for label in labels])) > spread
+    return len({_name(label) for label in labels}) > 1
+
+
+def _name(label: Any) -> str:
+    return ", ".join(sorted(map(str, label))) if isinstance(label, list) else str(label)
+
+
+def _labels(labels: list[Any], kind: str) -> dict[str, Any]:
+    """Rows of each label, the most frequent first; or a summary of numbers."""
+    if kind == "number":
+        return _numbers(np.asarray([float(label) for label in labels]))
+    counts = Counter(str(each) for label in labels for each in (label if isinstance(label, list) else [label]))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _numbers(values: np.ndarray) -> dict[str, Any]:
+    if not len(values):
+        return {"count": 0}
+    figures = {
+        "mean": values.mean(),
+        "deviation": values.std(),
+        "smallest": values.min(),
+        "median": np.median(values),
+        "largest": values.max(),
+    }
+    return {"count": len(values), **{name: float(figure) for name, figure in figures.items()}}
+
+
+def _lengths(lengths: np.ndarray) -> dict[str, Any]:
+    """Histogram and percentiles of row lengths in tokens; bin i is [bins[i], bins[i + 1])."""
+    longest = int(lengths.max(initial=0))
+    bins = np.unique(np.linspace(0, longest + 1, min(longest + 1, 40) + 1).round().astype(int))
+    percentiles = {str(each): float(np.percentile(lengths, each)) if len(lengths) else 0.0 for each in _PERCENTILES}
+    return {
+        "bins": bins.tolist(),
+        "counts": np.histogram(lengths, bins)[0].tolist(),
+        "percentiles": percentiles,
+        "longest": longest,
+        "mean": float(lengths.mean()) if len(lengths) else 0.0,
+        "tokens": int(lengths.sum()),
+    }
+
+
+def _cut(lengths: np.ndarray, cut: int) -> dict[str, Any]:
+    """What a length of `cut` would cost."""
+    over = lengths > cut
+    lost = int((lengths[over] - cut).sum())
+    count = int(over.sum())
+    return {
+        "length": cut,
+        "rows": count,
+        "share": count / len(lengths) if len(lengths) else 0.0,
+        "tokens_lost": lost,
+        "tokens_share": lost / max(int(lengths.sum()), 1),
+    }

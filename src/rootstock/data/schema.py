@@ -1,0 +1,170 @@
+"""Which column is the text, which the label: by override, by name, then by content; and rows in canonical columns."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from rootstock.core import rows
+from rootstock.core.errors import DataError, nearest
+from rootstock.data.columns import Look, labels, look, texts
+from rootstock.data.looks import LABELS, PAIRS, TEXTS, plain
+from rootstock.data.source import Source
+
+_FEW = 20
+"""So many different values may be labels in a file of any size."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Column names by their part, and one sentence for each decision."""
+
+    text: str
+    text_pair: str | None
+    label: str | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """Rows under canonical names, and where in the file the rows stood that were left out for want of a label."""
+
+    rows: pa.Table
+    dropped: tuple[int, ...]
+
+
+def infer(
+    table: pa.Table, *, text: str | None = None, text_pair: str | None = None, label: str | None = None, labelled: bool = True
+) -> Schema:
+    """Find the columns. A given `text` without `text_pair` means one text. Not `labelled`: a label is used only where given.
+
+    Raises DataError for an unknown column, a column in two parts, no text, or no label.
+    """
+    names = [name for name in table.column_names if name != rows.ROW]
+    _check_given([each for each in (text, text_pair, label) if each is not None], names)
+    looks = {name: look(table.column(name), name) for name in names}
+    named_label = label or _by_name(LABELS, [name for name in names if name not in (text, text_pair)])
+    free = [name for name in names if name not in (text, text_pair, named_label)]
+    text, text_pair, reason = _texts(looks, free, given=(text, text_pair), need_more=labelled and named_label is None)
+    reasons = [reason]
+    if not labelled:
+        chosen = label
+    elif named_label is not None:
+        chosen = named_label
+        reasons.append(f"label: column {chosen!r} ({'as given' if label else 'by its name'}; {looks[chosen].values})")
+    else:
+        chosen = _label_by_content(looks, text, text_pair)
+        reasons.append(f"label: column {chosen!r} (by its content: {looks[chosen].values})")
+    unused = [name for name in names if name not in (text, text_pair, chosen)]
+    if unused:
+        reasons.append(f"not used: {', '.join(map(repr, unused))}")
+    return Schema(text, text_pair, chosen, tuple(reasons))
+
+
+def canonical(source: Source, schema: Schema, *, unlabelled: bool = False) -> Canonical:
+    """Rows as the tasks take them: rows.TEXT, rows.PAIR and rows.LABEL where there is one, rows.ROW.
+
+    Missing texts become "" (the ledger counts them). Rows without a label raise DataError, or are left out and listed if `unlabelled`.
+    """
+    for name in (schema.text, schema.text_pair, schema.label):
+        if name is not None and name not in source.table.column_names:
+            raise _unknown(name, [each for each in source.table.column_names if each != rows.ROW], source.name)
+    parts = {rows.TEXT: texts(source.table.column(schema.text), f"{source.name}, column {schema.text!r}")}
+    if schema.text_pair is not None:
+        parts[rows.PAIR] = texts(source.table.column(schema.text_pair), f"{source.name}, column {schema.text_pair!r}")
+    places = source.table.column(rows.ROW)
+    if schema.label is None:
+        return Canonical(pa.table({**parts, rows.ROW: places}), ())
+    values, missing = labels(source.table.column(schema.label), f"{source.name}, column {schema.label!r}")
+    table = pa.table({**parts, rows.LABEL: values, rows.ROW: places})
+    if not missing.any():
+        return Canonical(table, ())
+    dropped = tuple(places.to_numpy()[missing].tolist())
+    if not unlabelled:
+        raise _unlabelled(source, schema.label, dropped)
+    if len(dropped) == table.num_rows:
+        raise DataError(f"{source.name}: no row has a label in column {schema.label!r}", fix="name the right column with --label NAME")
+    return Canonical(table.filter(pa.array(~missing)), dropped)
+
+
+def _unlabelled(source: Source, label: str, dropped: tuple[int, ...]) -> DataError:
+    first = ", ".join(map(str, dropped[:5])) + (", …" if len(dropped) > 5 else "")
+    unit = f"{source.unit}{'s' if len(dropped) > 1 else ''}"
+    return DataError(
+        f"{source.name}: {len(dropped)} of {source.table.num_rows} rows have no label ({unit} {first})",
+        wanted=f"a value in column {label!r} of every row",
+        fix="fill or remove these rows, or leave them out with --accept unlabelled",
+    )
+
+
+def _check_given(given: list[str], names: list[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise _unknown(name, names, "")
+        if given.count(name) > 1:
+            raise DataError(f"column {name!r} is given two parts", wanted="different columns for text, text_pair and label")
+
+
+def _unknown(name: str, names: list[str], where: str) -> DataError:
+    near = nearest(name, names)
+    return DataError(
+        f"{where}{': ' if where else ''}there is no column {name!r}",
+        wanted=f"one of {', '.join(map(repr, names))}",
+        fix=f"did you mean {near!r}?" if near else "",
+    )
+
+
+def _by_name(wanted: Iterable[str], names: Iterable[str]) -> str | None:
+    plain_names = {plain(name): name for name in reversed(list(names))}
+    return next((plain_names[each] for each in wanted if each in plain_names), None)
+
+
+def _texts(
+    looks: dict[str, Look], free: list[str], *, given: tuple[str | None, str | None], need_more: bool
+) -> tuple[str, str | None, str]:
+    """Text, its pair or None, and why. `need_more`: one free column must be left over for the label."""
+    text, pair = given
+    if text is not None:
+        return text, pair, f"text: {_spoken(text, pair)} (as given)"
+    able = [name for name in free if looks[name].kind in ("text", "number")]
+    found = None if pair else _pair_by_name(able)
+    if found and not (need_more and not _label_candidates(looks, *found)):
+        return *found, f"text: {_spoken(*found)} (a pair, by their names)"
+    text = _by_name(TEXTS, able)
+    if text is not None:
+        return text, pair, f"text: {_spoken(text, pair)} (by its name)"
+    readable = [name for name in able if looks[name].kind == "text" and not looks[name].numbers_rows] or [
+        name for name in able if looks[name].kind == "text"
+    ]
+    if not readable:
+        raise DataError(f"no column holds texts; {_listing(looks)}", wanted="a column of texts", fix="name it with --text NAME")
+    # weighed by how many differ: long boilerplate that repeats is not what a row is about
+    text = max(readable, key=lambda name: looks[name].length * looks[name].distinct / looks[name].count)
+    return text, pair, f"text: {_spoken(text, pair)} (the longest texts: {looks[text].length:.0f} letters on average)"
+
+
+def _pair_by_name(names: list[str]) -> tuple[str, str] | None:
+    plain_names = {plain(name): name for name in reversed(names)}
+    return next(((plain_names[a], plain_names[b]) for a, b in PAIRS if a in plain_names and b in plain_names), None)
+
+
+def _spoken(text: str, pair: str | None) -> str:
+    return f"column {text!r}" if pair is None else f"columns {text!r} and {pair!r}"
+
+
+def _label_candidates(looks: dict[str, Look], text: str, pair: str | None) -> list[Look]:
+    """Columns that may be labels, the likeliest first: few values before many, later columns before earlier."""
+    free = [each for name, each in looks.items() if name not in (text, pair) and not each.numbers_rows]
+    fit = [each for each in free if each.kind in ("number", "list") or 0 < each.distinct <= max(_FEW, each.count // 2)]
+    return sorted(reversed(fit), key=lambda each: (each.distinct < 2, each.distinct))
+
+
+def _label_by_content(looks: dict[str, Look], text: str, pair: str | None) -> str:
+    fit = _label_candidates(looks, text, pair)
+    if not fit:
+        raise DataError(f"no column looks like a label; {_listing(looks)}", wanted="a column of labels", fix="name it with --label NAME")
+    return fit[0].name
+
+
+def _listing(looks: dict[str, Look]) -> str:
+    return "the columns are:" + "".join(f"\n  {each.name}: {each.spoken}" for each in looks.values())

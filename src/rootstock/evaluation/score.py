@@ -1,0 +1,122 @@
+"""The content of metrics.json: figures with intervals, beside what a model has to beat, with and without rows seen in training.
+
+Shape letters: N rows, R resamples, F figures.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rootstock.core.rows import Columns
+from rootstock.core.task import Task
+from rootstock.evaluation.baselines import Baselines
+from rootstock.evaluation.intervals import draws, interval
+
+_FEWEST = 6
+"""Rows that a difference needs to be called real: by chance, five of five still fall on one side once in 16 times."""
+_CALLED = {
+    "class": {"majority": "always answering the most frequent class", "tfidf": "TF-IDF + logistic regression"},
+    "classes": {"majority": "always answering the most frequent labels", "tfidf": "TF-IDF + logistic regression"},
+    "number": {"majority": "always answering the mean", "tfidf": "TF-IDF + ridge regression"},
+}
+
+
+@dataclass(frozen=True)
+class _Rival:
+    """A baseline beside the model on the first headline figure; `difference` is the model's figure minus its own."""
+
+    called: str
+    value: float
+    difference: tuple[float, float]
+    separable: bool
+
+    @property
+    def beaten(self) -> bool:
+        return self.separable and self.difference[0] > 0
+
+
+def score(
+    columns: Columns, task: Task, *, seed: int, overlap_N: np.ndarray | None = None, baselines: Baselines | None = None
+) -> dict[str, Any]:
+    """All that is known about these predictions, as JSON.
+
+    columns: "scores" and "answers". overlap_N: whether the row also occurs in training, [N]; "leakage" is null without it.
+    Undefined figures are left out, so a part can be empty. "beats" and "differences" go by the task's first headline figure.
+    """
+    columns = {name: np.asarray(columns[name]) for name in ("scores", "answers")}
+    rows, names = len(columns["answers"]), task.headline
+    figures = task.metrics(columns)
+    drawn_RF = draws(columns, task.metrics, names=names, seed=seed) if rows else np.empty((0, len(names)))
+    intervals = {name: interval(drawn_R) for name, drawn_R in zip(names, drawn_RF.T, strict=True) if name in figures}
+    given = baselines or Baselines({}, {})
+    scored = {name: task.metrics(found) for name, found in given.columns.items()}
+    rivals = _rivals(given.columns, scored, task=task, seed=seed, drawn_R=drawn_RF[:, 0]) if names[0] in figures else {}
+    return {
+        "rows": rows,
+        "metrics": figures,
+        "intervals": {name: list(found) for name, found in intervals.items() if found},
+        "baselines": scored,
+        "left_out": dict(given.left_out),
+        "beats": {name: rival.beaten for name, rival in rivals.items()},
+        "differences": {name: _difference(rival, names[0]) for name, rival in rivals.items()},
+        "leakage": None if overlap_N is None else _leakage(columns, task, np.asarray(overlap_N, bool)),
+        "verdict": _verdict(figures, intervals.get(names[0]), rows=rows, headline=names[0], rivals=list(rivals.values())),
+    }
+
+
+def _rivals(
+    columns: Mapping[str, Columns], scored: Mapping[str, Mapping[str, float]], *, task: Task, seed: int, drawn_R: np.ndarray
+) -> dict[str, _Rival]:
+    """Each baseline against the model on the same resamples (the same seed draws the same rows).
+
+    A figure that a baseline does not define counts as 0: a constant has no correlation with anything.
+    """
+    headline, found = task.headline[0], {}
+    for name, baseline in columns.items():
+        defined = headline in scored[name]
+        other_R = draws(baseline, task.metrics, names=(headline,), seed=seed)[:, 0] if defined else np.zeros_like(drawn_R)
+        low, high = interval(drawn_R - other_R) or (0.0, 0.0)
+        separable = len(baseline["answers"]) >= _FEWEST and (low > 0 or high < 0)
+        found[name] = _Rival(_CALLED[task.kind].get(name, name), scored[name].get(headline, 0.0), (low, high), separable)
+    return found
+
+
+def _difference(rival: _Rival, figure: str) -> dict[str, Any]:
+    return {"figure": figure, "difference": list(rival.difference), "separable": rival.separable}
+
+
+def _leakage(columns: Columns, task: Task, overlap_N: np.ndarray) -> dict[str, Any]:
+    """Headline figures on all rows, on those that training never showed, and on those that it did."""
+
+    def part(chosen_N: np.ndarray) -> dict[str, float]:
+        return task.metrics({name: values[chosen_N] for name, values in columns.items()}, task.headline)
+
+    everything = np.ones(len(overlap_N), bool)
+    return {
+        "overlap_rows": int(overlap_N.sum()),
+        "with": part(everything),
+        "without": part(~overlap_N),
+        "overlap_only": part(overlap_N),
+    }
+
+
+def _verdict(
+    figures: Mapping[str, float], between: tuple[float, float] | None, *, rows: int, headline: str, rivals: Sequence[_Rival]
+) -> str:
+    """One plain sentence on the model against the strongest baseline."""
+    called = headline.replace("_", " ")
+    if headline not in figures or between is None:
+        reason = "there are no rows" if not rows else "the answers or the predictions are all the same"
+        return f"{called} is not defined here: {reason}"
+    reached = f"{called} {figures[headline]:.3f} [{between[0]:.3f}, {between[1]:.3f}]"
+    if not rivals:
+        return f"{reached} on {rows:,} rows, with no baseline beside it"
+    rival = max(rivals, key=lambda rival: rival.value)
+    against = f"{rival.called} ({rival.value:.3f})"
+    if rival.beaten:
+        return f"{reached} beats {against}"
+    if rival.separable:
+        return f"{reached} does not beat {against}: this model adds nothing over it"
+    return f"{reached} is not separable from {against} with this test set of {rows:,} rows"

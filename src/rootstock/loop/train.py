@@ -1,0 +1,245 @@
+"""The one training loop. It knows no task and no method by name."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from rootstock.core.errors import Diverged, Interrupted
+from rootstock.core.method import Method
+from rootstock.core.recipe import TrainingSettings
+from rootstock.core.task import Batch, Task
+from rootstock.loop.checkpoint import Checkpoint, random_state, set_random_state
+from rootstock.loop.infer import to_device
+from rootstock.loop.optimizer import Optimizer, decayed_names
+from rootstock.loop.precision import Weights
+from rootstock.loop.schedule import factor
+
+
+class Feed(Protocol):
+    """Batches of training rows, the same for the same epoch however often it is asked for."""
+
+    def epoch(self, number: int) -> list[np.ndarray]:
+        """Row numbers of each update of an epoch."""
+        ...
+
+    def micro_batches(self, rows: np.ndarray) -> Iterable[Batch]:
+        """One update's rows as tensors, in parts that fit in memory."""
+        ...
+
+    def digest(self, rows: np.ndarray) -> str:
+        """What the rows hold, in a few letters."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that one training needs. settings: with epochs, rate and batch_tokens filled in.
+
+    evaluate: the current model's score, larger is better, and what to note of it. note: takes one event for the history.
+    save: writes a checkpoint. stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
+    """
+
+    model: nn.Module
+    task: Task
+    method: Method
+    feed: Feed
+    settings: TrainingSettings
+    dtype: torch.dtype
+    fresh: frozenset[str]
+    accelerator: Accelerator
+    evaluate: Callable[[], tuple[float, dict[str, float]]]
+    note: Callable[[dict[str, Any]], None]
+    save: Callable[[Checkpoint], None]
+    stop: Callable[[], bool] = lambda: False
+    seconds: float | None = None
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class Position:
+    """Where a training stands: all of it is saved. batch: next batch of the epoch."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best: float = -math.inf
+    best_step: int = 0
+    worse: int = 0
+    seconds: float = 0.0
+
+
+class Training:
+    """One training, from a start or a checkpoint to the best state that it met."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.at = job, Position()
+        self.weights = Weights(job.model, job.dtype, job.fresh)
+        masters = dict(zip(self.weights.names, self.weights.masters, strict=True))
+        settings = job.settings
+        assert settings.rate is not None
+        self.optimizer = Optimizer(masters, job.method.groups(job.model, settings.rate), decays=decayed_names(job.model), decay=settings.weight_decay)
+        self.best: dict[str, Tensor] = {}
+        self._saved_at = time.monotonic()
+        self._before = 0.0
+        self._since = time.monotonic()
+
+    def run(self) -> Position:
+        """Train to the end, leave the best values in the model in fp32; raises Interrupted after saving when asked to stop."""
+        self.job.model.train()
+        while not self._done():
+            self._update()
+            if self._evaluation_due():
+                self._evaluate()
+            self._maybe_save()
+        if self.at.best_step != self.at.step and not self._evaluated_now():
+            self._evaluate()
+        self.weights.load(self.best or self.weights.state())
+        self.weights.restore()
+        return self.at
+
+    def rehearse(self, rows: np.ndarray) -> int:
+        """Forward and backward on these rows, then forget it; returns the padded tokens that were seen."""
+        self.job.model.train()
+        tokens = 0
+        for batch in self.job.feed.micro_batches(rows):
+            loss = self.job.task.loss(self.job.model, to_device(batch, self.job.accelerator.device))
+            self.job.accelerator.backward(loss.total)
+            tokens += _size(batch)
+        self.job.model.zero_grad(set_to_none=True)
+        return tokens
+
+    # -- one update ---------------------------------------------------------------------------------------------------
+
+    def _update(self) -> None:
+        job, started = self.job, time.perf_counter()
+        rows = job.feed.epoch(self.at.epoch)[self.at.batch]
+        progress = self.progress()
+        job.method.advance(job.model, progress)
+        total, count, tokens = 0.0, 0, 0
+        for batch in job.feed.micro_batches(rows):
+            loss = job.task.loss(job.model, to_device(batch, job.accelerator.device))
+            job.accelerator.backward(loss.total)
+            total, count, tokens = total + loss.total.item(), count + loss.count, tokens + _size(batch)
+        if not math.isfinite(total):
+            raise Diverged(f"the loss became {total} at step {self.at.step + 1}", fix="lower training.rate, or set training.precision to fp32")
+        self.weights.pull()
+        rate = self.optimizer.rate(factor(job.settings.schedule, self._next_progress(), job.settings.warmup))
+        norm = self.optimizer.step(count, job.settings.clip)
+        self.weights.push()
+        self._advance()
+        event = {"event": "step", "step": self.at.step, "epoch": self._epochs(), "loss": total / count, "rate": rate, "gradient_norm": norm}
+        spent = {"tokens": tokens, "rows": len(rows), "seconds": round(time.perf_counter() - started, 4), "progress": round(self.progress(), 5)}
+        job.note(event | {"batch": job.feed.digest(rows)} | spent)
+
+    def _advance(self) -> None:
+        at = self.at
+        at.step, at.batch = at.step + 1, at.batch + 1
+        if at.batch == len(self.job.feed.epoch(at.epoch)):
+            at.epoch, at.batch = at.epoch + 1, 0
+
+    def _epochs(self) -> float:
+        return round(self.at.epoch + self.at.batch / len(self.job.feed.epoch(self.at.epoch)), 4)
+
+    # -- how far ------------------------------------------------------------------------------------------------------
+
+    def steps(self) -> int:
+        """Updates that the settings ask for."""
+        if self.job.settings.steps:
+            return self.job.settings.steps
+        epochs = self.job.settings.epochs or 1
+        whole = sum(len(self.job.feed.epoch(number)) for number in range(int(epochs)))
+        part = epochs - int(epochs)
+        return max(1, whole + (round(part * len(self.job.feed.epoch(int(epochs)))) if part else 0))
+
+    def progress(self) -> float:
+        """Share of the training done: of the updates, or of the time where that runs out first."""
+        of_steps = self.at.step / self.total
+        return of_steps if self.job.seconds is None else min(1.0, max(of_steps, self.elapsed() / self.job.seconds))
+
+    @property
+    def total(self) -> int:
+        """Updates that the settings ask for, counted once."""
+        if not hasattr(self, "_total"):
+            self._total = self.steps()
+        return self._total
+
+    def elapsed(self) -> float:
+        """Seconds since the job started, those before an interruption included."""
+        return self._before + time.monotonic() - self.job.started
+
+    def _next_progress(self) -> float:
+        """Progress at which the rate is read: the middle of the update, so that neither the first nor the last has rate zero."""
+        return min(1.0, self.progress() + 0.5 / self.total)
+
+    def _done(self) -> bool:
+        patience = self.job.settings.patience
+        return self.progress() >= 1 or bool(patience and self.at.worse >= patience)
+
+    # -- evaluation and checkpoints -----------------------------------------------------------------------------------
+
+    def _evaluation_due(self) -> bool:
+        per_epoch = len(self.job.feed.epoch(max(self.at.epoch - (self.at.batch == 0), 0)))
+        every = max(1, round(per_epoch / self.job.settings.evaluations))
+        place = self.at.batch or per_epoch
+        return place % every == 0 and per_epoch - place >= every // 2 or self.at.batch == 0
+
+    def _evaluated_now(self) -> bool:
+        return self._evaluated_at == self.at.step
+
+    _evaluated_at = -1
+
+    def _evaluate(self) -> None:
+        started = time.perf_counter()
+        score, figures = self.job.evaluate()
+        at, self._evaluated_at = self.at, self.at.step
+        if score > at.best:
+            at.best, at.best_step, at.worse = score, at.step, 0
+            self.best = {name: value.clone() for name, value in self.weights.state().items()}
+        else:
+            at.worse += 1
+        self.job.note({"event": "evaluation", "step": at.step, "epoch": self._epochs(), **figures, "best_step": at.best_step, "seconds": round(time.perf_counter() - started, 3)})
+
+    def _maybe_save(self) -> None:
+        settings, stopping = self.job.settings, self.job.stop()
+        minutes = (time.monotonic() - self._saved_at) / 60
+        due = self.at.step % settings.checkpoint_steps == 0 if settings.checkpoint_steps else minutes >= settings.checkpoint_minutes
+        if stopping or due:
+            self.job.save(self.checkpoint())
+            self._saved_at = time.monotonic()
+        if stopping and not self._done():
+            raise Interrupted(f"interrupted after step {self.at.step} of {self.total}; a checkpoint was saved")
+
+    def checkpoint(self) -> Checkpoint:
+        """This moment, complete."""
+        parts = {"trained": self.weights.state(), "optimizer": self.optimizer.state(), "random": random_state()}
+        if self.best:
+            parts["best"] = self.best
+        state = {**vars(self.at), "seconds": self.elapsed(), "evaluated_at": self._evaluated_at}
+        state["best"] = None if math.isinf(self.at.best) else self.at.best
+        return Checkpoint(self.at.step, parts, state)
+
+    def resume(self, saved: Checkpoint) -> None:
+        """Continue from a checkpoint of this same job; a missing or surplus tensor is a ValueError, nothing is skipped."""
+        expected, found = set(self.weights.names), set(saved.parts["trained"])
+        if expected != found:
+            raise ValueError(f"the checkpoint's tensors are not this model's: {sorted(expected ^ found)[:3]}")
+        state = saved.state
+        self.at = Position(**{name: state[name] for name in vars(Position())})
+        self.at.best = -math.inf if state["best"] is None else state["best"]
+        self._before, self._evaluated_at = state["seconds"], state["evaluated_at"]
+        self.weights.load(saved.parts["trained"])
+        self.optimizer.load(saved.parts["optimizer"])
+        self.best = saved.parts.get("best", {})
+        set_random_state(saved.parts["random"])
+
+
+def _size(batch: Batch) -> int:
+    """Padded tokens of a batch; rows where it holds vectors."""
+    return batch["input_ids"].numel() if "input_ids" in batch else len(next(iter(batch.values())))

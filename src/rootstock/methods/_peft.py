@@ -1,0 +1,43 @@
+"""All that knows how peft wraps and renames: kept in one place."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import load_file
+from torch import nn
+
+from rootstock.core.errors import ContractRefused
+from rootstock.core.method import Loaded
+
+_TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS"}
+
+
+def head_modules(loaded: Loaded) -> list[str]:
+    """Top-level modules that hold fresh parameters; peft trains and saves them beside the adapter."""
+    return sorted({name.split(".", 1)[0] for name in loaded.fresh})
+
+
+def wrap(loaded: Loaded, config_class: type, **settings: Any) -> nn.Module:
+    """The model with an adapter of this config, its fresh head trainable and saved with it."""
+    config = config_class(task_type=_TASK_TYPES.get(loaded.head.auto), modules_to_save=head_modules(loaded) or None, **settings)
+    wrapped: nn.Module = get_peft_model(loaded.model, config)
+    return wrapped
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """The plain model with the adapter folded into its weights."""
+    assert isinstance(model, PeftModel)
+    plain: nn.Module = model.merge_and_unload(safe_merge=True)
+    return plain
+
+
+def restored(loaded: Loaded, folder: Path) -> nn.Module:
+    """Base and adapter; every tensor of the file must have found its place, or ContractRefused (peft itself only warns)."""
+    model: nn.Module = PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
+    held, saved = get_peft_model_state_dict(model), load_file(folder / "adapter_model.safetensors")
+    wrong = sorted(name for name in {*held, *saved} if name not in held or name not in saved or not torch.equal(held[name].cpu(), saved[name]))
+    if wrong:
+        raise ContractRefused(f"{len(wrong)} adapter tensors of {folder} did not find their place, such as {wrong[0]}", wanted="the base that it was trained on")
+    return model

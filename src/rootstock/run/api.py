@@ -1,0 +1,111 @@
+"""What people call: adapt, run a recipe, inspect."""
+
+import copy
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rootstock import catalog
+from rootstock.core.errors import UsageError
+from rootstock.core.method import Method
+from rootstock.core.recipe import Recipe
+from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.task import Task
+from rootstock.data.ledger import refuse
+from rootstock.run.execute import Watch, dry_run, execute
+from rootstock.run.prepare import prepare
+from rootstock.run.use import Run
+
+
+def adapt(data: str | Path, *, base: str = "minilm", method: str | Method = "auto", task: str | Task = "auto", out: str | Path | None = None, **more: Any) -> Run:
+    """Fine-tune a base on labelled rows; returns the finished run.
+
+    more: the other sections of a recipe as plain values, such as training={"epochs": 3}, validation="dev.csv", seed=1, overwrite=True.
+    """
+    sections = {name: more.pop(name) for name in ("training", "budget", "accept", "merge", "seed", "track") if name in more}
+    overwrite = bool(more.pop("overwrite", False))
+    values = {"base": str(base), "data": {"train": str(data), **more}, "method": _section("methods", method), "task": _section("tasks", task), **sections}
+    recipe = Recipe.build(values, "").anchored(Path.cwd())
+    return carry_out(recipe, Path(out) if out else free_folder(Path("runs") / name_for(str(data))), Watch(), overwrite=overwrite)
+
+
+def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = False, resume: bool = False) -> Run:
+    """Prepare and execute a recipe into a folder. Raises UsageError where the folder already holds a run."""
+    folder = RunFolder(out)
+    if not resume:
+        clear(folder, overwrite=overwrite)
+    if resume and folder.complete:
+        watch.say(f"run       {out} had already ended")
+        return Run(out)
+    execute(prepare(recipe, watch.say), folder, watch, resume=resume)
+    return Run(out)
+
+
+def clear(folder: RunFolder, *, overwrite: bool) -> None:
+    """Make sure that no run is written over unasked."""
+    if folder.path.is_file():
+        raise UsageError(f"{folder.path} is a file", wanted="a folder for the run", fix="choose another --out")
+    if not folder.path.exists() or not any(folder.path.iterdir()):
+        return
+    if not folder.begun:
+        raise UsageError(f"{folder.path} holds other files", wanted="a new or empty folder", fix="choose another --out")
+    if not overwrite:
+        state = "a finished run" if folder.complete else "a run that has not ended"
+        fix = "choose another --out, or give --overwrite" + ("" if folder.complete else f"; go on with it: rootstock run {folder.recipe} --resume")
+        raise UsageError(f"{folder.path} already holds {state}", wanted="a new or empty folder", fix=fix)
+    shutil.rmtree(folder.path)
+
+
+def again(recipe_path: Path, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe from its file with some keys (section.key) set to other values."""
+    return Recipe.build(changed(read_recipe(recipe_path).plain(), changes), "").anchored(Path.cwd())
+
+
+def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values with some keys (section.key) set; another task or method starts from its own defaults."""
+    values = copy.deepcopy(values)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        section: Any = values
+        for parent in parents:
+            section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise UsageError(f"there is no key {path!r}", wanted="section.key=value, such as method.r=16")
+        if last == "name" and section.get("name") not in (None, value):
+            section.clear()
+        section[last] = value
+    return values
+
+
+def rehearse(recipe: Recipe, watch: Watch) -> dict[str, Any]:
+    """Everything up to one real step on the longest batch, writing nothing; returns what it predicts."""
+    prepared = prepare(recipe, watch.say)
+    refuse(prepared.ledger, recipe.accept)
+    with tempfile.TemporaryDirectory() as folder:
+        return dry_run(prepared, RunFolder(Path(folder)), watch)
+
+
+def beside(recipe_path: Path) -> Path:
+    """Where a run of this recipe goes when nothing is said: next to the run that the recipe lies in, or runs/<its name>."""
+    inside = (recipe_path.parent / "manifest.json").exists() or (recipe_path.parent / "history.jsonl").exists()
+    return free_folder(recipe_path.resolve().parent if inside else Path("runs") / recipe_path.stem)
+
+
+def free_folder(wanted: Path) -> Path:
+    """The wanted folder, or the first of wanted-2, wanted-3 … that is not there."""
+    number, found = 1, wanted
+    while found.exists() and any(found.iterdir()):
+        number += 1
+        found = wanted.with_name(f"{wanted.name}-{number}")
+    return found
+
+
+def name_for(reference: str) -> str:
+    """A run's name from its data: reviews.csv.gz gives reviews."""
+    return Path(reference.split(":")[-1]).name.split(".")[0] or "run"
+
+
+def _section(kind: Any, chosen: Any) -> dict[str, Any]:
+    return {"name": chosen} if isinstance(chosen, str) else {"name": catalog.name_of(kind, type(chosen)), **chosen.plain()}

@@ -1,0 +1,61 @@
+"""Where two runs part: settings, data, versions, then the first step at which batches or losses differ."""
+
+from pathlib import Path
+from typing import Any
+
+from rootstock.core.errors import UsageError
+from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.loop.history import read
+
+_STEP_KEYS = ("batch", "loss", "gradient_norm", "rate")
+
+
+def compare(first: Path, second: Path) -> dict[str, Any]:
+    """What differs between two run folders, from causes to effects."""
+    folders = [RunFolder(path) for path in (first, second)]
+    for folder in folders:
+        if not folder.begun:
+            raise UsageError(f"{folder.path} holds no run", wanted="a run folder")
+    recipes = [_flat(read_recipe(folder.recipe).plain()) for folder in folders]
+    manifests = [folder.json("manifest.json") if folder.complete else {} for folder in folders]
+    aspects = {name: _differences(*(_flat(manifest.get(name, {})) for manifest in manifests)) for name in ("base", "data", "versions", "hardware")}
+    metrics = [folder.json("metrics.json")["metrics"] if folder.complete else {} for folder in folders]
+    return {"settings": _differences(*recipes), **aspects, "first_step": _parting(*folders), "metrics": _differences(*metrics)}
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The differences for a person."""
+    lines = []
+    for aspect, differences in found.items():
+        if aspect != "first_step":
+            lines += [f"{aspect:<10}{key}: {_shown(a)} → {_shown(b)}" for key, (a, b) in differences.items()]
+    parting = found["first_step"]
+    if parting is None:
+        return "\n".join([*lines, "the runs took the same steps: every batch, loss and gradient norm is equal"])
+    return "\n".join([*lines, f"{'parts at':<10}step {parting['step']}: {parting['key']} {_shown(parting['values'][0])} → {_shown(parting['values'][1])}"])
+
+
+def _parting(first: RunFolder, second: RunFolder) -> dict[str, Any] | None:
+    steps = [[event for event in read(folder.history) if event["event"] == "step"] for folder in (first, second)]
+    for a, b in zip(*steps, strict=False):
+        for key in _STEP_KEYS:
+            if a[key] != b[key]:
+                return {"step": a["step"], "key": key, "values": [a[key], b[key]]}
+    if len(steps[0]) != len(steps[1]):
+        return {"step": min(map(len, steps)) + 1, "key": "number of steps", "values": [len(steps[0]), len(steps[1])]}
+    return None
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {key: held for name, part in value.items() for key, held in _flat(part, f"{path}.{name}" if path else str(name)).items()}
+
+
+def _differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Any]]:
+    return {key: [first.get(key), second.get(key)] for key in [*first, *(k for k in second if k not in first)] if first.get(key) != second.get(key)}
+
+
+def _shown(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

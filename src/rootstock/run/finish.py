@@ -1,0 +1,183 @@
+"""What a run leaves behind: the model in the ecosystem's formats, its figures, its card and report, and the digests of all of it."""
+
+import hashlib
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import save_file
+
+from rootstock.bases import save as bases
+from rootstock.core import artifact
+from rootstock.core.resources import hardware
+from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns, column
+from rootstock.core.runfolder import RunFolder
+from rootstock.core.task import Task
+from rootstock.data import cache, split
+from rootstock.evaluation.baselines import Baselines
+from rootstock.evaluation.baselines import baselines as fit_baselines
+from rootstock.report import card, page
+from rootstock.run.merge import write_merged
+from rootstock.run.prepare import Prepared
+
+if TYPE_CHECKING:
+    from rootstock.run.execute import Built
+
+_LIBRARIES = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "pyarrow", "numpy")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """columns: scores and answers of the validation rows. metrics: the content of metrics.json. history: its events."""
+
+    columns: Columns
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def seen_keys(rows: pa.Table) -> np.ndarray:
+    """A 64-bit digest of each row's normalised text: what is needed to tell later whether a row was trained on, without its text."""
+    digests = (hashlib.blake2b(key.encode(), digest_size=8).digest() for key in split.keys(rows))
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
+def overlap(prepared: Prepared) -> np.ndarray:
+    """Which validation rows also occur in training, [N] of bool."""
+    return np.isin(seen_keys(prepared.validation), seen_keys(prepared.train))
+
+
+def baselines(prepared: Prepared) -> Baselines:
+    """Majority and TF-IDF on the same split, kept by content digest: they depend on nothing but the rows."""
+    rows = [[column(part, name) for name in part.column_names if name != ROW] for part in (prepared.train, prepared.validation)]
+    key = {"rows": artifact.digest_json(rows), "kind": prepared.task.kind, "labels": list(getattr(prepared.task, "labels", ())), "version": 1}
+    left_out: dict[str, str] = {}
+
+    def make() -> dict[str, np.ndarray]:
+        found = fit_baselines(prepared.train, prepared.validation, prepared.task)
+        left_out.update(found.left_out)
+        return {name: np.asarray(columns["scores"]) for name, columns in found.columns.items()}
+
+    arrays, _ = cache.remembered("baselines", key, make)
+    answers = prepared.task.answers(prepared.validation)
+    if "tfidf" not in arrays:
+        left_out.setdefault("tfidf", "no word of the training texts is left for it")
+    return Baselines({name: {"scores": scores, "answers": answers} for name, scores in arrays.items()}, left_out)
+
+
+def write(prepared: Prepared, built: "Built", folder: RunFolder, task: Task, measured: Measured) -> None:
+    """Write all that is left; manifest.json comes last and makes the run complete."""
+    artifact.write_json(folder.path / "metrics.json", measured.metrics)
+    _write_predictions(prepared, folder, task, measured.columns)
+    kept = prepared.method.keep(built.model)
+    contract = _contract(prepared, task)
+    with artifact.whole_folder(folder.model) as beside:
+        bases.save_model(kept, prepared.tokenizer, beside)
+        _finish_model(prepared, built, beside, contract)
+    save_seen(folder.path / "seen.safetensors", prepared.train)
+    if prepared.recipe.merge:
+        write_merged(prepared, folder, kept)
+    manifest = _manifest(prepared, task)
+    facts = {"manifest": manifest, "metrics": measured.metrics, "ledger": prepared.ledger, "history": measured.history, "plan": folder.json("plan.json")}
+    facts |= {"details": task.details(measured.columns), "mistakes": mistakes(prepared.validation, task, measured.columns), "recipe": prepared.recipe.plain()}
+    facts |= {"name": folder.path.name, "kind": task.kind, "choices": prepared.choices, "contract": contract}
+    artifact.write_text(folder.path / "README.md", card.render(facts))
+    artifact.write_text(folder.path / "report.html", page.render(facts))
+    files = artifact.digest_folder(folder.path)
+    kept_files = {name: digest for name, digest in files.items() if not name.startswith(("checkpoints/", "track/", ".")) and name != "manifest.json"}
+    artifact.write_json(folder.manifest, manifest | {"files": kept_files})
+
+
+def save_seen(path: Path, rows: pa.Table) -> None:
+    """Keep the digests of the training rows."""
+    with artifact.writing(path):
+        save_file({"rows": seen_keys(rows)}, path)
+
+
+def _finish_model(prepared: Prepared, built: "Built", folder: Path, contract: dict[str, Any]) -> None:
+    artifact.write_json(folder / "contract.json", contract)
+    if prepared.method.saves == "adapter":
+        built.loaded.model.config.save_pretrained(folder)
+        _name_base(folder / "adapter_config.json", prepared)
+
+
+def _name_base(path: Path, prepared: Prepared) -> None:
+    """Name the base as others find it: a hub id where it has one."""
+    import json
+
+    config = json.loads(path.read_text("utf-8"))
+    named = prepared.base.hub_id or (str(prepared.base.folder) if prepared.base.folder else prepared.base.reference)
+    artifact.write_json(path, config | {"base_model_name_or_path": named, "revision": prepared.base.revision})
+
+
+def _contract(prepared: Prepared, task: Task) -> dict[str, Any]:
+    """What a model must meet again to give the same answers."""
+    return {
+        "base": {"reference": prepared.recipe.base, "sha256": prepared.base.digest, "hub_id": prepared.base.hub_id, "revision": prepared.base.revision},
+        "tokenizer_sha256": artifact.digest_bytes(prepared.tokenizer.backend_tokenizer.to_str().encode()),
+        "labels": list(getattr(task, "labels", ())),
+        "length": prepared.recipe.training.length,
+        "method": prepared.recipe.method,
+        "task": prepared.recipe.task,
+        "saves": prepared.method.saves,
+    }
+
+
+def _write_predictions(prepared: Prepared, folder: RunFolder, task: Task, columns: Columns) -> None:
+    rows = prepared.validation
+    table = {name: rows.column(name) for name in (ROW, TEXT, PAIR) if name in rows.column_names}
+    table |= {"answer": pa.array([str(value) for value in column(rows, LABEL)]), **task.readable(columns)}
+    path = folder.path / "predictions.parquet"
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(table), sink)
+    artifact.write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> list[dict[str, Any]]:
+    """The wrong answers that the model was surest of, or the numbers that it missed by most."""
+    readable = task.readable(columns)
+    if task.kind == "number":
+        missed_N = np.abs(np.asarray(readable["predicted"]) - columns["answers"])
+        order, wrong_N = np.argsort(-missed_N, kind="stable"), missed_N > 0
+    else:
+        wrong_N = _wrong(task, columns)
+        order = np.argsort(-np.asarray(readable["confidence"]), kind="stable")
+    chosen = [int(i) for i in order if wrong_N[i]][:count]
+    texts = [[column(rows, name)[i] for name in (TEXT, PAIR) if name in rows.column_names] for i in chosen]
+    labels, numbers = column(rows, LABEL), column(rows, ROW)
+    return [
+        {"row": numbers[i], "text": " ⟂ ".join(text)[:400], "answer": str(labels[i]), "predicted": _text(readable["predicted"][i]), "confidence": readable.get("confidence", [None] * len(labels))[i]}
+        for i, text in zip(chosen, texts, strict=True)
+    ]  # fmt: skip
+
+
+def _wrong(task: Task, columns: Columns) -> np.ndarray:
+    scores_NC = np.asarray(columns["scores"])
+    if task.kind == "classes":
+        return np.asarray(((scores_NC >= 0.5) != (columns["answers"] >= 0.5)).any(axis=1))
+    return np.asarray(scores_NC.argmax(axis=1) != columns["answers"])
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _manifest(prepared: Prepared, task: Task) -> dict[str, Any]:
+    base = prepared.base
+    return {
+        "format": 1,
+        "task": prepared.recipe.task["name"],
+        "method": prepared.recipe.method["name"],
+        "base": {"reference": base.reference, "name": base.name, "sha256": base.digest, "licence": base.licence, "hub_id": base.hub_id, "revision": base.revision, "parameters": base.parameters},
+        "data": prepared.sources,
+        "rows": {"train": len(prepared.train), "validation": len(prepared.validation)},
+        "labels": list(getattr(task, "labels", ())),
+        "seed": prepared.recipe.seed,
+        "hardware": hardware(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }  # fmt: skip

@@ -1,0 +1,107 @@
+"""Texts and files labelled by a run, in the form they came in."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rootstock.core import artifact
+from rootstock.core.errors import UsageError
+from rootstock.core.rows import PAIR, TEXT, column
+from rootstock.run.use import Predictions, Run, table_of
+
+Table = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled file. seconds: of tokenising and predicting, the model being loaded."""
+
+    table: Table
+    rows: int
+    seconds: float
+    warning: str
+
+
+def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
+    """Each text (or two in turn, for pairs) with its answer; raises UsageError where there is none."""
+    pair = run.recipe.task.get("text_pair") is not None
+    if not texts or (pair and len(texts) % 2):
+        raise UsageError(f"{len(texts)} texts", wanted="texts two by two: this run learned from pairs" if pair else "at least one text, or --file", fix='rootstock predict RUN "a text"')
+    chosen: list[Any] = list(zip(texts[::2], texts[1::2], strict=True)) if pair else list(texts)
+    rows = table_of(chosen, pair=pair)
+    made = run.predictions(rows)
+    return _texts(rows) | made.table, _warning(made, run)
+
+
+def label_file(run: Run, path: str, out: Path | None) -> Labelled:
+    """Every row of a file with its answer, in the file's order; written to `out` where one is named."""
+    suffix = out.suffix.lower() if out else ".csv"
+    if suffix not in _WRITERS:
+        raise UsageError(f"--out {out}", wanted=f"a name that ends in {', '.join(_WRITERS)}")
+    rows = run.read(path, labelled=False)
+    run.model, run.tokenizer  # noqa: B018 - loading is not labelling
+    started = time.perf_counter()
+    made = run.predictions(rows)
+    seconds = time.perf_counter() - started
+    table = _texts(rows) | made.table
+    if out:
+        artifact.write_bytes(out, _WRITERS[suffix](table))
+    return Labelled(table, len(rows), seconds, _warning(made, run))
+
+
+def as_rows(table: Table) -> list[dict[str, Any]]:
+    """The table as one object a row."""
+    return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+
+
+def as_lines(table: Table) -> str:
+    """Each answer with its confidence, for a person."""
+    return "\n".join(f"{_plain(row['predicted'])}" + (f"\t{row['confidence']:.3f}" if "confidence" in row else "") + f"\t{row[TEXT]}" for row in as_rows(table))
+
+
+def as_csv(table: Table) -> str:
+    """The table as CSV."""
+    return _delimited(table, ",").decode().rstrip("\n")
+
+
+def _texts(rows: pa.Table) -> Table:
+    return {name: column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names}
+
+
+def _warning(made: Predictions, run: Run) -> str:
+    return f"; {made.cut} rows are longer than {run.recipe.training.length} tokens and were cut" if made.cut else ""
+
+
+def _plain(value: Any) -> str:
+    return "|".join(value) if isinstance(value, list) else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _delimited(table: Table, mark: str) -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=mark, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows([_plain(value) for value in row] for row in zip(*table.values(), strict=True))
+    return stream.getvalue().encode()
+
+
+def _parquet(table: Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(table), sink)
+    held: bytes = sink.getvalue().to_pybytes()
+    return held
+
+
+_WRITERS = {
+    ".csv": lambda table: _delimited(table, ","),
+    ".tsv": lambda table: _delimited(table, "\t"),
+    ".jsonl": lambda table: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in as_rows(table)).encode(),
+    ".parquet": _parquet,
+}

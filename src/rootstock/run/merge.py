@@ -1,0 +1,46 @@
+"""An adapter folded into its base: compared on real rows first, written only where the answers stay the same."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+from rootstock.bases import save as bases
+from rootstock.core import artifact
+from rootstock.core.errors import MergeRefused
+from rootstock.core.runfolder import RunFolder
+from rootstock.core.task import inputs
+from rootstock.loop import infer
+from rootstock.run.prepare import Prepared
+
+TOLERANCE = 1e-3
+"""Largest difference of a logit, beside the spread of the logits, that fp32 rounding explains with room to spare."""
+
+
+def write_merged(prepared: Prepared, folder: RunFolder, model: nn.Module) -> None:
+    """Write merged/ as a plain transformers model.
+
+    Raises MergeRefused where any logit on the validation rows moves by more than the tolerance, or where no weight changed at all.
+    """
+    merged = prepared.method.merge(copy.deepcopy(model))
+    before, after = (_logits(prepared, each) for each in (model, merged))
+    moved = float(np.abs(before - after).max() / max(float(before.std()), 1e-6))
+    if not np.isfinite(moved) or moved > TOLERANCE:
+        raise MergeRefused(f"merged weights move a logit by {moved:.2g} of the logits' spread", wanted=f"at most {TOLERANCE}", fix="use the adapter unmerged; model/ holds it")
+    if prepared.method.saves == "adapter" and not _changed(model, merged):
+        raise MergeRefused("the merge changed no weight of the base", wanted="the adapter's update in the weights", fix="train longer, or use the base itself")
+    with artifact.whole_folder(folder.path / "merged") as beside:
+        bases.save_model(merged, prepared.tokenizer, beside)
+        artifact.write_json(beside / "merge.json", {"rows": len(before), "largest_move": moved, "tolerance": TOLERANCE})
+
+
+def _logits(prepared: Prepared, model: nn.Module) -> np.ndarray:
+    device = next(model.parameters()).device
+    feed = prepared.feed(prepared.encoded_validation)
+    return infer.infer(model, feed, lambda m, batch: {"logits": m(**inputs(batch)).logits.float().cpu().numpy()}, device=device)["logits"]
+
+
+def _changed(model: nn.Module, merged: nn.Module) -> bool:
+    before = {name.replace(".base_layer", "").removeprefix("base_model.model."): p for name, p in model.named_parameters()}
+    return any(name in before and not torch.equal(before[name], p) for name, p in merged.named_parameters())

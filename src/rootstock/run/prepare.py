@@ -1,0 +1,192 @@
+"""From a recipe to rows that can be learned from: everything that is decided before a model is built, and printed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from rootstock import catalog
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import Resolved, resolve
+from rootstock.core.errors import DataError
+from rootstock.core.method import Method
+from rootstock.core.recipe import Recipe
+from rootstock.core.resources import total_memory
+from rootstock.core.rows import LABEL, Encoded, column
+from rootstock.core.task import Task
+from rootstock.data import batches, ledger, schema, source, split
+from rootstock.loop import precision
+from rootstock.planning import advise
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A recipe with every choice made, its rows encoded and accounted for. recipe: resolved, enough to run again."""
+
+    recipe: Recipe
+    base: Resolved
+    tokenizer: Any
+    task: Task
+    method: Method
+    train: pa.Table
+    validation: pa.Table
+    encoded: Encoded
+    encoded_validation: Encoded
+    ledger: dict[str, Any]
+    sources: dict[str, Any]
+    choices: dict[str, Any]
+
+    def feed(self, encoded: Encoded, task: Task | None = None) -> batches.Feed:
+        """Batches of some encoded rows under this recipe's settings."""
+        training = self.recipe.training
+        assert training.batch_tokens is not None
+        return batches.Feed(encoded, task or self.task, self.tokenizer, training.batch_tokens, training.micro_tokens, self.recipe.seed)
+
+    @cached_property
+    def device(self) -> str:
+        """cuda where there is a GPU, else cpu."""
+        return device_name()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rows of both sides, before anything is known of the task."""
+
+    train: pa.Table
+    validation: pa.Table
+    schema: schema.Schema
+    dropped: tuple[int, ...]
+    sources: dict[str, Any]
+
+
+def device_name() -> str:
+    """Where models run."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def prepare(recipe: Recipe, say: Say) -> Prepared:
+    """Make every choice that the recipe leaves open, saying each with its reason."""
+    base = resolve(recipe.base)
+    say(f"base      {base.name}" + (f", {base.parameters / 1e6:.1f}M parameters" if base.parameters else "") + f", licence {base.licence or 'unknown'}")
+    rows = read_rows(recipe, say)
+    task = _task(recipe, rows, say)
+    tokenizer = bases.tokenizer(base)
+    raw, raw_validation = (task.encode(part, tokenizer, None) for part in (rows.train, rows.validation))
+    length = recipe.training.length or min(int(max(raw.lengths.max(), raw_validation.lengths.max())), _room(base, tokenizer))
+    method, why = _method(recipe, base, raw, say)
+    settled = _resolved(recipe, task, method, length, rows.schema)
+    encoded, encoded_validation = (
+        made if made.lengths.max() <= length else task.encode(part, tokenizer, length)
+        for made, part in ((raw, rows.train), (raw_validation, rows.validation))
+    )
+    prepared = Prepared(
+        recipe=settled, base=base, tokenizer=tokenizer, task=task, method=method, train=rows.train, validation=rows.validation,
+        encoded=encoded, encoded_validation=encoded_validation, ledger={}, sources=rows.sources, choices={"method": why, "schema": list(rows.schema.reasons)},
+    )  # fmt: skip
+    plan = prepared.feed(encoded).epoch(0)
+    facts = ledger.Facts(
+        train_lengths=raw.lengths, validation_lengths=raw_validation.lengths, length=length, kind=task.kind, dropped=rows.dropped,
+        padding_share=batches.padding_share(encoded.lengths, plan),
+    )  # fmt: skip
+    return replace(prepared, ledger=ledger.account(rows.train, rows.validation, facts))
+
+
+def read_rows(recipe: Recipe, say: Say) -> Rows:
+    """Read, recognise, split; every decision is said."""
+    data, task = recipe.data, recipe.task
+    found = source.read(data.train, data)
+    for note in found.notes:
+        say(f"data      {note}")
+    known = schema.infer(found.table, text=task.get("text"), text_pair=task.get("text_pair"), label=task.get("label"))
+    for reason in known.reasons:
+        say(f"columns   {reason}")
+    unlabelled = "unlabelled" in recipe.accept
+    train = schema.canonical(found, known, unlabelled=unlabelled)
+    rows, dropped = train.rows, train.dropped
+    if data.rows and data.rows < len(rows):
+        rows = split.draw(rows, data.rows, recipe.seed)
+    sources = {"train": {"name": found.name, "format": found.format, "sha256": found.digest}}
+    if isinstance(data.validation, str):
+        held = source.read(data.validation, data)
+        validation = schema.canonical(held, known, unlabelled=unlabelled)
+        dropped += validation.dropped
+        sources["validation"] = {"name": held.name, "format": held.format, "sha256": held.digest}
+        parts = rows, validation.rows
+    else:
+        parts = split.split(rows, data.validation, recipe.seed, stratify=len(set(map(str, column(rows, LABEL)))) <= 100)
+        say(f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate ({data.validation:.0%}, stratified, duplicates kept together)")
+    if not len(parts[0]) or not len(parts[1]):
+        raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
+    return Rows(*parts, known, dropped, sources)
+
+
+def _room(base: Resolved, tokenizer: Any) -> int:
+    """The most tokens that the base takes."""
+    config = json.loads((base.folder / "config.json").read_text("utf-8")) if base.folder else {}
+    return int(min(tokenizer.model_max_length, config.get("max_position_embeddings") or config.get("n_positions") or 10**9))
+
+
+def _task(recipe: Recipe, rows: Rows, say: Say) -> Task:
+    settings = dict(recipe.task)
+    name = settings.pop("name", "auto")
+    if name == "auto":
+        labels = column(rows.train, LABEL)
+        claims = {name: catalog.find("tasks", name).claims(labels) for name in catalog.names("tasks")}
+        name = max(claims, key=lambda key: claims[key])
+    task: Task = catalog.find("tasks", name).build(settings, "task").fit(rows.train, rows.validation)
+    labels_found = getattr(task, "labels", ())
+    shown = ", ".join(labels_found[:8]) + (" …" if len(labels_found) > 8 else "")
+    say(f"task      {name}" + (f", {len(labels_found)} labels: {shown}" if labels_found else ""))
+    return task
+
+
+def _method(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say) -> tuple[Method, str]:
+    settings = dict(recipe.method)
+    name = settings.pop("name", "auto")
+    reason = "asked for"
+    if name == "auto":
+        name, reason = _advice(recipe, base, encoded)
+        say(f"method    {name}: {reason}")
+    method: Method = catalog.find("methods", name).build(settings, "method")
+    return method, reason
+
+
+def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]:
+    dtype = precision.choose(recipe.training.precision, device_name())
+    config = json.loads((base.folder / "config.json").read_text("utf-8")) if base.folder else {}
+    size = advise.size_of(config, base.parameters or 22_000_000, int(encoded.lengths.sum()), recipe.training.micro_tokens)
+    speed = advise.speed(device_name(), dtype)
+    costs = {}
+    for name in ("full", "lora", "feature-extraction"):
+        method = catalog.find("methods", name)
+        epochs = recipe.training.epochs or method.epochs
+        costs[name] = advise.estimate(method, size, epochs=epochs, speed=speed, bytes_each=dtype.itemsize)
+    seconds = recipe.budget.minutes * 60 if recipe.budget.minutes else None
+    memory = torch.cuda.get_device_properties(0).total_memory if device_name() == "cuda" else total_memory()
+    name, reason = advise.choose(len(encoded), costs, memory_bytes=memory, seconds=seconds)
+    cost = costs[name]
+    return name, f"{reason} (about {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"
+
+
+def _resolved(recipe: Recipe, task: Task, method: Method, length: int, known: schema.Schema) -> Recipe:
+    """The recipe with every None filled in, so that it runs the same again."""
+    columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label}
+    training = recipe.training.model_copy(
+        update={
+            "epochs": recipe.training.epochs or method.epochs,
+            "rate": recipe.training.rate or method.rate,
+            "batch_tokens": recipe.training.batch_tokens or method.batch_tokens,
+            "length": length,
+            "dropout": recipe.training.dropout if recipe.training.dropout is not None else method.base_dropout,
+        }
+    )
+    named_task = {"name": catalog.name_of("tasks", type(task)), **task.plain(), **columns}
+    named_method = {"name": catalog.name_of("methods", type(method)), **method.plain()}
+    return recipe.model_copy(update={"training": training, "task": named_task, "method": named_method}).anchored(Path.cwd())

@@ -1,0 +1,171 @@
+"""A finished run put to use: predictions, and measurements on other rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors.numpy import load_file
+from torch import nn
+
+from rootstock import catalog
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import resolve
+from rootstock.core import artifact
+from rootstock.core.errors import ContractRefused, DataError, UsageError
+from rootstock.core.method import Method
+from rootstock.core.recipe import Recipe
+from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns
+from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.task import Task
+from rootstock.data import batches, schema, source
+from rootstock.evaluation import score as evaluation
+from rootstock.loop import infer, precision
+from rootstock.run.finish import seen_keys
+from rootstock.run.prepare import device_name
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Readable answers by column, and how many rows were longer than the model takes."""
+
+    table: dict[str, list[Any]]
+    cut: int
+    columns: Columns
+
+
+class Run:
+    """A run folder that has ended. Raises UsageError where the folder is none."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = RunFolder(Path(path))
+        if not self.folder.complete:
+            state = "holds a run that has not ended" if self.folder.begun else "holds no run"
+            fix = f"rootstock run {self.folder.recipe} --resume" if self.folder.begun else "name the folder that adapt wrote"
+            raise UsageError(f"{path} {state}", wanted="a finished run", fix=fix)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        found: dict[str, Any] = self.folder.json("metrics.json")
+        return found
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return read_recipe(self.folder.recipe)
+
+    @cached_property
+    def contract(self) -> dict[str, Any]:
+        """What the model must meet again to give the same answers."""
+        found: dict[str, Any] = self.folder.json("model/contract.json")
+        return found
+
+    @cached_property
+    def task(self) -> Task:
+        """The task with its label names."""
+        settings = dict(self.recipe.task)
+        found: Task = catalog.find("tasks", settings.pop("name")).build(settings, "task")
+        return found
+
+    @cached_property
+    def method(self) -> Method:
+        """The method."""
+        settings = dict(self.recipe.method)
+        found: Method = catalog.find("methods", settings.pop("name")).build(settings, "method")
+        return found
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer that was trained with; ContractRefused where the folder holds another."""
+        found = bases.tokenizer(resolve(str(self.folder.model)))
+        digest = artifact.digest_bytes(found.backend_tokenizer.to_str().encode())
+        if digest != self.contract["tokenizer_sha256"]:
+            raise ContractRefused(f"the tokenizer in {self.folder.model} is not the one trained with", wanted=self.contract["tokenizer_sha256"], fix="restore the run folder")
+        return found
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model in the number format that is quickest here; an adapter only on the very base that it was trained on."""
+        model = self._load().to(device_name()).eval()
+        fresh = {name for name, _ in model.named_parameters() if not _of_base(name)}
+        self._weights = precision.Weights(model.requires_grad_(False), self._dtype, fresh)
+        return model
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return precision.choose(self.recipe.training.precision, device_name())
+
+    def _load(self) -> nn.Module:
+        head, seed = self.task.head(), self.recipe.seed
+        if self.method.saves != "adapter":
+            return bases.load(resolve(str(self.folder.model)), head, seed=seed).model
+        base = resolve(self.recipe.base)
+        if base.digest != self.contract["base"]["sha256"]:
+            raise ContractRefused(
+                f"the base {base.name} has the digest {base.digest[:16]}…",
+                wanted=f"{self.contract['base']['sha256'][:16]}…, the base that this adapter was trained on",
+                fix="use that base, or train the adapter again on this one",
+            )
+        return self.method.restore(bases.load(base, head, seed=seed), self.folder.model)
+
+    def predict(self, texts: str | Sequence[str] | Sequence[tuple[str, str]]) -> list[Any]:
+        """The answer for each text (or pair): a label name, a list of names, or a number."""
+        many = [texts] if isinstance(texts, str) else list(texts)
+        return self.predictions(table_of(many, pair=self.recipe.task.get("text_pair") is not None)).table["predicted"]
+
+    def predictions(self, rows: pa.Table) -> Predictions:
+        """Answers with confidences for rows with canonical columns."""
+        length = self.recipe.training.length
+        whole = self.task.encode(rows.drop_columns([LABEL]) if LABEL in rows.column_names else rows, self.tokenizer, None)
+        cut = int((whole.lengths > length).sum()) if length else 0
+        encoded = self.task.encode(rows, self.tokenizer, length) if cut or LABEL in rows.column_names else whole
+        micro = self.recipe.training.micro_tokens
+        feed = batches.Feed(encoded, self.task, self.tokenizer, micro, micro, self.recipe.seed)
+        columns = infer.predict(self.model, feed, self.task, device=torch.device(device_name())) if len(rows) else {}
+        return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, cut, columns)
+
+    def read(self, path: str, *, labelled: bool) -> pa.Table:
+        """Rows of a file with this run's columns."""
+        task = self.recipe.task
+        found = source.read(path, self.recipe.data)
+        names = {role: task.get(role) if task.get(role) in found.table.column_names else None for role in ("text", "text_pair", "label")}
+        known = schema.infer(found.table, **names, labelled=labelled)
+        if task.get("text_pair") and not known.text_pair:
+            raise DataError(f"{path} has one text column, {known.text!r}", wanted=f"two: this run learned from {task['text']!r} and {task['text_pair']!r}")
+        if not labelled:
+            known = schema.Schema(known.text, known.text_pair if task.get("text_pair") else None, None, known.reasons)
+        return schema.canonical(found, known).rows
+
+    def evaluate(self, path: str) -> dict[str, Any]:
+        """Every figure on a labelled file, with intervals, and with and without rows that were trained on."""
+        rows = self.read(path, labelled=True)
+        made = self.predictions(rows)
+        columns = {**made.columns, "answers": self.task.answers(rows)}
+        seen_N = np.isin(seen_keys(rows), load_file(self.folder.path / "seen.safetensors")["rows"])
+        return evaluation.score(columns, self.task, seed=self.recipe.seed, overlap_N=seen_N) | {"truncated_rows": made.cut, "details": self.task.details(columns)}
+
+
+def table_of(texts: Sequence[Any], *, pair: bool) -> pa.Table:
+    """Texts, or pairs of texts, as rows with canonical columns."""
+    if pair and any(isinstance(text, str) or len(text) != 2 for text in texts):
+        raise UsageError("a text without its partner", wanted="pairs: this run learned from two texts a row", fix='predict([("first", "second")])')
+    if not pair and any(not isinstance(text, str) for text in texts):
+        raise UsageError("something that is no text", wanted="strings", fix='predict(["a text"])')
+    columns = {TEXT: [text[0] for text in texts], PAIR: [text[1] for text in texts]} if pair else {TEXT: list(texts)}
+    arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    return pa.table(arrays | {ROW: pa.array(range(1, len(texts) + 1), pa.int64())})
+
+
+def _of_base(name: str) -> bool:
+    """Whether a parameter belongs to the encoder and not to its head, which stays in fp32."""
+    return "classifier" not in name and "score" not in name

@@ -1,0 +1,67 @@
+"""Resume as a contract: the same steps straight and with a restart in the middle, compared tensor by tensor."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rootstock.core.errors import Interrupted
+from rootstock.core.recipe import Recipe
+from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.loop import checkpoint
+from rootstock.loop.history import read
+from rootstock.run.execute import Watch, execute
+from rootstock.run.prepare import Say, prepare
+
+
+def verify(recipe_path: Path, steps: int, say: Say) -> dict[str, Any]:
+    """Train `steps` updates straight, and again with a stop and a restart from disk halfway; compare weights, optimizer, generators and batches."""
+    recipe = read_recipe(recipe_path)
+    training = recipe.training.model_copy(update={"steps": steps, "checkpoint_steps": steps})
+    recipe = recipe.model_copy(update={"training": training, "track": None, "merge": False})
+    place = Path(tempfile.mkdtemp(prefix="verify-resume-"))
+    try:
+        straight, restarted = RunFolder(place / "straight"), RunFolder(place / "restarted")
+        _train(recipe, straight, lambda: False)
+        say(f"straight  {steps} updates")
+        asked = _Countdown(steps // 2)
+        try:
+            _train(recipe, restarted, asked)
+        except Interrupted:
+            say(f"stopped   after update {steps // 2}; starting again from disk")
+        _train(recipe, restarted, lambda: False, resume=True)
+        return _verdict(straight, restarted, steps)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+class _Countdown:
+    """Asks to stop once, at its n-th question."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+def _train(recipe: Recipe, folder: RunFolder, stop: Callable[[], bool], *, resume: bool = False) -> None:
+    execute(prepare(recipe, lambda text: None), folder, Watch(stop=stop), resume=resume)
+
+
+def _verdict(straight: RunFolder, restarted: RunFolder, steps: int) -> dict[str, Any]:
+    first, second = (checkpoint.newest(folder.checkpoints)[0] for folder in (straight, restarted))
+    assert first is not None
+    assert second is not None
+    different = [f"{part}/{name}" for part, tensors in first.parts.items() for name, value in tensors.items() if not torch.equal(value, second.parts[part][name])]
+    events = [[event for event in read(folder.history) if event["event"] == "step"] for folder in (straight, restarted)]
+    parted = [a["step"] for a, b in zip(*events, strict=False) if (a["batch"], a["loss"]) != (b["batch"], b["loss"])]
+    same = not different and not parted and len(events[0]) == len(events[1])
+    tensors = sum(len(part) for part in first.parts.values())
+    first_difference = (f"step {parted[0]}: batch or loss" if parted else different[0] if different else "the number of steps") if not same else None
+    verdict = f"identical: {tensors} tensors and {steps} batches and losses, bit for bit" if same else f"not identical; first difference: {first_difference}"
+    return {"identical": same, "steps": steps, "tensors": tensors, "first_difference": first_difference, "verdict": verdict}

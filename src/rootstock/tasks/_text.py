@@ -1,0 +1,69 @@
+"""Shared by tasks on one text or a pair: token ids and padded batches.
+
+Shape letters: N rows, B rows in a batch, T tokens in a row, C classes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from rootstock.core.rows import PAIR, TEXT, Encoded, Ragged, column
+from rootstock.core.task import Batch, inputs
+
+
+def encode_texts(rows: pa.Table, tokenizer: Any, length: int | None, labels: np.ndarray | None) -> Encoded:
+    """Ids (and segment ids where there are two texts), cut at `length` from the longer text first."""
+    texts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]
+    cut = {"truncation": True, "max_length": length} if length else {"truncation": False}
+    made = tokenizer(*texts, **cut, return_attention_mask=False, verbose=False) if len(rows) else {"input_ids": []}
+    ids = Ragged.of(made["input_ids"])
+    tokens = {"input_ids": ids}
+    if len(texts) == 2 and "token_type_ids" in made:
+        tokens["token_type_ids"] = Ragged.of(made["token_type_ids"], np.int8)
+    return Encoded(tokens, {} if labels is None else {"labels": labels}, ids.lengths)
+
+
+def pad_batch(encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> dict[str, Tensor]:
+    """The chosen rows as tensors [B, T], padded on the right to the longest of them."""
+    ids_BT = encoded.tokens["input_ids"].padded(rows, tokenizer.pad_token_id)
+    mask_BT = np.arange(ids_BT.shape[1]) < encoded.lengths[rows][:, None]
+    batch = {"input_ids": torch.from_numpy(ids_BT), "attention_mask": torch.from_numpy(mask_BT.astype(np.int64))}
+    if "token_type_ids" in encoded.tokens:
+        batch["token_type_ids"] = torch.from_numpy(encoded.tokens["token_type_ids"].padded(rows, 0))
+    if "labels" in encoded.dense:
+        batch["labels"] = torch.from_numpy(encoded.dense["labels"][rows])
+    return batch
+
+
+def logits(model: nn.Module, batch: Batch) -> Tensor:
+    """The model's answers in fp32, [B, C]."""
+    out: Tensor = model(**inputs(batch)).logits
+    return out.float()
+
+
+def spell(value: Any) -> str:
+    """A label as its name: 1, 1.0 and "1" are the same class."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def numbers(values: Sequence[Any]) -> list[float] | None:
+    """The values as numbers, or None where one of them is none."""
+    try:
+        found = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return None
+    return found if np.isfinite(found).all() else None
+
+
+def in_order(names: set[str]) -> tuple[str, ...]:
+    """Label names in the order that people expect: by number where all are numbers, else by letter."""
+    values = {name: numbers([name]) for name in names}
+    return tuple(sorted(names, key=lambda name: (0, values[name], name) if all(values.values()) else (1, [0.0], name)))

@@ -1,0 +1,110 @@
+"""Give a text, or a pair of texts, a number.
+
+Prefer text-classification where the numbers are only names of classes; prefer this one where their distances matter
+(similarity, stars, prices). Needs a text column (two for pairs) and a numeric label column.
+Trains on squared error in standard deviations, so that the unit of the labels does not matter; the kept model answers in the labels' own unit.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import Field
+from torch import nn
+
+from rootstock.core.errors import DataError
+from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
+from rootstock.core.task import Batch, Head, Loss, Task
+from rootstock.tasks import _scores, _text
+
+
+class Regression(Task):
+    """One number a row, in the unit of the label column."""
+
+    center: float = Field(default=0.0, exclude=True)
+    """Mean of the training labels while training; 0 once it is part of the weights."""
+    scale: float = Field(default=1.0, gt=0, exclude=True)
+    """Standard deviation of the training labels while training; 1 once it is part of the weights."""
+
+    @property
+    def kind(self) -> str:
+        """A number a row."""
+        return "number"
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Rank agreement first: it does not depend on the unit."""
+        return ("spearman", "pearson")
+
+    @classmethod
+    def claims(cls, labels: Sequence[Any]) -> float:
+        """Numbers with fractions, or many different whole ones, suit."""
+        if not labels or isinstance(labels[0], list):
+            return 0.0
+        values = _text.numbers(labels)
+        return 0.0 if values is None else 0.5
+
+    def fit(self, train: pa.Table, validation: pa.Table) -> Self:
+        """Learn centre and scale; a label that is no number, or one value only, is a DataError."""
+        _values(validation)
+        values_N = _values(train)
+        if len(np.unique(values_N)) < 2:
+            raise DataError(f"every training label is {values_N[0]:g}" if len(values_N) else "there is no training row", wanted="labels that differ", fix="check --label")
+        return self.model_copy(update={"center": float(values_N.mean()), "scale": float(values_N.std())})
+
+    def head(self) -> Head:
+        """A sequence classifier with one output."""
+        return Head(auto="AutoModelForSequenceClassification", options={"num_labels": 1, "problem_type": "regression"})
+
+    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+        """Token ids, with labels [N] where the rows have them."""
+        return _text.encode_texts(rows, tokenizer, length, self.answers(rows) if LABEL in rows.column_names else None)
+
+    def answers(self, rows: pa.Table) -> np.ndarray:
+        """The labels [N] as float32."""
+        return _values(rows).astype(np.float32)
+
+    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> Batch:
+        """Padded to the longest of the chosen rows."""
+        return _text.pad_batch(encoded, rows, tokenizer)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Squared error in standard deviations, summed over rows."""
+        wanted_B = (batch["labels"] - self.center) / self.scale
+        return Loss((_text.logits(model, batch)[:, 0] - wanted_B).square().sum(), len(wanted_B))
+
+    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+        """The predicted number as scores [B, 1], in the labels' unit."""
+        return {"scores": (_text.logits(model, batch) * self.scale + self.center).cpu().numpy()}
+
+    def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
+        """Spearman, Pearson, R², mean absolute and root mean squared error."""
+        return _scores.number_metrics(columns["scores"], columns["answers"], names)
+
+    def details(self, columns: Columns) -> dict[str, Any]:
+        """Predicted against true values, and the residuals."""
+        return _scores.number_details(columns["scores"], columns["answers"])
+
+    def readable(self, columns: Columns) -> dict[str, list[Any]]:
+        """The predicted number."""
+        return {"predicted": np.asarray(columns["scores"])[:, 0].tolist()}
+
+    def settle(self, model: nn.Module, fresh: Collection[str]) -> Self:
+        """Fold centre and scale into the last linear layer, so that plain transformers answers in the labels' unit."""
+        last = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.out_features == 1][-1]
+        with torch.no_grad():
+            last.weight.mul_(self.scale)
+            last.bias.mul_(self.scale).add_(self.center)
+        return self.model_copy(update={"center": 0.0, "scale": 1.0})
+
+
+def _values(rows: pa.Table) -> np.ndarray:
+    found = []
+    for value, row in zip(column(rows, LABEL), column(rows, ROW), strict=True):
+        number = _text.numbers([value])
+        if number is None:
+            raise DataError(f"row {row}: the label {value!r} is no finite number", wanted="a number in every row", fix="correct the row, or use --task text-classification")
+        found.append(number[0])
+    return np.array(found, dtype=np.float64)

@@ -1,0 +1,179 @@
+"""Name the class, or the classes, of a text or a pair of texts.
+
+Prefer regression where labels are amounts; prefer this one where they are names, even if the names are digits.
+Needs a text column (two for pairs) and a label column: one name a row, or a list of names (several labels a row).
+The loss is cross-entropy over the classes, or binary cross-entropy for each label where rows hold several.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rootstock.core.errors import DataError
+from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
+from rootstock.core.task import Batch, Head, Loss, Task
+from rootstock.tasks import _scores, _text
+
+_SEPARATORS = ("|", ";")
+_MANY = 1000
+
+
+class TextClassification(Task):
+    """Label names come from the training rows and survive to config, predictions and report."""
+
+    labels: tuple[str, ...] = ()
+    """Label names in the order of the model's outputs. Empty: found in the training rows."""
+    several: Literal["auto", "yes", "no"] = "auto"
+    """Whether a row can hold several labels at once. auto: yes where the column holds lists, or names joined by | or ;."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced weights each class by the inverse of its share, for rare classes that matter as much as frequent ones."""
+    weights: tuple[float, ...] = ()
+    """Weight of each class in the loss; filled in by class_weights."""
+
+    @property
+    def kind(self) -> str:
+        """One class a row, or several."""
+        return "classes" if self.several == "yes" else "class"
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Accuracy leads for one class a row, micro-averaged F1 for several."""
+        return ("micro_f1", "macro_f1", "subset_accuracy") if self.several == "yes" else ("accuracy", "macro_f1")
+
+    @classmethod
+    def claims(cls, labels: Sequence[Any]) -> float:
+        """Names suit; so do a few whole numbers."""
+        if not labels or isinstance(labels[0], list):
+            return 1.0
+        values = _text.numbers(labels)
+        if values is None:
+            return 1.0
+        whole = all(value.is_integer() for value in values)
+        return 0.8 if whole and len(set(values)) <= 20 else 0.1
+
+    def fit(self, train: pa.Table, validation: pa.Table) -> Self:
+        """Learn the label names; one class only, or a name that training never shows, is a DataError."""
+        several = self._several(column(train, LABEL))
+        found = Counter(name for value in column(train, LABEL) for name in _names(value, several))
+        names = self.labels or _text.in_order(set(found))
+        if len(names) < 2:
+            only = f" ({names[0]!r})" if names else ""
+            raise DataError(f"the label column holds one class only{only}", wanted="at least two", fix="check --label, or add rows of another class")
+        if len(names) > _MANY:
+            raise DataError(
+                f"the label column holds {len(names):,} different names in {len(train):,} rows",
+                wanted=f"at most {_MANY:,} classes",
+                fix="check --label; numbers are learned with --task regression",
+            )
+        _check_known(train, names, several, "training")
+        _check_known(validation, names, several, "validation")
+        weights = _balanced(found, names) if self.class_weights == "balanced" else ()
+        return self.model_copy(update={"labels": names, "several": "yes" if several else "no", "weights": weights})
+
+    def _several(self, values: Sequence[Any]) -> bool:
+        if self.several != "auto":
+            return self.several == "yes"
+        if any(isinstance(value, list) for value in values):
+            return True
+        joined = [str(value) for value in values if any(mark in str(value) for mark in _SEPARATORS)]
+        parts = {part for value in values for part in _names(value, True)}
+        return bool(joined) and len(parts) < len({str(value) for value in values})
+
+    def head(self) -> Head:
+        """A sequence classifier whose config carries the label names."""
+        return Head(
+            auto="AutoModelForSequenceClassification",
+            options={
+                "num_labels": len(self.labels),
+                "id2label": dict(enumerate(self.labels)),
+                "label2id": {name: i for i, name in enumerate(self.labels)},
+                "problem_type": "multi_label_classification" if self.several == "yes" else "single_label_classification",
+            },
+        )
+
+    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+        """Token ids, with class indices [N] or 0/1 rows [N, C] where the rows are labelled."""
+        return _text.encode_texts(rows, tokenizer, length, self.answers(rows) if LABEL in rows.column_names else None)
+
+    def answers(self, rows: pa.Table) -> np.ndarray:
+        """Class index [N], or 0/1 [N, C] as floats."""
+        _check_known(rows, self.labels, self.several == "yes", "these")
+        index = {name: i for i, name in enumerate(self.labels)}
+        chosen = [[index[name] for name in _names(value, self.several == "yes")] for value in column(rows, LABEL)]
+        if self.several != "yes":
+            return np.array([row[0] for row in chosen], dtype=np.int64)
+        hot_NC = np.zeros((len(chosen), len(self.labels)), dtype=np.float32)
+        for row, classes in enumerate(chosen):
+            hot_NC[row, classes] = 1
+        return hot_NC
+
+    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> Batch:
+        """Padded to the longest of the chosen rows."""
+        return _text.pad_batch(encoded, rows, tokenizer)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Cross-entropy in nats, summed over rows (over rows and labels where several)."""
+        logits_BC, labels = _text.logits(model, batch), batch["labels"]
+        weight = torch.tensor(self.weights, device=logits_BC.device) if self.weights else None
+        if self.several == "yes":
+            total = F.binary_cross_entropy_with_logits(logits_BC, labels, pos_weight=weight, reduction="sum")
+            return Loss(total, labels.numel())
+        return Loss(F.cross_entropy(logits_BC, labels, weight=weight, reduction="sum"), len(labels))
+
+    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+        """Probabilities: softmax over classes, or a sigmoid for each label."""
+        logits_BC: Tensor = _text.logits(model, batch)
+        scores_BC = logits_BC.sigmoid() if self.several == "yes" else logits_BC.softmax(dim=-1)
+        return {"scores": scores_BC.cpu().numpy()}
+
+    def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
+        """Accuracy, precision, recall, F1, ROC-AUC, calibration error and log loss by their usual names."""
+        score = _scores.label_set_metrics if self.several == "yes" else _scores.class_metrics
+        return score(columns["scores"], columns["answers"], names)
+
+    def details(self, columns: Columns) -> dict[str, Any]:
+        """Per-class table, confusion matrix (rows are true classes) and calibration."""
+        draw = _scores.label_set_details if self.several == "yes" else _scores.class_details
+        return draw(columns["scores"], columns["answers"], self.labels)
+
+    def readable(self, columns: Columns) -> dict[str, list[Any]]:
+        """The predicted name (or names above one half) and its probability, then every class's probability."""
+        scores_NC = np.asarray(columns["scores"])
+        if self.several == "yes":
+            predicted: list[Any] = [[name for name, p in zip(self.labels, row, strict=True) if p >= 0.5] for row in scores_NC]
+        else:
+            predicted = [self.labels[i] for i in scores_NC.argmax(axis=-1)]
+        table: dict[str, list[Any]] = {"predicted": predicted, "confidence": scores_NC.max(axis=-1).tolist()}
+        return table | {f"p({name})": scores_NC[:, i].tolist() for i, name in enumerate(self.labels)}
+
+
+def _names(value: Any, several: bool) -> list[str]:
+    if not several:
+        return [_text.spell(value)]
+    if isinstance(value, list):
+        return [_text.spell(part) for part in value]
+    mark = next((mark for mark in _SEPARATORS if mark in str(value)), None)
+    return [part for part in (_text.spell(part) for part in str(value).split(mark)) if part] if mark else [_text.spell(value)]
+
+
+def _check_known(rows: pa.Table, names: Sequence[str], several: bool, where: str) -> None:
+    known = set(names)
+    strange = {name: row for value, row in zip(column(rows, LABEL), column(rows, ROW), strict=True) for name in _names(value, several) if name not in known}
+    if strange:
+        name, row = next(iter(strange.items()))
+        raise DataError(
+            f"row {row} of the {where} rows has the label {name!r}, which is in no training row ({len(strange)} such label(s): {sorted(strange)[:5]})",
+            wanted=f"one of {', '.join(map(repr, list(names)[:20]))}{' …' if len(names) > 20 else ''}",
+            fix="correct the label, or add training rows that have it",
+        )
+
+
+def _balanced(found: Counter[str], names: Sequence[str]) -> tuple[float, ...]:
+    total = sum(found.values())
+    return tuple(total / (len(names) * max(found[name], 1)) for name in names)

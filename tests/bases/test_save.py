@@ -1,0 +1,44 @@
+"""What is written loads with plain transformers and holds no pickle."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rootstock.bases.load import load, tokenizer
+from rootstock.bases.resolve import resolve
+from rootstock.bases.save import save_model
+from rootstock.core.errors import RunFailed
+from rootstock.core.task import Head
+from rootstock.sentinel.gate import admit
+
+HEAD = Head(
+    auto="AutoModelForSequenceClassification",
+    options={"num_labels": 2, "id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}},
+)
+
+
+def test_plain_transformers_gives_the_same_answers(tiny: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    base = resolve(str(tiny))
+    model: Any = load(base, HEAD, seed=0).model
+    save_model(model, tokenizer(base), tmp_path / "out")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    tokens = AutoTokenizer.from_pretrained(tmp_path / "out")
+    batch = tokens(["a good film", "bad!"], padding=True, return_tensors="pt")
+    assert torch.equal(again(**batch).logits, model(**batch).logits)
+    assert again.config.id2label == {0: "bad", 1: "good"}
+    assert admit(tmp_path / "out").notes == ()
+    assert str(tmp_path) not in (tmp_path / "out" / "config.json").read_text()
+
+
+def test_a_pickle_among_the_files_is_an_error(tiny: Path, tmp_path: Path) -> None:
+    class Pickling:
+        def save_pretrained(self, folder: Path) -> None:
+            folder.mkdir(exist_ok=True)
+            torch.save({}, folder / "pytorch_model.bin")
+
+    with pytest.raises(RunFailed, match=r"pytorch_model\.bin"):
+        save_model(Pickling(), tokenizer(resolve(str(tiny))), tmp_path / "out")
