@@ -46,6 +46,8 @@ class Method(Settings, ABC):
     """Peak learning rate that suits it: methods compared at one rate are compared unfairly."""
     batch_tokens: ClassVar[int] = 1024
     """Padded tokens of one update that suit it."""
+    weight_decay: ClassVar[float] = 0.01
+    """AdamW's decay that suits it."""
     base_dropout: ClassVar[float | None] = None
     """Dropout inside the base that suits it; None leaves the base's own."""
     flops: ClassVar[float] = 6

@@ -46,8 +46,8 @@ class TrainingSettings(Settings):
     """How the rate falls after warm-up; linear and cosine reach zero at the end."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of training during which the rate rises from zero; keeps a fresh head from upsetting the base."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW's decay, on matrices only: biases, norms and embeddings are left out."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """AdamW's decay, on matrices only: biases, norms and embeddings are left out. None: the method's own default."""
     clip: float = Field(default=1.0, gt=0)
     """Largest gradient norm."""
     dropout: float | None = Field(default=None, ge=0, lt=1)

@@ -1,5 +1,6 @@
 """What the machine has: processors, memory, number formats; and the settings that must come before torch is imported."""
 
+import ctypes
 import os
 import platform
 import resource
@@ -16,6 +17,20 @@ def prepare_threads() -> None:
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def keep_memory() -> None:
+    """Ask glibc to keep what is freed instead of giving it back to the kernel.
+
+    A training step frees and takes the same megabytes again and again; each time the kernel would clear every page anew.
+    Does nothing where the C library is another, or where the user set MALLOC_* or GLIBC_TUNABLES.
+    """
+    if platform.libc_ver()[0] != "glibc" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    trim_threshold, mmap_threshold, largest = -1, -3, 32 * 2**20
+    library = ctypes.CDLL(None)
+    library.mallopt(mmap_threshold, largest)
+    library.mallopt(trim_threshold, 2**31 - 1)
 
 
 def usable_cores() -> int:

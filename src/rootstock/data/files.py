@@ -63,6 +63,8 @@ def _unpack(data: bytes, name: str) -> bytes:
 
 def missing(path: Path, name: str) -> DataError:
     """The error for a path where there is nothing, with the nearest names that exist."""
+    if path.exists():
+        return DataError(f"{name} is a file", wanted="a folder", fix="set data.format to the file's format, or to auto")
     folder = path.parent
     try:
         names = sorted(entry.name for entry in folder.iterdir())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rootstock.core.artifact import digest_bytes
 from rootstock.core.errors import DataError
-from rootstock.data.files import decode, fetch
+from rootstock.data.files import decode, fetch, missing
 from rootstock.data.tables import Parsed, build
 
 
@@ -30,30 +30,36 @@ def _content(path: Path, where: str) -> bytes:
     return fetch(path, where)[0]
 
 
-def _folders(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
     try:
-        return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise missing(folder, str(folder)) from None
     except OSError as error:
         raise DataError(f"{folder} can't be read: {error}", fix="check the permissions") from None
 
 
+def _folders(folder: Path) -> list[Path]:
+    return [each for each in _entries(folder) if each.is_dir() and not each.name.startswith(".")]
+
+
 def _texts(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_file() and each.name.lower().endswith((".txt", ".txt.gz")))
+    return [each for each in _entries(folder) if each.is_file() and each.name.lower().endswith((".txt", ".txt.gz"))]
 
 
 def _notes(folder: Path, classes: dict[str, list[Path]]) -> tuple[str, ...]:
     filled = [label for label, paths in classes.items() if paths]
     notes = [f"folder of {len(filled)} class folders"]
     notes += [f"folder {label!r} holds no .txt and is left out" for label, paths in classes.items() if not paths]
-    others = sum(sum(1 for each in (folder / label).iterdir()) - len(classes[label]) for label in filled)
+    others = sum(len(_entries(folder / label)) - len(classes[label]) for label in filled)
     if others:
-        notes.append(f"{others} entries of class folders are no .txt and are left out")
+        notes.append(f"{others} other entr{'ies' if others > 1 else 'y'} in class folders left out: no .txt")
     return tuple(notes)
 
 
 def _nothing(folder: Path, name: str) -> DataError:
     deeper = [each.name for each in _folders(folder) if any(_texts(below) for below in _folders(each))]
-    files = sorted(each.name for each in folder.iterdir() if each.is_file())[:3]
+    files = [each.name for each in _entries(folder) if each.is_file()][:3]
     fix = "make one folder for each class and put the texts into it"
     if deeper:
         fix = f"give {name}/{deeper[0]}: the class folders are there"

@@ -11,18 +11,19 @@ def has_header(records: list[list[str]]) -> bool:
     first, rest = [cell.strip() for cell in records[0]], records[1:]
     if first == [str(index) for index in range(len(first))] and len(first) > 1:
         return True  # what pandas writes above a frame without names
-    if any(is_number(cell) or len(cell) > _LONGEST_NAME or len(cell.split()) > _MOST_WORDS for cell in first):
-        return False
-    if first.count("") > 1 or len(set(first)) < len(first):
-        return False
-    if any(plain(cell) in KNOWN for cell in first):
+    data = any(_is_data(cell) for cell in first)
+    if not data and any(plain(cell) in KNOWN for cell in first):
         return True
+    if data or first.count("") > 1 or len(set(first)) < len(first):
+        return False
     columns = list(zip(*rest, strict=False))
-    if len(columns) < 2:
-        return False
-    if any(column and all(is_number(cell) for cell in column) for column in columns):
+    if any(all(is_number(cell) for cell in column) for column in columns):
         return True
-    return not any(cell in column for cell, column in zip(first, columns, strict=False))
+    return len(columns) > 1 and not any(cell in column for cell, column in zip(first, columns, strict=False))
+
+
+def _is_data(cell: str) -> bool:
+    return is_number(cell) or len(cell) > _LONGEST_NAME or len(cell.split()) > _MOST_WORDS
 
 
 def column_names(first: list[str], name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """hf:<dataset>[:split]: data sets of the hub, or of a local folder, through the package `datasets`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _OFFLINE = "offline, give a local file, hf:FOLDER with the data set's files, or 
 def read_hub(reference: str) -> tuple[Parsed, str]:
     """One split as a table (train where none is named), and the digest of its rows."""
     name, _, split = reference.removeprefix(PREFIX).partition(":")
+    if not name:
+        raise DataError(f"{reference!r} names no data set", wanted="hf:NAME[:SPLIT]")
     found = _load(name, reference)
     splits = dict(found) if isinstance(found, dict) else {"train": found}
     split = split or ("train" if "train" in splits else next(iter(splits)))
@@ -38,6 +41,8 @@ def _load(name: str, reference: str) -> Any:
         import datasets
     except ImportError:
         raise DataError(f"{reference} needs the package datasets", fix=f"pip install datasets; {_OFFLINE}") from None
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     try:
         if any(Path(name, each).is_file() for each in ("state.json", "dataset_dict.json")):
             return datasets.load_from_disk(name)

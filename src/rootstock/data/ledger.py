@@ -77,13 +77,13 @@ def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, An
     """The ledger as JSON values: rows, labels, lengths, padding_share, findings, truncation."""
     left, right = _side("train", train, facts.train_lengths), _side("validation", validation, facts.validation_lengths)
     rows_left, rows_right, dropped = len(left.texts), len(right.texts), len(facts.dropped)
-    total = rows_left + rows_right
+    total, repeats = rows_left + rows_right, _repeats(left)
     hits = {
         "truncation": (_truncated(left, facts.length) + _truncated(right, facts.length), total),
         "empty": (_empty(left) + _empty(right), total),
-        "contradictions": (_contradictions(left, facts.kind), rows_left),
+        "contradictions": (_contradictions(left, repeats, kind=facts.kind), rows_left),
         "overlap": (_overlap(left, right), rows_right),
-        "duplicates": (_duplicates(left), rows_left),
+        "duplicates": (_duplicates(left, repeats), rows_left),
     }
     lengths = np.concatenate([facts.train_lengths, facts.validation_lengths])
     lost = [{"row": int(row), "in": "file", "text": ""} for row in facts.dropped[:_EXAMPLES]]
@@ -149,13 +149,18 @@ def _empty(side: _Side) -> list[_Hit]:
     return [_Hit(side, place) for place, empty in enumerate(side.empty) if empty]
 
 
-def _duplicates(side: _Side) -> list[_Hit]:
+def _repeats(side: _Side) -> list[list[int]]:
+    """Places of the rows of each key that occurs more than once."""
     first: dict[str, int] = {}
-    found = []
+    groups: dict[str, list[int]] = {}
     for place, key in enumerate(side.keys):
         if first.setdefault(key, place) != place:
-            found.append(_Hit(side, place, {"first_row": side.places[first[key]]}))
-    return found
+            groups.setdefault(key, [first[key]]).append(place)
+    return list(groups.values())
+
+
+def _duplicates(side: _Side, repeats: list[list[int]]) -> list[_Hit]:
+    return [_Hit(side, place, {"first_row": side.places[group[0]]}) for group in repeats for place in group[1:]]
 
 
 def _overlap(train: _Side, validation: _Side) -> list[_Hit]:
@@ -163,16 +168,13 @@ def _overlap(train: _Side, validation: _Side) -> list[_Hit]:
     return [_Hit(validation, place, {"train_row": first[key]}) for place, key in enumerate(validation.keys) if key in first]
 
 
-def _contradictions(side: _Side, kind: str) -> list[_Hit]:
-    groups: dict[str, list[int]] = {}
-    for place, key in enumerate(side.keys if side.labels else []):
-        groups.setdefault(key, []).append(place)
+def _contradictions(side: _Side, repeats: list[list[int]], *, kind: str) -> list[_Hit]:
     # two people rarely give one text the very same number: only a spread of more than a standard deviation contradicts
     spread = float(np.std([float(label) for label in side.labels])) if kind == "number" and side.labels else 0.0
     found = []
-    for group in groups.values():
+    for group in repeats if side.labels else []:
         labels = [side.labels[place] for place in group]
-        if len(group) > 1 and _differ(labels, kind, spread=spread):
+        if _differ(labels, kind, spread=spread):
             shown = sorted({_name(label) for label in labels})
             found += [_Hit(side, place, {"label": _name(side.labels[place]), "labels": shown}) for place in group]
     return found

@@ -2,16 +2,16 @@
 
 import re
 
-LABELS = tuple(
-    "label labels category categories class classes target sentiment polarity intent topic emotion gold goldlabel quality "
-    "stars star rating score similarity grade tag tags y".split()
-)
+LABELS = (
+    "label", "labels", "category", "categories", "class", "classes", "target", "sentiment", "polarity", "intent", "topic",
+    "emotion", "gold", "goldlabel", "quality", "stars", "star", "rating", "score", "similarity", "grade", "tag", "tags", "y",
+)  # fmt: skip
 """Names of label columns, the likeliest first."""
 
-TEXTS = tuple(
-    "text sentence review content comment message tweet body utterance query question document passage paragraph description "
-    "abstract post headline email input prompt summary title".split()
-)
+TEXTS = (
+    "text", "sentence", "review", "content", "comment", "message", "tweet", "body", "utterance", "query", "question", "document",
+    "passage", "paragraph", "description", "abstract", "post", "headline", "email", "input", "prompt", "summary", "title",
+)  # fmt: skip
 """Names of text columns, the likeliest first."""
 
 PAIRS = (

@@ -1,16 +1,15 @@
-"""Train and validation rows: seeded, stratified, and never the same text on both sides."""
+"""Train and validation rows: seeded, stratified, and never the same text on both sides.
 
-from collections import Counter
-from typing import Any
+Shape letters: N rows, G groups of rows with one key, P pairs of a group and a label that occurs in it.
+"""
+
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import pyarrow as pa
 
 from rootstock.core import rows as canonical
 from rootstock.core.errors import DataError
-
-Group = list[int]
-"""Places of the rows that share one key."""
 
 
 def keys(rows: pa.Table) -> list[str]:
@@ -42,78 +41,86 @@ def split(rows: pa.Table, share: float, seed: int, *, stratify: bool) -> tuple[p
     """
     if not 0 < share < 1:
         raise DataError(f"data.validation is {share}", wanted="a share in (0, 1), or a file")
-    groups = _groups(keys(rows))
-    labels = _labels(rows) if stratify else [()] * rows.num_rows
-    strata = _strata(groups, labels)
-    chosen = _choose(strata, max(1, round(share * rows.num_rows)), rng=np.random.default_rng(seed))
-    held = _without_orphans(groups, chosen, labels=labels)
-    if not held:
+    if not rows.num_rows:
+        raise DataError("there are no rows to split", wanted="rows of two different texts or more")
+    group_N = _codes(keys(rows))
+    sizes_G = np.bincount(group_N)
+    group_P, label_P = _pairs(rows, group_N) if stratify else (group_N, np.zeros_like(group_N))
+    stratum_G = _strata(group_P, label_P, count=len(sizes_G))
+    wanted = max(1, round(share * rows.num_rows))
+    held_G = _choose(stratum_G, sizes_G, wanted=wanted, rng=np.random.default_rng(seed))
+    _give_back_orphans(held_G, group_P, label_P=label_P)
+    if not held_G.any():
         raise DataError(
-            f"{rows.num_rows} rows with {len(groups)} different texts are too few to hold out {share:.0%} of them",
+            f"{rows.num_rows} rows with {len(sizes_G)} different texts are too few to hold out {share:.0%} of them",
             wanted="more rows, or a larger share",
             fix="give a file of validation rows with --validation FILE",
         )
-    mask = np.zeros(rows.num_rows, dtype=bool)
-    mask[[place for group in held for place in groups[group]]] = True
-    return rows.filter(pa.array(~mask)), rows.filter(pa.array(mask))
+    mask_N = held_G[group_N]
+    return rows.filter(pa.array(~mask_N)), rows.filter(pa.array(mask_N))
 
 
-def _groups(row_keys: list[str]) -> list[Group]:
-    found: dict[str, Group] = {}
-    for place, key in enumerate(row_keys):
-        found.setdefault(key, []).append(place)
-    return list(found.values())
+def _codes(values: Iterable[Hashable]) -> np.ndarray:
+    """Numbers for values, in the order of first appearance."""
+    known: dict[Hashable, int] = {}
+    return np.asarray([known.setdefault(value, len(known)) for value in values], dtype=np.int64)
 
 
-def _labels(rows: pa.Table) -> list[tuple[Any, ...]]:
-    """The labels of each row: one, or several, or none."""
+def _pairs(rows: pa.Table, group_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group and label number of each label of each row: one label a row, or a list of them."""
     values = canonical.column(rows, canonical.LABEL)
-    return [tuple(value) if isinstance(value, list) else (value,) for value in values]
+    if not any(isinstance(value, list) for value in values):
+        return group_N, _codes(values)
+    lists = [value or [None] for value in values]
+    return np.repeat(group_N, [len(value) for value in lists]), _codes(label for value in lists for label in value)
 
 
-def _strata(groups: list[Group], labels: list[tuple[Any, ...]]) -> list[dict[int, int]]:
-    """Group number to its rows, for each label in the order of appearance; a group counts for the rarest label in it."""
-    frequency = Counter(label for row in labels for label in row)
-    strata: dict[Any, dict[int, int]] = {}
-    for number, group in enumerate(groups):
-        inside = dict.fromkeys(label for place in group for label in labels[place])
-        rarest = min(inside, key=lambda label: frequency[label], default=None)
-        strata.setdefault(rarest, {})[number] = len(group)
-    return list(strata.values())
+def _strata(group_P: np.ndarray, label_P: np.ndarray, *, count: int) -> np.ndarray:
+    """The label each group counts for, shape [G]: the rarest in it, so that rare labels get their share."""
+    frequency_P = np.bincount(label_P)[label_P]
+    order = np.lexsort((label_P, frequency_P, group_P))
+    stratum_G = np.empty(count, dtype=np.int64)
+    stratum_G[group_P[order][::-1]] = label_P[order][::-1]  # written last, the rarest stays
+    return stratum_G
 
 
-def _choose(strata: list[dict[int, int]], wanted: int, *, rng: np.random.Generator) -> list[int]:
-    """Groups to hold out: from each stratum, in random order, those that still fit into its quota of rows."""
+def _choose(stratum_G: np.ndarray, sizes_G: np.ndarray, *, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """Which groups to hold out, shape [G]: of each stratum, in random order, those that still fit into its quota of rows."""
+    held_G = np.zeros(len(sizes_G), dtype=bool)
+    rows = np.bincount(stratum_G, weights=sizes_G).astype(np.int64)
+    order = np.argsort(stratum_G, kind="stable")
+    strata = np.split(order, np.cumsum(np.bincount(stratum_G))[:-1])
+    for groups, quota in zip(strata, _quotas(rows, wanted).tolist(), strict=True):
+        shuffled = rng.permutation(groups)
+        held_G[shuffled[_fitting(sizes_G[shuffled], quota)]] = True
+    return held_G
+
+
+def _fitting(sizes: np.ndarray, quota: int) -> list[int]:
+    """Places of the sizes taken, one after the other, wherever the next still fits into the quota."""
+    if sizes.max(initial=1) == 1:
+        return list(range(min(quota, len(sizes))))
     chosen = []
-    for stratum, quota in zip(strata, _quotas([sum(stratum.values()) for stratum in strata], wanted), strict=True):
-        numbers = list(stratum)
-        taken = 0
-        for index in rng.permutation(len(numbers)).tolist():
-            size = stratum[numbers[index]]
-            if taken + size <= quota:
-                taken += size
-                chosen.append(numbers[index])
+    for place, size in enumerate(sizes.tolist()):
+        if size <= quota:
+            quota -= size
+            chosen.append(place)
     return chosen
 
 
-def _quotas(sizes: list[int], wanted: int) -> list[int]:
+def _quotas(rows: np.ndarray, wanted: int) -> np.ndarray:
     """Rows to hold out of each stratum by largest remainders; never all of it, so that something is left to learn from."""
-    ideal = [size * wanted / sum(sizes) for size in sizes]
-    quotas = [min(int(each), size - 1) for each, size in zip(ideal, sizes, strict=True)]
-    by_remainder = sorted(range(len(sizes)), key=lambda place: quotas[place] - ideal[place])
-    for place in by_remainder[: wanted - sum(map(int, ideal))]:
-        quotas[place] = min(quotas[place] + 1, sizes[place] - 1)
+    ideal = rows * (wanted / max(rows.sum(), 1))
+    quotas: np.ndarray = np.floor(ideal).astype(np.int64)
+    most_left = np.argsort(quotas - ideal, kind="stable")[: wanted - int(quotas.sum())]
+    quotas[most_left] += 1
+    np.minimum(quotas, np.maximum(rows - 1, 0), out=quotas)
     return quotas
 
 
-def _without_orphans(groups: list[Group], chosen: list[int], *, labels: list[tuple[Any, ...]]) -> list[int]:
-    """The chosen groups less those that hold the last of a label: contradictory rows can carry one out of sight of its stratum."""
-    held = set(chosen)
-    left = {label for number, group in enumerate(groups) if number not in held for place in group for label in labels[place]}
-    kept = []
-    for number in chosen:
-        inside = {label for place in groups[number] for label in labels[place]}
-        if inside <= left:
-            kept.append(number)
-        left |= inside
-    return kept
+def _give_back_orphans(held_G: np.ndarray, group_P: np.ndarray, *, label_P: np.ndarray) -> None:
+    """Return to train one group of each label that lost all: beside a rarer label it can slip out of its own stratum."""
+    for label in np.setdiff1d(label_P, label_P[~held_G[group_P]]).tolist():
+        groups = group_P[label_P == label]
+        if held_G[groups].all():
+            held_G[groups[0]] = False

@@ -44,26 +44,24 @@ def numbered(table: pa.Table, numbers: np.ndarray | None = None) -> tuple[pa.Tab
     return table.append_column(rows.ROW, pa.array(places)), notes
 
 
+def strings(values: Sequence[str | None], where: str) -> pa.Array:
+    """Strings as an Arrow array. Raises DataError for half letters, which JSON escapes and odd encodings can hold."""
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} holds half of a surrogate pair ({error.object[error.start : error.end]!r})",
+            wanted="whole Unicode letters",
+            fix="write the file again as UTF-8",
+        ) from None
+
+
 def _array(values: Sequence[Any], where: str) -> tuple[Any, bool]:
     """Values as an Arrow array, and whether they had to become text because their kinds differ."""
     try:
         return pa.array(values), False
-    except (pa.ArrowException, OverflowError, TypeError):
-        pass
-    except UnicodeEncodeError as error:
-        raise _unpaired(where, error) from None
-    try:
-        return pa.array([_text(value) for value in values], pa.string()), True
-    except UnicodeEncodeError as error:
-        raise _unpaired(where, error) from None
-
-
-def _unpaired(where: str, error: UnicodeEncodeError) -> DataError:
-    return DataError(
-        f"{where} holds half of a surrogate pair ({error.object[error.start : error.end]!r})",
-        wanted="whole Unicode letters",
-        fix="write the file again as UTF-8",
-    )
+    except (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError):
+        return strings([_text(value) for value in values], where), True
 
 
 def _text(value: Any) -> str | None:

@@ -33,8 +33,10 @@ class Optimizer:
         """Update from summed gradients of `count` items with their mean's norm bounded by `clip`; returns that norm before the bound."""
         gradients = [p.grad for group in self.inner.param_groups for p in group["params"] if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients)) / max(count, 1)
-        scale = min(1.0, clip / (norm + 1e-6)) / max(count, 1)
-        torch._foreach_mul_(gradients, scale)
+        # The fused kernel divides by grad_scale while it reads the gradients; it is how torch's own GradScaler speaks to it.
+        scale = max(count, 1) / min(1.0, clip / (norm + 1e-6))
+        self.inner.grad_scale = torch.tensor(scale, device=gradients[0].device)  # type: ignore[attr-defined]
+        self.inner.found_inf = torch.tensor(0.0, device=gradients[0].device)  # type: ignore[attr-defined]
         self.inner.step()
         self.inner.zero_grad(set_to_none=True)
         return norm

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from rootstock.core.errors import Diverged, Interrupted
+from rootstock.core.errors import ContractRefused, Diverged, Interrupted
 from rootstock.core.method import Method
 from rootstock.core.recipe import TrainingSettings
 from rootstock.core.task import Batch, Task
@@ -20,6 +20,10 @@ from rootstock.loop.infer import to_device
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
 from rootstock.loop.schedule import factor
+from rootstock.loop.trim import trim, untrim
+
+
+Score = tuple[float, ...]
 
 
 class Feed(Protocol):
@@ -42,8 +46,8 @@ class Feed(Protocol):
 class Job:
     """All that one training needs. settings: with epochs, rate and batch_tokens filled in.
 
-    evaluate: the current model's score, larger is better, and what to note of it. note: takes one event for the history.
-    save: writes a checkpoint. stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
+    evaluate: the current model's score and what to note of it. Scores compare as tuples, larger is better: the second value decides ties. note: takes one event for the history.
+    used: token ids that occur in training and validation rows. save: writes a checkpoint. stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
     """
 
     model: nn.Module
@@ -54,9 +58,10 @@ class Job:
     dtype: torch.dtype
     fresh: frozenset[str]
     accelerator: Accelerator
-    evaluate: Callable[[], tuple[float, dict[str, float]]]
+    evaluate: Callable[[], tuple[Score, dict[str, float]]]
     note: Callable[[dict[str, Any]], None]
     save: Callable[[Checkpoint], None]
+    used: np.ndarray | None = None
     stop: Callable[[], bool] = lambda: False
     seconds: float | None = None
     started: float = field(default_factory=time.monotonic)
@@ -69,7 +74,7 @@ class Position:
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    best: float = -math.inf
+    best: Score | None = None
     best_step: int = 0
     worse: int = 0
     seconds: float = 0.0
@@ -78,13 +83,17 @@ class Position:
 class Training:
     """One training, from a start or a checkpoint to the best state that it met."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.at = job, Position()
+    def __init__(self, job: Job, *, key: str = "") -> None:
+        self.job, self.at, self.key = job, Position(), key
+        decays = decayed_names(job.model)
+        if job.used is not None:
+            trim(job.model, job.used)
         self.weights = Weights(job.model, job.dtype, job.fresh)
         masters = dict(zip(self.weights.names, self.weights.masters, strict=True))
         settings = job.settings
         assert settings.rate is not None
-        self.optimizer = Optimizer(masters, job.method.groups(job.model, settings.rate), decays=decayed_names(job.model), decay=settings.weight_decay)
+        assert settings.weight_decay is not None
+        self.optimizer = Optimizer(masters, job.method.groups(job.model, settings.rate), decays=decays, decay=settings.weight_decay)
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
         self._before = 0.0
@@ -102,6 +111,7 @@ class Training:
             self._evaluate()
         self.weights.load(self.best or self.weights.state())
         self.weights.restore()
+        untrim(self.job.model)
         return self.at
 
     def rehearse(self, rows: np.ndarray) -> int:
@@ -199,7 +209,7 @@ class Training:
         started = time.perf_counter()
         score, figures = self.job.evaluate()
         at, self._evaluated_at = self.at, self.at.step
-        if score > at.best:
+        if at.best is None or score > at.best:
             at.best, at.best_step, at.worse = score, at.step, 0
             self.best = {name: value.clone() for name, value in self.weights.state().items()}
         else:
@@ -221,18 +231,21 @@ class Training:
         parts = {"trained": self.weights.state(), "optimizer": self.optimizer.state(), "random": random_state()}
         if self.best:
             parts["best"] = self.best
-        state = {**vars(self.at), "seconds": self.elapsed(), "evaluated_at": self._evaluated_at}
-        state["best"] = None if math.isinf(self.at.best) else self.at.best
+        state = {**vars(self.at), "seconds": self.elapsed(), "evaluated_at": self._evaluated_at, "key": self.key}
         return Checkpoint(self.at.step, parts, state)
 
     def resume(self, saved: Checkpoint) -> None:
-        """Continue from a checkpoint of this same job; a missing or surplus tensor is a ValueError, nothing is skipped."""
+        """Continue from a checkpoint of this same job; raises ContractRefused where it is another's or lacks a tensor: nothing is skipped."""
         expected, found = set(self.weights.names), set(saved.parts["trained"])
-        if expected != found:
-            raise ValueError(f"the checkpoint's tensors are not this model's: {sorted(expected ^ found)[:3]}")
+        if saved.state["key"] != self.key or expected != found:
+            raise ContractRefused(
+                "the checkpoint belongs to another recipe, base or data",
+                wanted="the run as it was started",
+                fix="put these back as they were, or start a new run in another folder",
+            )
         state = saved.state
         self.at = Position(**{name: state[name] for name in vars(Position())})
-        self.at.best = -math.inf if state["best"] is None else state["best"]
+        self.at.best = tuple(state["best"]) if state["best"] else None
         self._before, self._evaluated_at = state["seconds"], state["evaluated_at"]
         self.weights.load(saved.parts["trained"])
         self.optimizer.load(saved.parts["optimizer"])

@@ -1,5 +1,8 @@
 """All that knows how peft wraps and renames: kept in one place."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,17 @@ def head_modules(loaded: Loaded) -> list[str]:
 def wrap(loaded: Loaded, config_class: type, **settings: Any) -> nn.Module:
     """The model with an adapter of this config, its fresh head trainable and saved with it."""
     config = config_class(task_type=_TASK_TYPES.get(loaded.head.auto), modules_to_save=head_modules(loaded) or None, **settings)
-    wrapped: nn.Module = get_peft_model(loaded.model, config)
+    with _quiet():
+        wrapped: nn.Module = get_peft_model(loaded.model, config)
     return wrapped
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """peft still asks transformers by a name that warns of its end; nothing a user could do about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def merged(model: nn.Module) -> nn.Module:
@@ -35,7 +47,8 @@ def merged(model: nn.Module) -> nn.Module:
 
 def restored(loaded: Loaded, folder: Path) -> nn.Module:
     """Base and adapter; every tensor of the file must have found its place, or ContractRefused (peft itself only warns)."""
-    model: nn.Module = PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
+    with _quiet():
+        model: nn.Module = PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
     held, saved = get_peft_model_state_dict(model), load_file(folder / "adapter_model.safetensors")
     wrong = sorted(name for name in {*held, *saved} if name not in held or name not in saved or not torch.equal(held[name].cpu(), saved[name]))
     if wrong:

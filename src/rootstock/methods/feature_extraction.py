@@ -15,8 +15,9 @@ from rootstock.methods import _pooling
 class FeatureExtraction(Method):
     """The base is frozen; what the checkpoint lacked learns."""
 
-    epochs: ClassVar[float] = 40
+    epochs: ClassVar[float] = 20
     rate: ClassVar[float] = 1e-2
+    weight_decay: ClassVar[float] = 0.3
     batch_tokens: ClassVar[int] = 128
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 2

@@ -16,6 +16,7 @@ class Full(Method):
 
     epochs: ClassVar[float] = 3
     rate: ClassVar[float] = 1e-4
+    base_dropout: ClassVar[float | None] = 0.0
 
     def apply(self, loaded: Loaded) -> nn.Module:
         """Everything is trainable."""

@@ -18,6 +18,7 @@ class LoRA(Method):
 
     epochs: ClassVar[float] = 3
     rate: ClassVar[float] = 1e-3
+    base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 4
     saves: ClassVar[str] = "adapter"
 

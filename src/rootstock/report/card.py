@@ -1,5 +1,148 @@
-"""README.md of a run."""
+"""README.md of a run: a model card in the ecosystem's format, with the facts filled in."""
+
+import json
+import re
+import shlex
 from typing import Any
-def render(facts: dict[str, Any]) -> str:
-    """A card."""
-    return "# card"
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rootstock.report import costs, summary, words
+from rootstock.report import facts as read
+from rootstock.report.facts import Facts, dig
+
+_HUB_METRICS = {
+    "macro_f1": "f1",
+    "micro_f1": "f1",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "subset_accuracy": "accuracy",
+    "mean_absolute_error": "mae",
+}
+"""What the hub calls a figure; the others go by their own names."""
+_LABELS = 30
+"""Most labels listed in the card; the report has all."""
+
+
+def render(facts: Facts) -> str:
+    """The card as Markdown with YAML front matter; what the facts do not hold is said to be unknown or left out."""
+    # Markdown, not HTML: every value from outside passes through the filter `cell` instead of autoescape
+    made = Environment(
+        loader=PackageLoader("rootstock.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {"cell": cell, "code": _code, "count": words.count, "percent": words.percent}
+    front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True, width=120)
+    body = made.get_template("card.md.j2").render(**_identity(facts), **_training(facts), **_measured(facts))
+    return f"---\n{front}---\n\n" + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
+
+
+def cell(value: Any) -> str:
+    """Text that stays text inside a Markdown line or table cell."""
+    flat = " ".join(str(value).split())
+    for mark, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), *((mark, f"\\{mark}") for mark in "|*[]`~$")):
+        flat = flat.replace(mark, safe)
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", flat)  # an underscore within a word means nothing
+
+
+def _code(value: Any) -> str:
+    return " ".join(str(value).replace("`", "").split())
+
+
+def front_matter(facts: Facts) -> dict[str, Any]:
+    """What the hub reads; language and data sets are left out because nobody has said them."""
+    base, adapter = dig(facts, "manifest", "base", "hub_id"), dig(facts, "contract", "saves") == "adapter"
+    relation = {"base_model": base, "base_model_relation": "adapter" if adapter else "finetune"} if base else {}
+    names = read.headline(facts)
+    found = {
+        "license": (dig(facts, "manifest", "base", "licence") or "unknown").lower(),
+        **relation,
+        "library_name": "peft" if adapter else "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": [tag for tag in ("rootstock", _method(facts)) if tag],
+    }
+    if not names:
+        return found
+    return found | {"metrics": list(dict.fromkeys(_HUB_METRICS.get(name, name) for name in names)), "model-index": [_index(facts, names)]}
+
+
+def _index(facts: Facts, names: list[str]) -> dict[str, Any]:
+    held = [name for side, name, _, _ in read.sources(facts) if side == "validation"]
+    data = (held or [name for _, name, _, _ in read.sources(facts)] or ["unknown"])[0]
+    figures = [
+        {"type": _HUB_METRICS.get(name, name), "name": words.figure_name(name), "value": round(read.figures(facts)[name], 6)}
+        for name in names
+    ]
+    task = {"type": "text-classification", "name": _task(facts).replace("-", " ").capitalize() or "Text classification"}
+    return {
+        "name": read.name(facts),
+        "results": [{"task": task, "dataset": {"name": data, "type": data, "split": "validation"}, "metrics": figures}],
+    }
+
+
+def _task(facts: Facts) -> str:
+    return str(dig(facts, "manifest", "task") or dig(facts, "recipe", "task", "name", default=""))
+
+
+def _method(facts: Facts) -> str:
+    return str(dig(facts, "manifest", "method") or dig(facts, "contract", "method", "name", default=""))
+
+
+def _identity(facts: Facts) -> dict[str, Any]:
+    base = dig(facts, "manifest", "base", default={})
+    labels = dig(facts, "contract", "labels") or dig(facts, "manifest", "labels", default=[])
+    called = base.get("hub_id") or read.base_name(str(base.get("name") or base.get("reference") or ""))
+    return {
+        "name": read.name(facts),
+        "path": shlex.quote(" ".join(read.name(facts).split())),
+        "kind": dig(facts, "kind", default=""),
+        "task": _task(facts),
+        "method": _method(facts),
+        "base": called,
+        "base_python": json.dumps(called or "the base model"),
+        "revision_python": json.dumps(base["revision"]) if base.get("revision") else "",
+        "licence": base.get("licence"),
+        "labels": [str(label) for label in labels[:_LABELS]],
+        "label_count": len(labels),
+        "outputs": max(len(labels), 1),
+        "adapter": dig(facts, "contract", "saves") == "adapter",
+        "pair": bool(dig(facts, "recipe", "task", "text_pair") or dig(facts, "contract", "task", "text_pair")),
+        "length": dig(facts, "contract", "length") or dig(facts, "recipe", "training", "length"),
+    }
+
+
+def _training(facts: Facts) -> dict[str, Any]:
+    counts, held = (dig(facts, "ledger", name, default={}) for name in ("labels", "validation_labels"))
+    findings = dig(facts, "ledger", "findings", default={})
+    return {
+        "rows": dig(facts, "ledger", "rows") or dig(facts, "manifest", "rows", default={}),
+        "sources": read.sources(facts),
+        "balance": [(label, train, held.get(label)) for label, train in list(counts.items())[:_LABELS]],
+        "balance_count": len(counts),
+        "checked": bool(findings),
+        "findings": [(name, found.get("count"), found.get("share")) for name, found in findings.items() if found.get("count")],
+        "settings": [(key, _shared(key, value)) for key, value in read.settings(facts)],
+        "base_facts": costs.base(facts),
+        "lineage": costs.lineage(facts),
+        "versions": costs.versions(facts),
+        "pace": costs.pace(facts),
+    }
+
+
+def _shared(key: str, value: str) -> str:
+    """A setting without the folders of the machine it was made on."""
+    return read.base_name(value) if key in ("base", "data.train", "data.validation") and value.startswith(("/", "~")) else value
+
+
+def _measured(facts: Facts) -> dict[str, Any]:
+    judgement = summary.judgement(facts)
+    leakage, leakage_table = summary.leakage(facts)
+    return {
+        "verdict": str(dig(facts, "metrics", "verdict", default="")).rstrip("."),
+        "warning": judgement if judgement and judgement.tone != "good" else None,
+        "figures": summary.all_figures(facts),
+        "optimism": summary.optimism(facts),
+        "leakage": leakage,
+        "leakage_table": leakage_table,
+        "measured_rows": dig(facts, "metrics", "rows"),
+    }

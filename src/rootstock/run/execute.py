@@ -23,7 +23,7 @@ from rootstock.data import batches, cache, ledger
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import checkpoint, infer, precision
 from rootstock.loop.history import History, read
-from rootstock.loop.train import Job, Training
+from rootstock.loop.train import Job, Score, Training
 from rootstock.run import finish
 from rootstock.run.prepare import Prepared, Say
 
@@ -67,7 +67,7 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     built = build(prepared, folder, watch)
     saved = _saved(folder, prepared, watch.say) if resume else None
     history = History(folder.history, keep_until=saved.step if saved else None)
-    training = Training(_job(prepared, built, folder, watch, history))
+    training = Training(_job(prepared, built, folder, watch, history), key=_key(prepared))
     plan = {"predicted": try_step(training, built, watch.say)} if not saved else folder.json("plan.json")
     artifact.write_json(folder.path / "plan.json", plan)
     if saved:
@@ -161,10 +161,16 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
 
     return Job(
         model=built.learner, task=prepared.task, method=prepared.method, feed=built.feed, settings=recipe.training, dtype=built.dtype,
-        fresh=built.fresh, accelerator=built.accelerator, evaluate=partial(_evaluate, prepared, built), note=note,
+        fresh=built.fresh, accelerator=built.accelerator, evaluate=partial(_evaluate, prepared, built), note=note, used=None if built.tap else _used(built),
         save=partial(checkpoint.save, folder.checkpoints, keep=recipe.training.keep), stop=watch.stop,
         seconds=recipe.budget.minutes * 60 * 0.95 if recipe.budget.minutes else None, started=watch.started,
     )  # fmt: skip
+
+
+def _used(built: Built) -> np.ndarray:
+    """Token ids that occur in the rows at hand."""
+    feeds = (built.feed, built.feed_validation)
+    return np.unique(np.concatenate([feed.encoded.tokens["input_ids"].flat for feed in feeds]))
 
 
 def answer(prepared: Prepared, built: Built, task: Task) -> Columns:
@@ -173,9 +179,21 @@ def answer(prepared: Prepared, built: Built, task: Task) -> Columns:
     return {**found, "answers": task.answers(prepared.validation)}
 
 
-def _evaluate(prepared: Prepared, built: Built) -> tuple[float, dict[str, float]]:
+def _key(prepared: Prepared) -> str:
+    """What a checkpoint belongs to: the recipe, base and rows that decide every step."""
+    recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
+    for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
+        recipe["training"].pop(key)
+    recipe["data"] |= {"train": None, "validation": None}
+    tokens = [ragged.flat.tobytes() for part in (prepared.encoded, prepared.encoded_validation) for ragged in part.tokens.values()]
+    return artifact.digest_json([recipe | {"base": prepared.base.digest}, artifact.digest_bytes(*tokens)])
+
+
+def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:
+    """The first headline figure; on few rows many evaluations tie, then the smaller error decides."""
     figures = prepared.task.metrics(answer(prepared, built, prepared.task))
-    return figures.get(prepared.task.headline[0], -1.0), figures
+    error = figures.get("log_loss", figures.get("root_mean_squared_error", 0.0))
+    return (figures.get(prepared.task.headline[0], -1.0), -error), figures
 
 
 def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:

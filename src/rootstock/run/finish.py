@@ -66,7 +66,7 @@ def baselines(prepared: Prepared) -> Baselines:
     answers = prepared.task.answers(prepared.validation)
     if "tfidf" not in arrays:
         left_out.setdefault("tfidf", "no word of the training texts is left for it")
-    return Baselines({name: {"scores": scores, "answers": answers} for name, scores in arrays.items()}, left_out)
+    return Baselines({name: {"scores": scores, "answers": answers} for name, scores in sorted(arrays.items())}, left_out)
 
 
 def write(prepared: Prepared, built: "Built", folder: RunFolder, task: Task, measured: Measured) -> None:

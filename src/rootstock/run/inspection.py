@@ -21,23 +21,38 @@ def examine(recipe: Recipe, say: Say) -> dict[str, Any]:
 
 def as_text(ledger: dict[str, Any]) -> str:
     """The ledger for a person."""
-    lines = [f"{'rows':<16}" + ", ".join(f"{value:,} {name}" for name, value in ledger["rows"].items() if isinstance(value, int))]
-    labels = ledger["labels"]
-    shown = list(labels.items())
-    lines.append(f"{'labels':<16}" + ", ".join(f"{name} {_number(value)}" for name, value in shown[:12]) + (f" … {len(shown)} in all" if len(shown) > 12 else ""))
     lengths = ledger["lengths"]
-    lines.append(f"{'tokens a row':<16}" + ", ".join(f"{name} {_number(value)}" for name, value in lengths.get("percentiles", {}).items()) + f", longest {_number(lengths['longest'])}")
-    lines.append(f"{'padding':<16}{ledger['padding_share']:.1%} of the tokens in the planned batches")
+    spread = ", ".join(f"{share} % up to {length:.0f}" for share, length in lengths.get("percentiles", {}).items())
+    lines = [
+        _line("rows", ", ".join(f"{value:,} {name}" for name, value in ledger["rows"].items())),
+        _line("labels", _listed(ledger["labels"])),
+        _line("tokens a row", f"{lengths['mean']:.1f} on average, longest {lengths['longest']:,}; {spread}"),
+        *(_bar(start, end, count, max(lengths["counts"])) for start, end, count in _bins(lengths)),
+        _line("padding", f"{ledger['padding_share']:.1%} of the tokens in the planned batches"),
+    ]
     for name, found in ledger["findings"].items():
-        over = "  ABOVE ITS LIMIT" if found["share"] > found["limit"] else ""
-        lines.append(f"{name:<16}{found['count']:,} rows, {found['share']:.2%} (limit {found['limit']:.0%}){over}")
-        lines += [f"{'':<16}row {example.get('row')}: {str(example.get('text', ''))[:90]}" for example in found["examples"]]
-    return "\n".join([*lines, *(f"{'cut at ' + str(at):<16}{_cut(cut)}" for at, cut in ledger.get("truncation", {}).items())])
+        over = "   ABOVE ITS LIMIT" if found["share"] > found["limit"] else ""
+        lines.append(_line(name, f"{found['count']:,} rows, {found['share']:.2%} (limit {found['limit']:.0%}){over}"))
+        lines += [_line("", f"row {example['row']}: {str(example.get('text', example.get('label', '')))[:90]}") for example in found["examples"]]
+    cuts = (f"{cut['share']:.1%} of rows at {cut['length']}" for cut in ledger["truncation"])
+    return "\n".join([*lines, _line("a cut would hit", ", ".join(cuts))])
 
 
-def _cut(cut: Any) -> str:
-    return ", ".join(f"{name} {_number(value)}" for name, value in cut.items()) if isinstance(cut, dict) else _number(cut)
+def _line(name: str, text: str) -> str:
+    return f"{name:<17}{text}".rstrip()
 
 
-def _number(value: Any) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+def _listed(labels: dict[str, Any]) -> str:
+    shown = ", ".join(f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in list(labels.items())[:12])
+    return shown + (f" … {len(labels)} in all" if len(labels) > 12 else "")
+
+
+def _bins(lengths: dict[str, Any]) -> list[tuple[float, float, int]]:
+    """The histogram in at most twelve bins."""
+    edges, counts = lengths["bins"], lengths["counts"]
+    step = -(-len(counts) // 12)
+    return [(edges[i], edges[min(i + step, len(counts))], sum(counts[i : i + step])) for i in range(0, len(counts), step)]
+
+
+def _bar(start: float, end: float, count: int, most: int) -> str:
+    return _line("", f"{start:>5.0f}–{end:<5.0f} {'█' * round(30 * min(count / max(most, 1), 1))} {count:,}")

@@ -184,9 +184,14 @@ def _resolved(recipe: Recipe, task: Task, method: Method, length: int, known: sc
             "rate": recipe.training.rate or method.rate,
             "batch_tokens": recipe.training.batch_tokens or method.batch_tokens,
             "length": length,
-            "dropout": recipe.training.dropout if recipe.training.dropout is not None else method.base_dropout,
+            "weight_decay": _first(recipe.training.weight_decay, method.weight_decay),
+            "dropout": _first(recipe.training.dropout, method.base_dropout),
         }
     )
     named_task = {"name": catalog.name_of("tasks", type(task)), **task.plain(), **columns}
     named_method = {"name": catalog.name_of("methods", type(method)), **method.plain()}
     return recipe.model_copy(update={"training": training, "task": named_task, "method": named_method}).anchored(Path.cwd())
+
+
+def _first(given: float | None, usual: float | None) -> float | None:
+    return usual if given is None else given

@@ -77,7 +77,7 @@ class Regression(Task):
 
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
         """The predicted number as scores [B, 1], in the labels' unit."""
-        return {"scores": (_text.logits(model, batch) * self.scale + self.center).cpu().numpy()}
+        return {"scores": (_text.logits(model, batch) * self.scale + self.center).detach().cpu().numpy()}
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Spearman, Pearson, R², mean absolute and root mean squared error."""

@@ -130,7 +130,7 @@ class TextClassification(Task):
         """Probabilities: softmax over classes, or a sigmoid for each label."""
         logits_BC: Tensor = _text.logits(model, batch)
         scores_BC = logits_BC.sigmoid() if self.several == "yes" else logits_BC.softmax(dim=-1)
-        return {"scores": scores_BC.cpu().numpy()}
+        return {"scores": scores_BC.detach().cpu().numpy()}
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Accuracy, precision, recall, F1, ROC-AUC, calibration error and log loss by their usual names."""

@@ -1,0 +1,80 @@
+"""What a run knows of itself, read without stumbling over what it does not know."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rootstock.report import words
+
+Facts = dict[str, Any]
+_HEADLINE = {"class": ("accuracy", "macro_f1"), "classes": ("micro_f1", "macro_f1", "subset_accuracy"), "number": ("spearman", "pearson")}
+_MANY = 12
+
+
+def dig(value: Any, *path: str, default: Any = None) -> Any:
+    """The value at a path of keys; `default` where a key is missing or holds null."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+        if value is None:
+            return default
+    return value
+
+
+def figures(facts: Facts) -> dict[str, float]:
+    """Every figure of the model on the validation rows."""
+    found: dict[str, float] = dig(facts, "metrics", "metrics", default={})
+    return found
+
+
+def headline(facts: Facts) -> list[str]:
+    """Names of the figures that get an interval, the deciding one first; where none has, the usual ones of this kind of answer."""
+    known, between = figures(facts), dig(facts, "metrics", "intervals", default={})
+    first = [dig(each, "figure") for each in dig(facts, "metrics", "differences", default={}).values()]
+    usual = _HEADLINE.get(dig(facts, "kind", default=""), ())
+    wanted = [*first[:1], *(name for name in usual if name in between), *between] if between else [*first[:1], *(usual or list(known)[:2])]
+    return [name for name in dict.fromkeys(wanted) if name in known]
+
+
+def events(facts: Facts, kind: str) -> list[dict[str, Any]]:
+    """The steps or the evaluations of the history, in order."""
+    return [event for event in dig(facts, "history", default=[]) if event.get("event") == kind and isinstance(event.get("step"), int)]
+
+
+def name(facts: Facts) -> str:
+    """What the run is called."""
+    return str(dig(facts, "name", default="run"))
+
+
+def settings(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Every key of the recipe with its value as text; a long list only by its length."""
+    yield from _flat("", dig(facts, "recipe", default={}))
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(f"{path}.{key}" if path else str(key), inner)
+    elif isinstance(value, list) and len(value) > _MANY:
+        yield path, f"{len(value):,} values"
+    elif isinstance(value, list):
+        yield path, ", ".join(map(words.plain, value)) or "none"
+    else:
+        yield path, words.plain(value)
+
+
+def sources(facts: Facts) -> list[tuple[str, str, str, str]]:
+    """Side, file name without its folders, format and digest of each file of rows."""
+    found = dig(facts, "manifest", "data", default={})
+    return [
+        (
+            side,
+            base_name(str(dig(each, "name", default="unknown"))),
+            str(dig(each, "format", default="")),
+            str(dig(each, "sha256", default="")),
+        )
+        for side, each in found.items()
+    ]
+
+
+def base_name(path: str) -> str:
+    """The last part of a path: a folder's name tells nothing to others, and may tell too much."""
+    return path if path.startswith("hf:") else path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or path

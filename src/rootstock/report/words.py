@@ -1,0 +1,96 @@
+"""Numbers and names as a person reads them."""
+
+import math
+from typing import Any
+
+_FIGURES = {
+    "macro_f1": "Macro F1",
+    "micro_f1": "Micro F1",
+    "weighted_f1": "Weighted F1",
+    "samples_f1": "F1 per row",
+    "matthews": "Matthews correlation",
+    "roc_auc": "ROC-AUC",
+    "r2": "R²",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "calibration_error": "Calibration error (ECE)",
+}
+_BASELINES = {
+    "class": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent class"},
+    "classes": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent labels"},
+    "number": {"tfidf": "TF-IDF + ridge regression", "majority": "Always the mean"},
+}
+_UNKNOWN = "–"
+
+
+def figure_name(name: str) -> str:
+    """A figure's name: macro_f1 is Macro F1."""
+    return _FIGURES.get(name) or name.replace("_", " ").capitalize()
+
+
+def baseline_name(name: str, kind: str) -> str:
+    """What a baseline does."""
+    return _BASELINES.get(kind, _BASELINES["class"]).get(name, name)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def figure(value: Any, missing: str = _UNKNOWN) -> str:
+    """A score with three decimals; a large quantity with fewer."""
+    if not is_number(value):
+        return missing
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def between(low_high: Any, mark: str = " to ") -> str:
+    """Both ends of an interval; nothing where there is none."""
+    return mark.join(figure(end) for end in low_high) if isinstance(low_high, list | tuple) and len(low_high) == 2 else ""
+
+
+def count(value: Any) -> str:
+    """A whole number with its thousands set off."""
+    return f"{value:,.0f}" if is_number(value) else _UNKNOWN
+
+
+def percent(value: Any, decimals: int = 1) -> str:
+    """A share of one in percent."""
+    return f"{100 * value:.{decimals}f} %" if is_number(value) else _UNKNOWN
+
+
+def span(seconds: Any) -> str:
+    """A time in the unit that suits it."""
+    if not is_number(seconds):
+        return _UNKNOWN
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size(held: Any) -> str:
+    """Bytes in MB or GB (powers of ten)."""
+    if not is_number(held):
+        return _UNKNOWN
+    return f"{held / 1e9:.2f} GB" if held >= 1e9 else f"{held / 1e6:.0f} MB"
+
+
+def short(text: str, letters: int = 28) -> str:
+    """A long name with its middle left out."""
+    half = letters // 2
+    return text if len(text) <= letters else f"{text[: half - 1]}…{text[-half:]}"
+
+
+def plain(value: Any) -> str:
+    """A setting's value as text."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def several(number: int, noun: str) -> str:
+    """A count with its noun: 1 row, 2 rows."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,108 @@
+"""Shared: one torch thread (tiny tensors: threads cost more than they give), a cache of their own, tiny bases and tables."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import rootstock  # noqa: F401 - sets how threads wait before torch is imported
+import torch
+import transformers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+torch.set_num_threads(1)
+
+WORDS = [
+    "good", "great", "fine", "lovely", "warm", "bad", "poor", "dull", "awful", "cold", "a", "the", "film", "book", "song", "very", "quite", "not", "is", "was",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test reads what another (or the user) left in the cache."""
+    monkeypatch.setenv("ROOTSTOCK_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """The folder of real data sets, or a skip."""
+    folder = Path(os.environ.get("ROOTSTOCK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set ROOTSTOCK_DATA")
+    return folder
+
+
+def make_tokenizer(words=tuple(WORDS)):
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    inner.normalizer = normalizers.Lowercase()
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]", model_max_length=64
+    )
+
+
+def make_base(folder, family="bert", **changes):
+    """A tiny checkpoint without a head, with its tokenizer."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 32, "max_position_embeddings": 66} | changes
+    config, model = {
+        "bert": (transformers.BertConfig, transformers.BertModel),
+        "roberta": (transformers.RobertaConfig, transformers.RobertaModel),
+        "llama": (transformers.LlamaConfig, transformers.LlamaModel),
+    }[family]
+    model(config(**shape, pad_token_id=0)).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory):
+    """A two-layer BERT of 32 dimensions."""
+    return make_base(tmp_path_factory.mktemp("base"))
+
+
+def rows_of(count, seed=0):
+    """Texts whose label is the one word that tells."""
+    import random
+
+    rng = random.Random(seed)
+    rows = []
+    for i in range(count):
+        good = i % 2 == 0
+        told = rng.choice(WORDS[:5] if good else WORDS[5:10])
+        filler = [rng.choice(WORDS[10:]) for _ in range(rng.randint(2, 9))]
+        filler.insert(rng.randrange(len(filler)), told)
+        rows.append((" ".join(filler), "positive" if good else "negative"))
+    return rows
+
+
+def write_csv(path, rows, header=("text", "label")):
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    """A CSV of 120 texts with two labels."""
+    return write_csv(tmp_path / "reviews.csv", rows_of(120))
+
+
+@pytest.fixture
+def adapt(tiny_base, reviews, tmp_path):
+    """adapt() on the tiny base and the reviews; keyword arguments override."""
+
+    def run(out="run", **more):
+        settings = {"base": str(tiny_base), "method": "full", "training": {"epochs": 4, "rate": 3e-3, "batch_tokens": 64}}
+        return rootstock.adapt(more.pop("data", reviews), out=tmp_path / out, **(settings | more))
+
+    return run

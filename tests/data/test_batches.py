@@ -1,0 +1,56 @@
+"""Batches: every row once, inside the budget, little padding, the same for the same seed."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootstock.core.rows import Encoded, Ragged
+from rootstock.core.seed import stream
+from rootstock.data.batches import Feed, cut, padding_share, plan
+
+lengths = st.lists(st.integers(1, 200), min_size=1, max_size=300).map(np.array)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths, st.integers(1, 2000), st.integers(0, 9))
+def test_every_row_once_and_inside_the_budget(lengths, budget, seed):
+    batches = plan(lengths, budget, stream(seed, "order", 0))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    assert all(len(rows) == 1 or lengths[rows].max() * len(rows) <= budget for rows in batches)
+    again = plan(lengths, budget, stream(seed, "order", 0))
+    assert all((a == b).all() for a, b in zip(batches, again, strict=True))
+
+
+def test_like_lengths_go_together_and_epochs_differ():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(5, 60, 5000)
+    first, second = (plan(lengths, 1024, stream(0, "order", epoch)) for epoch in (0, 1))
+    assert padding_share(lengths, first) < 0.05
+    naive = [rows for rows in np.array_split(rng.permutation(5000), len(first))]
+    assert padding_share(lengths, naive) > 0.3
+    assert {tuple(sorted(rows)) for rows in first} != {tuple(sorted(rows)) for rows in second}
+
+
+@given(st.lists(st.lists(st.integers(0, 1000), max_size=6), min_size=1, max_size=20))
+def test_ragged_rows_come_back_padded(rows):
+    ragged = Ragged.of(rows)
+    chosen = np.arange(len(rows))[::-1]
+    padded = ragged.padded(chosen, -1)
+    assert [[value for value in row if value != -1] for row in padded.tolist()] == [rows[i] for i in chosen]
+
+
+def feed(rows, budget=8, micro=4):
+    ragged = Ragged.of(rows)
+    return Feed(Encoded({"input_ids": ragged}, {}, ragged.lengths), None, None, budget, micro, 0)
+
+
+def test_a_digest_tells_rows_apart_and_the_longest_batch_is_the_longest():
+    one, other = feed([[1, 2], [3], [4, 5, 6]]), feed([[1, 2], [3], [4, 5, 7]])
+    assert one.digest(np.array([0, 1])) == other.digest(np.array([0, 1]))
+    assert one.digest(np.array([2])) != other.digest(np.array([2]))
+    assert one.longest().tolist() == [2, 0]
+    assert [rows.tolist() for rows in one.in_order()] == [[2], [0, 1]]
+
+
+def test_cut_keeps_the_order():
+    assert [part.tolist() for part in cut(np.array([2, 2, 3, 1]), np.array([0, 1, 2, 3]), 6)] == [[0, 1], [2, 3]]

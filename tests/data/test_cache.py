@@ -1,0 +1,47 @@
+"""The cache: found again, made anew when damaged or when anything changed, no reason to fail when the disk is."""
+
+import numpy as np
+
+from rootstock.core.resources import cache_folder
+from rootstock.data.cache import remembered
+
+
+def maker(calls, value=1.0):
+    def make():
+        calls.append(1)
+        return {"x": np.full(3, value, dtype=np.float32)}
+
+    return make
+
+
+def test_made_once_per_key():
+    calls = []
+    remembered("t", {"a": 1}, maker(calls))
+    arrays, found = remembered("t", {"a": 1}, maker(calls))
+    assert found
+    assert len(calls) == 1
+    assert arrays["x"].tolist() == [1, 1, 1]
+    _, found = remembered("t", {"a": 2}, maker(calls))
+    assert not found
+
+
+def test_a_flipped_bit_is_noticed():
+    calls = []
+    remembered("t", {"a": 1}, maker(calls))
+    path = next((cache_folder() / "t").iterdir())
+    raw = bytearray(path.read_bytes())
+    raw[-2] ^= 8
+    path.write_bytes(raw)
+    arrays, found = remembered("t", {"a": 1}, maker(calls))
+    assert not found
+    assert len(calls) == 2
+    assert arrays["x"].tolist() == [1, 1, 1]
+
+
+def test_no_place_to_write_is_no_failure(monkeypatch, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("ROOTSTOCK_CACHE", str(file))
+    arrays, found = remembered("t", {"a": 1}, maker([]))
+    assert not found
+    assert arrays["x"].tolist() == [1, 1, 1]

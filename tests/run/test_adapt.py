@@ -1,0 +1,267 @@
+"""A run end to end on a tiny base: what it leaves behind loads without Rootstock and says the same."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import transformers
+
+import rootstock as rs
+from rootstock import catalog
+from rootstock.core import artifact
+from rootstock.core.errors import ContractRefused, DataError, LedgerRefused, MergeRefused, RecipeError, UsageError
+from tests.conftest import make_base, rows_of, write_csv
+
+
+def tensors(run):
+    from safetensors.torch import load_file
+
+    return {path.name: load_file(path) for path in run.folder.model.glob("*.safetensors")}
+
+
+def logits_of(model, run, texts):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run.folder.model)
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        return model.eval()(**{key: batch[key] for key in ("input_ids", "attention_mask")}).logits
+
+
+def test_a_run_learns_and_leaves_everything(adapt):
+    run = adapt()
+    assert run.metrics["metrics"]["accuracy"] == 1.0
+    names = {path.name for path in run.path.iterdir()}
+    wanted = {"recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet", "model", "README.md", "report.html"}
+    assert wanted <= names
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    assert manifest["files"] == {name: artifact.digest_file(run.path / name) for name in manifest["files"]}
+    assert {"recipe.yaml", "model/model.safetensors", "report.html"} <= set(manifest["files"])
+    plan = json.loads((run.path / "plan.json").read_text())
+    assert plan["predicted"]["steps"] == plan["measured"]["steps"]
+
+
+def test_no_file_of_a_run_is_a_pickle(adapt):
+    run = adapt(training={"epochs": 1, "checkpoint_steps": 2, "rate": 3e-3, "batch_tokens": 64}, method="lora")
+    for path in run.path.rglob("*"):
+        if path.is_file():
+            head = path.read_bytes()[:4]
+            assert head[:2] != b"\x80\x04" and head != b"PK\x03\x04", path
+
+
+def test_plain_transformers_loads_the_model_and_agrees(adapt):
+    run = adapt()
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(run.folder.model)
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+    table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+    scores = logits_of(model, run, [row["text"] for row in table]).softmax(-1)
+    np.testing.assert_allclose(scores[:, 1], [row["p(positive)"] for row in table], atol=1e-5)
+    assert run.predict(["a good film", "a bad film"]) == ["positive", "negative"]
+    assert run.predict("a lovely song") == ["positive"]
+
+
+def test_the_adapter_loads_in_plain_peft_and_agrees(adapt, tiny_base):
+    from peft import PeftModel
+
+    run = adapt(method=rs.LoRA(r=4), training={"epochs": 4, "rate": 3e-2, "batch_tokens": 64})
+    base = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_base, num_labels=2)
+    with pytest.warns(FutureWarning, match="is_gradient_checkpointing"):
+        model = PeftModel.from_pretrained(base, run.folder.model)
+    table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+    scores = logits_of(model, run, [row["text"] for row in table]).softmax(-1)
+    np.testing.assert_allclose(scores[:, 1], [row["p(positive)"] for row in table], atol=1e-5)
+    assert rs.Run(run.path).predict([row["text"] for row in table]) == [row["predicted"] for row in table]
+
+
+def test_an_adapter_refuses_another_base(adapt, tiny_base, tmp_path):
+    import shutil
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    run = adapt(method="lora", base=str(base))
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(base, moved)
+    make_base(base, num_hidden_layers=1)
+    with pytest.raises(ContractRefused, match="digest"):
+        rs.Run(run.path).predict(["a film"])
+    shutil.rmtree(base)
+    shutil.move(moved, base)
+    assert rs.Run(run.path).predict(["a film"])
+
+
+def test_a_changed_tokenizer_is_refused(adapt):
+    run = adapt()
+    path = run.folder.model / "tokenizer.json"
+    path.write_text(path.read_text().replace('"good"', '"gold"'))
+    with pytest.raises(ContractRefused, match="tokenizer"):
+        rs.Run(run.path).predict(["a film"])
+
+
+def test_merge_writes_a_plain_model_that_agrees(adapt):
+    run = adapt(method="lora", merge=True, training={"epochs": 4, "rate": 3e-2, "batch_tokens": 64})
+    merged = transformers.AutoModelForSequenceClassification.from_pretrained(run.path / "merged")
+    table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+    scores = logits_of(merged, run, [row["text"] for row in table]).softmax(-1)
+    np.testing.assert_allclose(scores[:, 1], [row["p(positive)"] for row in table], atol=1e-4)
+    assert json.loads((run.path / "merged" / "merge.json").read_text())["largest_move"] < 1e-3
+
+
+def test_a_merge_that_changes_answers_is_refused(adapt, monkeypatch):
+    from rootstock.methods import _peft
+
+    good = _peft.merged
+
+    def broken(model):
+        plain = good(model)
+        with torch.no_grad():
+            plain.base_model.encoder.layer[0].attention.self.query.weight.add_(1.0)
+        return plain
+
+    monkeypatch.setattr(_peft, "merged", broken)
+    with pytest.raises(MergeRefused, match="move a logit"):
+        adapt(method="lora", merge=True)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_features_are_computed_once_and_the_kept_model_is_plain(adapt, tmp_path, monkeypatch, family):
+    base = make_base(tmp_path / family, family)
+    settings = {"base": str(base), "method": "feature-extraction", "training": {"epochs": 20, "rate": 3e-2}}
+    first = adapt(out="first", **settings)
+    from rootstock.loop import infer
+    from rootstock.run import execute
+
+    used = []
+    real = infer.infer
+
+    def spy(model, rows, answer, *, device):
+        used.append(answer)
+        return real(model, rows, answer, device=device)
+
+    monkeypatch.setattr(infer, "infer", spy)
+    second = adapt(out="second", **settings)
+    assert execute._vectors not in used
+    assert first.metrics["metrics"] == second.metrics["metrics"]
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(second.folder.model)
+    table = pq.read_table(second.path / "predictions.parquet").to_pylist()
+    scores = logits_of(model, second, [row["text"] for row in table]).softmax(-1)
+    np.testing.assert_allclose(scores[:, 1], [row["p(positive)"] for row in table], atol=1e-3)
+
+
+def test_the_same_recipe_gives_the_same_weights(adapt):
+    first, second = adapt(out="a"), adapt(out="b")
+    for name, held in tensors(first).items():
+        for key, value in held.items():
+            assert torch.equal(value, tensors(second)[name][key]), key
+    assert json.loads((first.path / "metrics.json").read_text()) == json.loads((second.path / "metrics.json").read_text())
+    other = adapt(out="c", seed=7)
+    assert not torch.equal(tensors(first)["model.safetensors"]["classifier.weight"], tensors(other)["model.safetensors"]["classifier.weight"])
+
+
+def test_evaluate_gives_the_very_numbers_of_the_run(adapt, tmp_path):
+    held = write_csv(tmp_path / "dev.csv", rows_of(50, seed=3))
+    run = adapt(validation=str(held), training={"epochs": 1, "rate": 1e-3, "batch_tokens": 64})
+    again = rs.Run(run.path).evaluate(str(held))
+    assert again["metrics"] == run.metrics["metrics"]
+    assert again["intervals"] == run.metrics["intervals"]
+
+
+def test_scores_with_and_without_rows_that_were_trained_on(adapt, tmp_path):
+    train = rows_of(100)
+    held = [*rows_of(40, seed=9), *train[:10]]
+    run = adapt(data=write_csv(tmp_path / "t.csv", train), validation=str(write_csv(tmp_path / "v.csv", held)), accept=["overlap"])
+    leakage = run.metrics["leakage"]
+    assert leakage["overlap_rows"] >= 10
+    assert leakage["without"] is not None
+
+
+def test_planted_overlap_stops_the_run(adapt, tmp_path):
+    train = rows_of(100)
+    files = write_csv(tmp_path / "t.csv", train), write_csv(tmp_path / "v.csv", train[:30])
+    with pytest.raises(LedgerRefused, match="overlap"):
+        adapt(data=files[0], validation=str(files[1]))
+
+
+def test_truncation_stops_the_run_unless_accepted(adapt, tmp_path):
+    rows = [(" ".join([text] * 12), label) for text, label in rows_of(60)]
+    data = write_csv(tmp_path / "long.csv", rows)
+    with pytest.raises(LedgerRefused, match="truncation"):
+        adapt(data=data)
+    run = adapt(data=data, accept=["truncation"])
+    ledger = json.loads((run.path / "ledger.json").read_text())
+    assert ledger["findings"]["truncation"]["count"] > 0
+    assert ledger["findings"]["truncation"]["examples"]
+
+
+def test_numbers_are_learned_in_their_own_unit(adapt, tmp_path):
+    rows = [(text, 5000.5 if label == "positive" else 1000.25) for text, label in rows_of(150)]
+    run = adapt(data=write_csv(tmp_path / "price.csv", rows, ("text", "score")), training={"epochs": 6, "rate": 3e-3, "batch_tokens": 64})
+    assert run.recipe.task["name"] == "regression"
+    assert run.metrics["metrics"]["pearson"] > 0.9
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(run.folder.model)
+    low, high = logits_of(model, run, ["a bad film", "a good film"])[:, 0].tolist()
+    assert abs(low - 1000.25) < 1000
+    assert abs(high - 5000.5) < 1000
+    np.testing.assert_allclose(run.predict(["a bad film", "a good film"]), [low, high], rtol=1e-3)
+
+
+def test_pairs_and_several_labels(adapt, tmp_path):
+    pairs = [(text, other, "same" if label == mate else "different") for (text, label), (other, mate) in zip(rows_of(80), rows_of(80, seed=4)[1:] + rows_of(1), strict=True)]
+    run = adapt(data=write_csv(tmp_path / "pairs.csv", pairs, ("sentence1", "sentence2", "label")), out="pairs", accept=["contradictions"])
+    assert run.recipe.task["text_pair"] == "sentence2"
+    assert run.predict([("a good film", "a fine song")])[0] in ("same", "different")
+    rows = [(text, "film|praise" if label == "positive" else "film") for text, label in rows_of(80)]
+    run = adapt(data=write_csv(tmp_path / "tags.csv", rows, ("text", "label")), out="tags")
+    assert run.metrics["metrics"]["micro_f1"] > 0.5
+    assert isinstance(run.predict(["a good film"])[0], list)
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(adapt, tmp_path):
+    adapt()
+    with pytest.raises(UsageError, match="already holds a finished run"):
+        adapt()
+    assert adapt(overwrite=True).metrics
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="other files"):
+        adapt(out="mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_labels_that_training_never_shows_are_named(adapt, tmp_path):
+    held = write_csv(tmp_path / "dev.csv", [*rows_of(20, seed=3), ("a film", "mixed")])
+    with pytest.raises(DataError, match="'mixed'"):
+        adapt(validation=str(held))
+    with pytest.raises(DataError, match="one class only"):
+        adapt(data=write_csv(tmp_path / "one.csv", [(f"film {i}", "good") for i in range(20)]))
+
+
+def test_early_stopping_keeps_the_best(adapt):
+    run = adapt(training={"epochs": 30, "rate": 3e-3, "batch_tokens": 64, "patience": 2})
+    steps = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    evaluations = [event for event in steps if event["event"] == "evaluation"]
+    assert len(evaluations) < 30
+    assert run.metrics["best_step"] == max(evaluations, key=lambda e: (e["accuracy"], -e["log_loss"]))["step"]
+
+
+def test_minutes_are_honoured_and_the_rate_reaches_its_end(adapt):
+    import time
+
+    started = time.monotonic()
+    run = adapt(training={"epochs": 10_000, "rate": 1e-3, "batch_tokens": 64, "evaluations": 1}, budget={"minutes": 0.1})
+    assert time.monotonic() - started < 20
+    steps = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines() if '"step"' in line]
+    rates = [event["rate"] for event in steps if event["event"] == "step"]
+    assert rates[-1] < 0.1 * max(rates)
+
+
+def test_settings_that_do_not_exist_are_errors(adapt):
+    with pytest.raises(RecipeError, match="did you mean 'epochs'"):
+        adapt(training={"epoch": 3})
+    with pytest.raises(RecipeError, match="did you mean 'alpha'"):
+        catalog.find("methods", "lora").build({"alhpa": 1}, "method")
+
+
+def test_balanced_weights_reach_the_recipe(adapt):
+    run = adapt(task=rs.TextClassification(class_weights="balanced"))
+    assert run.recipe.task["class_weights"] == "balanced"
+    assert len(run.recipe.task["weights"]) == 2

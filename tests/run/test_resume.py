@@ -1,0 +1,209 @@
+"""Nothing is lost: stopped, killed, damaged or out of disk, a run goes on to the very same weights."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import rootstock as rs
+from rootstock.core.errors import Interrupted, WriteFailed
+from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.loop import checkpoint
+from rootstock.run import api, verify
+from rootstock.run.execute import Watch
+
+TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64, "checkpoint_steps": 3, "dropout": 0.1, "evaluations": 2}
+
+
+def kept(path):
+    folder = RunFolder(path).model
+    return {key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()}
+
+
+def assert_same(first, second):
+    a, b = kept(first), kept(second)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def stop_after(steps):
+    asked = verify._Countdown(steps)
+    return lambda: asked()
+
+
+def interrupt(recipe, out, steps):
+    with pytest.raises(Interrupted) as stopped:
+        api.carry_out(recipe, out, Watch(stop=stop_after(steps)))
+    return stopped.value
+
+
+@pytest.fixture
+def straight(adapt):
+    """A run that nobody disturbed."""
+    return adapt(out="straight", training=TRAINING)
+
+
+def recipe_of(run):
+    return read_recipe(run.folder.recipe)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "feature-extraction"])
+def test_stopped_and_resumed_is_the_same_run(adapt, tmp_path, method):
+    run = adapt(out="straight", training=TRAINING, method=method)
+    recipe = recipe_of(run)
+    stopped = interrupt(recipe, tmp_path / "stopped", 4)
+    assert stopped.exit_code == 130
+    assert "--resume" in str(stopped)
+    assert not RunFolder(tmp_path / "stopped").complete
+    api.carry_out(recipe, tmp_path / "stopped", Watch(), resume=True)
+    assert_same(run.path, tmp_path / "stopped")
+    steps = [json.loads(line)["step"] for line in (tmp_path / "stopped" / "history.jsonl").read_text().splitlines() if '"event": "step"' in line]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_word(straight, tmp_path):
+    recipe, out = recipe_of(straight), tmp_path / "stopped"
+    interrupt(recipe, out, 8)
+    newest = checkpoint.saved(out / "checkpoints")[-1]
+    victim = newest / "optimizer.safetensors"
+    raw = bytearray(victim.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    victim.write_bytes(raw)
+    said = []
+    api.carry_out(recipe, out, Watch(say=said.append), resume=True)
+    assert any("damaged" in line and newest.name in line for line in said)
+    assert_same(straight.path, out)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "state", "every"])
+def test_other_damage(straight, tmp_path, damage):
+    recipe, out = recipe_of(straight), tmp_path / "stopped"
+    interrupt(recipe, out, 8)
+    for folder in checkpoint.saved(out / "checkpoints")[0 if damage == "every" else -1 :]:
+        victim = folder / ("state.json" if damage == "state" else "trained.safetensors")
+        if damage == "remove":
+            victim.unlink()
+        else:
+            victim.write_bytes(victim.read_bytes()[:-10])
+    api.carry_out(recipe, out, Watch(), resume=True)
+    assert_same(straight.path, out)
+
+
+def test_a_checkpoint_of_another_run_is_refused(adapt, tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    run = adapt(out="straight", training=TRAINING)
+    interrupt(recipe_of(run), first, 4)
+    other = api.again(run.folder.recipe, {"training.rate": 1e-3})
+    interrupt(other, second, 4)
+    import shutil
+
+    shutil.rmtree(first / "checkpoints")
+    shutil.copytree(second / "checkpoints", first / "checkpoints")
+    with pytest.raises(rs.RootstockError, match="another recipe"):
+        api.carry_out(recipe_of(run), first, Watch(), resume=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_saved(straight, tmp_path, monkeypatch):
+    recipe, out = recipe_of(straight), tmp_path / "stopped"
+    real, calls = os.fsync, []
+
+    def fsync(handle):
+        calls.append(handle)
+        if len(calls) > 14:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(WriteFailed, match="the disk is full"):
+        api.carry_out(recipe, out, Watch())
+    monkeypatch.undo()
+    assert checkpoint.saved(out / "checkpoints")
+    assert not list(out.rglob("*.part"))
+    api.carry_out(recipe, out, Watch(), resume=True)
+    assert_same(straight.path, out)
+
+
+def test_verify_resume_says_identical_and_can_say_otherwise(straight, monkeypatch):
+    found = verify.verify(straight.folder.recipe, 6, lambda text: None)
+    assert found["identical"]
+    assert found["tensors"] > 50
+    from rootstock.loop import train
+
+    monkeypatch.setattr(train, "set_random_state", lambda states: None)
+    broken = verify.verify(straight.folder.recipe, 6, lambda text: None)
+    assert not broken["identical"]
+    assert broken["first_difference"].startswith("step 4")
+
+
+KILLED = """
+import sys, rootstock
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from rootstock.core.runfolder import read_recipe
+from rootstock.run import api
+from rootstock.run.execute import Watch
+recipe, out = Path(sys.argv[1]), Path(sys.argv[2])
+api.carry_out(read_recipe(recipe), out, Watch(), resume=(out / "recipe.yaml").exists())
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments(straight, tmp_path):
+    """bench/kills.py does this twenty times."""
+    rng = random.Random(0)
+    for attempt in range(3):
+        out = tmp_path / f"killed-{attempt}"
+        command = [sys.executable, "-c", KILLED, str(straight.folder.recipe), str(out)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        wanted = rng.randint(2, 20)
+        history = out / "history.jsonl"
+        while process.poll() is None and not (out / "checkpoints").exists() and not (history.exists() and history.stat().st_size > wanted * 200):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        assert_same(straight.path, out)
+
+
+def test_accumulated_micro_batches_are_one_large_batch(adapt):
+    """A published fault of trainers: gradient accumulation changed the loss."""
+    large = adapt(out="large", training=TRAINING | {"dropout": 0.0})
+    small = adapt(out="small", training=TRAINING | {"dropout": 0.0, "micro_tokens": 16})
+    losses = [[json.loads(line)["loss"] for line in (run.path / "history.jsonl").read_text().splitlines() if '"event": "step"' in line] for run in (large, small)]
+    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=1e-3, atol=1e-4)
+
+
+def test_diff_names_what_changed_and_where_the_runs_part(adapt):
+    from rootstock.run.differences import as_text, compare
+
+    first, same, rate = adapt(out="a", training=TRAINING), adapt(out="b", training=TRAINING), adapt(out="c", training=TRAINING | {"rate": 1e-3})
+    assert compare(first.path, same.path)["first_step"] is None
+    assert "same steps" in as_text(compare(first.path, same.path))
+    found = compare(first.path, rate.path)
+    assert found["settings"] == {"training.rate": [3e-3, 1e-3]}
+    assert found["first_step"]["step"] == 1
+    assert found["first_step"]["key"] == "rate"
+    seed = compare(first.path, adapt(out="d", training=TRAINING, seed=7).path)
+    assert seed["first_step"] == {**seed["first_step"], "step": 1, "key": "batch"}
+
+
+def test_a_row_changed_is_named_by_diff(adapt, tmp_path):
+    from rootstock.run.differences import compare
+    from tests.conftest import rows_of, write_csv
+
+    rows = rows_of(120)
+    first = adapt(out="a", data=write_csv(tmp_path / "a.csv", rows))
+    rows[50] = ("a very very cold cold book", "negative")
+    second = adapt(out="b", data=write_csv(tmp_path / "b.csv", rows))
+    found = compare(first.path, second.path)
+    assert any("sha256" in key for key in found["data"])
+    assert found["first_step"]["key"] == "batch"

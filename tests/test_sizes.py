@@ -1,0 +1,58 @@
+"""Budgets of size; a change that breaks one is split or made smaller, not excused."""
+
+import ast
+import re
+import statistics
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1] / "src" / "rootstock"
+FILES = [path for path in ROOT.rglob("*.py") if path.stat().st_size]
+FUNCTIONS = [
+    (path, node) for path in FILES for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+]
+
+
+def body_lines(node):
+    """Lines of a function without its docstring."""
+    first = node.body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    start = (node.body[1].lineno if documented and len(node.body) > 1 else first.lineno)
+    return node.end_lineno - start + 1
+
+
+def test_files_are_short():
+    lines = {path: path.read_text("utf-8").count("\n") for path in FILES}
+    assert max(lines.values()) <= 400, max(lines, key=lines.get)
+    assert statistics.median(lines.values()) <= 120
+
+
+def test_functions_are_short():
+    lengths = {f"{path.name}:{node.name}": node.end_lineno - node.lineno + 1 for path, node in FUNCTIONS}
+    assert max(lengths.values()) <= 60, max(lengths, key=lengths.get)
+    assert statistics.median(body_lines(node) for _, node in FUNCTIONS) <= 8
+
+
+def test_functions_take_few_parameters():
+    for path, node in FUNCTIONS:
+        if path.parent.name == "cli":
+            continue  # a verb's parameters are its options
+        arguments = [a.arg for a in node.args.posonlyargs + node.args.args if a.arg not in ("self", "cls")]
+        assert len(arguments) + len(node.args.kwonlyargs) <= 6, f"{path.name}:{node.name}"
+
+
+def test_verbs_are_short():
+    for path in (ROOT / "cli").glob("[a-z]*.py"):
+        if path.stem not in ("main", "console"):
+            assert path.read_text("utf-8").count("\n") <= 60, path
+
+
+def test_nothing_is_left_to_do():
+    for path in FILES:
+        assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text("utf-8")), path
+
+
+def test_the_recipe_has_few_keys():
+    from rootstock.run.schema import commented
+
+    keys = [line for line in commented().splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert len(keys) <= 80
