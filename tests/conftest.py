@@ -9,17 +9,36 @@ import csv
 from pathlib import Path
 
 import pytest
-
-import rootstock  # noqa: F401 - sets how threads wait before torch is imported
 import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+import rootstock
+
 torch.set_num_threads(1)
 
 WORDS = [
-    "good", "great", "fine", "lovely", "warm", "bad", "poor", "dull", "awful", "cold", "a", "the", "film", "book", "song", "very", "quite", "not", "is", "was",
-]  # fmt: skip
+    "good",
+    "great",
+    "fine",
+    "lovely",
+    "warm",
+    "bad",
+    "poor",
+    "dull",
+    "awful",
+    "cold",
+    "a",
+    "the",
+    "film",
+    "book",
+    "song",
+    "very",
+    "quite",
+    "not",
+    "is",
+    "was",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +63,27 @@ def make_tokenizer(words=tuple(WORDS)):
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]", model_max_length=64
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
     )
 
 
 def make_base(folder, family="bert", **changes):
     """A tiny checkpoint without a head, with its tokenizer."""
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 32, "max_position_embeddings": 66} | changes
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "vocab_size": 32,
+        "max_position_embeddings": 66,
+    } | changes
     config, model = {
         "bert": (transformers.BertConfig, transformers.BertModel),
         "roberta": (transformers.RobertaConfig, transformers.RobertaModel),

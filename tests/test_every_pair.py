@@ -1,4 +1,4 @@
-"""Every task with every method, found by file name, on a tiny base: the contract a newcomer is tested by before it has a test of its own."""
+"""Every task with every method, found by file name, on a tiny base: what tests a newcomer before it has a test of its own."""
 
 import copy
 import itertools

@@ -53,7 +53,9 @@ def test_siblings_do_not_know_each_other(kind):
     for path in (ROOT / kind).glob("[a-z]*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"rootstock.{kind}"):
-                assert all(alias.name.startswith("_") for alias in node.names) or (node.module or "").rsplit(".", 1)[1].startswith("_"), path
+                assert all(alias.name.startswith("_") for alias in node.names) or (node.module or "").rsplit(".", 1)[1].startswith("_"), (
+                    path
+                )
 
 
 def test_loop_names_no_task_and_no_method():
@@ -68,7 +70,13 @@ def test_loop_names_no_task_and_no_method():
 def test_the_sentinel_reads_bytes_only():
     for path in (ROOT / "sentinel").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else []
+            )
             assert not {name.split(".")[0] for name in names} & {"torch", "transformers", "pickle", "joblib", "dill"}, path
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1] / "src" / "rootstock"
 FILES = [path for path in ROOT.rglob("*.py") if path.stat().st_size]
 FUNCTIONS = [
-    (path, node) for path in FILES for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    (path, node)
+    for path in FILES
+    for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 ]
 
 
@@ -16,7 +19,7 @@ def body_lines(node):
     """Lines of a function without its docstring."""
     first = node.body[0]
     documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-    start = (node.body[1].lineno if documented and len(node.body) > 1 else first.lineno)
+    start = node.body[1].lineno if documented and len(node.body) > 1 else first.lineno
     return node.end_lineno - start + 1
 
 

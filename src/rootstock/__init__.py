@@ -1,9 +1,9 @@
 """Rootstock: from labelled rows and a pre-trained base to a model that is measured and can be trusted.
 
-    import rootstock as rs
-    run = rs.adapt("reviews.csv", base="minilm", method=rs.LoRA(r=8))
-    run.metrics
-    run.predict(["a stirring, funny film"])
+import rootstock as rs
+run = rs.adapt("reviews.csv", base="minilm", method=rs.LoRA(r=8))
+run.metrics
+run.predict(["a stirring, funny film"])
 """
 
 from importlib import import_module

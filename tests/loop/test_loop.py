@@ -38,7 +38,10 @@ def test_the_update_is_adamw_on_the_clipped_mean_gradient(count, clip):
     decayed = decayed_names(reference)
     assert decayed == {"0.weight", "2.weight"}
     theirs = torch.optim.AdamW(
-        [{"params": [held[n] for n in names if n in decayed], "weight_decay": 0.1}, {"params": [held[n] for n in names if n not in decayed], "weight_decay": 0.0}],
+        [
+            {"params": [held[n] for n in names if n in decayed], "weight_decay": 0.1},
+            {"params": [held[n] for n in names if n not in decayed], "weight_decay": 0.0},
+        ],
         lr=1e-2,
     )
     for step in range(3):

@@ -35,8 +35,7 @@ def assert_same(first, second):
 
 
 def stop_after(steps):
-    asked = verify._Countdown(steps)
-    return lambda: asked()
+    return verify._Countdown(steps)
 
 
 def interrupt(recipe, out, steps):
@@ -65,7 +64,9 @@ def test_stopped_and_resumed_is_the_same_run(adapt, tmp_path, method):
     assert not RunFolder(tmp_path / "stopped").complete
     api.carry_out(recipe, tmp_path / "stopped", Watch(), resume=True)
     assert_same(run.path, tmp_path / "stopped")
-    steps = [json.loads(line)["step"] for line in (tmp_path / "stopped" / "history.jsonl").read_text().splitlines() if '"event": "step"' in line]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "stopped" / "history.jsonl").read_text().splitlines() if '"event": "step"' in line
+    ]
     assert steps == list(range(1, len(steps) + 1))
 
 
@@ -166,7 +167,11 @@ def test_sigkill_at_random_moments(straight, tmp_path):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         wanted = rng.randint(2, 20)
         history = out / "history.jsonl"
-        while process.poll() is None and not (out / "checkpoints").exists() and not (history.exists() and history.stat().st_size > wanted * 200):
+        while (
+            process.poll() is None
+            and not (out / "checkpoints").exists()
+            and not (history.exists() and history.stat().st_size > wanted * 200)
+        ):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -178,14 +183,21 @@ def test_accumulated_micro_batches_are_one_large_batch(adapt):
     """A published fault of trainers: gradient accumulation changed the loss."""
     large = adapt(out="large", training=TRAINING | {"dropout": 0.0})
     small = adapt(out="small", training=TRAINING | {"dropout": 0.0, "micro_tokens": 16})
-    losses = [[json.loads(line)["loss"] for line in (run.path / "history.jsonl").read_text().splitlines() if '"event": "step"' in line] for run in (large, small)]
+    losses = [
+        [json.loads(line)["loss"] for line in (run.path / "history.jsonl").read_text().splitlines() if '"event": "step"' in line]
+        for run in (large, small)
+    ]
     torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=1e-3, atol=1e-4)
 
 
 def test_diff_names_what_changed_and_where_the_runs_part(adapt):
     from rootstock.run.differences import as_text, compare
 
-    first, same, rate = adapt(out="a", training=TRAINING), adapt(out="b", training=TRAINING), adapt(out="c", training=TRAINING | {"rate": 1e-3})
+    first, same, rate = (
+        adapt(out="a", training=TRAINING),
+        adapt(out="b", training=TRAINING),
+        adapt(out="c", training=TRAINING | {"rate": 1e-3}),
+    )
     assert compare(first.path, same.path)["first_step"] is None
     assert "same steps" in as_text(compare(first.path, same.path))
     found = compare(first.path, rate.path)
@@ -197,8 +209,9 @@ def test_diff_names_what_changed_and_where_the_runs_part(adapt):
 
 
 def test_a_row_changed_is_named_by_diff(adapt, tmp_path):
-    from rootstock.run.differences import compare
     from tests.conftest import rows_of, write_csv
+
+    from rootstock.run.differences import compare
 
     rows = rows_of(120)
     first = adapt(out="a", data=write_csv(tmp_path / "a.csv", rows))

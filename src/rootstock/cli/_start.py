@@ -51,7 +51,16 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
 
 def summary(run: "Run") -> str:
     """A run in a few lines: figures with intervals, baselines, verdict, and where to look."""
-    return "\n".join(["", *figures(run.metrics), "", f"report    {run.path / 'report.html'}", f"model     {run.path / 'model'}", f"again     rootstock run {run.folder.recipe}"])
+    return "\n".join(
+        [
+            "",
+            *figures(run.metrics),
+            "",
+            f"report    {run.path / 'report.html'}",
+            f"model     {run.path / 'model'}",
+            f"again     rootstock run {run.folder.recipe}",
+        ]
+    )
 
 
 def figures(metrics: Mapping[str, Any]) -> list[str]:
@@ -65,7 +74,8 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"{'baseline ' + name:<24}{shown}")
     leakage = metrics.get("leakage") or {}
     if leakage.get("overlap_rows"):
-        lines.append(f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training; without them: {_short(leakage.get('without'))}")
+        shown = f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training"
+        lines.append(f"{shown}; without these: {_short(leakage.get('without'))}")
     return [*lines, *([metrics["verdict"]] if metrics.get("verdict") else [])]
 
 

@@ -53,7 +53,8 @@ class Console:
         done = progress - self._first[1]
         left = (1 - progress) * (now - self._first[0]) / done if done > 0 else 0.0
         rate = event["rows"] / max(event["seconds"], 1e-9)
-        line = f"train     {progress:4.0%}  step {event['step']:,}  loss {event['loss']:.4f}  rate {event['rate']:.2e}  {rate:,.0f} rows/s  {_span(left)} left"
+        figures = f"loss {event['loss']:.4f}  rate {event['rate']:.2e}  {rate:,.0f} rows/s"
+        line = f"train     {progress:4.0%}  step {event['step']:,}  {figures}  {_span(left)} left"
         sys.stderr.write(f"\r\x1b[2K{line}")
         sys.stderr.flush()
         self._shown, self._drawn = now, True

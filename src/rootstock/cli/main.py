@@ -1,13 +1,14 @@
 """The command: one file a verb; errors become messages and exit codes here and nowhere else."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
 from rootstock.cli import adapt, diff, evaluate, inspect, methods, predict, recipe, run, tasks, verify_resume
 
 app = typer.Typer(name="rootstock", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-for name, verb in {
+VERBS: dict[str, Callable[..., None]] = {
     "adapt": adapt.adapt,
     "run": run.run,
     "predict": predict.predict,
@@ -17,7 +18,8 @@ for name, verb in {
     "diff": diff.diff,
     "tasks": tasks.tasks,
     "methods": methods.methods,
-}.items():
+}
+for name, verb in VERBS.items():
     app.command(name)(verb)
 app.add_typer(recipe.app, name="recipe")
 

@@ -51,7 +51,9 @@ class Method(Settings, ABC):
     base_dropout: ClassVar[float | None] = None
     """Dropout inside the base that suits it; None leaves the base's own."""
     flops: ClassVar[float] = 6
-    """Operations for each parameter of the base and token of an epoch: 2 forward, 2 for gradients of what flows, 2 for gradients of weights."""
+    """Operations for each parameter and token: 2 forward, 2 for gradients of what flows, 2 for gradients of weights."""
+    trained: ClassVar[float] = 1.0
+    """Share of the base's parameters that learn, roughly: each takes a gradient and two moments."""
     saves: ClassVar[str] = "model"
     """What it leaves behind: "model" (whole weights) or "adapter" (peft's format, with the base's digest)."""
 
@@ -63,7 +65,7 @@ class Method(Settings, ABC):
         """Optimizer groups: each trainable parameter's name once, with its rate."""
         return [{"names": [name for name, _ in learning(model)], "rate": rate}]
 
-    def advance(self, model: nn.Module, progress: float) -> None:  # noqa: B027 - a method that changes nothing over time is complete
+    def advance(self, model: nn.Module, progress: float) -> None:
         """Called before each update with the share of training done, in [0, 1)."""
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
@@ -79,7 +81,7 @@ class Method(Settings, ABC):
         return self.keep(model)
 
     def restore(self, loaded: Loaded, folder: Path) -> nn.Module:
-        """Base and saved adapter together again; only for methods that save an adapter. Raises ContractRefused where a tensor is missing."""
+        """Base and saved adapter together again, for methods that save one; ContractRefused where a tensor is missing."""
         raise NotImplementedError(f"{type(self).__name__} saves whole models")
 
 

@@ -99,9 +99,7 @@ class Recipe(Settings):
 
     def anchored(self, folder: Path) -> "Recipe":
         """The same recipe with relative paths resolved against `folder`."""
-        data = self.data.model_copy(
-            update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")}
-        )
+        data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")})
         return self.model_copy(update={"data": data, "base": _anchor(self.base, folder)})
 
 

@@ -57,7 +57,7 @@ def bf16_is_fast(device: str) -> bool:
     import torch
 
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     info = Path("/proc/cpuinfo")
     flags = info.read_text().split() if info.exists() else []
     return "avx512_bf16" in flags or "amx_bf16" in flags
@@ -68,7 +68,9 @@ def hardware() -> dict[str, Any]:
     import torch
 
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    )
     return {
         "processor": names[0] if names else platform.processor(),
         "cores": usable_cores(),

@@ -56,7 +56,9 @@ class RunFolder:
         """One of the run's JSON files; a missing one is a UsageError."""
         path = self.path / name
         if not path.exists():
-            raise UsageError(f"{self.path} has no {name}", wanted="the folder of a run that has ended", fix="name a run folder, or resume the run first")
+            raise UsageError(
+                f"{self.path} has no {name}", wanted="the folder of a run that has ended", fix="name a run folder, or resume the run first"
+            )
         return json.loads(path.read_text("utf-8"))
 
 

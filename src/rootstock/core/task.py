@@ -6,7 +6,7 @@ Shape letters: N rows, B rows in a batch, T tokens in a row, C classes.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from rootstock.core.rows import Columns, Encoded
 from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
+Kind = Literal["class", "classes", "number"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Task(Settings, ABC):
 
     @property
     @abstractmethod
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """What a row's answer is: class, classes or number. Baselines and charts go by it."""
 
     @property

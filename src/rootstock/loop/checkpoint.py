@@ -1,7 +1,7 @@
 """Checkpoints that are complete or absent: tensors in safetensors, the rest in JSON, a digest of every file.
 
-checkpoints/step-000200/ holds trained.safetensors (fp32 values of all that learns), optimizer.safetensors, best.safetensors (the best values so far,
-where they are others), random.safetensors (generator states) and state.json, whose "files" are the digests of the rest.
+checkpoints/step-000200/ holds trained.safetensors (fp32 values of all that learns), optimizer.safetensors, best.safetensors (the best
+values so far), random.safetensors (generator states) and state.json, whose "files" are the digests of the rest.
 """
 
 import json
@@ -46,7 +46,7 @@ def saved(folder: Path) -> list[Path]:
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest undamaged checkpoint, and a line on each damaged one that was passed over."""
-    damaged = []
+    damaged: list[str] = []
     for path in reversed(saved(folder)):
         try:
             return _read(path), damaged

@@ -35,7 +35,9 @@ class Weights:
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         held = dict(model.named_parameters())
         self._live = [held[name] for name in self.names]
-        self.masters = [p if p.dtype == torch.float32 else nn.Parameter(self._original[name]) for name, p in zip(self.names, self._live, strict=True)]
+        self.masters = [
+            p if p.dtype == torch.float32 else nn.Parameter(self._original[name]) for name, p in zip(self.names, self._live, strict=True)
+        ]
         self._copied = [(m, p) for m, p in zip(self.masters, self._live, strict=True) if m is not p]
 
     def _convert(self, dtype: torch.dtype, fresh: Collection[str]) -> None:

@@ -22,7 +22,6 @@ from rootstock.loop.precision import Weights
 from rootstock.loop.schedule import factor
 from rootstock.loop.trim import trim, untrim
 
-
 Score = tuple[float, ...]
 
 
@@ -46,8 +45,9 @@ class Feed(Protocol):
 class Job:
     """All that one training needs. settings: with epochs, rate and batch_tokens filled in.
 
-    evaluate: the current model's score and what to note of it. Scores compare as tuples, larger is better: the second value decides ties. note: takes one event for the history.
-    used: token ids that occur in training and validation rows. save: writes a checkpoint. stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
+    evaluate: the current model's score and what to note of it; scores compare as tuples, larger is better, the second value decides ties.
+    note: takes one event for the history. used: token ids that occur in training and validation rows. save: writes a checkpoint.
+    stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
     """
 
     model: nn.Module
@@ -138,14 +138,21 @@ class Training:
             job.accelerator.backward(loss.total)
             total, count, tokens = total + loss.total.item(), count + loss.count, tokens + _size(batch)
         if not math.isfinite(total):
-            raise Diverged(f"the loss became {total} at step {self.at.step + 1}", fix="lower training.rate, or set training.precision to fp32")
+            raise Diverged(
+                f"the loss became {total} at step {self.at.step + 1}", fix="lower training.rate, or set training.precision to fp32"
+            )
         self.weights.pull()
         rate = self.optimizer.rate(factor(job.settings.schedule, self._next_progress(), job.settings.warmup))
         norm = self.optimizer.step(count, job.settings.clip)
         self.weights.push()
         self._advance()
         event = {"event": "step", "step": self.at.step, "epoch": self._epochs(), "loss": total / count, "rate": rate, "gradient_norm": norm}
-        spent = {"tokens": tokens, "rows": len(rows), "seconds": round(time.perf_counter() - started, 4), "progress": round(self.progress(), 5)}
+        spent = {
+            "tokens": tokens,
+            "rows": len(rows),
+            "seconds": round(time.perf_counter() - started, 4),
+            "progress": round(self.progress(), 5),
+        }
         job.note(event | {"batch": job.feed.digest(rows)} | spent)
 
     def _advance(self) -> None:
@@ -198,7 +205,7 @@ class Training:
         per_epoch = len(self.job.feed.epoch(max(self.at.epoch - (self.at.batch == 0), 0)))
         every = max(1, round(per_epoch / self.job.settings.evaluations))
         place = self.at.batch or per_epoch
-        return place % every == 0 and per_epoch - place >= every // 2 or self.at.batch == 0
+        return (place % every == 0 and per_epoch - place >= every // 2) or self.at.batch == 0
 
     def _evaluated_now(self) -> bool:
         return self._evaluated_at == self.at.step
@@ -214,7 +221,16 @@ class Training:
             self.best = {name: value.clone() for name, value in self.weights.state().items()}
         else:
             at.worse += 1
-        self.job.note({"event": "evaluation", "step": at.step, "epoch": self._epochs(), **figures, "best_step": at.best_step, "seconds": round(time.perf_counter() - started, 3)})
+        self.job.note(
+            {
+                "event": "evaluation",
+                "step": at.step,
+                "epoch": self._epochs(),
+                **figures,
+                "best_step": at.best_step,
+                "seconds": round(time.perf_counter() - started, 3),
+            }
+        )
 
     def _maybe_save(self) -> None:
         settings, stopping = self.job.settings, self.job.stop()
@@ -235,7 +251,7 @@ class Training:
         return Checkpoint(self.at.step, parts, state)
 
     def resume(self, saved: Checkpoint) -> None:
-        """Continue from a checkpoint of this same job; raises ContractRefused where it is another's or lacks a tensor: nothing is skipped."""
+        """Continue from a checkpoint of this same job; ContractRefused where it is another's or lacks a tensor."""
         expected, found = set(self.weights.names), set(saved.parts["trained"])
         if saved.state["key"] != self.key or expected != found:
             raise ContractRefused(

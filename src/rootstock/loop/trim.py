@@ -1,8 +1,10 @@
 """Train only the embedding rows that can change: those whose token occurs in the rows at hand.
 
-A row that no batch touches has no gradient, so AdamW without decay (embeddings have none) leaves it as it is: leaving it out changes no result,
-bit for bit, and saves its share of the gradient, the norm and the update. On SST-2 12,000 of MiniLM's 30,522 rows remain.
+A row that no batch touches has no gradient, so AdamW without decay (embeddings have none) leaves it as it is: leaving it out changes no
+result, bit for bit, and saves its share of the gradient, the norm and the update. On SST-2 12,000 of MiniLM's 30,522 rows remain.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +39,7 @@ class TrimmedEmbedding(nn.Module):
         return table
 
 
-def trim(model: nn.Module, used: np.ndarray) -> bool:
+def trim(model: Any, used: np.ndarray) -> bool:
     """Replace the input embeddings by their used rows, where they learn and no output layer shares them; returns whether it did."""
     table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
     if not isinstance(table, nn.Embedding) or not table.weight.requires_grad:
@@ -50,7 +52,7 @@ def trim(model: nn.Module, used: np.ndarray) -> bool:
     return True
 
 
-def untrim(model: nn.Module) -> None:
+def untrim(model: Any) -> None:
     """Put the whole table back."""
     trimmed = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
     if isinstance(trimmed, TrimmedEmbedding):

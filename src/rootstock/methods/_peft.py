@@ -50,7 +50,12 @@ def restored(loaded: Loaded, folder: Path) -> nn.Module:
     with _quiet():
         model: nn.Module = PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
     held, saved = get_peft_model_state_dict(model), load_file(folder / "adapter_model.safetensors")
-    wrong = sorted(name for name in {*held, *saved} if name not in held or name not in saved or not torch.equal(held[name].cpu(), saved[name]))
+    wrong = sorted(
+        name for name in {*held, *saved} if name not in held or name not in saved or not torch.equal(held[name].cpu(), saved[name])
+    )
     if wrong:
-        raise ContractRefused(f"{len(wrong)} adapter tensors of {folder} did not find their place, such as {wrong[0]}", wanted="the base that it was trained on")
+        raise ContractRefused(
+            f"{len(wrong)} adapter tensors of {folder} did not find their place, such as {wrong[0]}",
+            wanted="the base that it was trained on",
+        )
     return model

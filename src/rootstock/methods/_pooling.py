@@ -1,8 +1,9 @@
 """Mean pooling inside plain transformers: one more standard encoder layer whose attention is uniform.
 
 A BERT classifier reads the first token only, yet the mean over all tokens is by far the better frozen feature of a sentence encoder
-(all-MiniLM-L6-v2 on SST-2 test, logistic regression: 0.811 against 0.767). An encoder layer with zero queries and keys attends uniformly, so with
-an identity as its value matrix its first token holds the mean. Grafted on top, the saved model needs nothing but transformers to load.
+(all-MiniLM-L6-v2 on SST-2 test, logistic regression: 0.811 against 0.767). An encoder layer with zero queries and keys attends
+uniformly, so with an identity as its value matrix its first token holds the mean.
+Grafted on top, the saved model needs nothing but transformers to load.
 
 Shape letters: B rows, T tokens, H hidden size.
 """
@@ -21,7 +22,7 @@ QUIET = 0.1
 
 def graftable(model: Any) -> bool:
     """Whether the body is a stack of BERT's encoder layers, post-norm, which is what the graft is made of."""
-    layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
+    layers: Any = getattr(getattr(model.base_model, "encoder", None), "layer", None)
     return bool(layers) and hasattr(layers[0], "attention") and hasattr(getattr(layers[0].attention, "self", None), "query")
 
 

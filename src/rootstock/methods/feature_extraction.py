@@ -21,9 +21,13 @@ class FeatureExtraction(Method):
     batch_tokens: ClassVar[int] = 128
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 2
+    trained: ClassVar[float] = 0.0
 
     pool: Literal["auto", "mean", "first"] = "auto"
-    """Which vector stands for a text: the mean over its tokens, or what the model's own head reads (BERT's first token). auto: mean where the base can hold it."""
+    """Which vector stands for a text: the mean over its tokens, or what the model's own head reads (BERT's first token).
+
+    auto: mean where the base can hold it.
+    """
 
     def apply(self, loaded: Loaded) -> nn.Module:
         """Freeze all but the head."""
@@ -97,5 +101,3 @@ class _Head(nn.Module):
     def forward(self, features: Tensor) -> _Answer:
         """Answers of cached vectors [B, H]."""
         return _Answer(self.head(features if self.flat else features[:, None]))
-
-

@@ -20,6 +20,7 @@ class LoRA(Method):
     rate: ClassVar[float] = 1e-3
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 4
+    trained: ClassVar[float] = 0.02
     saves: ClassVar[str] = "adapter"
 
     r: int = Field(default=8, ge=1)

@@ -40,8 +40,7 @@ def estimate(method: type[Method], size: Size, *, epochs: float, speed: float, b
     """Seconds and bytes of a training. speed: operations a second that products reach here; half of it is what training sees."""
     passes = epochs if method.flops > 2 else 1
     seconds = method.flops * size.parameters * size.tokens * passes / (0.5 * speed)
-    trained = {6: 1.0, 4: 0.02, 2: 0.0}.get(method.flops, 1.0) * (size.parameters + size.embeddings)
-    weights = 4 * (size.parameters + size.embeddings) + 16 * trained
+    weights = (4 + 16 * method.trained) * (size.parameters + size.embeddings)
     kept = 18 if method.flops > 2 else 4
     activations = kept * bytes_each * size.micro * size.hidden * (size.layers if method.flops > 2 else 1)
     return Cost(seconds, int(weights + activations))

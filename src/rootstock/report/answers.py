@@ -94,9 +94,11 @@ def _heat(names: list[str], values: list[Any], shown: list[Any]) -> charts.Figur
     }
     if few:
         trace |= {"text": shown, "texttemplate": "%{text}", "textfont": {"size": 15 if len(names) <= 6 else 10}}
-    dense = {"showticklabels": len(names) <= 40, "showgrid": False, "ticks": ""}
-    height = min(max(300, 120 + 26 * len(names)), 620)
-    across = charts.named(names, "answered", **dense, tickangle=0 if len(names) <= 5 and max(map(len, names)) < 9 else -60)
+    longest, listed = max(len(words.short(name)) for name in names), len(names) <= 40
+    level = listed and longest * len(names) <= 45
+    dense = {"showticklabels": listed, "showgrid": False, "ticks": ""}
+    across = charts.named(names, "answered", **dense, tickangle=0 if level else -60)
+    height = min(180 + 34 * len(names), 560) + (6 * longest if listed and not level else 0)
     return charts.figure([trace], x=across, y=charts.named(names, "true", **dense, autorange="reversed"), height=height)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from functools import cache
 from typing import Any
 
 import yaml
@@ -27,13 +28,8 @@ _LABELS = 30
 
 def render(facts: Facts) -> str:
     """The card as Markdown with YAML front matter; what the facts do not hold is said to be unknown or left out."""
-    # Markdown, not HTML: every value from outside passes through the filter `cell` instead of autoescape
-    made = Environment(
-        loader=PackageLoader("rootstock.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    made.filters |= {"cell": cell, "code": _code, "count": words.count, "percent": words.percent}
     front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True, width=120)
-    body = made.get_template("card.md.j2").render(**_identity(facts), **_training(facts), **_measured(facts))
+    body = _environment().get_template("card.md.j2").render(**_identity(facts), **_training(facts), **_measured(facts))
     return f"---\n{front}---\n\n" + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
 
@@ -64,6 +60,16 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     if not names:
         return found
     return found | {"metrics": list(dict.fromkeys(_HUB_METRICS.get(name, name) for name in names)), "model-index": [_index(facts, names)]}
+
+
+@cache
+def _environment() -> Environment:
+    # Markdown, not HTML: every value from outside passes through the filter `cell` or `code` instead of autoescape
+    made = Environment(
+        loader=PackageLoader("rootstock.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {"cell": cell, "code": _code, "count": words.count, "percent": words.percent}
+    return made
 
 
 def _index(facts: Facts, names: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -104,6 +105,7 @@ def _drawn(shown: dict[str, Any]) -> Iterator[Chart]:
         yield from (each for each in (value if isinstance(value, list) else [value]) if isinstance(each, Chart))
 
 
+@cache
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("rootstock.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

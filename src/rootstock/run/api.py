@@ -19,14 +19,28 @@ from rootstock.run.prepare import prepare
 from rootstock.run.use import Run
 
 
-def adapt(data: str | Path, *, base: str = "minilm", method: str | Method = "auto", task: str | Task = "auto", out: str | Path | None = None, **more: Any) -> Run:
+def adapt(
+    data: str | Path,
+    *,
+    base: str = "minilm",
+    method: str | Method = "auto",
+    task: str | Task = "auto",
+    out: str | Path | None = None,
+    **more: Any,
+) -> Run:
     """Fine-tune a base on labelled rows; returns the finished run.
 
     more: the other sections of a recipe as plain values, such as training={"epochs": 3}, validation="dev.csv", seed=1, overwrite=True.
     """
-    sections = {name: more.pop(name) for name in ("training", "budget", "accept", "merge", "seed", "track") if name in more}
+    sections: dict[str, Any] = {name: more.pop(name) for name in ("training", "budget", "accept", "merge", "seed", "track") if name in more}
     overwrite = bool(more.pop("overwrite", False))
-    values = {"base": str(base), "data": {"train": str(data), **more}, "method": _section("methods", method), "task": _section("tasks", task), **sections}
+    values: dict[str, Any] = {
+        "base": str(base),
+        "data": {"train": str(data), **more},
+        "method": _section("methods", method),
+        "task": _section("tasks", task),
+        **sections,
+    }
     recipe = Recipe.build(values, "").anchored(Path.cwd())
     return carry_out(recipe, Path(out) if out else free_folder(Path("runs") / name_for(str(data))), Watch(), overwrite=overwrite)
 
@@ -53,7 +67,9 @@ def clear(folder: RunFolder, *, overwrite: bool) -> None:
         raise UsageError(f"{folder.path} holds other files", wanted="a new or empty folder", fix="choose another --out")
     if not overwrite:
         state = "a finished run" if folder.complete else "a run that has not ended"
-        fix = "choose another --out, or give --overwrite" + ("" if folder.complete else f"; go on with it: rootstock run {folder.recipe} --resume")
+        fix = "choose another --out, or give --overwrite" + (
+            "" if folder.complete else f"; go on with it: rootstock run {folder.recipe} --resume"
+        )
         raise UsageError(f"{folder.path} already holds {state}", wanted="a new or empty folder", fix=fix)
     shutil.rmtree(folder.path)
 
@@ -104,7 +120,7 @@ def free_folder(wanted: Path) -> Path:
 
 def name_for(reference: str) -> str:
     """A run's name from its data: reviews.csv.gz gives reviews."""
-    return Path(reference.split(":")[-1]).name.split(".")[0] or "run"
+    return Path(reference.rsplit(":", maxsplit=1)[-1]).name.split(".")[0] or "run"
 
 
 def _section(kind: Any, chosen: Any) -> dict[str, Any]:

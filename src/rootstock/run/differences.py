@@ -18,7 +18,9 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             raise UsageError(f"{folder.path} holds no run", wanted="a run folder")
     recipes = [_flat(read_recipe(folder.recipe).plain()) for folder in folders]
     manifests = [folder.json("manifest.json") if folder.complete else {} for folder in folders]
-    aspects = {name: _differences(*(_flat(manifest.get(name, {})) for manifest in manifests)) for name in ("base", "data", "versions", "hardware")}
+    aspects = {
+        name: _differences(*(_flat(manifest.get(name, {})) for manifest in manifests)) for name in ("base", "data", "versions", "hardware")
+    }
     metrics = [folder.json("metrics.json")["metrics"] if folder.complete else {} for folder in folders]
     return {"settings": _differences(*recipes), **aspects, "first_step": _parting(*folders), "metrics": _differences(*metrics)}
 
@@ -32,7 +34,12 @@ def as_text(found: dict[str, Any]) -> str:
     parting = found["first_step"]
     if parting is None:
         return "\n".join([*lines, "the runs took the same steps: every batch, loss and gradient norm is equal"])
-    return "\n".join([*lines, f"{'parts at':<10}step {parting['step']}: {parting['key']} {_shown(parting['values'][0])} → {_shown(parting['values'][1])}"])
+    return "\n".join(
+        [
+            *lines,
+            f"{'parts at':<10}step {parting['step']}: {parting['key']} {_shown(parting['values'][0])} → {_shown(parting['values'][1])}",
+        ]
+    )
 
 
 def _parting(first: RunFolder, second: RunFolder) -> dict[str, Any] | None:
@@ -53,7 +60,11 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Any]]:
-    return {key: [first.get(key), second.get(key)] for key in [*first, *(k for k in second if k not in first)] if first.get(key) != second.get(key)}
+    return {
+        key: [first.get(key), second.get(key)]
+        for key in [*first, *(k for k in second if k not in first)]
+        if first.get(key) != second.get(key)
+    }
 
 
 def _shown(value: Any) -> str:

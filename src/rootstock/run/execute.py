@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -66,19 +67,17 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     artifact.write_json(folder.path / "ledger.json", prepared.ledger)
     built = build(prepared, folder, watch)
     saved = _saved(folder, prepared, watch.say) if resume else None
-    history = History(folder.history, keep_until=saved.step if saved else None)
-    training = Training(_job(prepared, built, folder, watch, history), key=_key(prepared))
-    plan = {"predicted": try_step(training, built, watch.say)} if not saved else folder.json("plan.json")
-    artifact.write_json(folder.path / "plan.json", plan)
-    if saved:
-        training.resume(saved)
-        watch.say(f"resumed   from step {saved.step} of {training.total}")
-    try:
-        position = training.run()
-    except Interrupted as stop:
-        raise Interrupted(stop.found, fix=f"go on with: rootstock run {folder.recipe} --resume") from None
-    finally:
-        history.close()
+    with closing(History(folder.history, keep_until=saved.step if saved else None)) as history:
+        training = Training(_job(prepared, built, folder, watch, history), key=_key(prepared))
+        if saved:
+            training.resume(saved)
+            watch.say(f"resumed   from step {saved.step} of {training.total}")
+        plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
+        artifact.write_json(folder.path / "plan.json", plan)
+        try:
+            position = training.run()
+        except Interrupted as stop:
+            raise Interrupted(stop.found, fix=f"go on with: rootstock run {folder.recipe} --resume") from None
     measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step}
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     return conclude(prepared, built, folder, watch, {"best_step": position.best_step, "steps": position.step})
@@ -87,11 +86,8 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
 def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
     """Build the model and try one step; the folder is only a place for what training would write."""
     built = build(prepared, None, watch)
-    history = History(folder.path / "history.jsonl")
-    try:
+    with closing(History(folder.path / "history.jsonl")) as history:
         return try_step(Training(_job(prepared, built, folder, watch, history)), built, watch.say)
-    finally:
-        history.close()
 
 
 def build(prepared: Prepared, folder: RunFolder | None, watch: Watch) -> Built:
@@ -112,11 +108,22 @@ def build(prepared: Prepared, folder: RunFolder | None, watch: Watch) -> Built:
         started = time.monotonic()
         (rows, was), (validation, _) = (features(prepared, tap, part, model, dtype) for part in (rows, validation))
         cached = was
-        watch.say(f"features  {len(rows):,} + {len(validation):,} rows " + ("from the cache" if cached else f"computed once in {time.monotonic() - started:.1f} s"))
+        watch.say(
+            f"features  {len(rows):,} + {len(validation):,} rows "
+            + ("from the cache" if cached else f"computed once in {time.monotonic() - started:.1f} s")
+        )
     return Built(
-        model=model, learner=tap.head if tap else model, loaded=loaded, tap=tap, feed=prepared.feed(rows), feed_validation=prepared.feed(validation),
-        dtype=torch.float32 if tap else dtype, fresh=loaded.fresh, accelerator=accelerator, cached=cached,
-    )  # fmt: skip
+        model=model,
+        learner=tap.head if tap else model,
+        loaded=loaded,
+        tap=tap,
+        feed=prepared.feed(rows),
+        feed_validation=prepared.feed(validation),
+        dtype=torch.float32 if tap else dtype,
+        fresh=loaded.fresh,
+        accelerator=accelerator,
+        cached=cached,
+    )
 
 
 def features(prepared: Prepared, tap: Tap, encoded: Encoded, model: nn.Module, dtype: torch.dtype) -> tuple[Encoded, bool]:
@@ -143,7 +150,9 @@ def _accelerator(track: str | None, folder: RunFolder | None) -> Accelerator:
     if track is None or folder is None:
         return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     try:
-        accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no", log_with=track, project_dir=folder.path / "track")
+        accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(), mixed_precision="no", log_with=track, project_dir=folder.path / "track"
+        )
         accelerator.init_trackers("rootstock")
     except (ValueError, ImportError) as error:
         raise RecipeError(f"track: {track!r} can't be used: {error}", wanted="tensorboard, wandb or mlflow, installed") from None
@@ -160,11 +169,22 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
             built.accelerator.log({key: value for key, value in event.items() if isinstance(value, int | float)}, step=event["step"])
 
     return Job(
-        model=built.learner, task=prepared.task, method=prepared.method, feed=built.feed, settings=recipe.training, dtype=built.dtype,
-        fresh=built.fresh, accelerator=built.accelerator, evaluate=partial(_evaluate, prepared, built), note=note, used=None if built.tap else _used(built),
-        save=partial(checkpoint.save, folder.checkpoints, keep=recipe.training.keep), stop=watch.stop,
-        seconds=recipe.budget.minutes * 60 * 0.95 if recipe.budget.minutes else None, started=watch.started,
-    )  # fmt: skip
+        model=built.learner,
+        task=prepared.task,
+        method=prepared.method,
+        feed=built.feed,
+        settings=recipe.training,
+        dtype=built.dtype,
+        fresh=built.fresh,
+        accelerator=built.accelerator,
+        evaluate=partial(_evaluate, prepared, built),
+        note=note,
+        used=None if built.tap else _used(built),
+        save=partial(checkpoint.save, folder.checkpoints, keep=recipe.training.keep),
+        stop=watch.stop,
+        seconds=recipe.budget.minutes * 60 * 0.95 if recipe.budget.minutes else None,
+        started=watch.started,
+    )
 
 
 def _used(built: Built) -> np.ndarray:
@@ -213,8 +233,16 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     checkpoint.set_random_state(state)
     every = sum(int(built.feed.encoded.lengths[batch].max()) * len(batch) for batch in built.feed.epoch(0))
     each = training.total / max(len(built.feed.epoch(0)), 1)
-    predicted = {"seconds": round(seconds / max(tokens, 1) * every * each, 2), "peak_bytes": peak_memory(), "longest_batch_rows": len(rows), "steps": training.total}
-    say(f"plan      {training.total:,} steps, about {predicted['seconds']:,.0f} s and {predicted['peak_bytes'] / 1e9:.1f} GB (one step on the {len(rows)} longest rows)")
+    predicted = {
+        "seconds": round(seconds / max(tokens, 1) * every * each, 2),
+        "peak_bytes": peak_memory(),
+        "longest_batch_rows": len(rows),
+        "steps": training.total,
+    }
+    say(
+        f"plan      {training.total:,} steps, about {predicted['seconds']:,.0f} s and {predicted['peak_bytes'] / 1e9:.1f} GB "
+        f"(one step on the {len(rows)} longest rows)"
+    )
     return predicted
 
 
@@ -233,7 +261,9 @@ def conclude(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, 
     task = prepared.task.settle(built.model, built.fresh)
     with precision.computing(built.learner, built.dtype, built.fresh):
         columns = answer(prepared, built, task)
-    metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=finish.overlap(prepared), baselines=finish.baselines(prepared))
+    metrics = evaluation.score(
+        columns, task, seed=prepared.recipe.seed, overlap_N=finish.overlap(prepared), baselines=finish.baselines(prepared)
+    )
     metrics |= facts
     finish.write(prepared, built, folder, task, finish.Measured(columns, metrics, read(folder.history)))
     return metrics

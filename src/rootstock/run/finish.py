@@ -54,7 +54,12 @@ def overlap(prepared: Prepared) -> np.ndarray:
 def baselines(prepared: Prepared) -> Baselines:
     """Majority and TF-IDF on the same split, kept by content digest: they depend on nothing but the rows."""
     rows = [[column(part, name) for name in part.column_names if name != ROW] for part in (prepared.train, prepared.validation)]
-    key = {"rows": artifact.digest_json(rows), "kind": prepared.task.kind, "labels": list(getattr(prepared.task, "labels", ())), "version": 1}
+    key = {
+        "rows": artifact.digest_json(rows),
+        "kind": prepared.task.kind,
+        "labels": list(getattr(prepared.task, "labels", ())),
+        "version": 1,
+    }
     left_out: dict[str, str] = {}
 
     def make() -> dict[str, np.ndarray]:
@@ -82,13 +87,25 @@ def write(prepared: Prepared, built: "Built", folder: RunFolder, task: Task, mea
     if prepared.recipe.merge:
         write_merged(prepared, folder, kept)
     manifest = _manifest(prepared, task)
-    facts = {"manifest": manifest, "metrics": measured.metrics, "ledger": prepared.ledger, "history": measured.history, "plan": folder.json("plan.json")}
-    facts |= {"details": task.details(measured.columns), "mistakes": mistakes(prepared.validation, task, measured.columns), "recipe": prepared.recipe.plain()}
+    facts = {
+        "manifest": manifest,
+        "metrics": measured.metrics,
+        "ledger": prepared.ledger,
+        "history": measured.history,
+        "plan": folder.json("plan.json"),
+    }
+    facts |= {
+        "details": task.details(measured.columns),
+        "mistakes": mistakes(prepared.validation, task, measured.columns),
+        "recipe": prepared.recipe.plain(),
+    }
     facts |= {"name": folder.path.name, "kind": task.kind, "choices": prepared.choices, "contract": contract}
     artifact.write_text(folder.path / "README.md", card.render(facts))
     artifact.write_text(folder.path / "report.html", page.render(facts))
     files = artifact.digest_folder(folder.path)
-    kept_files = {name: digest for name, digest in files.items() if not name.startswith(("checkpoints/", "track/", ".")) and name != "manifest.json"}
+    kept_files = {
+        name: digest for name, digest in files.items() if not name.startswith(("checkpoints/", "track/", ".")) and name != "manifest.json"
+    }
     artifact.write_json(folder.manifest, manifest | {"files": kept_files})
 
 
@@ -101,7 +118,8 @@ def save_seen(path: Path, rows: pa.Table) -> None:
 def _finish_model(prepared: Prepared, built: "Built", folder: Path, contract: dict[str, Any]) -> None:
     artifact.write_json(folder / "contract.json", contract)
     if prepared.method.saves == "adapter":
-        built.loaded.model.config.save_pretrained(folder)
+        config: Any = built.loaded.model.config
+        config.save_pretrained(folder)
         _name_base(folder / "adapter_config.json", prepared)
 
 
@@ -117,7 +135,12 @@ def _name_base(path: Path, prepared: Prepared) -> None:
 def _contract(prepared: Prepared, task: Task) -> dict[str, Any]:
     """What a model must meet again to give the same answers."""
     return {
-        "base": {"reference": prepared.recipe.base, "sha256": prepared.base.digest, "hub_id": prepared.base.hub_id, "revision": prepared.base.revision},
+        "base": {
+            "reference": prepared.recipe.base,
+            "sha256": prepared.base.digest,
+            "hub_id": prepared.base.hub_id,
+            "revision": prepared.base.revision,
+        },
         "tokenizer_sha256": artifact.digest_bytes(prepared.tokenizer.backend_tokenizer.to_str().encode()),
         "labels": list(getattr(task, "labels", ())),
         "length": prepared.recipe.training.length,
@@ -150,9 +173,15 @@ def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> l
     texts = [[column(rows, name)[i] for name in (TEXT, PAIR) if name in rows.column_names] for i in chosen]
     labels, numbers = column(rows, LABEL), column(rows, ROW)
     return [
-        {"row": numbers[i], "text": " ⟂ ".join(text)[:400], "answer": str(labels[i]), "predicted": _text(readable["predicted"][i]), "confidence": readable.get("confidence", [None] * len(labels))[i]}
+        {
+            "row": numbers[i],
+            "text": " ⟂ ".join(text)[:400],
+            "answer": str(labels[i]),
+            "predicted": _text(readable["predicted"][i]),
+            "confidence": readable.get("confidence", [None] * len(labels))[i],
+        }
         for i, text in zip(chosen, texts, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _wrong(task: Task, columns: Columns) -> np.ndarray:
@@ -172,7 +201,15 @@ def _manifest(prepared: Prepared, task: Task) -> dict[str, Any]:
         "format": 1,
         "task": prepared.recipe.task["name"],
         "method": prepared.recipe.method["name"],
-        "base": {"reference": base.reference, "name": base.name, "sha256": base.digest, "licence": base.licence, "hub_id": base.hub_id, "revision": base.revision, "parameters": base.parameters},
+        "base": {
+            "reference": base.reference,
+            "name": base.name,
+            "sha256": base.digest,
+            "licence": base.licence,
+            "hub_id": base.hub_id,
+            "revision": base.revision,
+            "parameters": base.parameters,
+        },
         "data": prepared.sources,
         "rows": {"train": len(prepared.train), "validation": len(prepared.validation)},
         "labels": list(getattr(task, "labels", ())),
@@ -180,4 +217,4 @@ def _manifest(prepared: Prepared, task: Task) -> dict[str, Any]:
         "hardware": hardware(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
-    }  # fmt: skip
+    }

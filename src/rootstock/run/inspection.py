@@ -33,7 +33,9 @@ def as_text(ledger: dict[str, Any]) -> str:
     for name, found in ledger["findings"].items():
         over = "   ABOVE ITS LIMIT" if found["share"] > found["limit"] else ""
         lines.append(_line(name, f"{found['count']:,} rows, {found['share']:.2%} (limit {found['limit']:.0%}){over}"))
-        lines += [_line("", f"row {example['row']}: {str(example.get('text', example.get('label', '')))[:90]}") for example in found["examples"]]
+        lines += [
+            _line("", f"row {example['row']}: {str(example.get('text', example.get('label', '')))[:90]}") for example in found["examples"]
+        ]
     cuts = (f"{cut['share']:.1%} of rows at {cut['length']}" for cut in ledger["truncation"])
     return "\n".join([*lines, _line("a cut would hit", ", ".join(cuts))])
 
@@ -43,7 +45,9 @@ def _line(name: str, text: str) -> str:
 
 
 def _listed(labels: dict[str, Any]) -> str:
-    shown = ", ".join(f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in list(labels.items())[:12])
+    shown = ", ".join(
+        f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in list(labels.items())[:12]
+    )
     return shown + (f" … {len(labels)} in all" if len(labels) > 12 else "")
 
 

@@ -34,7 +34,11 @@ def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
     """Each text (or two in turn, for pairs) with its answer; raises UsageError where there is none."""
     pair = run.recipe.task.get("text_pair") is not None
     if not texts or (pair and len(texts) % 2):
-        raise UsageError(f"{len(texts)} texts", wanted="texts two by two: this run learned from pairs" if pair else "at least one text, or --file", fix='rootstock predict RUN "a text"')
+        raise UsageError(
+            f"{len(texts)} texts",
+            wanted="texts two by two: this run learned from pairs" if pair else "at least one text, or --file",
+            fix='rootstock predict RUN "a text"',
+        )
     chosen: list[Any] = list(zip(texts[::2], texts[1::2], strict=True)) if pair else list(texts)
     rows = table_of(chosen, pair=pair)
     made = run.predictions(rows)
@@ -64,7 +68,10 @@ def as_rows(table: Table) -> list[dict[str, Any]]:
 
 def as_lines(table: Table) -> str:
     """Each answer with its confidence, for a person."""
-    return "\n".join(f"{_plain(row['predicted'])}" + (f"\t{row['confidence']:.3f}" if "confidence" in row else "") + f"\t{row[TEXT]}" for row in as_rows(table))
+    return "\n".join(
+        f"{_plain(row['predicted'])}" + (f"\t{row['confidence']:.3f}" if "confidence" in row else "") + f"\t{row[TEXT]}"
+        for row in as_rows(table)
+    )
 
 
 def as_csv(table: Table) -> str:

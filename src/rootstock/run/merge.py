@@ -27,9 +27,17 @@ def write_merged(prepared: Prepared, folder: RunFolder, model: nn.Module) -> Non
     before, after = (_logits(prepared, each) for each in (model, merged))
     moved = float(np.abs(before - after).max() / max(float(before.std()), 1e-6))
     if not np.isfinite(moved) or moved > TOLERANCE:
-        raise MergeRefused(f"merged weights move a logit by {moved:.2g} of the logits' spread", wanted=f"at most {TOLERANCE}", fix="use the adapter unmerged; model/ holds it")
+        raise MergeRefused(
+            f"merged weights move a logit by {moved:.2g} of the logits' spread",
+            wanted=f"at most {TOLERANCE}",
+            fix="use the adapter unmerged; model/ holds it",
+        )
     if prepared.method.saves == "adapter" and not _changed(model, merged):
-        raise MergeRefused("the merge changed no weight of the base", wanted="the adapter's update in the weights", fix="train longer, or use the base itself")
+        raise MergeRefused(
+            "the merge changed no weight of the base",
+            wanted="the adapter's update in the weights",
+            fix="train longer, or use the base itself",
+        )
     with artifact.whole_folder(folder.path / "merged") as beside:
         bases.save_model(merged, prepared.tokenizer, beside)
         artifact.write_json(beside / "merge.json", {"rows": len(before), "largest_move": moved, "tolerance": TOLERANCE})

@@ -74,7 +74,11 @@ def device_name() -> str:
 def prepare(recipe: Recipe, say: Say) -> Prepared:
     """Make every choice that the recipe leaves open, saying each with its reason."""
     base = resolve(recipe.base)
-    say(f"base      {base.name}" + (f", {base.parameters / 1e6:.1f}M parameters" if base.parameters else "") + f", licence {base.licence or 'unknown'}")
+    say(
+        f"base      {base.name}"
+        + (f", {base.parameters / 1e6:.1f}M parameters" if base.parameters else "")
+        + f", licence {base.licence or 'unknown'}"
+    )
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
     tokenizer = bases.tokenizer(base)
@@ -87,14 +91,28 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
         for made, part in ((raw, rows.train), (raw_validation, rows.validation))
     )
     prepared = Prepared(
-        recipe=settled, base=base, tokenizer=tokenizer, task=task, method=method, train=rows.train, validation=rows.validation,
-        encoded=encoded, encoded_validation=encoded_validation, ledger={}, sources=rows.sources, choices={"method": why, "schema": list(rows.schema.reasons)},
-    )  # fmt: skip
+        recipe=settled,
+        base=base,
+        tokenizer=tokenizer,
+        task=task,
+        method=method,
+        train=rows.train,
+        validation=rows.validation,
+        encoded=encoded,
+        encoded_validation=encoded_validation,
+        ledger={},
+        sources=rows.sources,
+        choices={"method": why, "schema": list(rows.schema.reasons)},
+    )
     plan = prepared.feed(encoded).epoch(0)
     facts = ledger.Facts(
-        train_lengths=raw.lengths, validation_lengths=raw_validation.lengths, length=length, kind=task.kind, dropped=rows.dropped,
+        train_lengths=raw.lengths,
+        validation_lengths=raw_validation.lengths,
+        length=length,
+        kind=task.kind,
+        dropped=rows.dropped,
         padding_share=batches.padding_share(encoded.lengths, plan),
-    )  # fmt: skip
+    )
     return replace(prepared, ledger=ledger.account(rows.train, rows.validation, facts))
 
 
@@ -121,7 +139,10 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         parts = rows, validation.rows
     else:
         parts = split.split(rows, data.validation, recipe.seed, stratify=len(set(map(str, column(rows, LABEL)))) <= 100)
-        say(f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate ({data.validation:.0%}, stratified, duplicates kept together)")
+        say(
+            f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate "
+            f"({data.validation:.0%}, stratified, duplicates kept together)"
+        )
     if not len(parts[0]) or not len(parts[1]):
         raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
     return Rows(*parts, known, dropped, sources)

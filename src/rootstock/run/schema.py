@@ -50,5 +50,7 @@ def _lines(settings: BaseModel, depth: int) -> list[str]:
             lines += [f"{indent}{name}:", f"{indent}  name: {value['name']}", *_lines(found, depth + 1)]
         else:
             plain = list(value) if isinstance(value, tuple) else value
-            lines.append(f"{indent}{name}: {yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix('...' + chr(10)).strip()}")
+            lines.append(
+                f"{indent}{name}: {yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix('...' + chr(10)).strip()}"
+            )
     return lines

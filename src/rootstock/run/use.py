@@ -90,7 +90,11 @@ class Run:
         found = bases.tokenizer(resolve(str(self.folder.model)))
         digest = artifact.digest_bytes(found.backend_tokenizer.to_str().encode())
         if digest != self.contract["tokenizer_sha256"]:
-            raise ContractRefused(f"the tokenizer in {self.folder.model} is not the one trained with", wanted=self.contract["tokenizer_sha256"], fix="restore the run folder")
+            raise ContractRefused(
+                f"the tokenizer in {self.folder.model} is not the one trained with",
+                wanted=self.contract["tokenizer_sha256"],
+                fix="restore the run folder",
+            )
         return found
 
     @cached_property
@@ -141,7 +145,10 @@ class Run:
         names = {role: task.get(role) if task.get(role) in found.table.column_names else None for role in ("text", "text_pair", "label")}
         known = schema.infer(found.table, **names, labelled=labelled)
         if task.get("text_pair") and not known.text_pair:
-            raise DataError(f"{path} has one text column, {known.text!r}", wanted=f"two: this run learned from {task['text']!r} and {task['text_pair']!r}")
+            raise DataError(
+                f"{path} has one text column, {known.text!r}",
+                wanted=f"two: this run learned from {task['text']!r} and {task['text_pair']!r}",
+            )
         if not labelled:
             known = schema.Schema(known.text, known.text_pair if task.get("text_pair") else None, None, known.reasons)
         return schema.canonical(found, known).rows
@@ -152,13 +159,18 @@ class Run:
         made = self.predictions(rows)
         columns = {**made.columns, "answers": self.task.answers(rows)}
         seen_N = np.isin(seen_keys(rows), load_file(self.folder.path / "seen.safetensors")["rows"])
-        return evaluation.score(columns, self.task, seed=self.recipe.seed, overlap_N=seen_N) | {"truncated_rows": made.cut, "details": self.task.details(columns)}
+        return evaluation.score(columns, self.task, seed=self.recipe.seed, overlap_N=seen_N) | {
+            "truncated_rows": made.cut,
+            "details": self.task.details(columns),
+        }
 
 
 def table_of(texts: Sequence[Any], *, pair: bool) -> pa.Table:
     """Texts, or pairs of texts, as rows with canonical columns."""
     if pair and any(isinstance(text, str) or len(text) != 2 for text in texts):
-        raise UsageError("a text without its partner", wanted="pairs: this run learned from two texts a row", fix='predict([("first", "second")])')
+        raise UsageError(
+            "a text without its partner", wanted="pairs: this run learned from two texts a row", fix='predict([("first", "second")])'
+        )
     if not pair and any(not isinstance(text, str) for text in texts):
         raise UsageError("something that is no text", wanted="strings", fix='predict(["a text"])')
     columns = {TEXT: [text[0] for text in texts], PAIR: [text[1] for text in texts]} if pair else {TEXT: list(texts)}

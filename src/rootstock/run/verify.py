@@ -18,7 +18,7 @@ from rootstock.run.prepare import Say, prepare
 
 
 def verify(recipe_path: Path, steps: int, say: Say) -> dict[str, Any]:
-    """Train `steps` updates straight, and again with a stop and a restart from disk halfway; compare weights, optimizer, generators and batches."""
+    """Train `steps` updates straight, and with a restart from disk halfway; compare weights, optimizer, generators and batches."""
     recipe = read_recipe(recipe_path)
     training = recipe.training.model_copy(update={"steps": steps, "checkpoint_steps": steps})
     recipe = recipe.model_copy(update={"training": training, "track": None, "merge": False})
@@ -57,11 +57,22 @@ def _verdict(straight: RunFolder, restarted: RunFolder, steps: int) -> dict[str,
     first, second = (checkpoint.newest(folder.checkpoints)[0] for folder in (straight, restarted))
     assert first is not None
     assert second is not None
-    different = [f"{part}/{name}" for part, tensors in first.parts.items() for name, value in tensors.items() if not torch.equal(value, second.parts[part][name])]
+    different = [
+        f"{part}/{name}"
+        for part, tensors in first.parts.items()
+        for name, value in tensors.items()
+        if not torch.equal(value, second.parts[part][name])
+    ]
     events = [[event for event in read(folder.history) if event["event"] == "step"] for folder in (straight, restarted)]
     parted = [a["step"] for a, b in zip(*events, strict=False) if (a["batch"], a["loss"]) != (b["batch"], b["loss"])]
     same = not different and not parted and len(events[0]) == len(events[1])
     tensors = sum(len(part) for part in first.parts.values())
-    first_difference = (f"step {parted[0]}: batch or loss" if parted else different[0] if different else "the number of steps") if not same else None
-    verdict = f"identical: {tensors} tensors and {steps} batches and losses, bit for bit" if same else f"not identical; first difference: {first_difference}"
+    first_difference = (
+        (f"step {parted[0]}: batch or loss" if parted else different[0] if different else "the number of steps") if not same else None
+    )
+    verdict = (
+        f"identical: {tensors} tensors and {steps} batches and losses, bit for bit"
+        if same
+        else f"not identical; first difference: {first_difference}"
+    )
     return {"identical": same, "steps": steps, "tensors": tensors, "first_difference": first_difference, "verdict": verdict}

@@ -2,7 +2,7 @@
 
 Prefer text-classification where the numbers are only names of classes; prefer this one where their distances matter
 (similarity, stars, prices). Needs a text column (two for pairs) and a numeric label column.
-Trains on squared error in standard deviations, so that the unit of the labels does not matter; the kept model answers in the labels' own unit.
+Trains on squared error in standard deviations, so that the unit of the labels does not matter; the kept model answers in their own unit.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ from torch import nn
 
 from rootstock.core.errors import DataError
 from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
-from rootstock.core.task import Batch, Head, Loss, Task
+from rootstock.core.task import Batch, Head, Kind, Loss, Task
 from rootstock.tasks import _scores, _text
 
 
@@ -29,7 +29,7 @@ class Regression(Task):
     """Standard deviation of the training labels while training; 1 once it is part of the weights."""
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """A number a row."""
         return "number"
 
@@ -51,7 +51,11 @@ class Regression(Task):
         _values(validation)
         values_N = _values(train)
         if len(np.unique(values_N)) < 2:
-            raise DataError(f"every training label is {values_N[0]:g}" if len(values_N) else "there is no training row", wanted="labels that differ", fix="check --label")
+            raise DataError(
+                f"every training label is {values_N[0]:g}" if len(values_N) else "there is no training row",
+                wanted="labels that differ",
+                fix="check --label",
+            )
         return self.model_copy(update={"center": float(values_N.mean()), "scale": float(values_N.std())})
 
     def head(self) -> Head:
@@ -105,6 +109,10 @@ def _values(rows: pa.Table) -> np.ndarray:
     for value, row in zip(column(rows, LABEL), column(rows, ROW), strict=True):
         number = _text.numbers([value])
         if number is None:
-            raise DataError(f"row {row}: the label {value!r} is no finite number", wanted="a number in every row", fix="correct the row, or use --task text-classification")
+            raise DataError(
+                f"row {row}: the label {value!r} is no finite number",
+                wanted="a number in every row",
+                fix="correct the row, or use --task text-classification",
+            )
         found.append(number[0])
     return np.array(found, dtype=np.float64)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rootstock.core.errors import DataError
 from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
-from rootstock.core.task import Batch, Head, Loss, Task
+from rootstock.core.task import Batch, Head, Kind, Loss, Task
 from rootstock.tasks import _scores, _text
 
 _SEPARATORS = ("|", ";")
@@ -37,7 +37,7 @@ class TextClassification(Task):
     """Weight of each class in the loss; filled in by class_weights."""
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """One class a row, or several."""
         return "classes" if self.several == "yes" else "class"
 
@@ -64,7 +64,9 @@ class TextClassification(Task):
         names = self.labels or _text.in_order(set(found))
         if len(names) < 2:
             only = f" ({names[0]!r})" if names else ""
-            raise DataError(f"the label column holds one class only{only}", wanted="at least two", fix="check --label, or add rows of another class")
+            raise DataError(
+                f"the label column holds one class only{only}", wanted="at least two", fix="check --label, or add rows of another class"
+            )
         if len(names) > _MANY:
             raise DataError(
                 f"the label column holds {len(names):,} different names in {len(train):,} rows",
@@ -81,9 +83,7 @@ class TextClassification(Task):
             return self.several == "yes"
         if any(isinstance(value, list) for value in values):
             return True
-        joined = [str(value) for value in values if any(mark in str(value) for mark in _SEPARATORS)]
-        parts = {part for value in values for part in _names(value, True)}
-        return bool(joined) and len(parts) < len({str(value) for value in values})
+        return any(mark in str(value) for value in values for mark in _SEPARATORS)
 
     def head(self) -> Head:
         """A sequence classifier whose config carries the label names."""
@@ -164,11 +164,17 @@ def _names(value: Any, several: bool) -> list[str]:
 
 def _check_known(rows: pa.Table, names: Sequence[str], several: bool, where: str) -> None:
     known = set(names)
-    strange = {name: row for value, row in zip(column(rows, LABEL), column(rows, ROW), strict=True) for name in _names(value, several) if name not in known}
+    strange = {
+        name: row
+        for value, row in zip(column(rows, LABEL), column(rows, ROW), strict=True)
+        for name in _names(value, several)
+        if name not in known
+    }
     if strange:
         name, row = next(iter(strange.items()))
         raise DataError(
-            f"row {row} of the {where} rows has the label {name!r}, which is in no training row ({len(strange)} such label(s): {sorted(strange)[:5]})",
+            f"row {row} of the {where} rows has the label {name!r}, which is in no training row "
+            f"({len(strange)} such label(s): {sorted(strange)[:5]})",
             wanted=f"one of {', '.join(map(repr, list(names)[:20]))}{' …' if len(names) > 20 else ''}",
             fix="correct the label, or add training rows that have it",
         )
