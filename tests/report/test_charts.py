@@ -38,3 +38,8 @@ def test_calibration_error_is_counted_where_no_figure_holds_it():
     found = answers.calibration(made)
     assert "(ECE) 0.300" in found.sentence
     assert "too sure" in found.sentence
+
+
+def test_a_scatter_of_some_rows_says_so():
+    made = {"details": {"scatter": [[1.0, 2.0], [2.0, 1.0]]}, "metrics": {"rows": 900}}
+    assert answers.scatter(made).sentence.startswith("2 of 900 validation rows")

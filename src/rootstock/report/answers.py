@@ -50,9 +50,9 @@ def confusion(facts: Facts) -> list[Chart]:
         Chart(key="confusion", title="Confusion, rows", sentence=said, figure=_heat(names, cells, cells), table=table),
         Chart(
             key="confusion-share",
-            title="Confusion, share of each true class",
+            title="Confusion, % of each true class",
             sentence="The same, each row divided by its sum: the diagonal is each class's recall.",
-            figure=_heat(names, shares, [[f"{share:.2f}" for share in row] for row in shares]),
+            figure=_heat(names, shares, [[f"{100 * share:.0f}" for share in row] for row in shares]),
         ),
     ]
 
@@ -163,7 +163,13 @@ def scatter(facts: Facts) -> Chart | None:
         "marker": {"color": FIRST, "size": 7, "opacity": 0.55},
     }
     above = sum(each > other for other, each in points) / len(points)
-    sentence = f"{words.several(len(points), 'validation row')}; {words.percent(above, 0)} of the predictions lie above the true number. "
+    rows = dig(facts, "metrics", "rows", default=len(points))
+    shown = (
+        words.several(len(points), "validation row")
+        if rows <= len(points)
+        else f"{len(points):,} of {rows:,} validation rows, evenly picked"
+    )
+    sentence = f"{shown}; {words.percent(above, 0)} of the predictions lie above the true number. "
     sentence += f"True numbers go from {words.between((min(true), max(true)))}, predictions from {words.between((min(said), max(said)))}."
     figure = charts.figure([line, dots], x=charts.axis("true"), y=charts.axis("predicted"), height=420)
     return Chart(key="scatter", title="Predicted against true", sentence=sentence, figure=figure)

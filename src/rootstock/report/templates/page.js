@@ -15,12 +15,21 @@
     return value;
   };
 
+  // numbers that would run into each other are left to the table
+  const crowded = (trace, width) => {
+    const longest = Math.max(...trace.text.flat().map((each) => String(each).length));
+    return (width - 140) / trace.text[0].length < 7 * longest;
+  };
+
   const plots = [...document.querySelectorAll(".plot")];
   const draw = (width) => {
     if (typeof Plotly === "undefined") return;
     const style = getComputedStyle(root);
     for (const plot of plots) {
       const figure = coloured(JSON.parse(document.getElementById(plot.dataset.figure).textContent), style);
+      for (const trace of figure.data) {
+        if (trace.texttemplate && crowded(trace, plot.clientWidth)) delete trace.texttemplate;
+      }
       if (width) figure.layout.width = Math.min(width, plot.clientWidth || width);
       Plotly.react(plot, figure.data, figure.layout, { responsive: !width, displayModeBar: false, displaylogo: false });
     }
