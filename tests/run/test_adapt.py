@@ -141,7 +141,7 @@ def test_features_are_computed_once_and_the_kept_model_is_plain(adapt, tmp_path,
     settings = {"base": str(base), "method": "feature-extraction", "training": {"epochs": 20, "rate": 3e-2}}
     first = adapt(out="first", **settings)
     from rootstock.loop import infer
-    from rootstock.run import execute
+    from rootstock.run import build
 
     used = []
     real = infer.infer
@@ -152,7 +152,7 @@ def test_features_are_computed_once_and_the_kept_model_is_plain(adapt, tmp_path,
 
     monkeypatch.setattr(infer, "infer", spy)
     second = adapt(out="second", **settings)
-    assert execute._vectors not in used
+    assert build._vectors not in used
     assert first.metrics["metrics"] == second.metrics["metrics"]
     model = transformers.AutoModelForSequenceClassification.from_pretrained(second.folder.model)
     table = pq.read_table(second.path / "predictions.parquet").to_pylist()

@@ -10,7 +10,7 @@ from torch import nn
 
 from rootstock.bases import scratch
 from rootstock.bases.resolve import Resolved, resolve
-from rootstock.core.errors import BaseError, OutOfMemory
+from rootstock.core.errors import BaseError, OutOfMemory, is_memory_shortage
 from rootstock.core.method import Loaded
 from rootstock.core.task import Head
 from rootstock.sentinel import safetensors
@@ -130,10 +130,8 @@ def _explained(base: Resolved) -> Iterator[None]:
 
     try:
         yield
-    except MemoryError as error:
-        raise OutOfMemory(f"{base.reference} does not fit in memory", fix="choose a smaller base") from error
-    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
-        if "allocate" in str(error):
+    except (MemoryError, OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
+        if is_memory_shortage(error):
             raise OutOfMemory(f"{base.reference} does not fit in memory", fix="choose a smaller base") from error
         raise BaseError(
             f"{base.reference} can't be loaded: {_first_line(error)}", fix="choose another base, or correct its config.json"
@@ -141,7 +139,8 @@ def _explained(base: Resolved) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
 
 
 def _auto(head: Head) -> Any:
@@ -216,7 +215,7 @@ def _fresh(base: Resolved, model: nn.Module, report: Mapping[str, Any]) -> froze
     if wrong:
         name, found, wanted = wrong[0]
         raise BaseError(
-            f"{base.reference}: {len(wrong)} tensors have wrong shapes, first {name}: {list(found)}",
+            f"{base.reference}: tensors with wrong shapes: {len(wrong)}, the first {name} {list(found)}",
             wanted=f"{list(wanted)}, as its config.json says",
             fix="use the config.json that belongs to these weights",
         )

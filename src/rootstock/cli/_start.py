@@ -36,16 +36,26 @@ def recipe_for(data: str, given: Mapping[str, Any], changes: Mapping[str, Any]) 
 
 def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     """Carry a recipe out and print what came of it."""
+    from rootstock.core.errors import Interrupted
+    from rootstock.core.runfolder import RunFolder
     from rootstock.run import api
     from rootstock.run.execute import Watch
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, stop=console.stop)
+    folder = out or api.free_folder(Path("runs") / api.name_for(recipe.data.train))
     if mode.dry_run:
+        api.check_place(RunFolder(folder), overwrite=mode.overwrite or mode.resume)
         show(plan := api.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
         return
-    folder = out or api.free_folder(Path("runs") / api.name_for(recipe.data.train))
-    run = api.carry_out(recipe, folder, watch, overwrite=mode.overwrite, resume=mode.resume)
+    console.listen()
+    try:
+        run = api.carry_out(recipe, folder, watch, overwrite=mode.overwrite, resume=mode.resume)
+    except KeyboardInterrupt:
+        held = RunFolder(folder)
+        if not held.begun or held.complete:
+            raise
+        raise Interrupted("stopped at once; checkpoints are kept", fix=f"go on with: rootstock run {held.recipe} --resume") from None
     show(run.metrics, summary(run), as_json=mode.as_json)
 
 
@@ -71,7 +81,7 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"{name:<24}{value:8.4f}" + (f"   [{low:.4f}, {high:.4f}]" if low is not None else ""))
     for name, found in metrics.get("baselines", {}).items():
         shown = ", ".join(f"{key} {found[key]:.4f}" for key in metrics["intervals"] if key in found)
-        lines.append(f"{'baseline ' + name:<24}{shown}")
+        lines.append(f"{'baseline ' + name:<24}{shown or 'none of these figures is defined for it'}")
     leakage = metrics.get("leakage") or {}
     if leakage.get("overlap_rows"):
         shown = f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training"

@@ -11,22 +11,30 @@ _REFRESH_SECONDS = 0.5
 _SHOWN = ("accuracy", "micro_f1", "macro_f1", "spearman", "pearson", "log_loss", "root_mean_squared_error")
 
 
+STOPS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""Ctrl-C, the request to end, and a terminal that was closed."""
+
+
 class Console:
-    """Notes, one live line on a terminal (one line an evaluation elsewhere), and the first Ctrl-C or SIGTERM as a request to stop."""
+    """Notes, one live line on a terminal (one line an evaluation elsewhere), and the first of STOPS as a request to stop."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._shown, self._drawn = 0.0, False
         self._asked = False
         self._first: tuple[float, float] | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
+
+    def listen(self) -> None:
+        """Take the first of STOPS as a request to save and stop, from here to the end of the command."""
+        for number in STOPS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup and shells that start jobs in the background ask to be left alone
+                signal.signal(number, self._ask)
 
     def _ask(self, number: int, _: object) -> None:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        self.say("stopping after this update; press Ctrl-C again to stop at once without saving")
+        self.say("stopping after the next update of the training; press Ctrl-C again to stop at once without saving")
 
     def stop(self) -> bool:
         """Whether the user has asked to stop."""
@@ -35,8 +43,14 @@ class Console:
     def say(self, text: str) -> None:
         """One line on stderr."""
         self._clear()
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except BrokenPipeError:
+            self._live = False  # nobody reads the notes any more: no reason to lose the run
 
     def event(self, event: dict[str, Any]) -> None:
         """Show a training event."""
@@ -55,19 +69,22 @@ class Console:
         rate = event["rows"] / max(event["seconds"], 1e-9)
         figures = f"loss {event['loss']:.4f}  rate {event['rate']:.2e}  {rate:,.0f} rows/s"
         line = f"train     {progress:4.0%}  step {event['step']:,}  {figures}  {_span(left)} left"
-        sys.stderr.write(f"\r\x1b[2K{line}")
-        sys.stderr.flush()
+        self._write(f"\r\x1b[2K{line}")
         self._shown, self._drawn = now, True
 
     def _clear(self) -> None:
         if self._drawn:
-            sys.stderr.write("\r\x1b[2K")
+            self._write("\r\x1b[2K")
             self._drawn = False
 
 
 def show(value: Any, text: str, *, as_json: bool) -> None:
-    """A result on stdout: JSON for machines, text for people."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str) if as_json else text)
+    """A result on stdout: JSON for machines, text for people. A reader that left early ends the command as SIGPIPE would."""
+    try:
+        print(json.dumps(value, indent=2, ensure_ascii=False, default=str) if as_json else text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails again
+        raise SystemExit(141) from None
 
 
 def assignments(pairs: list[str]) -> dict[str, Any]:
@@ -80,9 +97,12 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key:
-            raise UsageError(f"--set {pair}", wanted="section.key=value, such as method.r=16")
-        # YAML 1.1 reads 3e-4 as a string; numbers are meant.
-        found[key] = _number(value) if _number(value) is not None else yaml.safe_load(value)
+            raise UsageError(f"--set {pair} has no {'=' if not sign else 'key'}", wanted="section.key=value, such as --set method.r=16")
+        try:
+            # YAML 1.1 reads 3e-4 as a string; numbers are meant.
+            found[key] = _number(value) if _number(value) is not None else yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {pair}: the value is no YAML", wanted="a number, a word, or a [list, of, words]") from None
     return found
 
 

@@ -1,11 +1,14 @@
 """The command: one file a verb; errors become messages and exit codes here and nowhere else."""
 
+import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 import typer
 
 from rootstock.cli import adapt, diff, evaluate, inspect, methods, predict, recipe, run, tasks, verify_resume
+from rootstock.cli.console import STOPS
 
 app = typer.Typer(name="rootstock", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 VERBS: dict[str, Callable[..., None]] = {
@@ -31,19 +34,26 @@ def rootstock() -> None:
 
 def main() -> None:
     """Run a verb. Exit codes: 0 done, 1 the run failed, 2 wrong usage or data, 3 refused by a gate, 130 interrupted."""
-    from rootstock.core.errors import RootstockError
+    from rootstock.core.errors import RootstockError, is_memory_shortage
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an old locale can't show every label, and that is no reason to fail
+    handlers = {number: signal.getsignal(number) for number in STOPS}
     try:
         app()
     except RootstockError as error:
         _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         _say("interrupted", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(141) from None
-    except MemoryError:
-        _say("no memory left\nfix: lower training.micro_tokens or data.rows, or close other programs", 1)
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        if is_memory_shortage(error):
+            _say("no memory left\nfix: lower training.micro_tokens or data.rows, or close other programs", 1)
+        if not isinstance(error, OSError) or error.filename is None:
+            raise
+        _say(f"can't open {str(error.filename)[:200]}: {error.strerror}", 2)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _say(message: str, code: int) -> None:

@@ -10,22 +10,34 @@ def predict(
     run: Annotated[Path, Argument(help="A run folder.")],
     texts: Annotated[list[str] | None, Argument(help="Texts; for a run on pairs, first and second text in turn.")] = None,
     file: Annotated[str | None, Option(help="A file of texts instead.")] = None,
+    text: Annotated[str | None, Option(help="The file's column of texts [the one learned from].")] = None,
+    text_pair: Annotated[str | None, Option(help="The file's column of second texts.")] = None,
     out: Annotated[Path | None, Option(help="Where to write the labelled rows: .csv, .tsv, .jsonl or .parquet [stdout].")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Label texts, or the rows of --file, with a finished run."""
     from rootstock.cli.console import Console, show
+    from rootstock.core.errors import UsageError
     from rootstock.run import labelling
     from rootstock.run.use import Run
 
     say = Console().say
+    if file and texts:
+        raise UsageError("found texts and --file", wanted="one of the two")
+    if out:
+        labelling.check_name(out)
     if file:
-        made = labelling.label_file(Run(run), file, out)
-        say(f"{made.rows:,} rows in {made.seconds:.1f} s ({made.rows / max(made.seconds, 1e-9):,.0f} rows/s)" + made.warning)
-        if out is None:
-            show(made.table, labelling.as_csv(made.table), as_json=as_json)
-        return
-    table, warning = labelling.label_texts(Run(run), texts or [])
-    if warning:
-        say(warning)
-    show(labelling.as_rows(table), labelling.as_lines(table), as_json=as_json)
+        made = labelling.label_file(Run(run), file, columns={"text": text, "text_pair": text_pair}, say=say)
+        table, shown = made.table, labelling.as_csv
+        say(f"{made.rows:,} rows in {made.seconds:.1f} s ({made.rows / max(made.seconds, 1e-9):,.0f} rows/s){made.warning}")
+    else:
+        (table, warning), shown = labelling.label_texts(Run(run), texts or []), labelling.as_lines
+        if warning:
+            say(warning.removeprefix("; "))
+    if out:
+        labelling.write(table, out)
+        say(f"written   {out}")
+    elif as_json:
+        show(labelling.as_rows(table), "", as_json=True)
+    else:
+        show(None, shown(table), as_json=False)

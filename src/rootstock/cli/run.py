@@ -18,8 +18,11 @@ def run(
     """Carry out a recipe: the same run again, a changed one, or --resume one that was stopped."""
     from rootstock.cli import _start
     from rootstock.cli.console import assignments
+    from rootstock.core.errors import UsageError
     from rootstock.run import api
 
+    if resume and (out or overwrite):
+        raise UsageError("--resume goes on in the recipe's own folder", wanted="--resume without --out and --overwrite")
     chosen = api.again(recipe, assignments(change or []))
     where = recipe.parent if resume else out or api.beside(recipe)
     _start.start(chosen, where, _start.Mode(overwrite=overwrite, resume=resume, dry_run=dry_run, as_json=as_json))

@@ -18,7 +18,13 @@ _WRITE_ERRORS = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "writing is not permitted",
     errno.EPERM: "writing is not permitted",
+    errno.EFBIG: "a file would be larger than is allowed here",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.ENOENT: "no folder can be made there",
+    errno.ENAMETOOLONG: "the name is too long",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def digest_bytes(*parts: bytes) -> str:
@@ -53,12 +59,9 @@ def writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _WRITE_ERRORS and not isinstance(error, FileExistsError | NotADirectoryError):
-            raise
-        reason = _WRITE_ERRORS.get(error.errno or 0, "a file stands where a folder is needed")
-        raise WriteFailed(
-            f"could not write {target}: {reason}", fix="free some space or choose another place with --out; what was saved before is intact"
-        ) from error
+        reason = _WRITE_ERRORS.get(error.errno or 0) or error.strerror or str(error)
+        remedy = "free some space" if error.errno in _FULL else "choose another place with --out, or correct the permissions"
+        raise WriteFailed(f"could not write {target}: {reason}", fix=f"{remedy}; what was saved before is intact") from error
     except RootstockError:
         raise
     except Exception as error:  # safetensors reports a full disk as an error of its own, with the number only in its text

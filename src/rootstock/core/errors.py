@@ -109,6 +109,12 @@ class Interrupted(RootstockError):
     exit_code = 130
 
 
+def is_memory_shortage(error: BaseException) -> bool:
+    """Whether an error says that no memory is left; torch has no kind of error for it, only a text."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text or "bad_alloc" in text
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name closest in spelling, or None where none is close."""
     found = get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from rootstock.core.settings import Settings
 from rootstock.core.task import Head
@@ -35,6 +35,35 @@ class Tap:
     body: nn.Module
     head: nn.Module
     key: str
+    linear: str | None = None
+    """The head's name in the model, where it is one fresh linear layer and nothing more."""
+
+
+class Answer:
+    """What a transformers model returns, as far as tasks read it."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+
+class OnVectors(nn.Module):
+    """A head on cached vectors; takes [B, H] also where the module itself reads the first of many positions."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+        self.flat = isinstance(head, nn.Linear)
+
+    def forward(self, features: Tensor) -> Answer:
+        """Answers of cached vectors [B, H]."""
+        return Answer(self.head(features if self.flat else features[:, None]))
+
+
+def zeroed(head: nn.Linear) -> nn.Linear:
+    """A linear head that starts at zero: on frozen features its loss is convex, so the start decides nothing and needs no random number."""
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 class Method(Settings, ABC):

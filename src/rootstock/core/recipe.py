@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rootstock.core.settings import Settings
 
@@ -11,7 +11,7 @@ from rootstock.core.settings import Settings
 class DataSettings(Settings):
     """Where the rows come from and how they are split."""
 
-    train: str
+    train: str = Field(min_length=1)
     """Training rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs."""
     validation: str | float = 0.1
     """A file of validation rows, or the share of the training rows to hold out, in (0, 1)."""
@@ -25,6 +25,13 @@ class DataSettings(Settings):
     """Whether " quotes fields; auto is yes for CSV, and for TSV only where every quote is paired."""
     rows: int | None = Field(default=None, ge=2)
     """Use only this many rows, drawn with the seed; for trials."""
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _file_or_share(cls, value: Any) -> Any:
+        if value == "" or (isinstance(value, int | float) and not 0 < value < 1):
+            raise ValueError("a share between 0 and 1, such as 0.1, or a file of rows")
+        return value
 
 
 class TrainingSettings(Settings):
@@ -76,7 +83,7 @@ class BudgetSettings(Settings):
 class Recipe(Settings):
     """One run: base × task × method × data, and how to carry it out."""
 
-    base: str = "minilm"
+    base: str = Field(default="minilm", min_length=1)
     """minilm, a folder, a run, a hub id with an optional @revision, or scratch:<architecture>."""
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The task's name and its settings; `rootstock tasks` lists them. auto goes by the label column."""
@@ -92,7 +99,7 @@ class Recipe(Settings):
     """Findings of the data ledger that may exceed their limits: truncation, overlap, contradictions …"""
     merge: bool = False
     """Also write merged/: adapter and base as one plain model, after its answers were compared."""
-    track: str | None = None
+    track: Literal["tensorboard", "wandb", "mlflow"] | None = None
     """Mirror metrics to tensorboard, wandb or mlflow; history.jsonl stays the truth."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Seed of splits, order, fresh weights and dropout."""
@@ -105,6 +112,6 @@ class Recipe(Settings):
 
 def _anchor(reference: Any, folder: Path) -> Any:
     """An existing relative path becomes absolute; names, ids and numbers stay as they are."""
-    if isinstance(reference, str) and not Path(reference).is_absolute() and (folder / reference).exists():
+    if isinstance(reference, str) and reference and not Path(reference).is_absolute() and (folder / reference).exists():
         return str((folder / reference).resolve())
     return reference

@@ -62,6 +62,19 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it as named flat arrays, for keeping."""
+        ragged = {f"tokens/{name}/{part}": getattr(held, part) for name, held in self.tokens.items() for part in ("flat", "offsets")}
+        return ragged | {f"dense/{name}": array for name, array in self.dense.items()} | {"lengths": self.lengths}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Encoded":
+        """What `arrays` gave, again."""
+        names = {key.split("/")[1] for key in arrays if key.startswith("tokens/")}
+        tokens = {name: Ragged(arrays[f"tokens/{name}/flat"], arrays[f"tokens/{name}/offsets"]) for name in sorted(names)}
+        dense = {key.removeprefix("dense/"): array for key, array in arrays.items() if key.startswith("dense/")}
+        return cls(tokens, dense, arrays["lengths"])
+
 
 def column(table: pa.Table, name: str) -> list[Any]:
     """A column as a Python list."""

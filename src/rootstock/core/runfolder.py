@@ -10,6 +10,9 @@ import yaml
 from rootstock.core.errors import RecipeError, UsageError
 from rootstock.core.recipe import Recipe
 
+_FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
+_WRITTEN = frozenset((*_FILES, "seen.safetensors", "README.md", "report.html", "checkpoints", "model", "merged", "track"))
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -49,17 +52,27 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether a run of any state is in the folder."""
-        return self.recipe.exists() or self.manifest.exists()
+        """Whether a run of any state is in the folder; a recipe alone may be the user's own."""
+        return self.manifest.exists() or (self.recipe.exists() and (self.path / "ledger.json").exists())
+
+    def strangers(self) -> list[str]:
+        """Names in the folder that no run writes: somebody's own files."""
+        return sorted(each.name for each in self.path.iterdir() if each.name not in _WRITTEN and not each.name.endswith(".part"))
 
     def json(self, name: str) -> Any:
-        """One of the run's JSON files; a missing one is a UsageError."""
+        """One of the run's JSON files, an object; a missing or damaged one is a UsageError."""
         path = self.path / name
         if not path.exists():
             raise UsageError(
                 f"{self.path} has no {name}", wanted="the folder of a run that has ended", fix="name a run folder, or resume the run first"
             )
-        return json.loads(path.read_text("utf-8"))
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise UsageError(f"{path} is damaged", wanted="the JSON object that the run wrote", fix="restore it, or run again")
+        return found
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -67,15 +80,37 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises RecipeError for a missing file, broken YAML or a wrong key.
     """
-    if not path.exists():
-        raise RecipeError(f"there is no recipe {path}", wanted="a YAML file", fix="`rootstock recipe show` prints one to start from")
+    if path.is_dir():
+        inside = path / "recipe.yaml"
+        raise RecipeError(f"{path} is a folder", wanted="a YAML file", fix=f"did you mean {inside}?" if inside.exists() else "")
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is no YAML: {' '.join(str(error).split())}", fix="correct the file") from None
+        values = yaml.load(path.read_text("utf-8"), _Loader)
+    except FileNotFoundError:
+        raise RecipeError(
+            f"there is no recipe {path}", wanted="a YAML file", fix="`rootstock recipe show` prints one to start from"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} can't be read: {error}", wanted="a YAML file in UTF-8") from None
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise RecipeError(f"{path}{where}: {' '.join(str(problem).split())}", wanted="YAML", fix="correct the file") from None
     if not isinstance(values, dict):
-        raise RecipeError(f"{path} holds {type(values).__name__}", wanted="a mapping with base, task, data, method …")
+        raise RecipeError(f"{path} holds no keys", wanted="a mapping with base, task, data, method …")
     return Recipe.build(values, "").anchored(path.resolve().parent)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that occurs twice, where YAML's own rule would be lost in silence: the last one wins."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping, or a ConstructorError on the second of two equal keys."""
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} occurs twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
 
 
 def recipe_text(recipe: Recipe) -> str:

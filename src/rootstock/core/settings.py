@@ -1,17 +1,47 @@
 """Typed settings: frozen, keyword-only, an unknown key an error that gives the nearest name."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from rootstock.core.errors import RecipeError, nearest
+
+_LONGEST = 80
+_WANTED = {
+    "bool_parsing": "yes or no",
+    "bool_type": "yes or no",
+    "string_type": "a text",
+    "string_too_short": "a name that is not empty",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a number that is neither nan nor infinite",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+}
+"""Pydantic's kinds of errors in plain words."""
 
 
 class Settings(BaseModel):
     """The base of everything a recipe can set. Each field's docstring is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes and no as true and false: a choice gets its word back, and a number is never made of them."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if not isinstance(value, bool) or annotation is bool:
+            return value
+        if {"yes", "no"} <= set(get_args(annotation)):
+            return "yes" if value else "no"
+        raise ValueError("no yes, no, true or false")
 
     @classmethod
     def build(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -22,30 +52,80 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise _explain(cls, error, where) from None
+            raise _explain(cls, error.errors()[0], where) from None
 
     def plain(self) -> dict[str, Any]:
         """The settings as JSON values, ready for YAML."""
         return self.model_dump(mode="json")
 
 
-def _explain(cls: type[BaseModel], error: ValidationError, where: str) -> RecipeError:
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in (*([where] if where else []), *first["loc"]))
+def _explain(cls: type[BaseModel], first: Any, where: str) -> RecipeError:
+    """One of pydantic's errors in the words of a recipe."""
+    owner, names = _owner(cls, first["loc"])
+    path = ".".join([*([where] if where else []), *names])
     if first["type"] == "extra_forbidden":
-        known = _known_keys(cls, first["loc"][:-1])
-        near = nearest(str(first["loc"][-1]), known)
+        near = _meant(owner, names[-1])
         return RecipeError(
             f"unknown key {path!r}",
-            wanted=f"one of {', '.join(sorted(known))}",
+            wanted=f"one of {', '.join(sorted(owner.model_fields))}" if owner.model_fields else "no key: there is nothing to set here",
             fix=f"did you mean {near!r}?" if near else "remove the key",
         )
-    return RecipeError(f"{path}: found {first['input']!r}", wanted=str(first["msg"]), fix=f"correct {path} in the recipe or with --set")
+    field = owner.model_fields[names[-1]]
+    if first["type"] == "missing":
+        return RecipeError(
+            f"the key {path!r} is missing", wanted=field.description or "", fix="add it; `rootstock recipe show` prints a whole one"
+        )
+    near = nearest(str(first["input"]), _words(field.annotation))
+    return RecipeError(
+        f"{path} is {_shown(first['input'])}",
+        wanted=_wanted(first, path, field.annotation),
+        fix=f"did you mean {near!r}?" if near else f"correct {path}, in the recipe or on the command line",
+    )
 
 
-def _known_keys(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    for part in location:
-        annotation = cls.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            cls = annotation
-    return list(cls.model_fields)
+def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], list[str]]:
+    """The settings that an error lies in, and the keys that lead to it; what pydantic adds for members of unions and lists is dropped."""
+    names: list[str] = []
+    for part in map(str, location):
+        names.append(part)
+        annotation = cls.model_fields[part].annotation if part in cls.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or len(names) == len(location):
+            break
+        cls = annotation
+    return cls, names
+
+
+def _meant(cls: type[BaseModel], name: str) -> str | None:
+    """The known key that an unknown one may stand for: one of the same section, or one of a section below."""
+    below = {
+        key: f"{section}.{key}"
+        for section, field in cls.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        for key in field.annotation.model_fields
+    }
+    return below.get(name) or nearest(name, cls.model_fields) or below.get(nearest(name, below) or "")
+
+
+def _wanted(first: Any, path: str, annotation: Any) -> str:
+    if first["type"] == "dict_type":
+        return f"keys and values, such as {path}.name={_shown(first['input'])}"
+    if first["type"] == "model_type":
+        return f"keys and values, such as {path}.{next(iter(annotation.model_fields))}=…"
+    if first["type"] == "tuple_type":
+        return f"a list, such as [{first['input']}]"
+    spoken = _WANTED.get(first["type"])
+    if spoken:
+        return spoken.format(**first.get("ctx", {}))
+    return str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+
+
+def _words(annotation: Any) -> list[str]:
+    """The words that a choice allows, also where it may be None."""
+    return [word for part in (annotation, *get_args(annotation)) for word in get_args(part) if isinstance(word, str)]
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return "empty"
+    text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -23,10 +23,10 @@ def remembered(kind: str, key: Mapping[str, Any], make: Callable[[], Arrays]) ->
 
     A damaged entry is made again. A cache that can't be written is no reason to fail: the arrays are returned all the same.
     """
-    path = cache_folder() / kind / f"{digest_json(dict(key))}"
-    found = _read(path)
+    found = recall(kind, key)
     if found is not None:
         return found, True
+    path = _path(kind, key)
     arrays = make()
     try:
         payload = save(arrays)
@@ -34,6 +34,15 @@ def remembered(kind: str, key: Mapping[str, Any], make: Callable[[], Arrays]) ->
     except WriteFailed:
         return arrays, False
     return arrays, False
+
+
+def recall(kind: str, key: Mapping[str, Any]) -> Arrays | None:
+    """The arrays under this key, or None where they are not there or damaged."""
+    return _read(_path(kind, key))
+
+
+def _path(kind: str, key: Mapping[str, Any]) -> Path:
+    return cache_folder() / kind / digest_json(dict(key))
 
 
 def _read(path: Path) -> Arrays | None:

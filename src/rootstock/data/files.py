@@ -48,7 +48,7 @@ def fetch(path: Path, name: str) -> tuple[bytes, tuple[str, ...]]:
     if data.startswith(_GZIP):
         data, notes = _unpack(data, name), ("packed with gzip",)
     if not data.strip():
-        raise DataError(f"{name} is empty", wanted="a file with rows")
+        raise DataError(f"{name} is empty", wanted="a file with rows", fix="write or fetch it again")
     return data, notes
 
 
@@ -70,7 +70,8 @@ def missing(path: Path, name: str) -> DataError:
         names = sorted(entry.name for entry in folder.iterdir())
     except (OSError, ValueError):
         return DataError(f"{name} does not exist: there is no folder {folder}", wanted="a data file, or hf:NAME for a data set of the hub")
-    near = get_close_matches(path.name, names, n=3, cutoff=0.5)
+    stems = {name.split(".")[0]: name for name in reversed(names)}
+    near = [stems[stem] for stem in get_close_matches(path.name.split(".")[0], list(stems), n=3, cutoff=0.6)]
     return DataError(
         f"{name} does not exist",
         wanted="a data file, a folder of class folders, hf:NAME for a data set of the hub, or stdlib-docs",

@@ -24,7 +24,7 @@ _MEANING = {
     "duplicates": "training rows repeat an earlier one",
     "unlabelled": "rows have no label and are left out",
 }
-_REMEDY = {"truncation": "raise training.length", "overlap": "remove them from one of the files"}
+_REMEDY = {"truncation": "shorten the texts, or raise training.length if it was set", "overlap": "remove them from one of the files"}
 _CUTS = (32, 64, 128, 256, 512)
 _PERCENTILES = (50, 90, 95, 99)
 _EXAMPLES = 3
@@ -102,12 +102,17 @@ def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, An
     }
 
 
-def refuse(ledger: dict[str, Any], accept: Iterable[str]) -> None:
-    """Raise LedgerRefused if a finding is above its limit and not accepted by name; UnknownName for a name that is no finding."""
-    accept = list(accept)
+def check_names(accept: Iterable[str]) -> None:
+    """Raise UnknownName for a name that is no finding."""
     for name in accept:
         if name not in LIMITS:
             raise UnknownName("finding", name, LIMITS)
+
+
+def refuse(ledger: dict[str, Any], accept: Iterable[str]) -> None:
+    """Raise LedgerRefused if a finding is above its limit and not accepted by name; UnknownName for a name that is no finding."""
+    accept = list(accept)
+    check_names(accept)
     over = {name: each for name, each in ledger["findings"].items() if each["share"] > each["limit"] and name not in accept}
     if not over:
         return
@@ -121,7 +126,7 @@ def refuse(ledger: dict[str, Any], accept: Iterable[str]) -> None:
 
 def _sentence(name: str, found: dict[str, Any]) -> str:
     examples = "; ".join(f"row {each['row']}" + (f" {shorten(each['text'], 50)!r}" if each["text"] else "") for each in found["examples"])
-    return f"{name}: {found['count']} {_MEANING[name]} ({found['share']:.1%}, limit {found['limit']:.0%}), such as {examples}"
+    return f"{name}: {_MEANING[name]}: {found['count']:,} ({found['share']:.1%}, limit {found['limit']:.0%}), such as {examples}"
 
 
 def _side(name: str, table: pa.Table, lengths: np.ndarray) -> _Side:

@@ -52,9 +52,9 @@ def split(rows: pa.Table, share: float, seed: int, *, stratify: bool) -> tuple[p
     _give_back_orphans(held_G, group_P, label_P=label_P)
     if not held_G.any():
         raise DataError(
-            f"{rows.num_rows} rows with {len(sizes_G)} different texts are too few to hold out {share:.0%} of them",
-            wanted="more rows, or a larger share",
-            fix="give a file of validation rows with --validation FILE",
+            f"the rows are too few to hold any out: {rows.num_rows} with {len(sizes_G)} different texts",
+            wanted="more rows, or a larger share; copies of a text stay together, and each label keeps a text to learn from",
+            fix="check the columns (--text, --label), or give a file of validation rows with --validation FILE",
         )
     mask_N = held_G[group_N]
     return rows.filter(pa.array(~mask_N)), rows.filter(pa.array(mask_N))

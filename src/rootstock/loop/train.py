@@ -69,7 +69,7 @@ class Job:
 
 @dataclass
 class Position:
-    """Where a training stands: all of it is saved. batch: next batch of the epoch."""
+    """Where a training stands: all of it is saved. batch: next batch of the epoch. training: seconds spent in updates alone."""
 
     step: int = 0
     epoch: int = 0
@@ -78,6 +78,7 @@ class Position:
     best_step: int = 0
     worse: int = 0
     seconds: float = 0.0
+    training: float = 0.0
 
 
 class Training:
@@ -103,7 +104,9 @@ class Training:
         """Train to the end, leave the best values in the model in fp32; raises Interrupted after saving when asked to stop."""
         self.job.model.train()
         while not self._done():
+            started = time.perf_counter()
             self._update()
+            self.at.training += time.perf_counter() - started
             if self._evaluation_due():
                 self._evaluate()
             self._maybe_save()

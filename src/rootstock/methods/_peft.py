@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 
 from rootstock.core.errors import ContractRefused
 from rootstock.core.method import Loaded
+
+# Importing peft draws random numbers: a first run in a process would start from other weights than a second.
+with torch.random.fork_rng(devices=[]):
+    import peft
 
 _TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS"}
 
@@ -22,11 +25,13 @@ def head_modules(loaded: Loaded) -> list[str]:
     return sorted({name.split(".", 1)[0] for name in loaded.fresh})
 
 
-def wrap(loaded: Loaded, config_class: type, **settings: Any) -> nn.Module:
-    """The model with an adapter of this config, its fresh head trainable and saved with it."""
-    config = config_class(task_type=_TASK_TYPES.get(loaded.head.auto), modules_to_save=head_modules(loaded) or None, **settings)
+def wrap(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
+    """The model with an adapter of this peft config, its fresh head trainable and saved with it."""
+    config = getattr(peft, config_name)(
+        task_type=_TASK_TYPES.get(loaded.head.auto), modules_to_save=head_modules(loaded) or None, **settings
+    )
     with _quiet():
-        wrapped: nn.Module = get_peft_model(loaded.model, config)
+        wrapped: nn.Module = peft.get_peft_model(loaded.model, config)
     return wrapped
 
 
@@ -40,7 +45,7 @@ def _quiet() -> Iterator[None]:
 
 def merged(model: nn.Module) -> nn.Module:
     """The plain model with the adapter folded into its weights."""
-    assert isinstance(model, PeftModel)
+    assert isinstance(model, peft.PeftModel)
     plain: nn.Module = model.merge_and_unload(safe_merge=True)
     return plain
 
@@ -48,8 +53,8 @@ def merged(model: nn.Module) -> nn.Module:
 def restored(loaded: Loaded, folder: Path) -> nn.Module:
     """Base and adapter; every tensor of the file must have found its place, or ContractRefused (peft itself only warns)."""
     with _quiet():
-        model: nn.Module = PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
-    held, saved = get_peft_model_state_dict(model), load_file(folder / "adapter_model.safetensors")
+        model: nn.Module = peft.PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
+    held, saved = peft.get_peft_model_state_dict(model), load_file(folder / "adapter_model.safetensors")
     wrong = sorted(
         name for name in {*held, *saved} if name not in held or name not in saved or not torch.equal(held[name].cpu(), saved[name])
     )

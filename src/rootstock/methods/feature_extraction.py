@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from rootstock.core.method import Loaded, Method, Tap, train_only
+from rootstock.core.method import Loaded, Method, OnVectors, Tap, train_only, zeroed
 from rootstock.methods import _pooling
 
 
@@ -39,12 +39,16 @@ class FeatureExtraction(Method):
         heads = {name.split(".", 1)[0] for name in _head_names(loaded)}
         if len(heads) != 1:
             return None
-        head = getattr(model, heads.pop())
+        name = heads.pop()
+        head = getattr(model, name)
         if self._mean(model):
             body: nn.Module = _pooling.MeanBody(model)
         else:
             body = _HeadInput(model, head)
-        return Tap(body=body, head=_Head(head), key=f"pool={'mean' if self._mean(model) else 'first'}")
+        linear = None
+        if isinstance(head, nn.Linear) and loaded.fresh:
+            linear, _ = name, zeroed(head)
+        return Tap(body=body, head=OnVectors(head), key=f"pool={'mean' if self._mean(model) else 'first'}", linear=linear)
 
     def keep(self, model: nn.Module) -> nn.Module:
         """The frozen base with its new head; mean pooling becomes one more layer of the encoder."""
@@ -81,23 +85,3 @@ class _HeadInput(nn.Module):
         self.model(**batch)
         found = self.seen[0]
         return found if found.dim() == 2 else found[:, 0]
-
-
-class _Answer:
-    """What a transformers model returns, as far as tasks read it."""
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-
-
-class _Head(nn.Module):
-    """The fresh head on cached vectors; takes [B, H] also where the module itself reads the first of many positions."""
-
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        self.head = head
-        self.flat = isinstance(head, nn.Linear)
-
-    def forward(self, features: Tensor) -> _Answer:
-        """Answers of cached vectors [B, H]."""
-        return _Answer(self.head(features if self.flat else features[:, None]))

@@ -34,14 +34,12 @@ class LoRA(Method):
 
     def apply(self, loaded: Loaded) -> nn.Module:
         """Freeze the base, inject the updates; the fresh head learns too."""
-        from peft import LoraConfig
-
         from rootstock.methods import _peft
 
         targets: object = list(self.targets) or None
         if self.targets == ("all-linear",):
             targets = "all-linear"
-        return _peft.wrap(loaded, LoraConfig, r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets)
+        return _peft.wrap(loaded, "LoraConfig", r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets)
 
     def merge(self, model: nn.Module) -> nn.Module:
         """The updates folded into the weights."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rootstock import catalog
+from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
@@ -46,32 +47,51 @@ def adapt(
 
 
 def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = False, resume: bool = False) -> Run:
-    """Prepare and execute a recipe into a folder. Raises UsageError where the folder already holds a run."""
+    """Prepare and execute a recipe into a folder. Raises UsageError where the folder already holds a run.
+
+    A run that is to be replaced is removed only when the new one's rows and settings have proved to be good.
+    """
     folder = RunFolder(out)
     if not resume:
-        clear(folder, overwrite=overwrite)
-    if resume and folder.complete:
+        check_place(folder, overwrite=overwrite)
+    elif not folder.begun:
+        raise UsageError(f"{out} holds no run to go on with", wanted="the recipe.yaml in the folder of a run", fix="leave --resume out")
+    elif folder.complete:
         watch.say(f"run       {out} had already ended")
         return Run(out)
-    execute(prepare(recipe, watch.say), folder, watch, resume=resume)
+    prepared = prepare(recipe, watch.say)
+    refuse(prepared.ledger, recipe.accept)
+    if overwrite and folder.begun:
+        remove(folder, prepared.base.folder)
+    execute(prepared, folder, watch, resume=resume)
     return Run(out)
 
 
-def clear(folder: RunFolder, *, overwrite: bool) -> None:
-    """Make sure that no run is written over unasked."""
-    if folder.path.is_file():
-        raise UsageError(f"{folder.path} is a file", wanted="a folder for the run", fix="choose another --out")
-    if not folder.path.exists() or not any(folder.path.iterdir()):
+def check_place(folder: RunFolder, *, overwrite: bool) -> None:
+    """Make sure that no run is written over unasked, and nobody's own files ever."""
+    above = next(each for each in (folder.path, *folder.path.parents) if each.exists())
+    if not above.is_dir():
+        raise UsageError(f"{above} is a file", wanted="a folder for the run", fix="choose another --out")
+    if above != folder.path or not any(folder.path.iterdir()):
         return
-    if not folder.begun:
-        raise UsageError(f"{folder.path} holds other files", wanted="a new or empty folder", fix="choose another --out")
+    if not folder.begun or (overwrite and folder.strangers()):
+        held = f": {', '.join(folder.strangers()[:3])}" if folder.strangers() else ""
+        raise UsageError(f"{folder.path} holds other files{held}", wanted="a new or empty folder", fix="choose another --out")
     if not overwrite:
         state = "a finished run" if folder.complete else "a run that has not ended"
         fix = "choose another --out, or give --overwrite" + (
             "" if folder.complete else f"; go on with it: rootstock run {folder.recipe} --resume"
         )
         raise UsageError(f"{folder.path} already holds {state}", wanted="a new or empty folder", fix=fix)
-    shutil.rmtree(folder.path)
+
+
+def remove(folder: RunFolder, base: Path | None) -> None:
+    """Empty the folder of a run that is to be replaced; UsageError where the new run starts from what it holds."""
+    if base and base.is_relative_to(folder.path.resolve()):
+        raise UsageError(f"{folder.path} holds the base of this very run", wanted="another folder", fix="choose another --out")
+    with artifact.writing(folder.path):
+        for each in folder.path.iterdir():
+            shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
 
 
 def again(recipe_path: Path, changes: Mapping[str, Any]) -> Recipe:
@@ -112,7 +132,7 @@ def beside(recipe_path: Path) -> Path:
 def free_folder(wanted: Path) -> Path:
     """The wanted folder, or the first of wanted-2, wanted-3 … that is not there."""
     number, found = 1, wanted
-    while found.exists() and any(found.iterdir()):
+    while found.exists() and not (found.is_dir() and not any(found.iterdir())):
         number += 1
         found = wanted.with_name(f"{wanted.name}-{number}")
     return found

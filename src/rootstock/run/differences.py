@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from rootstock.core.errors import UsageError
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.loop.history import read
+from rootstock.run.use import no_run
 
 _STEP_KEYS = ("batch", "loss", "gradient_norm", "rate")
 
@@ -15,13 +15,13 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     folders = [RunFolder(path) for path in (first, second)]
     for folder in folders:
         if not folder.begun:
-            raise UsageError(f"{folder.path} holds no run", wanted="a run folder")
+            raise no_run(folder)
     recipes = [_flat(read_recipe(folder.recipe).plain()) for folder in folders]
     manifests = [folder.json("manifest.json") if folder.complete else {} for folder in folders]
     aspects = {
         name: _differences(*(_flat(manifest.get(name, {})) for manifest in manifests)) for name in ("base", "data", "versions", "hardware")
     }
-    metrics = [folder.json("metrics.json")["metrics"] if folder.complete else {} for folder in folders]
+    metrics = [folder.json("metrics.json").get("metrics", {}) if folder.complete else {} for folder in folders]
     return {"settings": _differences(*recipes), **aspects, "first_step": _parting(*folders), "metrics": _differences(*metrics)}
 
 

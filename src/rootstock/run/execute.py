@@ -8,24 +8,20 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate import Accelerator
-from torch import nn
 
-from rootstock.bases import load as bases
-from rootstock.core import artifact, seed
-from rootstock.core.errors import Interrupted, OutOfMemory, RecipeError
-from rootstock.core.method import Loaded, Tap
+from rootstock.core import artifact
+from rootstock.core.errors import ContractRefused, Diverged, Interrupted, OutOfMemory, is_memory_shortage
 from rootstock.core.resources import peak_memory
-from rootstock.core.rows import Columns, Encoded
+from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.task import Task
-from rootstock.data import batches, cache, ledger
+from rootstock.data import ledger
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import checkpoint, infer, precision
 from rootstock.loop.history import History, read
 from rootstock.loop.train import Job, Score, Training
 from rootstock.run import finish
+from rootstock.run.build import Built, build
 from rootstock.run.prepare import Prepared, Say
 
 Event = dict[str, Any]
@@ -41,32 +37,16 @@ class Watch:
     started: float = field(default_factory=time.monotonic)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Built:
-    """A model under its method. learner: what the loop trains: the model, or only its head where the rest is computed once."""
-
-    model: nn.Module
-    learner: nn.Module
-    loaded: Loaded
-    tap: Tap | None
-    feed: batches.Feed
-    feed_validation: batches.Feed
-    dtype: torch.dtype
-    fresh: frozenset[str]
-    accelerator: Accelerator
-    cached: bool
-
-
 def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool = False) -> dict[str, Any]:
     """Carry a prepared run out; returns the content of metrics.json.
 
     Raises LedgerRefused before anything is built, OutOfMemory from the trial step, Interrupted after saving a checkpoint.
     """
     ledger.refuse(prepared.ledger, prepared.recipe.accept)
+    saved = _saved(folder, prepared, watch.say) if resume else None
     artifact.write_text(folder.recipe, recipe_text(prepared.recipe))
     artifact.write_json(folder.path / "ledger.json", prepared.ledger)
-    built = build(prepared, folder, watch)
-    saved = _saved(folder, prepared, watch.say) if resume else None
+    built = build(prepared, folder, watch.say)
     with closing(History(folder.history, keep_until=saved.step if saved else None)) as history:
         training = Training(_job(prepared, built, folder, watch, history), key=_key(prepared))
         if saved:
@@ -78,85 +58,23 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
             position = training.run()
         except Interrupted as stop:
             raise Interrupted(stop.found, fix=f"go on with: rootstock run {folder.recipe} --resume") from None
-    measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step}
+    rate = _rates(read(folder.history), position.training)
+    measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step, **rate}
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     return conclude(prepared, built, folder, watch, {"best_step": position.best_step, "steps": position.step})
 
 
+def _rates(events: list[Event], seconds: float) -> dict[str, float]:
+    """Rows and padded tokens that each second of training took in, evaluations left out."""
+    seen = {key: sum(event[key] for event in events if event["event"] == "step") for key in ("rows", "tokens")}
+    return {f"{key}_per_second": round(total / max(seconds, 1e-9), 1) for key, total in seen.items()}
+
+
 def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
     """Build the model and try one step; the folder is only a place for what training would write."""
-    built = build(prepared, None, watch)
+    built = build(prepared, None, watch.say)
     with closing(History(folder.path / "history.jsonl")) as history:
         return try_step(Training(_job(prepared, built, folder, watch, history)), built, watch.say)
-
-
-def build(prepared: Prepared, folder: RunFolder | None, watch: Watch) -> Built:
-    """Load the base, apply the method, and compute what will never change."""
-    recipe = prepared.recipe
-    accelerator = _accelerator(recipe.track, folder)
-    seed.seed_everything(recipe.seed)
-    torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
-    loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
-    bases.fit(prepared.tokenizer, loaded.model)
-    model = accelerator.prepare_model(prepared.method.apply(loaded))
-    seed.seed_everything(seed.derive(recipe.seed, "training"))
-    tap = prepared.method.tap(model, loaded)
-    dtype = precision.choose(recipe.training.precision, accelerator.device.type)
-    rows, validation, cached = prepared.encoded, prepared.encoded_validation, False
-    if tap:
-        started = time.monotonic()
-        (rows, was), (validation, _) = (features(prepared, tap, part, model, dtype) for part in (rows, validation))
-        cached = was
-        watch.say(
-            f"features  {len(rows):,} + {len(validation):,} rows "
-            + ("from the cache" if cached else f"computed once in {time.monotonic() - started:.1f} s")
-        )
-    return Built(
-        model=model,
-        learner=tap.head if tap else model,
-        loaded=loaded,
-        tap=tap,
-        feed=prepared.feed(rows),
-        feed_validation=prepared.feed(validation),
-        dtype=torch.float32 if tap else dtype,
-        fresh=loaded.fresh,
-        accelerator=accelerator,
-        cached=cached,
-    )
-
-
-def features(prepared: Prepared, tap: Tap, encoded: Encoded, model: nn.Module, dtype: torch.dtype) -> tuple[Encoded, bool]:
-    """The frozen base's vector of each row, from the cache where these rows met this base before."""
-    device = next(model.parameters()).device
-    tokens = {name: artifact.digest_bytes(ragged.flat.tobytes(), ragged.offsets.tobytes()) for name, ragged in encoded.tokens.items()}
-    key = {"base": prepared.base.digest, "tokens": tokens, "tap": tap.key, "dtype": str(dtype), "device": device.type, "version": 1}
-
-    def make() -> dict[str, np.ndarray]:
-        with precision.computing(tap.body, dtype):
-            return dict(infer.infer(tap.body, prepared.feed(encoded), _vectors, device=device))
-
-    arrays, cached = cache.remembered("features", key, make)
-    ones = np.ones(len(encoded), dtype=np.int64)
-    return Encoded({}, {**encoded.dense, "features": arrays["features"]}, ones), cached
-
-
-def _vectors(body: nn.Module, batch: Any) -> Columns:
-    found = body(**{name: value for name, value in batch.items() if name != "labels"})
-    return {"features": found.float().cpu().numpy()}
-
-
-def _accelerator(track: str | None, folder: RunFolder | None) -> Accelerator:
-    if track is None or folder is None:
-        return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
-    try:
-        accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(), mixed_precision="no", log_with=track, project_dir=folder.path / "track"
-        )
-        accelerator.init_trackers("rootstock")
-    except (ValueError, ImportError) as error:
-        raise RecipeError(f"track: {track!r} can't be used: {error}", wanted="tensorboard, wandb or mlflow, installed") from None
-    return accelerator
 
 
 def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, history: History) -> Job:
@@ -179,7 +97,7 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         accelerator=built.accelerator,
         evaluate=partial(_evaluate, prepared, built),
         note=note,
-        used=None if built.tap else _used(built),
+        used=None if built.tapped else _used(built),
         save=partial(checkpoint.save, folder.checkpoints, keep=recipe.training.keep),
         stop=watch.stop,
         seconds=recipe.budget.minutes * 60 * 0.95 if recipe.budget.minutes else None,
@@ -194,8 +112,10 @@ def _used(built: Built) -> np.ndarray:
 
 
 def answer(prepared: Prepared, built: Built, task: Task) -> Columns:
-    """Scores and true answers of the validation rows."""
+    """Scores and true answers of the validation rows; raises Diverged where a score is no number."""
     found = infer.predict(built.learner, built.feed_validation, task, device=built.accelerator.device)
+    if not np.isfinite(found["scores"]).all():
+        raise Diverged("the model's answers are no numbers any more", fix="lower training.rate, or set training.precision to fp32")
     return {**found, "answers": task.answers(prepared.validation)}
 
 
@@ -223,7 +143,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     try:
         tokens = training.rehearse(rows)
     except (MemoryError, RuntimeError) as error:
-        if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+        if not is_memory_shortage(error):
             raise
         raise OutOfMemory(
             f"a step on the {len(rows)} longest rows does not fit in memory",
@@ -240,8 +160,8 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
         "steps": training.total,
     }
     say(
-        f"plan      {training.total:,} steps, about {predicted['seconds']:,.0f} s and {predicted['peak_bytes'] / 1e9:.1f} GB "
-        f"(one step on the {len(rows)} longest rows)"
+        f"plan      {training.total:,} step{'s' if training.total > 1 else ''}, about {predicted['seconds']:,.0f} s and "
+        f"{predicted['peak_bytes'] / 1e9:.1f} GB (tried one step, on the {len(rows)} longest row{'s' if len(rows) > 1 else ''})"
     )
     return predicted
 
@@ -252,13 +172,18 @@ def _saved(folder: RunFolder, prepared: Prepared, say: Say) -> checkpoint.Checkp
         say(f"warning   {line}")
     if found is None:
         say("resumed   from the start: there is no whole checkpoint")
-        return None
+    elif found.state["key"] != _key(prepared):
+        raise ContractRefused(
+            f"the checkpoint {found.step} of {folder.path} belongs to another recipe, base or data",
+            wanted="the run as it was started",
+            fix="put these back as they were, or start a new run in another folder",
+        )
     return found
 
 
 def conclude(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure the best state, write everything else that a run folder holds."""
-    task = prepared.task.settle(built.model, built.fresh)
+    task = prepared.task.settle(built.learner, built.fresh)
     with precision.computing(built.learner, built.dtype, built.fresh):
         columns = answer(prepared, built, task)
     metrics = evaluation.score(

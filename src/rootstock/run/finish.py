@@ -5,14 +5,13 @@ import importlib.metadata
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from rootstock.bases import save as bases
 from rootstock.core import artifact
 from rootstock.core.resources import hardware
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns, column
@@ -22,11 +21,9 @@ from rootstock.data import cache, split
 from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.baselines import baselines as fit_baselines
 from rootstock.report import card, page
+from rootstock.run.build import Built
 from rootstock.run.merge import write_merged
 from rootstock.run.prepare import Prepared
-
-if TYPE_CHECKING:
-    from rootstock.run.execute import Built
 
 _LIBRARIES = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "pyarrow", "numpy")
 
@@ -74,18 +71,17 @@ def baselines(prepared: Prepared) -> Baselines:
     return Baselines({name: {"scores": scores, "answers": answers} for name, scores in sorted(arrays.items())}, left_out)
 
 
-def write(prepared: Prepared, built: "Built", folder: RunFolder, task: Task, measured: Measured) -> None:
+def write(prepared: Prepared, built: Built, folder: RunFolder, task: Task, measured: Measured) -> None:
     """Write all that is left; manifest.json comes last and makes the run complete."""
     artifact.write_json(folder.path / "metrics.json", measured.metrics)
     _write_predictions(prepared, folder, task, measured.columns)
-    kept = prepared.method.keep(built.model)
-    contract = _contract(prepared, task)
+    contract = _contract(prepared, built, task)
     with artifact.whole_folder(folder.model) as beside:
-        bases.save_model(kept, prepared.tokenizer, beside)
-        _finish_model(prepared, built, beside, contract)
+        built.save(beside)
+        artifact.write_json(beside / "contract.json", contract)
     save_seen(folder.path / "seen.safetensors", prepared.train)
-    if prepared.recipe.merge:
-        write_merged(prepared, folder, kept)
+    if prepared.recipe.merge and built.kept:
+        write_merged(prepared, folder, built.kept())
     manifest = _manifest(prepared, task)
     facts = {
         "manifest": manifest,
@@ -115,24 +111,7 @@ def save_seen(path: Path, rows: pa.Table) -> None:
         save_file({"rows": seen_keys(rows)}, path)
 
 
-def _finish_model(prepared: Prepared, built: "Built", folder: Path, contract: dict[str, Any]) -> None:
-    artifact.write_json(folder / "contract.json", contract)
-    if prepared.method.saves == "adapter":
-        config: Any = built.loaded.model.config
-        config.save_pretrained(folder)
-        _name_base(folder / "adapter_config.json", prepared)
-
-
-def _name_base(path: Path, prepared: Prepared) -> None:
-    """Name the base as others find it: a hub id where it has one."""
-    import json
-
-    config = json.loads(path.read_text("utf-8"))
-    named = prepared.base.hub_id or (str(prepared.base.folder) if prepared.base.folder else prepared.base.reference)
-    artifact.write_json(path, config | {"base_model_name_or_path": named, "revision": prepared.base.revision})
-
-
-def _contract(prepared: Prepared, task: Task) -> dict[str, Any]:
+def _contract(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
     """What a model must meet again to give the same answers."""
     return {
         "base": {
@@ -141,7 +120,7 @@ def _contract(prepared: Prepared, task: Task) -> dict[str, Any]:
             "hub_id": prepared.base.hub_id,
             "revision": prepared.base.revision,
         },
-        "tokenizer_sha256": artifact.digest_bytes(prepared.tokenizer.backend_tokenizer.to_str().encode()),
+        "tokenizer_sha256": built.tokenizer_sha256,
         "labels": list(getattr(task, "labels", ())),
         "length": prepared.recipe.training.length,
         "method": prepared.recipe.method,
@@ -153,11 +132,21 @@ def _contract(prepared: Prepared, task: Task) -> dict[str, Any]:
 def _write_predictions(prepared: Prepared, folder: RunFolder, task: Task, columns: Columns) -> None:
     rows = prepared.validation
     table = {name: rows.column(name) for name in (ROW, TEXT, PAIR) if name in rows.column_names}
-    table |= {"answer": pa.array([str(value) for value in column(rows, LABEL)]), **task.readable(columns)}
+    table |= {"answer": _truth(rows, task, columns), **task.readable(columns)}
     path = folder.path / "predictions.parquet"
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(table), sink)
     artifact.write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _truth(rows: pa.Table, task: Task, columns: Columns) -> list[Any]:
+    """The true answers as the predictions are written: label names, lists of them, or numbers."""
+    names, answers = getattr(task, "labels", ()), columns["answers"]
+    if task.kind == "class":
+        return [names[i] for i in answers]
+    if task.kind == "classes":
+        return [[name for name, yes in zip(names, row, strict=True) if yes] for row in answers]
+    return [float(value) for value in column(rows, LABEL)]
 
 
 def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> list[dict[str, Any]]:

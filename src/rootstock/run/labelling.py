@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.rows import PAIR, TEXT, column
+from rootstock.run.prepare import Say
 from rootstock.run.use import Predictions, Run, table_of
 
 Table = dict[str, list[Any]]
@@ -35,9 +36,9 @@ def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
     pair = run.recipe.task.get("text_pair") is not None
     if not texts or (pair and len(texts) % 2):
         raise UsageError(
-            f"{len(texts)} texts",
+            f"found {len(texts)} text{'' if len(texts) == 1 else 's'}",
             wanted="texts two by two: this run learned from pairs" if pair else "at least one text, or --file",
-            fix='rootstock predict RUN "a text"',
+            fix=f'rootstock predict {run.path} "a text"' + (' "and its partner"' if pair else ""),
         )
     chosen: list[Any] = list(zip(texts[::2], texts[1::2], strict=True)) if pair else list(texts)
     rows = table_of(chosen, pair=pair)
@@ -45,20 +46,25 @@ def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
     return _texts(rows) | made.table, _warning(made, run)
 
 
-def label_file(run: Run, path: str, out: Path | None) -> Labelled:
-    """Every row of a file with its answer, in the file's order; written to `out` where one is named."""
-    suffix = out.suffix.lower() if out else ".csv"
-    if suffix not in _WRITERS:
-        raise UsageError(f"--out {out}", wanted=f"a name that ends in {', '.join(_WRITERS)}")
-    rows = run.read(path, labelled=False)
+def label_file(run: Run, path: str, *, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> Labelled:
+    """Every row of a file with its answer, in the file's order. columns: its text and text_pair, where they have other names."""
+    rows = run.read(path, labelled=False, columns=columns, say=say)
     run.model, run.tokenizer  # noqa: B018 - loading is not labelling
     started = time.perf_counter()
     made = run.predictions(rows)
     seconds = time.perf_counter() - started
-    table = _texts(rows) | made.table
-    if out:
-        artifact.write_bytes(out, _WRITERS[suffix](table))
-    return Labelled(table, len(rows), seconds, _warning(made, run))
+    return Labelled(_texts(rows) | made.table, len(rows), seconds, _warning(made, run))
+
+
+def check_name(out: Path) -> None:
+    """Raise UsageError for a file name that tells no format, before anything is computed."""
+    if out.suffix.lower() not in _WRITERS or out.is_dir():
+        raise UsageError(f"can't write {out}", wanted=f"the name of a file that ends in {', '.join(_WRITERS)}", fix="choose another --out")
+
+
+def write(table: Table, out: Path) -> None:
+    """The table as the file's name says."""
+    artifact.write_bytes(out, _WRITERS[out.suffix.lower()](table))
 
 
 def as_rows(table: Table) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ import torch
 from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved, resolve
-from rootstock.core.errors import DataError
+from rootstock.core.artifact import digest_json
+from rootstock.core.errors import DataError, RecipeError, nearest
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import total_memory
-from rootstock.core.rows import LABEL, Encoded, column
+from rootstock.core.rows import LABEL, PAIR, TEXT, Encoded, column
+from rootstock.core.seed import stream
 from rootstock.core.task import Task
 from rootstock.data import batches, ledger, schema, source, split
+from rootstock.data.cache import remembered
 from rootstock.loop import precision
 from rootstock.planning import advise
 
@@ -32,7 +36,7 @@ class Prepared:
 
     recipe: Recipe
     base: Resolved
-    tokenizer: Any
+    tokens: Callable[[], Any]
     task: Task
     method: Method
     train: pa.Table
@@ -47,7 +51,13 @@ class Prepared:
         """Batches of some encoded rows under this recipe's settings."""
         training = self.recipe.training
         assert training.batch_tokens is not None
-        return batches.Feed(encoded, task or self.task, self.tokenizer, training.batch_tokens, training.micro_tokens, self.recipe.seed)
+        tokenizer = self.tokenizer if encoded.tokens else None
+        return batches.Feed(encoded, task or self.task, tokenizer, training.batch_tokens, training.micro_tokens, self.recipe.seed)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The base's tokenizer, read when it is first needed: rows that were encoded before need none."""
+        return self.tokens()
 
     @cached_property
     def device(self) -> str:
@@ -72,7 +82,11 @@ def device_name() -> str:
 
 
 def prepare(recipe: Recipe, say: Say) -> Prepared:
-    """Make every choice that the recipe leaves open, saying each with its reason."""
+    """Make every choice that the recipe leaves open, saying each with its reason.
+
+    Names and keys are checked before the first row is read.
+    """
+    _check(recipe)
     base = resolve(recipe.base)
     say(
         f"base      {base.name}"
@@ -81,19 +95,19 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     )
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
-    tokenizer = bases.tokenizer(base)
-    raw, raw_validation = (task.encode(part, tokenizer, None) for part in (rows.train, rows.validation))
-    length = recipe.training.length or min(int(max(raw.lengths.max(), raw_validation.lengths.max())), _room(base, tokenizer))
+    tokens = cache(partial(bases.tokenizer, base))
+    raw, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
+    length = _length(recipe, _room(base), longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     method, why = _method(recipe, base, raw, say)
     settled = _resolved(recipe, task, method, length, rows.schema)
     encoded, encoded_validation = (
-        made if made.lengths.max() <= length else task.encode(part, tokenizer, length)
+        made if made.lengths.max() <= length else task.encode(part, tokens(), length)
         for made, part in ((raw, rows.train), (raw_validation, rows.validation))
     )
     prepared = Prepared(
         recipe=settled,
         base=base,
-        tokenizer=tokenizer,
+        tokens=tokens,
         task=task,
         method=method,
         train=rows.train,
@@ -104,7 +118,8 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
         sources=rows.sources,
         choices={"method": why, "schema": list(rows.schema.reasons)},
     )
-    plan = prepared.feed(encoded).epoch(0)
+    assert settled.training.batch_tokens is not None
+    plan = batches.plan(encoded.lengths, settled.training.batch_tokens, stream(recipe.seed, "order", 0))
     facts = ledger.Facts(
         train_lengths=raw.lengths,
         validation_lengths=raw_validation.lengths,
@@ -114,6 +129,17 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
         padding_share=batches.padding_share(encoded.lengths, plan),
     )
     return replace(prepared, ledger=ledger.account(rows.train, rows.validation, facts))
+
+
+def encode(task: Task, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]) -> Encoded:
+    """Uncut token ids and labels, kept by the digests of rows, tokenizer and task: tokenised once."""
+    if base.admission is None:
+        return task.encode(rows, tokens(), None)
+    columns = {name: column(rows, name) for name in (TEXT, PAIR, LABEL) if name in rows.column_names}
+    files = {name: digest for name, digest in base.admission.files.items() if not name.endswith(".safetensors")}
+    key = {"rows": digest_json(columns), "files": files, "task": [catalog.name_of("tasks", type(task)), task.plain()], "version": 1}
+    arrays, _ = remembered("tokens", key, lambda: task.encode(rows, tokens(), None).arrays())
+    return Encoded.of_arrays(arrays)
 
 
 def read_rows(recipe: Recipe, say: Say) -> Rows:
@@ -138,20 +164,66 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         sources["validation"] = {"name": held.name, "format": held.format, "sha256": held.digest}
         parts = rows, validation.rows
     else:
-        parts = split.split(rows, data.validation, recipe.seed, stratify=len(set(map(str, column(rows, LABEL)))) <= 100)
+        different = len(set(map(str, column(rows, LABEL))))
+        # Where most values occur once they are amounts, of which none can be held out "by its share".
+        stratify = different <= min(100, len(rows) // 2)
+        parts = split.split(rows, data.validation, recipe.seed, stratify=stratify)
         say(
             f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate "
-            f"({data.validation:.0%}, stratified, duplicates kept together)"
+            f"({100 * data.validation:.3g} %{', stratified' if stratify else ''}, duplicates kept together)"
         )
     if not len(parts[0]) or not len(parts[1]):
         raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
     return Rows(*parts, known, dropped, sources)
 
 
-def _room(base: Resolved, tokenizer: Any) -> int:
-    """The most tokens that the base takes."""
-    config = json.loads((base.folder / "config.json").read_text("utf-8")) if base.folder else {}
-    return int(min(tokenizer.model_max_length, config.get("max_position_embeddings") or config.get("n_positions") or 10**9))
+def _check(recipe: Recipe) -> None:
+    """Raise for a name or a key that does not exist, so that nobody waits for the data before a misspelling is found."""
+    ledger.check_names(recipe.accept)
+    if recipe.track and not find_spec(recipe.track):
+        raise RecipeError(f"track is {recipe.track}, which is not installed", fix=f"pip install {recipe.track}, or leave track out")
+    for section, kind in (("task", "tasks"), ("method", "methods")):
+        settings = dict(getattr(recipe, section))
+        name = settings.pop("name", "auto")
+        if name != "auto":
+            catalog.find(kind, name).build(settings, section)  # type: ignore[arg-type]
+        elif settings:
+            _check_auto(section, settings, {each: catalog.find(kind, each) for each in catalog.names(kind)})  # type: ignore[arg-type]
+
+
+def _check_auto(section: str, settings: dict[str, Any], choices: dict[str, Any]) -> None:
+    """Settings beside the name auto must fit at least one of the choices."""
+    for key in settings:
+        owners = [name for name, each in choices.items() if key in each.model_fields]
+        if not owners:
+            known = sorted({key for each in choices.values() for key in each.model_fields})
+            near = nearest(key, known)
+            fix = f"did you mean {near!r}?" if near else "remove the key"
+            raise RecipeError(f"unknown key '{section}.{key}'", wanted=f"one of {', '.join(known)}", fix=fix)
+        if section == "method":
+            raise RecipeError(
+                f"method.{key} is set while method.name is auto", wanted="a method of that setting", fix=f"choose --method {owners[0]}"
+            )
+
+
+def _length(recipe: Recipe, room: int, *, longest: int) -> int:
+    """Tokens kept of a row: as set, else all of the longest that fit."""
+    if recipe.training.length and recipe.training.length > room:
+        raise RecipeError(f"training.length is {recipe.training.length}", wanted=f"at most {room}, all that the base takes")
+    return recipe.training.length or min(longest, room)
+
+
+def _room(base: Resolved) -> int:
+    """The most tokens that the base takes, by its own files."""
+    said = [_json(base, "config.json").get(key) for key in ("max_position_embeddings", "n_positions")]
+    said.append(_json(base, "tokenizer_config.json").get("model_max_length"))
+    return int(min(number for number in (*said, 10**9) if number))
+
+
+def _json(base: Resolved, name: str) -> dict[str, Any]:
+    path = base.folder / name if base.folder else None
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path and path.exists() else {}
+    return found
 
 
 def _task(recipe: Recipe, rows: Rows, say: Say) -> Task:
@@ -161,10 +233,15 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Task:
         labels = column(rows.train, LABEL)
         claims = {name: catalog.find("tasks", name).claims(labels) for name in catalog.names("tasks")}
         name = max(claims, key=lambda key: claims[key])
-    task: Task = catalog.find("tasks", name).build(settings, "task").fit(rows.train, rows.validation)
+    files = " with ".join(dict.fromkeys(str(each["name"]) for each in rows.sources.values()))
+    try:
+        task: Task = catalog.find("tasks", name).build(settings, "task").fit(rows.train, rows.validation)
+    except DataError as error:
+        raise DataError(f"{files}: {error.found}", wanted=error.wanted, fix=error.fix) from None
     labels_found = getattr(task, "labels", ())
     shown = ", ".join(labels_found[:8]) + (" …" if len(labels_found) > 8 else "")
-    say(f"task      {name}" + (f", {len(labels_found)} labels: {shown}" if labels_found else ""))
+    many = "; a row can have several (task.several=no reads each cell as one)" if task.kind == "classes" else ""
+    say(f"task      {name}" + (f", {len(labels_found)} labels: {shown}" if labels_found else "") + many)
     return task
 
 
@@ -173,15 +250,23 @@ def _method(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say) -> tuple
     name = settings.pop("name", "auto")
     reason = "asked for"
     if name == "auto":
-        name, reason = _advice(recipe, base, encoded)
+        name, reason = (
+            ("full", "the base's weights are random, so all of them must learn") if base.scratch else _advice(recipe, base, encoded)
+        )
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
+    if base.scratch and method.trained < 1:
+        raise RecipeError(
+            f"{name} keeps the base's weights, which are random in {recipe.base}",
+            wanted="a method that trains them all",
+            fix="choose --method full",
+        )
     return method, reason
 
 
 def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]:
     dtype = precision.choose(recipe.training.precision, device_name())
-    config = json.loads((base.folder / "config.json").read_text("utf-8")) if base.folder else {}
+    config = _json(base, "config.json")
     size = advise.size_of(config, base.parameters or 22_000_000, int(encoded.lengths.sum()), recipe.training.micro_tokens)
     speed = advise.speed(device_name(), dtype)
     costs = {}

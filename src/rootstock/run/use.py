@@ -1,7 +1,7 @@
 """A finished run put to use: predictions, and measurements on other rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from torch import nn
 
 from rootstock import catalog
 from rootstock.bases import load as bases
-from rootstock.bases.resolve import resolve
+from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError, UsageError
+from rootstock.core.errors import ContractRefused, DataError, UsageError, nearest
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns
@@ -26,7 +26,7 @@ from rootstock.data import batches, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
 from rootstock.run.finish import seen_keys
-from rootstock.run.prepare import device_name
+from rootstock.run.prepare import Say, device_name
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.folder = RunFolder(Path(path))
         if not self.folder.complete:
-            state = "holds a run that has not ended" if self.folder.begun else "holds no run"
-            fix = f"rootstock run {self.folder.recipe} --resume" if self.folder.begun else "name the folder that adapt wrote"
-            raise UsageError(f"{path} {state}", wanted="a finished run", fix=fix)
+            raise no_run(self.folder)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -60,14 +58,41 @@ class Run:
         return self.folder.path
 
     @cached_property
+    def _written(self) -> dict[str, str]:
+        """Digest of each file, as the run left it."""
+        found: dict[str, str] = self.folder.json("manifest.json").get("files", {})
+        return found
+
+    def _intact(self, name: str, digest: str | None = None) -> Path:
+        """The path of one of the run's files; ContractRefused where it is not what the run wrote."""
+        path = self.path / name
+        if not path.is_file():
+            raise ContractRefused(f"{path} is missing", wanted="the file that the run wrote", fix="restore the run folder, or run again")
+        if self._written.get(name) != (digest or artifact.digest_file(path)):
+            raise ContractRefused(
+                f"{path} is not the file that the run wrote", wanted="the digest in manifest.json", fix="restore it, or run again"
+            )
+        return path
+
+    @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
-        return read_recipe(self.folder.recipe)
+        return read_recipe(self._intact("recipe.yaml"))
 
     @cached_property
     def contract(self) -> dict[str, Any]:
         """What the model must meet again to give the same answers."""
+        self._intact("model/contract.json")
         found: dict[str, Any] = self.folder.json("model/contract.json")
+        return found
+
+    @cached_property
+    def _admitted(self) -> Resolved:
+        """model/ after the gate, each file of it as the run wrote it."""
+        found = resolve(str(self.folder.model))
+        assert found.admission is not None
+        for name, digest in found.admission.files.items():
+            self._intact(f"model/{name}", digest)
         return found
 
     @cached_property
@@ -87,7 +112,7 @@ class Run:
     @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer that was trained with; ContractRefused where the folder holds another."""
-        found = bases.tokenizer(resolve(str(self.folder.model)))
+        found = bases.tokenizer(self._admitted)
         digest = artifact.digest_bytes(found.backend_tokenizer.to_str().encode())
         if digest != self.contract["tokenizer_sha256"]:
             raise ContractRefused(
@@ -112,7 +137,7 @@ class Run:
     def _load(self) -> nn.Module:
         head, seed = self.task.head(), self.recipe.seed
         if self.method.saves != "adapter":
-            return bases.load(resolve(str(self.folder.model)), head, seed=seed).model
+            return bases.load(self._admitted, head, seed=seed).model
         base = resolve(self.recipe.base)
         if base.digest != self.contract["base"]["sha256"]:
             raise ContractRefused(
@@ -138,31 +163,54 @@ class Run:
         columns = infer.predict(self.model, feed, self.task, device=torch.device(device_name())) if len(rows) else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, cut, columns)
 
-    def read(self, path: str, *, labelled: bool) -> pa.Table:
-        """Rows of a file with this run's columns."""
-        task = self.recipe.task
+    def read(self, path: str, *, labelled: bool, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> pa.Table:
+        """Rows of a file: the columns as given, else those that the run learned from, else found by name and content, which is said."""
+        task, given = self.recipe.task, {role: name for role, name in (columns or {}).items() if name is not None}
         found = source.read(path, self.recipe.data)
-        names = {role: task.get(role) if task.get(role) in found.table.column_names else None for role in ("text", "text_pair", "label")}
-        known = schema.infer(found.table, **names, labelled=labelled)
+        learned = {role: task.get(role) for role in ("text", "text_pair", "label")}
+        held = {role: name if name in found.table.column_names else None for role, name in learned.items()}
+        known = schema.infer(found.table, **{**held, **given}, labelled=labelled)
+        if any(learned[role] != held[role] for role in ("text", "text_pair", *(["label"] if labelled else []))):
+            for note in (*found.notes, *known.reasons):
+                say(f"columns   {note}")
         if task.get("text_pair") and not known.text_pair:
             raise DataError(
                 f"{path} has one text column, {known.text!r}",
                 wanted=f"two: this run learned from {task['text']!r} and {task['text_pair']!r}",
+                fix="name them with --text and --text-pair",
             )
-        if not labelled:
-            known = schema.Schema(known.text, known.text_pair if task.get("text_pair") else None, None, known.reasons)
+        if known.text_pair and not task.get("text_pair"):
+            say(f"columns   {known.text_pair!r} is not used: this run learned from one text a row")
+            known = replace(known, text_pair=None)
+        known = known if labelled else replace(known, label=None)
         return schema.canonical(found, known).rows
 
-    def evaluate(self, path: str) -> dict[str, Any]:
+    def evaluate(self, path: str, *, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> dict[str, Any]:
         """Every figure on a labelled file, with intervals, and with and without rows that were trained on."""
-        rows = self.read(path, labelled=True)
+        rows = self.read(path, labelled=True, columns=columns, say=say)
+        try:
+            answers = self.task.answers(rows)
+        except DataError as error:
+            raise DataError(f"{path}: {error.found}", wanted=error.wanted, fix=error.fix) from None
         made = self.predictions(rows)
-        columns = {**made.columns, "answers": self.task.answers(rows)}
-        seen_N = np.isin(seen_keys(rows), load_file(self.folder.path / "seen.safetensors")["rows"])
-        return evaluation.score(columns, self.task, seed=self.recipe.seed, overlap_N=seen_N) | {
+        columns_made = {**made.columns, "answers": answers}
+        seen_N = np.isin(seen_keys(rows), load_file(self._intact("seen.safetensors"))["rows"])
+        return evaluation.score(columns_made, self.task, seed=self.recipe.seed, overlap_N=seen_N) | {
             "truncated_rows": made.cut,
-            "details": self.task.details(columns),
+            "details": self.task.details(columns_made),
         }
+
+
+def no_run(folder: RunFolder) -> UsageError:
+    """What is wrong with a folder that holds no finished run."""
+    if folder.begun:
+        fix = f"go on with it: rootstock run {folder.recipe} --resume"
+        return UsageError(f"{folder.path} holds a run that has not ended", wanted="a finished run", fix=fix)
+    beside = folder.path.parent.iterdir() if folder.path.parent.is_dir() else ()
+    near = nearest(folder.path.name, [each.name for each in beside if each != folder.path and RunFolder(each).begun])
+    state = "holds no run" if folder.path.exists() else "does not exist"
+    fix = f"did you mean {folder.path.with_name(near)}?" if near else "name the folder that adapt wrote"
+    return UsageError(f"{folder.path} {state}", wanted="a run folder", fix=fix)
 
 
 def table_of(texts: Sequence[Any], *, pair: bool) -> pa.Table:
@@ -174,7 +222,10 @@ def table_of(texts: Sequence[Any], *, pair: bool) -> pa.Table:
     if not pair and any(not isinstance(text, str) for text in texts):
         raise UsageError("something that is no text", wanted="strings", fix='predict(["a text"])')
     columns = {TEXT: [text[0] for text in texts], PAIR: [text[1] for text in texts]} if pair else {TEXT: list(texts)}
-    arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    try:
+        arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the text {error.object!a} holds what is no letter", wanted="text in UTF-8") from None
     return pa.table(arrays | {ROW: pa.array(range(1, len(texts) + 1), pa.int64())})
 
 

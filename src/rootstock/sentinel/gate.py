@@ -178,7 +178,8 @@ def _no_weights(folder: Path) -> BaseError | GateRefused:
             wanted="safetensors weights",
             fix="choose a revision with safetensors, or convert in a sandbox: model.save_pretrained(folder, safe_serialization=True)",
         )
-    foreign = [p.name for p in sorted(folder.iterdir()) if p.is_file() and p.suffix not in PLAIN and not p.name.startswith(".")]
+    known = PLAIN | {".safetensors"}
+    foreign = [p.name for p in sorted(folder.iterdir()) if p.is_file() and p.suffix not in known and not p.name.startswith(".")]
     if foreign:
         return GateRefused(
             f"{folder} has no safetensors weights, only {', '.join(foreign)}", wanted=WEIGHTS, fix="convert with save_pretrained"

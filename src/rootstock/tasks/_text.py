@@ -54,13 +54,13 @@ def spell(value: Any) -> str:
     return str(value).strip()
 
 
-def numbers(values: Sequence[Any]) -> list[float] | None:
-    """The values as numbers, or None where one of them is none."""
+def numbers(values: Sequence[Any], *, finite: bool = True) -> list[float] | None:
+    """The values as numbers, or None where one of them is none; nan and inf count as numbers unless they must be `finite`."""
     try:
         found = [float(value) for value in values]
     except (TypeError, ValueError):
         return None
-    return found if np.isfinite(found).all() else None
+    return found if not finite or np.isfinite(found).all() else None
 
 
 def in_order(names: set[str]) -> tuple[str, ...]:

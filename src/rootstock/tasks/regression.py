@@ -19,6 +19,9 @@ from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
 from rootstock.core.task import Batch, Head, Kind, Loss, Task
 from rootstock.tasks import _scores, _text
 
+_MOST, _LEAST_SPREAD = 1e30, 1e-6
+"""Largest label, and smallest spread beside the mean, that 32-bit arithmetic carries."""
+
 
 class Regression(Task):
     """One number a row, in the unit of the label column."""
@@ -43,7 +46,7 @@ class Regression(Task):
         """Numbers with fractions, or many different whole ones, suit."""
         if not labels or isinstance(labels[0], list):
             return 0.0
-        values = _text.numbers(labels)
+        values = _text.numbers(labels, finite=False)
         return 0.0 if values is None else 0.5
 
     def fit(self, train: pa.Table, validation: pa.Table) -> Self:
@@ -56,7 +59,14 @@ class Regression(Task):
                 wanted="labels that differ",
                 fix="check --label",
             )
-        return self.model_copy(update={"center": float(values_N.mean()), "scale": float(values_N.std())})
+        center, scale = float(values_N.mean()), float(values_N.std())
+        if scale < _LEAST_SPREAD * abs(center) or scale * _MOST < 1:
+            raise DataError(
+                f"the training labels spread by {scale:.2g} around {center:.6g}",
+                wanted="labels that 32-bit numbers can tell apart",
+                fix="subtract a constant from them, or give them in another unit",
+            )
+        return self.model_copy(update={"center": center, "scale": scale})
 
     def head(self) -> Head:
         """A sequence classifier with one output."""
@@ -108,9 +118,9 @@ def _values(rows: pa.Table) -> np.ndarray:
     found = []
     for value, row in zip(column(rows, LABEL), column(rows, ROW), strict=True):
         number = _text.numbers([value])
-        if number is None:
+        if number is None or abs(number[0]) > _MOST:
             raise DataError(
-                f"row {row}: the label {value!r} is no finite number",
+                f"row {row}: the label {value!r} is no finite number" + (" of ordinary size" if number else ""),
                 wanted="a number in every row",
                 fix="correct the row, or use --task text-classification",
             )

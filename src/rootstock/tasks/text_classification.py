@@ -51,7 +51,7 @@ class TextClassification(Task):
         """Names suit; so do a few whole numbers."""
         if not labels or isinstance(labels[0], list):
             return 1.0
-        values = _text.numbers(labels)
+        values = _text.numbers(labels, finite=False)
         if values is None:
             return 1.0
         whole = all(value.is_integer() for value in values)
@@ -73,8 +73,8 @@ class TextClassification(Task):
                 wanted=f"at most {_MANY:,} classes",
                 fix="check --label; numbers are learned with --task regression",
             )
-        _check_known(train, names, several, "training")
-        _check_known(validation, names, several, "validation")
+        _check_known(train, names, several, "training row")
+        _check_known(validation, names, several, "validation row")
         weights = _balanced(found, names) if self.class_weights == "balanced" else ()
         return self.model_copy(update={"labels": names, "several": "yes" if several else "no", "weights": weights})
 
@@ -103,7 +103,7 @@ class TextClassification(Task):
 
     def answers(self, rows: pa.Table) -> np.ndarray:
         """Class index [N], or 0/1 [N, C] as floats."""
-        _check_known(rows, self.labels, self.several == "yes", "these")
+        _check_known(rows, self.labels, self.several == "yes", "row")
         index = {name: i for i, name in enumerate(self.labels)}
         chosen = [[index[name] for name in _names(value, self.several == "yes")] for value in column(rows, LABEL)]
         if self.several != "yes":
@@ -162,22 +162,24 @@ def _names(value: Any, several: bool) -> list[str]:
     return [part for part in (_text.spell(part) for part in str(value).split(mark)) if part] if mark else [_text.spell(value)]
 
 
-def _check_known(rows: pa.Table, names: Sequence[str], several: bool, where: str) -> None:
-    known = set(names)
-    strange = {
-        name: row
-        for value, row in zip(column(rows, LABEL), column(rows, ROW), strict=True)
-        for name in _names(value, several)
-        if name not in known
-    }
+def _check_known(rows: pa.Table, names: Sequence[str], several: bool, kind: str) -> None:
+    known, strange = set(names), dict[str, int]()
+    for value, row in zip(column(rows, LABEL), column(rows, ROW), strict=True):
+        for name in _names(value, several):
+            if name not in known:
+                strange.setdefault(name, row)
     if strange:
         name, row = next(iter(strange.items()))
+        more = f" ({len(strange)} such labels: {_listed(sorted(strange), 5)})" if len(strange) > 1 else ""
         raise DataError(
-            f"row {row} of the {where} rows has the label {name!r}, which is in no training row "
-            f"({len(strange)} such label(s): {sorted(strange)[:5]})",
-            wanted=f"one of {', '.join(map(repr, list(names)[:20]))}{' …' if len(names) > 20 else ''}",
+            f"{kind} {row} has the label {name!r}, which no training row has{more}",
+            wanted=f"one of {_listed(names, 20)}",
             fix="correct the label, or add training rows that have it",
         )
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    return ", ".join(map(repr, names[:most])) + (", …" if len(names) > most else "")
 
 
 def _balanced(found: Counter[str], names: Sequence[str]) -> tuple[float, ...]:

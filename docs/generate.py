@@ -1,0 +1,194 @@
+"""Writes the pages that derive from the code: docs/recipe.md, docs/tasks.md and docs/methods.md.
+
+Run `python docs/generate.py` after a change of a setting, task or method; tests/test_docs.py fails while a page is stale.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from rootstock import catalog
+from rootstock.core.recipe import Recipe
+
+HERE = Path(__file__).parent
+MARK = "<!-- Written by docs/generate.py from the code. Change the docstrings there, not this page. -->"
+SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+
+RECIPE = """# The recipe
+
+A recipe is one run written down. It is YAML, nested, and complete: every key has a default but `data.train`.
+A key that does not exist is an error that names the nearest one that does. A relative path is taken from the recipe's own folder.
+
+```sh
+rootstock recipe show      # a commented recipe with every default
+rootstock recipe schema    # JSON Schema, for editors
+rootstock run recipes/stdlib-docs-lora.yaml --set method.r=16 --set training.epochs=1
+```
+
+`--set section.key=value` changes any key in `adapt` and `run`. The value is read as YAML. Another name of a task or method starts from
+its own defaults. A run writes the resolved recipe, with every open choice filled in, to `recipe.yaml` in its folder.
+
+Where a default is *none*, the meaning says what is filled in. What methods fill in is on [their page](methods.md).
+"""
+
+TASKS = """# Tasks
+
+A task turns rows into labelled batches, a loss, predictions and metrics. `rootstock tasks` lists them. Without `--task` the label column
+decides: names and a few whole numbers are classes, other numbers are amounts.
+"""
+
+METHODS = """# Methods
+
+A method says which parameters learn. `rootstock methods` lists them. Without `--method` one is picked and the reason is printed:
+below 500 training rows the frozen base, else the first of full, lora and feature-extraction whose estimate of time and memory fits.
+
+Each method brings its own defaults, because methods compared at one learning rate are compared unfairly. The recipe overrides each.
+"""
+
+DEFAULTS = {
+    "epochs": "training.epochs",
+    "rate": "training.rate",
+    "batch_tokens": "training.batch_tokens",
+    "weight_decay": "training.weight_decay",
+    "base_dropout": "training.dropout",
+}
+"""A method's own defaults and the keys of the recipe that override them."""
+
+
+def pages() -> dict[str, str]:
+    """File name to content of every generated page."""
+    return {"recipe.md": recipe_page(), "tasks.md": tasks_page(), "methods.md": methods_page()}
+
+
+def recipe_page() -> str:
+    """Every key of a recipe, then the settings of each task and method."""
+    parts = [RECIPE, MARK, "## Top level", table(Recipe, "")]
+    for name, field in Recipe.model_fields.items():
+        section = _section(field)
+        if section:
+            parts += [f"## {name}", table(section, f"{name}.")]
+    for kind in ("task", "method"):
+        for name in own(f"{kind}s"):
+            parts += [f"## {kind}: {name}", next(_told(f"{kind}s", name)), _settings(f"{kind}s", name)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def tasks_page() -> str:
+    """Each task with what it needs and what it reports."""
+    parts = [TASKS, MARK]
+    for name in own("tasks"):
+        cls = catalog.find("tasks", name)
+        headline = ", ".join(f"`{figure}`" for figure in cls().headline)
+        first = f"Headline figures of one answer a row, each with a 95 % interval: {headline}. The first decides which checkpoint is best."
+        parts += [f"## {name}", *_told("tasks", name), first, _settings("tasks", name)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def methods_page() -> str:
+    """Each method with when to prefer it and its own defaults."""
+    names = own("methods")
+    classes = {name: catalog.find("methods", name) for name in names}
+    rows = [[f"`{key}`", *(_plain(getattr(classes[name], attribute)) for name in names)] for attribute, key in DEFAULTS.items()]
+    rows.append(["left in `model/`", *("an adapter" if classes[name].saves == "adapter" else "a whole model" for name in names)])
+    parts = [METHODS, MARK, grid(["default", *names], rows)]
+    for name in names:
+        parts += [f"## {name}", *_told("methods", name), _settings("methods", name)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def own(kind: Any) -> list[str]:
+    """Names of the catalog that this project brings; plug-ins that happen to be installed are left out."""
+    return [name for name in catalog.names(kind) if catalog.find(kind, name).__module__.startswith("rootstock.")]
+
+
+def table(settings: type[BaseModel], prefix: str) -> str:
+    """Key, type, default and meaning of each field; sections of their own are only pointed to."""
+    rows = [_row(name, field, prefix) for name, field in settings.model_fields.items() if not field.exclude]
+    return grid(["key", "type", "default", "meaning"], rows)
+
+
+def grid(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _row(name: str, field: FieldInfo, prefix: str) -> list[str]:
+    meaning = " ".join((field.description or "").split())
+    if _section(field):
+        return [f"`{prefix}{name}`", f"[section](#{name})", "", meaning]
+    return [f"`{prefix}{name}`", ", ".join([_type(field.annotation), *_bounds(field)]), _default(field), meaning]
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    found = field.annotation
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def _type(annotation: Any) -> str:
+    origin, members = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{member}`" for member in members)
+    if origin in (Union, UnionType):
+        return " or ".join(_type(member) for member in members if member is not type(None))
+    if origin is tuple:
+        return f"list of {_type(members[0])}"
+    if origin is dict:
+        return "mapping"
+    return {str: "text", int: "whole number", float: "number", bool: "yes or no"}[annotation]
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    for limit in field.metadata:
+        for attribute, sign in SIGNS:
+            if getattr(limit, attribute, None) is not None:
+                yield f"{sign} {getattr(limit, attribute)}"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**needed**"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return "auto" if value == {"name": "auto"} else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "*none*"
+    if isinstance(value, bool):
+        return "no" if not value else "yes"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "*empty*" if value in ((), "", []) else str(value)
+
+
+def _told(kind: Any, name: str) -> Iterator[str]:
+    """The docstring of the file, paragraph by paragraph."""
+    told = sys.modules[catalog.find(kind, name).__module__].__doc__ or ""
+    yield from (" ".join(paragraph.split()) for paragraph in told.split("\n\n"))
+
+
+def _settings(kind: Any, name: str) -> str:
+    cls = catalog.find(kind, name)
+    shown = any(not field.exclude for field in cls.model_fields.values())
+    return table(cls, f"{kind[:-1]}.") if shown else "It has no settings of its own."
+
+
+def main() -> None:
+    """Write every page."""
+    for name, text in pages().items():
+        (HERE / name).write_text(text, "utf-8")
+        sys.stdout.write(f"{HERE / name}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""A model under its method, ready to learn; and the features of a frozen base, computed once."""
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from rootstock.bases import load as bases
+from rootstock.bases import save as saving
+from rootstock.core import artifact, seed
+from rootstock.core.errors import RecipeError
+from rootstock.core.method import Loaded, OnVectors, Tap
+from rootstock.core.rows import Columns, Encoded
+from rootstock.core.runfolder import RunFolder
+from rootstock.data import batches, cache
+from rootstock.loop import infer, precision
+from rootstock.run import skeleton
+from rootstock.run.prepare import Prepared, Say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A model under its method. learner: what the loop trains: the model, or only its head where the rest is computed once.
+
+    kept: the model to save and merge; None where the cache holds all of it but the head. save: writes the model folder.
+    """
+
+    learner: nn.Module
+    kept: Callable[[], nn.Module] | None
+    save: Callable[[Path], None]
+    tokenizer_sha256: str
+    feed: batches.Feed
+    feed_validation: batches.Feed
+    tapped: bool
+    dtype: torch.dtype
+    fresh: frozenset[str]
+    accelerator: Accelerator
+
+
+def build(prepared: Prepared, folder: RunFolder | None, say: Say) -> Built:
+    """Load the base, apply the method, and compute what will never change."""
+    recipe = prepared.recipe
+    accelerator = _accelerator(recipe.track, folder)
+    found = None if recipe.merge else skeleton.find(prepared)
+    built = _from_skeleton(prepared, found, accelerator) if found else None
+    if built:
+        say(f"features  {len(built.feed.encoded):,} + {len(built.feed_validation.encoded):,} rows from the cache")
+        return built
+    seed.seed_everything(recipe.seed)
+    loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
+    bases.fit(prepared.tokenizer, loaded.model)
+    model = accelerator.prepare_model(_applied(prepared, loaded))
+    tap = prepared.method.tap(model, loaded)
+    if tap:
+        return _tapped(prepared, loaded, tap, accelerator, say)
+    torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
+    # Seeded last: switching determinism on imports the compiler, which draws random numbers the first time.
+    seed.seed_everything(seed.derive(recipe.seed, "training"))
+    kept = functools.cache(partial(prepared.method.keep, model))
+    return Built(
+        learner=model,
+        kept=kept,
+        save=lambda place: _save(prepared, kept(), loaded, place),
+        tokenizer_sha256=_tokenizer_digest(prepared),
+        feed=prepared.feed(prepared.encoded),
+        feed_validation=prepared.feed(prepared.encoded_validation),
+        tapped=False,
+        dtype=precision.choose(recipe.training.precision, accelerator.device.type),
+        fresh=loaded.fresh,
+        accelerator=accelerator,
+    )
+
+
+def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
+    """The model under its method; RecipeError where the method's settings find no place in this base."""
+    try:
+        return prepared.method.apply(loaded)
+    except ValueError as error:
+        name, base = prepared.recipe.method["name"], prepared.base.name
+        reason = str(error).strip().split(". ")[0]
+        raise RecipeError(
+            f"{name} can't be applied to {base}: {reason}", wanted="settings that fit this base", fix="see its settings under method:"
+        ) from error
+
+
+def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerator, say: Say) -> Built:
+    started, model = time.monotonic(), loaded.model
+    device, dtype = accelerator.device, precision.choose(prepared.recipe.training.precision, accelerator.device.type)
+    parts = [features(prepared, tap, part, device=device, dtype=dtype) for part in (prepared.encoded, prepared.encoded_validation)]
+    rows, validation = (part for part, _ in parts)
+    how = "from the cache" if all(cached for _, cached in parts) else f"computed once in {time.monotonic() - started:.1f} s"
+    say(f"features  {len(rows):,} + {len(validation):,} rows {how}")
+
+    kept = functools.cache(partial(prepared.method.keep, model))
+
+    def save(place: Path) -> None:
+        _save(prepared, kept(), loaded, place)
+        linear = tap.linear
+        if linear and prepared.base.admission:
+            facts = {
+                "tap": tap.key,
+                "head": linear,
+                "width": getattr(model, linear).in_features,
+                "tokenizer_sha256": _tokenizer_digest(prepared),
+            }
+            skeleton.keep(prepared, place, facts)
+
+    return Built(
+        learner=tap.head,
+        kept=kept,
+        save=save,
+        tokenizer_sha256=_tokenizer_digest(prepared),
+        feed=prepared.feed(rows),
+        feed_validation=prepared.feed(validation),
+        tapped=True,
+        dtype=torch.float32,
+        fresh=loaded.fresh,
+        accelerator=accelerator,
+    )
+
+
+def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Accelerator) -> Built | None:
+    """The same as `_tapped`, from the cache alone; None where a part of it is missing."""
+    device, dtype = accelerator.device, precision.choose(prepared.recipe.training.precision, accelerator.device.type)
+    keys = (
+        _key(prepared, found.facts["tap"], part, device=device, dtype=dtype) for part in (prepared.encoded, prepared.encoded_validation)
+    )
+    held = [cache.recall("features", key) for key in keys]
+    if held[0] is None or held[1] is None:
+        return None
+    rows, validation = (
+        _of_vectors(part, arrays) for part, arrays in zip((prepared.encoded, prepared.encoded_validation), held, strict=True) if arrays
+    )
+    options = dict(prepared.task.head().options)
+    head = found.head(options["num_labels"]).to(device)
+    return Built(
+        learner=OnVectors(head),
+        kept=None,
+        save=lambda place: found.write(place, head, options),
+        tokenizer_sha256=found.facts["tokenizer_sha256"],
+        feed=prepared.feed(rows),
+        feed_validation=prepared.feed(validation),
+        tapped=True,
+        dtype=torch.float32,
+        fresh=frozenset(f"{found.facts['head']}.{name}" for name, _ in head.named_parameters()),
+        accelerator=accelerator,
+    )
+
+
+def _save(prepared: Prepared, kept: nn.Module, loaded: Loaded, place: Path) -> None:
+    saving.save_model(kept, prepared.tokenizer, place)
+    if prepared.method.saves == "adapter":
+        config: Any = loaded.model.config
+        config.save_pretrained(place)
+        _name_base(place / "adapter_config.json", prepared)
+
+
+def _name_base(path: Path, prepared: Prepared) -> None:
+    """Name the base as others find it: a hub id where it has one."""
+    config = json.loads(path.read_text("utf-8"))
+    named = prepared.base.hub_id or (str(prepared.base.folder) if prepared.base.folder else prepared.base.reference)
+    artifact.write_json(path, config | {"base_model_name_or_path": named, "revision": prepared.base.revision})
+
+
+def _tokenizer_digest(prepared: Prepared) -> str:
+    return artifact.digest_bytes(prepared.tokenizer.backend_tokenizer.to_str().encode())
+
+
+def _key(prepared: Prepared, tap: str, encoded: Encoded, *, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """All that decides a row's vector."""
+    tokens = {name: artifact.digest_bytes(ragged.flat.tobytes(), ragged.offsets.tobytes()) for name, ragged in encoded.tokens.items()}
+    return {"base": prepared.base.digest, "tokens": tokens, "tap": tap, "dtype": str(dtype), "device": device.type, "version": 1}
+
+
+def features(prepared: Prepared, tap: Tap, encoded: Encoded, *, device: torch.device, dtype: torch.dtype) -> tuple[Encoded, bool]:
+    """The frozen base's vector of each row, from the cache where these rows met this base before."""
+
+    def make() -> dict[str, np.ndarray]:
+        with precision.computing(tap.body, dtype):
+            return dict(infer.infer(tap.body, prepared.feed(encoded), _vectors, device=device))
+
+    arrays, cached = cache.remembered("features", _key(prepared, tap.key, encoded, device=device, dtype=dtype), make)
+    return _of_vectors(encoded, arrays), cached
+
+
+def _of_vectors(encoded: Encoded, arrays: cache.Arrays) -> Encoded:
+    """Rows that hold vectors instead of tokens; each costs one."""
+    return Encoded({}, {**encoded.dense, "features": arrays["features"]}, np.ones(len(encoded), dtype=np.int64))
+
+
+def _vectors(body: nn.Module, batch: Any) -> Columns:
+    found = body(**{name: value for name, value in batch.items() if name != "labels"})
+    return {"features": found.float().cpu().numpy()}
+
+
+def _accelerator(track: str | None, folder: RunFolder | None) -> Accelerator:
+    if track is None or folder is None:
+        return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no", log_with=track, project_dir=folder.path / "track")
+    accelerator.init_trackers("rootstock")
+    return accelerator

@@ -1,0 +1,327 @@
+"""What is written is true: pages are fresh, links lead somewhere, commands and options exist, examples run, recipes work."""
+
+import ast
+import os
+import re
+import shlex
+import signal
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from docs import generate
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import rootstock
+from rootstock import catalog
+from rootstock.cli.main import app
+from rootstock.core.recipe import Recipe
+from rootstock.core.runfolder import read_recipe
+from rootstock.run.schema import json_schema
+from tests.conftest import rows_of, write_csv
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+LATER = {"docs/log.md", "docs/performance.md", "docs/benchmarks.md"}
+"""Pages that measurements write; a copy without measurements may lack them."""
+
+SKIPPED = {".venv", ".git", "runs", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "build", "dist"}
+PLACEHOLDERS = {"VERB", "…"}
+PLUGINS = {"bias-only"}
+"""Names that docs/extending.md makes up, and a test below installs."""
+
+
+def page_name(path):
+    return str(path.relative_to(ROOT))
+
+
+def fenced(text, language):
+    """Code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text):
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(text):
+    """Every rootstock command of a page, as words: from blocks of shell, and from code inside sentences."""
+    blocks = (re.sub(r"<<'(\w+)'.*?^\1$", "", block, flags=re.MULTILINE | re.DOTALL) for block in fenced(text, "sh"))
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`(rootstock [^`]+)`", prose(text))
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("rootstock ")]
+
+
+def anchors(text):
+    """What the hosts of repositories make of the headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def recipe_keys(schema, where=""):
+    """Every key path of the recipe, task and method settings of all kinds included."""
+    if "$ref" in schema:
+        schema = json_schema()["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    parts = [schema, *schema.get("anyOf", [])]
+    for name, inner in ((name, inner) for part in parts for name, inner in part.get("properties", {}).items()):
+        yield f"{where}{name}"
+        yield from recipe_keys(inner, f"{where}{name}.")
+
+
+# -- pages ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", generate.pages())
+def test_generated_pages_are_fresh(name):
+    assert (ROOT / "docs" / name).read_text("utf-8") == generate.pages()[name], "run: python docs/generate.py"
+
+
+def test_generated_pages_hold_every_setting():
+    text = generate.recipe_page()
+    internal = {
+        f"task.{name}" for task in catalog.names("tasks") for name, f in catalog.find("tasks", task).model_fields.items() if f.exclude
+    }
+    for key in set(recipe_keys(json_schema())) - {"task.name", "method.name"} - internal:
+        assert f"| `{key}` |" in text, key
+    assert not re.search(r"\|\s*\|$", text, re.MULTILINE), "a key without a meaning"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path.read_text("utf-8"))):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        found = (path.parent / name).resolve() if name else path
+        if page_name(found) in LATER and not found.exists():
+            continue
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found.read_text("utf-8")), target
+
+
+def test_promises_name_tests_that_exist():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text("utf-8"))
+    assert len(named) > 10
+    for file, test in named:
+        defined = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8"))) if isinstance(node, ast.FunctionDef)}
+        assert test in defined, f"{file}::{test}"
+
+
+def test_every_page_is_reached_from_the_front():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{path.name})" in text or path.name == "log.md", path.name
+
+
+# -- commands -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_commands_and_options_exist(path):
+    keys = set(recipe_keys(json_schema()))
+    for words in commands(path.read_text("utf-8")):
+        command, rest = get_command(app), words[1:]
+        while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
+            if rest[0] in PLACEHOLDERS:
+                break
+            assert rest[0] in command.commands, f"{shlex.join(words)}: no verb {rest[0]}"
+            command, rest = command.commands[rest[0]], rest[1:]
+        known = {name for option in command.params for name in option.opts} | {"--help"}
+        for place, word in enumerate(rest):
+            if word.startswith("-"):
+                assert word in known, f"{shlex.join(words)}: no option {word}"
+            if word == "--set":
+                assert rest[place + 1].split("=")[0] in keys, f"{shlex.join(words)}: no key {rest[place + 1]}"
+            if word in ("--method", "--task"):
+                kinds = {*catalog.names(f"{word[2:]}s"), *PLUGINS, "auto"}
+                assert rest[place + 1] in kinds, f"{shlex.join(words)}: no {rest[place + 1]}"
+
+
+def test_the_readers_of_commands_see_them():
+    found = commands((ROOT / "README.md").read_text("utf-8"))
+    assert {words[1] for words in found} >= {"adapt", "inspect", "predict", "evaluate", "run", "diff", "verify-resume"}
+    assert commands("```sh\nrootstock adapt x --nothing  # why\n```") == [["rootstock", "adapt", "x", "--nothing"]]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_targets_of_make_exist(path):
+    text = path.read_text("utf-8")
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    lines = [line for block in fenced(text, "sh") for line in block.splitlines() if line.startswith("make ")]
+    for line in [*lines, *re.findall(r"`(make [^`]+)`", prose(text))]:
+        assert line.split()[1] in targets, line
+
+
+# -- examples -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_python_examples_compile(path):
+    for block in fenced(path.read_text("utf-8"), "python"):
+        compile(block, str(path), "exec")
+
+
+@pytest.fixture
+def tour(tmp_path, monkeypatch):
+    """The front page, in a folder that holds the files which it makes."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    for name, content in re.findall(r"cat > (\S+) <<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / name).write_text(content, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return text
+
+
+@pytest.fixture
+def signals():
+    """The command takes Ctrl-C for itself; give it back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_tour_runs_in_its_order(tour, signals, tiny_base, tmp_path):
+    toy = {"adapt": ["--base", str(tiny_base)], "inspect": ["--base", str(tiny_base)]}
+    for words in commands(tour.partition("## From Python")[0]):
+        small = ["--set", "data.rows=60", "--accept", "truncation"] if "stdlib-docs" in words else []
+        result = CliRunner().invoke(app, [*words[1:], *toy.get(words[1], []), *small])
+        assert result.exit_code == 0, f"{shlex.join(words)}: {result.exception}\n{result.output}"
+        assert result.stdout.strip() or words[1:3] == ["predict", "runs/tickets"], shlex.join(words)
+    assert (tmp_path / "labelled.csv").read_text("utf-8").count("\n") == 10
+    assert (tmp_path / "runs/lora/merged/model.safetensors").exists()
+
+
+def test_the_tour_in_python_runs(tour, tiny_base, tmp_path, monkeypatch):
+    (example,) = fenced(tour, "python")
+    monkeypatch.setattr(rootstock, "inspect", partial(rootstock.inspect, base=str(tiny_base)), raising=False)
+    exec(compile(example.replace('base="minilm"', f"base={str(tiny_base)!r}"), "README.md", "exec"), {})
+    assert (tmp_path / "runs/python/report.html").exists()
+
+
+def test_the_docstring_of_the_package_runs(tiny_base, tmp_path, monkeypatch):
+    example = textwrap.dedent((rootstock.__doc__ or "").partition("\n\n")[2])
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "reviews.csv", rows_of(40))
+    exec(compile(example.replace('base="minilm"', f"base={str(tiny_base)!r}"), "rootstock", "exec"), {})
+    assert (tmp_path / "runs/reviews/manifest.json").exists()
+
+
+def test_the_plug_in_of_the_page_works(adapt, tmp_path, monkeypatch):
+    text = (ROOT / "docs/extending.md").read_text("utf-8")
+    (code,) = re.findall(r"<!-- example: bias_only.py -->\n```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (project,) = re.findall(r"<!-- example: pyproject.toml -->\n```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    group, name, value = re.search(r'entry-points\."([\w.]+)"\]\n([\w-]+) = "([\w:]+)"', project).groups()
+    (tmp_path / "bias_only.py").write_text(code, "utf-8")
+    installed = tmp_path / "rootstock_bias_only-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: rootstock-bias-only\nVersion: 1.0\n", "utf-8")
+    (installed / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    catalog._plugins.cache_clear()
+    try:
+        assert name in catalog.names("methods")
+        run = adapt(method=name)
+        assert run.recipe.method == {"name": name, "norms": True}
+        assert len(run.predict(["a good film"])) == 1
+    finally:
+        catalog._plugins.cache_clear()
+
+
+# -- recipes --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_load_and_say_what_they_are_for(path):
+    recipe = read_recipe(path)
+    assert built("tasks", recipe.task)
+    assert built("methods", recipe.method)
+    assert path.read_text("utf-8").startswith("# ")
+    assert f"rootstock run recipes/{path.name}" in path.read_text("utf-8")
+
+
+def toy_rows(recipe, path):
+    """A tiny file with the columns that a recipe names."""
+    task = recipe.task
+    rows = [(*text.rsplit(" ", 1), label) for text, label in rows_of(60) if " " in text]
+    numbers = task["name"] == "regression"
+    answers = [float(i % 7) / 2 if numbers else label for i, (_, _, label) in enumerate(rows)]
+    columns = {task.get("text") or "text": [f"{first} {second}" for first, second, _ in rows]}
+    if task.get("text_pair"):
+        columns[task["text_pair"]] = [second for _, second, _ in rows]
+    columns[task.get("label") or "label"] = answers
+    return write_csv(path, zip(*columns.values(), strict=True), header=tuple(columns))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_run_at_toy_size(path, tiny_base, tmp_path):
+    recipe = read_recipe(path)
+    values = yaml.safe_load(path.read_text("utf-8"))
+    base = "scratch:bert-tiny" if recipe.base.startswith("scratch:") else str(tiny_base)
+    data = values["data"] | {"train": str(toy_rows(recipe, tmp_path / "train.csv"))}
+    if isinstance(recipe.data.validation, str):
+        data["validation"] = str(toy_rows(recipe, tmp_path / "validation.csv"))
+    training = values.get("training", {}) | {"epochs": 1}
+    run = rootstock.adapt(
+        data.pop("train"),
+        base=base,
+        out=tmp_path / "run",
+        **data,
+        **{key: values[key] for key in ("budget", "accept", "merge", "seed", "track") if key in values},
+        training=training,
+        task=built("tasks", values["task"]),
+        method=built("methods", values["method"]),
+    )
+    assert run.folder.complete
+    assert run.metrics["rows"] > 0
+
+
+def built(kind, section):
+    """The task or method that a section names, or "auto"."""
+    settings = dict(section)
+    name = settings.pop("name")
+    return name if name == "auto" else catalog.find(kind, name).build(settings, name)
+
+
+def test_the_commented_recipe_is_a_recipe():
+    from rootstock.run.schema import commented
+
+    Recipe.build(yaml.safe_load(commented()), "")
+
+
+# -- the project speaks of itself only ------------------------------------------------------------------------------------
+
+
+def project_files():
+    for folder, below, files in os.walk(ROOT):
+        below[:] = [name for name in below if name not in SKIPPED and not name.endswith(".egg-info")]
+        yield from (Path(folder) / name for name in files if name != Path(__file__).name)
+
+
+def strangers(line):
+    """What in a line tells of the machine or the place that a copy was made on."""
+    hosts = ("py" + "pi.org", "python" + "hosted", "index" + "-url", "arti" + "factory")
+    folders = ("/" + "work/", "/" + "tmp/w", "/" + "root/")
+    sibling = re.search(r"(?<![\w.])(\.\./)*shared/|[\"']shared[\"']", line) and "Path(__file__)" not in line
+    return [word for word in (*hosts, *folders) if word in line] + (["shared"] if sibling else [])
+
+
+def test_strangers_are_seen():
+    assert strangers("see /" + "work/main") == ["/" + "work/"]
+    assert strangers("read ../shared/data") == ["shared"]
+    assert not strangers("shared by tasks on one text")
+    assert not strangers('os.environ.get("ROOTSTOCK_DATA", Path(__file__).parents[2] / "shared" / "data")')
+
+
+def test_no_file_tells_of_the_machine():
+    found = []
+    for path in project_files():
+        if path.suffix in (".png", ".safetensors", ".parquet", ".pyc"):
+            continue
+        lines = path.read_text("utf-8", errors="replace").splitlines()
+        found += [f"{page_name(path)}:{number}: {word}" for number, line in enumerate(lines, 1) for word in strangers(line)]
+    assert not found
