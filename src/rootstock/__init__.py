@@ -6,10 +6,14 @@ run.metrics
 run.predict(["a stirring, funny film"])
 """
 
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rootstock.core.resources import prepare_threads
+
+STARTED = time.monotonic()
+"""When the package was first imported: for the command, its start; a budget of minutes counts from there."""
 
 prepare_threads()
 

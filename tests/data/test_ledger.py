@@ -68,7 +68,7 @@ def test_findings_above_their_limits_refuse_until_accepted():
     with pytest.raises(LedgerRefused) as caught:
         refuse(book, ["truncation"])
     message = str(caught.value)
-    assert "overlap: 1 validation rows also occur in training (100.0%, limit 10%), such as row 1000 'TEXT 3'" in message
+    assert "overlap: validation rows also occur in training: 1 (100.0%, limit 10%), such as row 1000 'TEXT 3'" in message
     assert "--accept overlap" in message
     assert "truncation" not in message
     assert caught.value.exit_code == 3

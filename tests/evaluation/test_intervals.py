@@ -77,3 +77,13 @@ def test_resamples_without_the_figure_do_not_spoil_it():
     assert np.isnan(drawn_R).any()
     low, high = interval(drawn_R)
     assert 0.9 < low <= high <= 1
+
+
+def test_a_share_that_nothing_contradicts_still_has_an_interval():
+    from rootstock.evaluation.intervals import at_the_edge
+
+    low, high = at_the_edge((1.0, 1.0), 9)
+    assert high == 1.0
+    assert low == pytest.approx(9 / (9 + 1.96**2))
+    assert at_the_edge((0.0, 0.0), 9) == pytest.approx((0.0, 1.96**2 / (9 + 1.96**2)))
+    assert at_the_edge((0.4, 0.6), 9) == (0.4, 0.6)

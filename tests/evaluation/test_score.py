@@ -70,7 +70,7 @@ def test_the_verdict_is_about_the_strongest_baseline(fake_task):
     assert "does not beat always answering the most frequent class" in found["verdict"]
 
 
-@pytest.mark.parametrize(("rows", "beats"), [(1, False), (5, False), (6, True)])
+@pytest.mark.parametrize(("rows", "beats"), [(1, False), (19, False), (20, True)])
 def test_a_handful_of_rows_proves_nothing(fake_task, rows, beats):
     right_N = np.ones(rows, bool)
     found = _scored(_answered(right_N), fake_task(), baselines=Baselines({"tfidf": _answered(~right_N)}, {}))
@@ -140,4 +140,4 @@ def test_label_sets(fake_task):
     model, words = {"scores": answers_NC * 0.8 + 0.1, "answers": answers_NC}, {"scores": np.ones((80, 3)), "answers": answers_NC}
     found = _scored(model, fake_task(of="classes", classes=3), baselines=Baselines({"majority": words}, {}))
     assert found["beats"] == {"majority": True}
-    assert found["verdict"].startswith("micro f1 1.000 [1.000, 1.000] beats")
+    assert found["verdict"].startswith("micro f1 1.000 [0.954, 1.000] beats")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rootstock import STARTED
 from rootstock.cli.console import Console, show
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     from rootstock.run.execute import Watch
 
     console = Console()
-    watch = Watch(say=console.say, event=console.event, stop=console.stop)
+    watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)
     folder = out or api.free_folder(Path("runs") / api.name_for(recipe.data.train))
     if mode.dry_run:
         api.check_place(RunFolder(folder), overwrite=mode.overwrite or mode.resume)

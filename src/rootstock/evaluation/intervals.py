@@ -45,3 +45,12 @@ def bootstrap(
     found_RF = draws(columns, metrics, names=names, seed=seed, resamples=resamples)
     intervals = {name: interval(found_R, level=level) for name, found_R in zip(names, found_RF.T, strict=True)}
     return {name: found for name, found in intervals.items() if found is not None}
+
+
+def at_the_edge(found: tuple[float, float], rows: int) -> tuple[float, float]:
+    """A share that every resample agrees on (all right, all wrong) still has an interval: Wilson's, at 95 %."""
+    low, high = found
+    beyond = 1.96**2 / (rows + 1.96**2)
+    if low == high == 1.0:
+        return 1 - beyond, 1.0
+    return (0.0, beyond) if low == high == 0.0 else found

@@ -12,10 +12,10 @@ import numpy as np
 from rootstock.core.rows import Columns
 from rootstock.core.task import Task
 from rootstock.evaluation.baselines import Baselines
-from rootstock.evaluation.intervals import draws, interval
+from rootstock.evaluation.intervals import at_the_edge, draws, interval
 
-_FEWEST = 6
-"""Rows that a difference needs to be called real: by chance, five of five still fall on one side once in 16 times."""
+_FEWEST = 20
+"""Rows that a difference needs to be called real: on fewer the percentile bootstrap is known to be too narrow."""
 _CALLED = {
     "class": {"majority": "always answering the most frequent class", "tfidf": "TF-IDF + logistic regression"},
     "classes": {"majority": "always answering the most frequent labels", "tfidf": "TF-IDF + logistic regression"},
@@ -50,6 +50,8 @@ def score(
     figures = task.metrics(columns)
     drawn_RF = draws(columns, task.metrics, names=names, seed=seed) if rows else np.empty((0, len(names)))
     intervals = {name: interval(drawn_R) for name, drawn_R in zip(names, drawn_RF.T, strict=True) if name in figures}
+    if task.kind != "number":
+        intervals = {name: found and at_the_edge(found, rows) for name, found in intervals.items()}
     given = baselines or Baselines({}, {})
     scored = {name: task.metrics(found) for name, found in given.columns.items()}
     rivals = _rivals(given.columns, scored, task=task, seed=seed, drawn_R=drawn_RF[:, 0]) if names[0] in figures else {}

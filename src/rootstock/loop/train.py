@@ -95,6 +95,7 @@ class Training:
         assert settings.rate is not None
         assert settings.weight_decay is not None
         self.optimizer = Optimizer(masters, job.method.groups(job.model, settings.rate), decays=decays, decay=settings.weight_decay)
+        self.seconds = job.seconds
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
         self._before = 0.0
@@ -181,7 +182,12 @@ class Training:
     def progress(self) -> float:
         """Share of the training done: of the updates, or of the time where that runs out first."""
         of_steps = self.at.step / self.total
-        return of_steps if self.job.seconds is None else min(1.0, max(of_steps, self.elapsed() / self.job.seconds))
+        return of_steps if self.seconds is None else min(1.0, max(of_steps, self.elapsed() / self.seconds))
+
+    def reserve(self, seconds: float) -> None:
+        """Leave so many seconds of the budget to what follows, but never less than a tenth of it to training."""
+        if self.job.seconds is not None:
+            self.seconds = max(self.job.seconds - seconds, 0.1 * self.job.seconds)
 
     @property
     def total(self) -> int:
@@ -200,7 +206,7 @@ class Training:
 
     def _done(self) -> bool:
         patience = self.job.settings.patience
-        return self.progress() >= 1 or bool(patience and self.at.worse >= patience)
+        return (self.at.step > 0 and self.progress() >= 1) or bool(patience and self.at.worse >= patience)
 
     # -- evaluation and checkpoints -----------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ def restored(loaded: Loaded, folder: Path) -> nn.Module:
     """Base and adapter; every tensor of the file must have found its place, or ContractRefused (peft itself only warns)."""
     with _quiet():
         model: nn.Module = peft.PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
-    held, saved = peft.get_peft_model_state_dict(model), load_file(folder / "adapter_model.safetensors")
+    held, saved = peft.get_peft_model_state_dict(model, save_embedding_layers=False), load_file(folder / "adapter_model.safetensors")
     wrong = sorted(
         name for name in {*held, *saved} if name not in held or name not in saved or not torch.equal(held[name].cpu(), saved[name])
     )

@@ -17,7 +17,6 @@ from torch import nn
 from rootstock.bases import load as bases
 from rootstock.bases import save as saving
 from rootstock.core import artifact, seed
-from rootstock.core.errors import RecipeError
 from rootstock.core.method import Loaded, OnVectors, Tap
 from rootstock.core.rows import Columns, Encoded
 from rootstock.core.runfolder import RunFolder
@@ -51,21 +50,23 @@ def build(prepared: Prepared, folder: RunFolder | None, say: Say) -> Built:
     recipe = prepared.recipe
     accelerator = _accelerator(recipe.track, folder)
     found = None if recipe.merge else skeleton.find(prepared)
-    built = _from_skeleton(prepared, found, accelerator) if found else None
-    if built:
-        say(f"features  {len(built.feed.encoded):,} + {len(built.feed_validation.encoded):,} rows from the cache")
-        return built
+    built = (_from_skeleton(prepared, found, accelerator, say) if found else None) or _from_base(prepared, accelerator, say)
+    # Seeded last: imports draw random numbers the first time, and features are not computed in every run.
+    seed.seed_everything(seed.derive(recipe.seed, "training"))
+    return built
+
+
+def _from_base(prepared: Prepared, accelerator: Accelerator, say: Say) -> Built:
+    recipe = prepared.recipe
     seed.seed_everything(recipe.seed)
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
     bases.fit(prepared.tokenizer, loaded.model)
-    model = accelerator.prepare_model(_applied(prepared, loaded))
+    model = accelerator.prepare_model(prepared.method.apply(loaded))
     tap = prepared.method.tap(model, loaded)
     if tap:
         return _tapped(prepared, loaded, tap, accelerator, say)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
-    # Seeded last: switching determinism on imports the compiler, which draws random numbers the first time.
-    seed.seed_everything(seed.derive(recipe.seed, "training"))
     kept = functools.cache(partial(prepared.method.keep, model))
     return Built(
         learner=model,
@@ -79,18 +80,6 @@ def build(prepared: Prepared, folder: RunFolder | None, say: Say) -> Built:
         fresh=loaded.fresh,
         accelerator=accelerator,
     )
-
-
-def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
-    """The model under its method; RecipeError where the method's settings find no place in this base."""
-    try:
-        return prepared.method.apply(loaded)
-    except ValueError as error:
-        name, base = prepared.recipe.method["name"], prepared.base.name
-        reason = str(error).strip().split(". ")[0]
-        raise RecipeError(
-            f"{name} can't be applied to {base}: {reason}", wanted="settings that fit this base", fix="see its settings under method:"
-        ) from error
 
 
 def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerator, say: Say) -> Built:
@@ -129,7 +118,7 @@ def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerat
     )
 
 
-def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Accelerator) -> Built | None:
+def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Accelerator, say: Say) -> Built | None:
     """The same as `_tapped`, from the cache alone; None where a part of it is missing."""
     device, dtype = accelerator.device, precision.choose(prepared.recipe.training.precision, accelerator.device.type)
     keys = (
@@ -141,6 +130,7 @@ def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Ac
     rows, validation = (
         _of_vectors(part, arrays) for part, arrays in zip((prepared.encoded, prepared.encoded_validation), held, strict=True) if arrays
     )
+    say(f"features  {len(rows):,} + {len(validation):,} rows from the cache")
     options = dict(prepared.task.head().options)
     head = found.head(options["num_labels"]).to(device)
     return Built(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, Diverged, Interrupted, OutOfMemory, is_memory_shortage
+from rootstock.core.errors import ContractRefused, Diverged, Interrupted, OutOfMemory, RootstockError, is_memory_shortage
 from rootstock.core.resources import peak_memory
 from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder, recipe_text
@@ -44,9 +44,7 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     """
     ledger.refuse(prepared.ledger, prepared.recipe.accept)
     saved = _saved(folder, prepared, watch.say) if resume else None
-    artifact.write_text(folder.recipe, recipe_text(prepared.recipe))
-    artifact.write_json(folder.path / "ledger.json", prepared.ledger)
-    built = build(prepared, folder, watch.say)
+    built = _begin(prepared, folder, watch, resume=resume)
     with closing(History(folder.history, keep_until=saved.step if saved else None)) as history:
         training = Training(_job(prepared, built, folder, watch, history), key=_key(prepared))
         if saved:
@@ -54,6 +52,7 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
             watch.say(f"resumed   from step {saved.step} of {training.total}")
         plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
         artifact.write_json(folder.path / "plan.json", plan)
+        training.reserve(_afterwards(prepared, plan["predicted"]))
         try:
             position = training.run()
         except Interrupted as stop:
@@ -62,6 +61,31 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step, **rate}
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     return conclude(prepared, built, folder, watch, {"best_step": position.best_step, "steps": position.step})
+
+
+def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool) -> Built:
+    """Write what the run is, so that a place that can't be written is met first, then build its model.
+
+    Where that fails nothing was learned yet, and no begun run is left to stand in the way of the next try.
+    """
+    written = folder.recipe, folder.path / "ledger.json"
+    artifact.write_text(written[0], recipe_text(prepared.recipe))
+    artifact.write_json(written[1], prepared.ledger)
+    try:
+        return build(prepared, folder, watch.say)
+    except RootstockError:
+        for path in written if not resume else ():
+            path.unlink(missing_ok=True)
+        if not resume and not any(folder.path.iterdir()):
+            folder.path.rmdir()
+        raise
+
+
+def _afterwards(prepared: Prepared, predicted: dict[str, Any]) -> float:
+    """Seconds to keep for what follows training: two passes over the validation rows (four with a merge), baselines and files."""
+    passes = 4 if prepared.recipe.merge else 2
+    forward: float = predicted["seconds_per_token"] / 3 * float(prepared.encoded_validation.lengths.sum())
+    return 5 + passes * forward
 
 
 def _rates(events: list[Event], seconds: float) -> dict[str, float]:
@@ -100,7 +124,7 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         used=None if built.tapped else _used(built),
         save=partial(checkpoint.save, folder.checkpoints, keep=recipe.training.keep),
         stop=watch.stop,
-        seconds=recipe.budget.minutes * 60 * 0.95 if recipe.budget.minutes else None,
+        seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,
         started=watch.started,
     )
 
@@ -156,6 +180,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     predicted = {
         "seconds": round(seconds / max(tokens, 1) * every * each, 2),
         "peak_bytes": peak_memory(),
+        "seconds_per_token": seconds / max(tokens, 1),
         "longest_batch_rows": len(rows),
         "steps": training.total,
     }

@@ -122,7 +122,7 @@ def _contract(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
         },
         "tokenizer_sha256": built.tokenizer_sha256,
         "labels": list(getattr(task, "labels", ())),
-        "length": prepared.recipe.training.length,
+        "length": prepared.length,
         "method": prepared.recipe.method,
         "task": prepared.recipe.task,
         "saves": prepared.method.saves,

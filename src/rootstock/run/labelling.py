@@ -90,7 +90,7 @@ def _texts(rows: pa.Table) -> Table:
 
 
 def _warning(made: Predictions, run: Run) -> str:
-    return f"; {made.cut} rows are longer than {run.recipe.training.length} tokens and were cut" if made.cut else ""
+    return f"; {made.cut} rows are longer than {run.contract['length']} tokens and were cut" if made.cut else ""
 
 
 def _plain(value: Any) -> str:

@@ -32,7 +32,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A recipe with every choice made, its rows encoded and accounted for. recipe: resolved, enough to run again."""
+    """A recipe with every choice made, its rows encoded and accounted for. recipe: resolved, enough to run again.
+
+    length: tokens that are kept of a row, in training and later: what was asked for, or all that the base takes.
+    """
 
     recipe: Recipe
     base: Resolved
@@ -44,6 +47,7 @@ class Prepared:
     encoded: Encoded
     encoded_validation: Encoded
     ledger: dict[str, Any]
+    length: int
     sources: dict[str, Any]
     choices: dict[str, Any]
 
@@ -97,9 +101,10 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     task = _task(recipe, rows, say)
     tokens = cache(partial(bases.tokenizer, base))
     raw, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
-    length = _length(recipe, _room(base), longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
+    room = _room(base)
+    length = _length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     method, why = _method(recipe, base, raw, say)
-    settled = _resolved(recipe, task, method, length, rows.schema)
+    settled = _resolved(recipe, task, method, rows.schema)
     encoded, encoded_validation = (
         made if made.lengths.max() <= length else task.encode(part, tokens(), length)
         for made, part in ((raw, rows.train), (raw_validation, rows.validation))
@@ -115,6 +120,7 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
         encoded=encoded,
         encoded_validation=encoded_validation,
         ledger={},
+        length=recipe.training.length or room,
         sources=rows.sources,
         choices={"method": why, "schema": list(rows.schema.reasons)},
     )
@@ -166,7 +172,7 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     else:
         different = len(set(map(str, column(rows, LABEL))))
         # Where most values occur once they are amounts, of which none can be held out "by its share".
-        stratify = different <= min(100, len(rows) // 2)
+        stratify = different <= max(2, min(100, len(rows) // 2))
         parts = split.split(rows, data.validation, recipe.seed, stratify=stratify)
         say(
             f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate "
@@ -281,7 +287,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]
     return name, f"{reason} (about {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"
 
 
-def _resolved(recipe: Recipe, task: Task, method: Method, length: int, known: schema.Schema) -> Recipe:
+def _resolved(recipe: Recipe, task: Task, method: Method, known: schema.Schema) -> Recipe:
     """The recipe with every None filled in, so that it runs the same again."""
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label}
     training = recipe.training.model_copy(
@@ -289,7 +295,6 @@ def _resolved(recipe: Recipe, task: Task, method: Method, length: int, known: sc
             "epochs": recipe.training.epochs or method.epochs,
             "rate": recipe.training.rate or method.rate,
             "batch_tokens": recipe.training.batch_tokens or method.batch_tokens,
-            "length": length,
             "weight_decay": _first(recipe.training.weight_decay, method.weight_decay),
             "dropout": _first(recipe.training.dropout, method.base_dropout),
         }

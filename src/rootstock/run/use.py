@@ -154,7 +154,7 @@ class Run:
 
     def predictions(self, rows: pa.Table) -> Predictions:
         """Answers with confidences for rows with canonical columns."""
-        length = self.recipe.training.length
+        length = self.contract["length"]
         whole = self.task.encode(rows.drop_columns([LABEL]) if LABEL in rows.column_names else rows, self.tokenizer, None)
         cut = int((whole.lengths > length).sum()) if length else 0
         encoded = self.task.encode(rows, self.tokenizer, length) if cut or LABEL in rows.column_names else whole

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field
+from pydantic import PrivateAttr
 from torch import nn
 
 from rootstock.core.errors import DataError
@@ -26,10 +26,8 @@ _MOST, _LEAST_SPREAD = 1e30, 1e-6
 class Regression(Task):
     """One number a row, in the unit of the label column."""
 
-    center: float = Field(default=0.0, exclude=True)
-    """Mean of the training labels while training; 0 once it is part of the weights."""
-    scale: float = Field(default=1.0, gt=0, exclude=True)
-    """Standard deviation of the training labels while training; 1 once it is part of the weights."""
+    _center: float = PrivateAttr(0.0)
+    _scale: float = PrivateAttr(1.0)
 
     @property
     def kind(self) -> Kind:
@@ -66,7 +64,7 @@ class Regression(Task):
                 wanted="labels that 32-bit numbers can tell apart",
                 fix="subtract a constant from them, or give them in another unit",
             )
-        return self.model_copy(update={"center": center, "scale": scale})
+        return self._measured_in(center, scale)
 
     def head(self) -> Head:
         """A sequence classifier with one output."""
@@ -86,12 +84,12 @@ class Regression(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Squared error in standard deviations, summed over rows."""
-        wanted_B = (batch["labels"] - self.center) / self.scale
+        wanted_B = (batch["labels"] - self._center) / self._scale
         return Loss((_text.logits(model, batch)[:, 0] - wanted_B).square().sum(), len(wanted_B))
 
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
         """The predicted number as scores [B, 1], in the labels' unit."""
-        return {"scores": (_text.logits(model, batch) * self.scale + self.center).detach().cpu().numpy()}
+        return {"scores": (_text.logits(model, batch) * self._scale + self._center).detach().cpu().numpy()}
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Spearman, Pearson, R², mean absolute and root mean squared error."""
@@ -109,9 +107,15 @@ class Regression(Task):
         """Fold centre and scale into the last linear layer, so that plain transformers answers in the labels' unit."""
         last = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.out_features == 1][-1]
         with torch.no_grad():
-            last.weight.mul_(self.scale)
-            last.bias.mul_(self.scale).add_(self.center)
-        return self.model_copy(update={"center": 0.0, "scale": 1.0})
+            last.weight.mul_(self._scale)
+            last.bias.mul_(self._scale).add_(self._center)
+        return self._measured_in(0.0, 1.0)
+
+    def _measured_in(self, center: float, scale: float) -> Self:
+        """Mean and standard deviation of the training labels while training; 0 and 1 once they are part of the weights."""
+        made = self.model_copy()
+        made._center, made._scale = center, scale
+        return made
 
 
 def _values(rows: pa.Table) -> np.ndarray:

@@ -1,0 +1,130 @@
+"""The table of docs/performance.md, between its markers, from results/performance.json and results/kills.json."""
+
+import json
+import statistics
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+START, END = "<!-- table: written by bench/table.py -->", "<!-- end of table -->"
+
+
+def median(rows, peer, figure):
+    """Median of a figure over a peer's runs, or None where it has none."""
+    found = [row[figure] for row in rows if row["peer"] == peer and row.get(figure) is not None]
+    return statistics.median(found) if found else None
+
+
+def spread(rows, peer, figure):
+    found = [row[figure] for row in rows if row["peer"] == peer]
+    return f"{min(found):.4g}–{max(found):.4g}" if len(found) > 1 else f"{found[0]:.4g}"
+
+
+def best(rows, start, figure):
+    """The highest median among peers whose name starts so: the peer at its best batch size."""
+    names = {row["peer"] for row in rows if row["peer"].startswith(start)}
+    return max((median(rows, name, figure), name) for name in names)
+
+
+def rate_line(rows, what, mine, peer):
+    ours, theirs = median(rows, mine, "samples_per_s"), median(rows, peer, "samples_per_s")
+    return [
+        what,
+        f"{ours:.1f} rows/s ({spread(rows, mine, 'samples_per_s')})",
+        f"{theirs:.1f} rows/s ({spread(rows, peer, 'samples_per_s')})",
+        f"{ours / theirs:.2f}×",
+    ]
+
+
+def training_lines(parts):
+    lines = []
+    for method, suffix in (("full", ""), ("lora", "-lora")):
+        if rows := parts.get(method):
+            lines.append(rate_line(rows, f"`{method}` against default", f"rootstock-{method}", f"hf-trainer-default{suffix}"))
+            accuracies = [
+                statistics.fmean(row["accuracy"] for row in rows if row["peer"] == name)
+                for name in (f"rootstock-{method}", f"hf-trainer-default{suffix}")
+            ]
+            lines.append(
+                [
+                    f"`{method}`, mean dev accuracy",
+                    *(f"{value:.4f}" for value in accuracies),
+                    f"{100 * (accuracies[0] - accuracies[1]):+.2f} points",
+                ]
+            )
+            lines.append(rate_line(rows, f"`{method}` against tuned", f"rootstock-{method}-few", f"hf-trainer-tuned{suffix}"))
+    if rows := parts.get("busy"):
+        lines.append(rate_line(rows, "`full` beside a busy process, against default", "rootstock-full-busy", "hf-trainer-default-busy"))
+    return lines
+
+
+def feature_lines(rows):
+    first, again, peer = (median(rows, name, "wall_s") for name in ("rootstock-features", "rootstock-features-cached", "sbert-logreg"))
+    work = median(rows, "sbert-logreg", "fit_s") + median(rows, "sbert-logreg", "predict_s")
+    accuracy = [median(rows, name, "accuracy") for name in ("rootstock-features", "sbert-logreg")]
+    return [
+        [
+            "`feature-extraction`, whole command",
+            f"{first:.1f} s",
+            f"{peer:.1f} s whole, {work:.1f} s fit and predict",
+            f"{peer / first:.2f}× ({work / first:.2f}×)",
+        ],
+        [
+            "`feature-extraction`, test accuracy",
+            f"{accuracy[0]:.4f}",
+            f"{accuracy[1]:.4f}",
+            f"{100 * (accuracy[0] - accuracy[1]):+.2f} points",
+        ],
+        ["`feature-extraction`, second run", f"{again:.1f} s", "", ""],
+    ]
+
+
+def prediction_lines(rows):
+    lines, ours = [], median(rows, "rootstock-predict", "samples_per_s")
+    for what, start in (("the textbook loop", "textbook-loop"), ("pipeline, bf16", "hf-pipeline-batch8-bf16")):
+        theirs = median(rows, start, "samples_per_s")
+        lines.append([f"prediction against {what}", f"{ours:.1f} rows/s", f"{theirs:.1f} rows/s", f"{ours / theirs:.2f}×"])
+    theirs, name = best([row for row in rows if not row["peer"].endswith("bf16")], "hf-pipeline", "samples_per_s")
+    lines.insert(
+        1, [f"prediction against pipeline at its best ({name})", f"{ours:.1f} rows/s", f"{theirs:.1f} rows/s", f"{ours / theirs:.2f}×"]
+    )
+    return lines
+
+
+def peak_lines(rows):
+    ours = median(rows, "rootstock-128-tokens", "gflops")
+    peaks = {kind: median(rows, "gemm-peak", f"{kind}_gflops") for kind in ("float32", "bfloat16")}
+    return [
+        [
+            "`full` on 128-token rows, 6·N·tokens",
+            f"{ours:.0f} GFLOP/s",
+            f"peak fp32 {peaks['float32']:.0f}, bf16 {peaks['bfloat16']:.0f}",
+            f"{ours / peaks['float32']:.0%} of fp32",
+        ]
+    ]
+
+
+def kill_lines(path):
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    return [[f"{found['kills']} kills (SIGKILL), then --resume", f"{found['identical']} bit-identical", "", ""]]
+
+
+def write(results):
+    """Replace what stands between the markers."""
+    parts = json.loads(results.read_text())["parts"]
+    lines = training_lines(parts)
+    lines += feature_lines(parts["features"]) if "features" in parts else []
+    lines += prediction_lines(parts["predict"]) if "predict" in parts else []
+    lines += peak_lines(parts["peak"]) if "peak" in parts else []
+    lines += kill_lines(results.with_name("kills.json"))
+    rows = [["figure", "ours", "peer", "ratio"], ["---"] * 4, *lines]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    text = PAGE.read_text("utf-8")
+    before, after = text.split(START)[0], text.split(END)[1]
+    PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    write(HERE / "results" / "performance.json")
