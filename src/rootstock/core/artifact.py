@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,15 +60,20 @@ def writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _WRITE_ERRORS.get(error.errno or 0) or error.strerror or str(error)
-        remedy = "free some space" if error.errno in _FULL else "choose another place with --out, or correct the permissions"
-        raise WriteFailed(f"could not write {target}: {reason}", fix=f"{remedy}; what was saved before is intact") from error
+        raise _failed(target, error) from error
     except RootstockError:
         raise
-    except Exception as error:  # safetensors reports a full disk as an error of its own, with the number only in its text
-        if "No space left" not in str(error) and "os error 28" not in str(error):
+    except Exception as error:  # safetensors reports a failed write as an error of its own, with the number only in its text
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if not number:
             raise
-        raise WriteFailed(f"could not write {target}: the disk is full", fix="free some space; what was saved before is intact") from error
+        raise _failed(target, OSError(int(number[1]), os.strerror(int(number[1])))) from error
+
+
+def _failed(target: Path, error: OSError) -> WriteFailed:
+    reason = _WRITE_ERRORS.get(error.errno or 0) or error.strerror or str(error)
+    remedy = "free some space" if error.errno in _FULL else "choose another place with --out, or correct the permissions"
+    return WriteFailed(f"could not write {target}: {reason}", fix=f"{remedy}; what was saved before is intact")
 
 
 def write_bytes(path: Path, data: bytes) -> None:

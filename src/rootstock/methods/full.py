@@ -15,7 +15,7 @@ class Full(Method):
     """All weights learn at one rate."""
 
     epochs: ClassVar[float] = 3
-    rate: ClassVar[float] = 1e-4
+    rate: ClassVar[float] = 2e-4
     base_dropout: ClassVar[float | None] = 0.0
 
     def apply(self, loaded: Loaded) -> nn.Module:

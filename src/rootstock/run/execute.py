@@ -173,14 +173,12 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
             f"a step on the {len(rows)} longest rows does not fit in memory",
             fix="lower training.micro_tokens or training.length, or use --method lora or feature-extraction",
         ) from error
-    seconds = time.perf_counter() - started
+    each = (time.perf_counter() - started) / max(tokens, 1)
     checkpoint.set_random_state(state)
-    every = sum(int(built.feed.encoded.lengths[batch].max()) * len(batch) for batch in built.feed.epoch(0))
-    each = training.total / max(len(built.feed.epoch(0)), 1)
     predicted = {
-        "seconds": round(seconds / max(tokens, 1) * every * each, 2),
+        "seconds": round(training.elapsed() + each * _tokens(training, built), 2),
         "peak_bytes": peak_memory(),
-        "seconds_per_token": seconds / max(tokens, 1),
+        "seconds_per_token": each,
         "longest_batch_rows": len(rows),
         "steps": training.total,
     }
@@ -189,6 +187,14 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
         f"{predicted['peak_bytes'] / 1e9:.1f} GB (tried one step, on the {len(rows)} longest row{'s' if len(rows) > 1 else ''})"
     )
     return predicted
+
+
+def _tokens(training: Training, built: Built) -> float:
+    """Padded tokens of the whole training; one of an evaluation counts a third, as it is only a forward pass."""
+    lengths, plan = built.feed.encoded.lengths, built.feed.epoch(0)
+    epochs = training.total / len(plan)
+    learned = sum(int(lengths[batch].max()) * len(batch) for batch in plan)
+    return epochs * (learned + training.job.settings.evaluations * float(built.feed_validation.encoded.lengths.sum()) / 3)
 
 
 def _saved(folder: RunFolder, prepared: Prepared, say: Say) -> checkpoint.Checkpoint | None:
