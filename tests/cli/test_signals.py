@@ -109,9 +109,9 @@ def test_the_second_signal_stops_at_once(desk, start, end, tmp_path):
     assert "rootstock run run/recipe.yaml --resume" in err
 
 
-def test_a_signal_before_training_or_in_another_verb_ends_it_at_once(desk, start, end):
-    process = start("predict", desk / "one", "--file", "/dev/stdin", stdin=subprocess.PIPE)
-    time.sleep(1.5)
+def test_a_signal_in_a_verb_that_does_not_train_ends_it_at_once(desk, start, end, tmp_path):
+    process = start("inspect", "/dev/stdin", "--base", desk / "base", stdin=subprocess.PIPE)
+    wait_until(process, lambda: "base " in (tmp_path / "err.txt").read_text())
     process.send_signal(signal.SIGINT)
     code, _, err = end(process)
     assert code == 130, err

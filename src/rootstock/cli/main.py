@@ -53,7 +53,7 @@ def main() -> None:
         _say(f"can't open {str(error.filename)[:200]}: {error.strerror}", 2)
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _say(message: str, code: int) -> None:

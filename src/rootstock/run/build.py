@@ -17,6 +17,7 @@ from torch import nn
 from rootstock.bases import load as bases
 from rootstock.bases import save as saving
 from rootstock.core import artifact, seed
+from rootstock.core.errors import RecipeError
 from rootstock.core.method import Loaded, OnVectors, Tap
 from rootstock.core.rows import Columns, Encoded
 from rootstock.core.runfolder import RunFolder
@@ -61,7 +62,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, say: Say) -> Built:
     seed.seed_everything(recipe.seed)
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
     bases.fit(prepared.tokenizer, loaded.model)
-    model = accelerator.prepare_model(prepared.method.apply(loaded))
+    model = accelerator.prepare_model(_applied(prepared, loaded))
     tap = prepared.method.tap(model, loaded)
     if tap:
         return _tapped(prepared, loaded, tap, accelerator, say)
@@ -80,6 +81,15 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, say: Say) -> Built:
         fresh=loaded.fresh,
         accelerator=accelerator,
     )
+
+
+def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
+    """The model under its method; RecipeError where the method's settings find no place in this base."""
+    try:
+        return prepared.method.apply(loaded)
+    except ValueError as error:
+        found = f"{prepared.recipe.method['name']} can't be applied to {prepared.base.name}: {str(error).strip().split('. ')[0]}"
+        raise RecipeError(found, wanted="settings that fit this base", fix="correct the method's settings") from error
 
 
 def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerator, say: Say) -> Built:
