@@ -202,6 +202,7 @@ def test_truncation_stops_the_run_unless_accepted(adapt, tmp_path):
     with pytest.raises(LedgerRefused, match="truncation"):
         adapt(data=data)
     run = adapt(data=data, accept=["truncation"])
+    assert rs.Run(run.path).predict(["a good film"]) == run.predict(["a good film"])
     ledger = json.loads((run.path / "ledger.json").read_text())
     assert ledger["findings"]["truncation"]["count"] > 0
     assert ledger["findings"]["truncation"]["examples"]
@@ -286,3 +287,78 @@ def test_balanced_weights_reach_the_recipe(adapt):
     run = adapt(task=rs.TextClassification(class_weights="balanced"))
     assert run.recipe.task["class_weights"] == "balanced"
     assert len(run.recipe.task["weights"]) == 2
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "feature-extraction"])
+def test_bf16_runs_with_every_method_and_agrees_with_itself(adapt, tmp_path, method):
+    """Emulated where the processor lacks it: slow, but the same code."""
+    held = write_csv(tmp_path / "dev.csv", rows_of(30, seed=3))
+    settings = {"epochs": 2, "rate": 3e-3, "batch_tokens": 64, "precision": "bf16"}
+    run = adapt(method=method, validation=str(held), training=settings)
+    again = rs.Run(run.path).evaluate(str(held))
+    for name, value in run.metrics["metrics"].items():
+        assert again["metrics"][name] == pytest.approx(value, abs=0.05), name
+
+
+@pytest.mark.parametrize(("family", "method"), [("llama", "full"), ("llama", "lora"), ("llama", "feature-extraction"), ("roberta", "lora")])
+def test_other_families_train_and_predict(adapt, tmp_path, family, method):
+    base = make_base(tmp_path / family, family)
+    run = adapt(base=str(base), method=method)
+    assert rs.Run(run.path).predict(["a good film", "a bad film"])
+    table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+    assert rs.Run(run.path).predict([row["text"] for row in table]) == [row["predicted"] for row in table]
+
+
+def test_a_number_needs_a_head_with_a_bias(adapt, tmp_path):
+    base = make_base(tmp_path / "llama", "llama")
+    data = write_csv(tmp_path / "n.csv", [(text, 1.5 + i) for i, (text, _) in enumerate(rows_of(40))])
+    with pytest.raises(rs.RootstockError, match="no bias"):
+        adapt(base=str(base), data=data)
+
+
+def test_a_base_without_a_pooler_keeps_what_was_measured(adapt, tmp_path):
+    torch.manual_seed(0)
+    folder = make_base(tmp_path / "poolerless")
+    from safetensors.torch import load_file, save_file
+
+    tensors = {name: value for name, value in load_file(folder / "model.safetensors").items() if "pooler" not in name}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    for method in ("feature-extraction", "lora"):
+        run = adapt(out=method, base=str(folder), method=method)
+        table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+        assert rs.Run(run.path).predict([row["text"] for row in table]) == [row["predicted"] for row in table]
+
+
+def test_a_kept_model_that_answers_otherwise_is_an_error(adapt, monkeypatch):
+    from rootstock.methods import _pooling
+
+    real = _pooling.graft
+
+    def broken(model):
+        real(model)
+        with torch.no_grad():
+            model.base_model.encoder.layer[-1].attention.self.value.weight.mul_(-1)
+
+    monkeypatch.setattr(_pooling, "graft", broken)
+    with pytest.raises(rs.RootstockError, match="answers otherwise"):
+        adapt(method="feature-extraction", training={"epochs": 20, "rate": 3e-2})
+
+
+def test_a_refused_merge_leaves_a_usable_run(adapt, monkeypatch, tmp_path):
+    from rootstock.run import merge
+
+    monkeypatch.setattr(merge, "TOLERANCE", -1.0)
+    with pytest.raises(MergeRefused):
+        adapt(method="lora", merge=True)
+    assert rs.Run(tmp_path / "run").predict(["a good film"])
+
+
+def test_a_finished_run_keeps_no_checkpoints(adapt):
+    run = adapt(training={"epochs": 1, "rate": 3e-3, "batch_tokens": 64, "checkpoint_steps": 2})
+    assert not run.folder.checkpoints.exists()
+
+
+def test_a_name_of_ours_is_not_shadowed_by_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "minilm").mkdir()
+    recipe = rs.Recipe.build({"base": "minilm", "data": {"train": "rows.csv"}}, "").anchored(tmp_path)
+    assert recipe.base == "minilm"

@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.conftest import rows_of, write_csv
 
 import rootstock as rs
 from rootstock.core.errors import Interrupted, WriteFailed
@@ -84,6 +85,29 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(straight, tmp_path):
     assert_same(straight.path, out)
 
 
+def test_labels_corrected_in_between_are_another_run(adapt, tmp_path):
+    rows = rows_of(120)
+    data = write_csv(tmp_path / "mine.csv", rows)
+    recipe = recipe_of(adapt(out="straight", data=data, training=TRAINING))
+    interrupt(recipe, tmp_path / "stopped", 4)
+    write_csv(data, [(text, "negative" if i == 4 else label) for i, (text, label) in enumerate(rows)])
+    with pytest.raises(rs.RootstockError, match="another recipe, base or data"):
+        api.carry_out(recipe, tmp_path / "stopped", Watch(), resume=True)
+
+
+def test_a_good_checkpoint_outlives_damaged_ones(straight, tmp_path):
+    recipe, out = recipe_of(straight), tmp_path / "stopped"
+    interrupt(recipe, out, 9)
+    good, bad = checkpoint.saved(out / "checkpoints")
+    (bad / "state.json").write_text("{}")
+    with pytest.raises(Interrupted):
+        api.carry_out(recipe, out, Watch(stop=stop_after(1)), resume=True)
+    found, damaged = checkpoint.newest(out / "checkpoints")
+    assert found is not None
+    assert found.step == int(good.name.split("-")[1]) + 1
+    assert not damaged
+
+
 @pytest.mark.parametrize("damage", ["truncate", "remove", "state", "every"])
 def test_other_damage(straight, tmp_path, damage):
     recipe, out = recipe_of(straight), tmp_path / "stopped"
@@ -139,7 +163,7 @@ def test_verify_resume_says_identical_and_can_say_otherwise(straight, monkeypatc
     from rootstock.loop import train
 
     monkeypatch.setattr(train, "set_random_state", lambda states: None)
-    broken = verify.verify(straight.folder.recipe, 6, lambda text: None)
+    broken = verify.verify(straight.folder.recipe, 6, lambda text: None, restart=verify.go_on)
     assert not broken["identical"]
     assert broken["first_difference"].startswith("step 4")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from rootstock.core.settings import Settings
@@ -22,6 +23,12 @@ class Loaded:
     model: nn.Module
     head: Head
     fresh: frozenset[str]
+
+    @property
+    def width(self) -> int:
+        """Hidden size of the body."""
+        config: Any = self.model.config
+        return int(config.hidden_size)
 
 
 @dataclass(frozen=True)
@@ -47,22 +54,31 @@ class Answer:
 
 
 class OnVectors(nn.Module):
-    """A head on cached vectors; takes [B, H] also where the module itself reads the first of many positions."""
+    """A head on cached vectors of width H; takes [B, H] also where the module itself reads the first of many positions."""
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, head: nn.Module, width: int) -> None:
         super().__init__()
         self.head = head
-        self.flat = isinstance(head, nn.Linear)
+        self.flat = isinstance(head, nn.Linear) or _takes_vectors(head, width)
 
     def forward(self, features: Tensor) -> Answer:
         """Answers of cached vectors [B, H]."""
         return Answer(self.head(features if self.flat else features[:, None]))
 
 
+@torch.no_grad()
+def _takes_vectors(head: nn.Module, width: int) -> bool:
+    try:
+        return bool(head(torch.zeros(1, width, device=next(head.parameters()).device)).dim() == 2)
+    except (IndexError, RuntimeError):
+        return False
+
+
 def zeroed(head: nn.Linear) -> nn.Linear:
     """A linear head that starts at zero: on frozen features its loss is convex, so the start decides nothing and needs no random number."""
     nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
     return head
 
 
@@ -100,6 +116,10 @@ class Method(Settings, ABC):
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
         """The border below which nothing learns, where the method has one."""
         return None
+
+    def original(self, name: str) -> str:
+        """The name that a parameter had before `apply`."""
+        return name
 
     def keep(self, model: nn.Module) -> nn.Module:
         """The model to save: the same outputs, in a form that plain transformers or peft loads."""

@@ -110,8 +110,18 @@ class Recipe(Settings):
         return self.model_copy(update={"data": data, "base": _anchor(self.base, folder)})
 
 
+EMBEDDED = ("minilm", "stdlib-docs")
+"""Names that mean what comes with Rootstock, whatever lies in a folder of that name; ./minilm means the folder."""
+
+
 def _anchor(reference: Any, folder: Path) -> Any:
     """An existing relative path becomes absolute; names, ids and numbers stay as they are."""
-    if isinstance(reference, str) and reference and not Path(reference).is_absolute() and (folder / reference).exists():
+    if (
+        isinstance(reference, str)
+        and reference
+        and reference not in EMBEDDED
+        and not Path(reference).is_absolute()
+        and (folder / reference).exists()
+    ):
         return str((folder / reference).resolve())
     return reference

@@ -1,6 +1,5 @@
 """What the machine has: processors, memory, number formats; and the settings that must come before torch is imported."""
 
-import ctypes
 import os
 import platform
 import resource
@@ -19,20 +18,6 @@ def prepare_threads() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
-def keep_memory() -> None:
-    """Ask glibc to keep what is freed instead of giving it back to the kernel.
-
-    A training step frees and takes the same megabytes again and again; each time the kernel would clear every page anew.
-    Does nothing where the C library is another, or where the user set MALLOC_* or GLIBC_TUNABLES.
-    """
-    if platform.libc_ver()[0] != "glibc" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        return
-    trim_threshold, mmap_threshold, largest = -1, -3, 32 * 2**20
-    library = ctypes.CDLL(None)
-    library.mallopt(mmap_threshold, largest)
-    library.mallopt(trim_threshold, 2**31 - 1)
-
-
 def usable_cores() -> int:
     """Processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -47,7 +32,11 @@ def total_memory() -> int:
 
 
 def peak_memory() -> int:
-    """Most bytes this process has held at once."""
+    """Most bytes this process has held at once: on the GPU where there is one, else in memory."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -106,6 +106,9 @@ class Task(Settings, ABC):
     def readable(self, columns: Columns) -> dict[str, list[Any]]:
         """Predictions as a person reads them: label names and their probabilities, one list a column."""
 
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model that can't carry this task, before anything is spent."""
+
     def settle(self, model: nn.Module, fresh: Collection[str]) -> Self:
         """Put what training kept outside the weights (such as a label's unit) into them; returns the task to go on with."""
         return self

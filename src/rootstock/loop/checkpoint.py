@@ -39,9 +39,20 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> None:
         shutil.rmtree(old)
 
 
+def forget_after(folder: Path, step: int) -> None:
+    """Drop checkpoints of later steps: they were damaged, or the run that goes on will write them again."""
+    for path in saved(folder):
+        if _step(path) > step:
+            shutil.rmtree(path)
+
+
 def saved(folder: Path) -> list[Path]:
     """Checkpoint folders, oldest first."""
-    return sorted(folder.glob("step-*"))
+    return sorted(folder.glob("step-*"), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -1,6 +1,7 @@
 """history.jsonl: one object an event, appended as it happens; the truth that trackers mirror."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +30,13 @@ class History:
             if time.monotonic() - self._flushed > _FLUSH_SECONDS:
                 self._stream.flush()
                 self._flushed = time.monotonic()
+
+    def sync(self) -> None:
+        """Put all events on disk: a checkpoint must not know more than the history."""
+        with writing(self.path):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Put the last events on disk."""

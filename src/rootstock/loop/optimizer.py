@@ -4,12 +4,15 @@ The functional form of torch's AdamW is called directly: its fused kernel divide
 mean nor the clipping costs a pass; and torch.optim's classes import the compiler (a second and a half) at their first step.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
+
+from rootstock.core.errors import Diverged
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -42,6 +45,8 @@ class Optimizer:
         """Update from summed gradients of `count` items with their mean's norm bounded by `clip`; returns that norm before the bound."""
         gradients = {name: p.grad for name, p in self._masters.items() if p.grad is not None}
         norm = float(torch.nn.utils.get_total_norm(list(gradients.values()))) / max(count, 1)
+        if not math.isfinite(norm):
+            raise Diverged(f"the gradient's norm became {norm}", fix="lower training.rate, or set training.precision to fp32")
         device = next(iter(gradients.values())).device
         scale = torch.tensor(max(count, 1) / min(1.0, clip / (norm + 1e-6)), device=device)
         for names, peak, decay in self._groups:

@@ -41,9 +41,8 @@ class Weights:
         self._copied = [(m, p) for m, p in zip(self.masters, self._live, strict=True) if m is not p]
 
     def _convert(self, dtype: torch.dtype, fresh: Collection[str]) -> None:
-        heads = {name.rsplit(".", 1)[0] for name in fresh}
         for name, module in self.model.named_modules():
-            if any(name == head or name.endswith(f".{head}") for head in heads):
+            if any(f"{name}.{key}".lstrip(".") in fresh for key, _ in module.named_parameters(recurse=False)):
                 self._hooks.append(module.register_forward_pre_hook(_to_fp32))
                 continue
             for parameter in module.parameters(recurse=False):

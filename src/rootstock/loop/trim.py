@@ -42,10 +42,9 @@ class TrimmedEmbedding(nn.Module):
 def trim(model: Any, used: np.ndarray) -> bool:
     """Replace the input embeddings by their used rows, where they learn and no output layer shares them; returns whether it did."""
     table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    if not isinstance(table, nn.Embedding) or not table.weight.requires_grad:
-        return False
-    output = model.get_output_embeddings()
-    if output is not None and output.weight is table.weight:
+    if type(table) is not nn.Embedding or not table.weight.requires_grad:
+        return False  # a subclass may do more than look up
+    if sum(parameter is table.weight for _, parameter in model.named_parameters(remove_duplicate=False)) > 1:
         return False
     kept = set(used.tolist()) | ({table.padding_idx} if table.padding_idx is not None else set())
     model.set_input_embeddings(TrimmedEmbedding(table, torch.tensor(sorted(kept), device=table.weight.device)))

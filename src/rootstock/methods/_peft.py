@@ -20,9 +20,17 @@ with torch.random.fork_rng(devices=[]):
 _TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS"}
 
 
+def original(name: str) -> str:
+    """A parameter's name before peft wrapped it."""
+    for added in ("base_model.model.", ".modules_to_save.default", ".original_module", ".base_layer"):
+        name = name.replace(added, "")
+    return name
+
+
 def head_modules(loaded: Loaded) -> list[str]:
-    """Top-level modules that hold fresh parameters; peft trains and saves them beside the adapter."""
-    return sorted({name.split(".", 1)[0] for name in loaded.fresh})
+    """Modules that hold fresh parameters; peft trains and saves them beside the adapter. Within the body only the very module is named."""
+    body = getattr(loaded.model, "base_model_prefix", "")
+    return sorted({name.rsplit(".", 1)[0] if name.startswith(f"{body}.") else name.split(".", 1)[0] for name in loaded.fresh})
 
 
 def wrap(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:

@@ -20,10 +20,13 @@ QUIET = 0.1
 """Scale before the pooler's tanh: small enough to stay in its linear part."""
 
 
+GRAFTABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+"""Model types that are a stack of BERT's own encoder layers: post-norm, full attention."""
+
+
 def graftable(model: Any) -> bool:
-    """Whether the body is a stack of BERT's encoder layers, post-norm, which is what the graft is made of."""
-    layers: Any = getattr(getattr(model.base_model, "encoder", None), "layer", None)
-    return bool(layers) and hasattr(layers[0], "attention") and hasattr(getattr(layers[0].attention, "self", None), "query")
+    """Whether a BERT layer on top of the body means what it does in BERT."""
+    return model.config.model_type in GRAFTABLE and bool(getattr(getattr(model.base_model, "encoder", None), "layer", None))
 
 
 class MeanBody(nn.Module):

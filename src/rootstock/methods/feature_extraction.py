@@ -6,6 +6,7 @@ its feature vector is kept on disk by content digest, so later epochs and later 
 
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from rootstock.core.method import Loaded, Method, OnVectors, Tap, train_only, zeroed
@@ -31,12 +32,12 @@ class FeatureExtraction(Method):
 
     def apply(self, loaded: Loaded) -> nn.Module:
         """Freeze all but the head."""
-        train_only(loaded.model, _head_names(loaded))
+        train_only(loaded.model, _head_names(loaded, mean=self._mean(loaded.model)))
         return loaded.model
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
         """The features are the input of the fresh head. None where the head is more than one module: then the base runs each time."""
-        heads = {name.split(".", 1)[0] for name in _head_names(loaded)}
+        heads = {name.split(".", 1)[0] for name in _head_names(loaded, mean=self._mean(model))}
         if len(heads) != 1:
             return None
         name = heads.pop()
@@ -47,8 +48,9 @@ class FeatureExtraction(Method):
             body = _HeadInput(model, head)
         linear = None
         if isinstance(head, nn.Linear) and loaded.fresh:
-            linear, _ = name, zeroed(head)
-        return Tap(body=body, head=OnVectors(head), key=f"pool={'mean' if self._mean(model) else 'first'}", linear=linear)
+            zeroed(head)
+            linear = name if head.bias is not None else None
+        return Tap(body=body, head=OnVectors(head, loaded.width), key=f"pool={'mean' if self._mean(model) else 'first'}", linear=linear)
 
     def keep(self, model: nn.Module) -> nn.Module:
         """The frozen base with its new head; mean pooling becomes one more layer of the encoder."""
@@ -60,10 +62,11 @@ class FeatureExtraction(Method):
         return self.pool != "first" and _pooling.graftable(model)
 
 
-def _head_names(loaded: Loaded) -> frozenset[str]:
-    """The fresh parameters; where the checkpoint brought a trained head, that head's."""
-    if loaded.fresh:
-        return loaded.fresh
+def _head_names(loaded: Loaded, *, mean: bool) -> frozenset[str]:
+    """The fresh parameters, but for a pooler that the mean replaces; where the checkpoint brought a trained head, that head's."""
+    fresh = frozenset(name for name in loaded.fresh if not (mean and ".pooler." in name))
+    if fresh:
+        return fresh
     body = getattr(loaded.model, "base_model_prefix", "")
     return frozenset(name for name, _ in loaded.model.named_parameters() if name.split(".", 1)[0] != body)
 
@@ -75,13 +78,17 @@ class _HeadInput(nn.Module):
         super().__init__()
         self.model = model
         self.seen: list[Tensor] = []
+        self.last = isinstance(head, nn.Linear)
         head.register_forward_pre_hook(self._see)
 
     def _see(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
         self.seen[:] = [arguments[0]]
 
     def forward(self, **batch: Tensor) -> Tensor:
-        """[B, H]: the head's input, or its first position where the head is given all of them."""
+        """[B, H]: the head's input; of all positions the one that is read: a decoder's last real token, an encoder's first."""
         self.model(**batch)
         found = self.seen[0]
-        return found if found.dim() == 2 else found[:, 0]
+        if found.dim() == 2:
+            return found
+        at_B = batch["attention_mask"].sum(1) - 1 if self.last else torch.zeros(len(found), dtype=torch.long, device=found.device)
+        return found[torch.arange(len(found), device=found.device), at_B]

@@ -41,6 +41,12 @@ class LoRA(Method):
             targets = "all-linear"
         return _peft.wrap(loaded, "LoraConfig", r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets)
 
+    def original(self, name: str) -> str:
+        """The name without what peft wrapped around it."""
+        from rootstock.methods import _peft
+
+        return _peft.original(name)
+
     def merge(self, model: nn.Module) -> nn.Module:
         """The updates folded into the weights."""
         from rootstock.methods import _peft

@@ -64,6 +64,7 @@ def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = Fals
     if overwrite and folder.begun:
         remove(folder, prepared.base.folder)
     execute(prepared, folder, watch, resume=resume)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)  # they are for going on, and there is nothing left to do
     return Run(out)
 
 

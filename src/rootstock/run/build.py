@@ -50,7 +50,7 @@ def build(prepared: Prepared, folder: RunFolder | None, say: Say) -> Built:
     """Load the base, apply the method, and compute what will never change."""
     recipe = prepared.recipe
     accelerator = _accelerator(recipe.track, folder)
-    found = None if recipe.merge else skeleton.find(prepared)
+    found = skeleton.find(prepared)
     built = (_from_skeleton(prepared, found, accelerator, say) if found else None) or _from_base(prepared, accelerator, say)
     # Seeded last: imports draw random numbers the first time, and features are not computed in every run.
     seed.seed_everything(seed.derive(recipe.seed, "training"))
@@ -62,6 +62,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, say: Say) -> Built:
     seed.seed_everything(recipe.seed)
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
     bases.fit(prepared.tokenizer, loaded.model)
+    prepared.task.check(loaded.model)
     model = accelerator.prepare_model(_applied(prepared, loaded))
     tap = prepared.method.tap(model, loaded)
     if tap:
@@ -78,7 +79,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, say: Say) -> Built:
         feed_validation=prepared.feed(prepared.encoded_validation),
         tapped=False,
         dtype=precision.choose(recipe.training.precision, accelerator.device.type),
-        fresh=loaded.fresh,
+        fresh=frozenset(name for name, _ in model.named_parameters() if prepared.method.original(name) in loaded.fresh),
         accelerator=accelerator,
     )
 
@@ -144,7 +145,7 @@ def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Ac
     options = dict(prepared.task.head().options)
     head = found.head(options["num_labels"]).to(device)
     return Built(
-        learner=OnVectors(head),
+        learner=OnVectors(head, head.in_features),
         kept=None,
         save=lambda place: found.write(place, head, options),
         tokenizer_sha256=found.facts["tokenizer_sha256"],

@@ -60,6 +60,8 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     rate = _rates(read(folder.history), position.training)
     measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step, **rate}
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
+    if prepared.recipe.track:
+        built.accelerator.end_training()
     return conclude(prepared, built, folder, watch, {"best_step": position.best_step, "steps": position.step})
 
 
@@ -110,6 +112,10 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         if recipe.track:
             built.accelerator.log({key: value for key, value in event.items() if isinstance(value, int | float)}, step=event["step"])
 
+    def save(moment: checkpoint.Checkpoint) -> None:
+        history.sync()
+        checkpoint.save(folder.checkpoints, moment, keep=recipe.training.keep)
+
     return Job(
         model=built.learner,
         task=prepared.task,
@@ -121,18 +127,19 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         accelerator=built.accelerator,
         evaluate=partial(_evaluate, prepared, built),
         note=note,
-        used=None if built.tapped else _used(built),
-        save=partial(checkpoint.save, folder.checkpoints, keep=recipe.training.keep),
+        used=None if built.tapped else _used(prepared, built),
+        save=save,
         stop=watch.stop,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,
         started=watch.started,
     )
 
 
-def _used(built: Built) -> np.ndarray:
+def _used(prepared: Prepared, built: Built) -> np.ndarray:
     """Token ids that occur in the rows at hand."""
     feeds = (built.feed, built.feed_validation)
-    return np.unique(np.concatenate([feed.encoded.tokens["input_ids"].flat for feed in feeds]))
+    padding = [np.array([prepared.tokenizer.pad_token_id])]
+    return np.unique(np.concatenate([feed.encoded.tokens["input_ids"].flat for feed in feeds] + padding))
 
 
 def answer(prepared: Prepared, built: Built, task: Task) -> Columns:
@@ -149,8 +156,9 @@ def _key(prepared: Prepared) -> str:
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)
     recipe["data"] |= {"train": None, "validation": None}
-    tokens = [ragged.flat.tobytes() for part in (prepared.encoded, prepared.encoded_validation) for ragged in part.tokens.values()]
-    return artifact.digest_json([recipe | {"base": prepared.base.digest}, artifact.digest_bytes(*tokens)])
+    rows = [array.tobytes() for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
+    dtype = str(precision.choose(prepared.recipe.training.precision, prepared.device))
+    return artifact.digest_json([recipe | {"base": prepared.base.digest}, dtype, artifact.digest_bytes(*rows)])
 
 
 def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:
@@ -201,6 +209,7 @@ def _saved(folder: RunFolder, prepared: Prepared, say: Say) -> checkpoint.Checkp
     found, damaged = checkpoint.newest(folder.checkpoints)
     for line in damaged:
         say(f"warning   {line}")
+    checkpoint.forget_after(folder.checkpoints, found.step if found else 0)
     if found is None:
         say("resumed   from the start: there is no whole checkpoint")
     elif found.state["key"] != _key(prepared):

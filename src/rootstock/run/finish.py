@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from rootstock.core import artifact
+from rootstock.core.errors import RunFailed
 from rootstock.core.resources import hardware
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns, column
 from rootstock.core.runfolder import RunFolder
@@ -20,11 +21,15 @@ from rootstock.core.task import Task
 from rootstock.data import cache, split
 from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.baselines import baselines as fit_baselines
+from rootstock.loop import precision
+from rootstock.loop.infer import to_device
 from rootstock.report import card, page
 from rootstock.run.build import Built
 from rootstock.run.merge import write_merged
 from rootstock.run.prepare import Prepared
 
+_KEPT_TOLERANCE = 2e-3
+"""Largest move of a probability (of a spread, for numbers) between the model measured and the model saved, both in fp32."""
 _LIBRARIES = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "pyarrow", "numpy")
 
 
@@ -75,13 +80,12 @@ def write(prepared: Prepared, built: Built, folder: RunFolder, task: Task, measu
     """Write all that is left; manifest.json comes last and makes the run complete."""
     artifact.write_json(folder.path / "metrics.json", measured.metrics)
     _write_predictions(prepared, folder, task, measured.columns)
+    check_kept(prepared, built, task, measured.columns)
     contract = _contract(prepared, built, task)
     with artifact.whole_folder(folder.model) as beside:
         built.save(beside)
         artifact.write_json(beside / "contract.json", contract)
     save_seen(folder.path / "seen.safetensors", prepared.train)
-    if prepared.recipe.merge and built.kept:
-        write_merged(prepared, folder, built.kept())
     manifest = _manifest(prepared, task)
     facts = {
         "manifest": manifest,
@@ -98,11 +102,33 @@ def write(prepared: Prepared, built: Built, folder: RunFolder, task: Task, measu
     facts |= {"name": folder.path.name, "kind": task.kind, "choices": prepared.choices, "contract": contract}
     artifact.write_text(folder.path / "README.md", card.render(facts))
     artifact.write_text(folder.path / "report.html", page.render(facts))
+    _seal(folder, manifest)
+    if prepared.recipe.merge and prepared.method.saves == "adapter" and built.kept:
+        write_merged(prepared, folder, built.kept())
+        _seal(folder, manifest)
+
+
+def _seal(folder: RunFolder, manifest: dict[str, Any]) -> None:
+    """Write the manifest with the digest of every file that stays; only now the run is complete."""
     files = artifact.digest_folder(folder.path)
-    kept_files = {
+    stay = {
         name: digest for name, digest in files.items() if not name.startswith(("checkpoints/", "track/", ".")) and name != "manifest.json"
     }
-    artifact.write_json(folder.manifest, manifest | {"files": kept_files})
+    artifact.write_json(folder.manifest, manifest | {"files": stay})
+
+
+def check_kept(prepared: Prepared, built: Built, task: Task, columns: Columns) -> None:
+    """Where only a head was trained, the model to save is another than the one measured: it must give the same answers."""
+    if not built.tapped or built.kept is None:
+        return
+    rows = np.arange(min(len(prepared.validation), 32))
+    batch = to_device(task.collate(prepared.encoded_validation, rows, prepared.tokenizer), built.accelerator.device)
+    scores = task.decode(built.kept().eval(), batch)["scores"]
+    measured = np.asarray(columns["scores"])[rows]
+    moved = float(np.abs(scores - measured).max() / (1.0 if task.kind != "number" else max(float(np.std(columns["scores"])), 1e-6)))
+    allowed = _KEPT_TOLERANCE if precision.choose(prepared.recipe.training.precision, built.accelerator.device.type).itemsize == 4 else 0.05
+    if moved > allowed:
+        raise RunFailed(f"the model to save answers otherwise than the one measured: by {moved:.2g}", wanted=f"at most {allowed}")
 
 
 def save_seen(path: Path, rows: pa.Table) -> None:
@@ -126,6 +152,7 @@ def _contract(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
         "method": prepared.recipe.method,
         "task": prepared.recipe.task,
         "saves": prepared.method.saves,
+        "fresh": sorted(prepared.method.original(name) for name in built.fresh),
     }
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 
 from rootstock import catalog
 from rootstock.bases import load as bases
-from rootstock.bases.resolve import Resolved, resolve
+from rootstock.bases.resolve import KNOWN, Resolved, resolve
+from rootstock.bases.scratch import facts
 from rootstock.core.artifact import digest_json
 from rootstock.core.errors import DataError, RecipeError, nearest
 from rootstock.core.method import Method
@@ -104,7 +106,7 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     room = _room(base)
     length = _length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     method, why = _method(recipe, base, raw, say)
-    settled = _resolved(recipe, task, method, rows.schema)
+    settled = _resolved(recipe, base, task, method, rows.schema)
     encoded, encoded_validation = (
         made if made.lengths.max() <= length else task.encode(part, tokens(), length)
         for made, part in ((raw, rows.train), (raw_validation, rows.validation))
@@ -143,7 +145,12 @@ def encode(task: Task, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]
         return task.encode(rows, tokens(), None)
     columns = {name: column(rows, name) for name in (TEXT, PAIR, LABEL) if name in rows.column_names}
     files = {name: digest for name, digest in base.admission.files.items() if not name.endswith(".safetensors")}
-    key = {"rows": digest_json(columns), "files": files, "task": [catalog.name_of("tasks", type(task)), task.plain()], "version": 1}
+    key = {
+        "rows": digest_json(columns),
+        "files": files,
+        "task": [catalog.name_of("tasks", type(task)), task.plain()],
+        "tokenizers": version("tokenizers"),
+    }
     arrays, _ = remembered("tokens", key, lambda: task.encode(rows, tokens(), None).arrays())
     return Encoded.of_arrays(arrays)
 
@@ -172,7 +179,7 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     else:
         different = len(set(map(str, column(rows, LABEL))))
         # Where most values occur once they are amounts, of which none can be held out "by its share".
-        stratify = different <= max(2, min(100, len(rows) // 2))
+        stratify = different <= max(2, len(rows) // 2)
         parts = split.split(rows, data.validation, recipe.seed, stratify=stratify)
         say(
             f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate "
@@ -221,7 +228,10 @@ def _length(recipe: Recipe, room: int, *, longest: int) -> int:
 
 def _room(base: Resolved) -> int:
     """The most tokens that the base takes, by its own files."""
-    said = [_json(base, "config.json").get(key) for key in ("max_position_embeddings", "n_positions")]
+    config = facts(base.scratch) if base.scratch else _json(base, "config.json")
+    said = [config.get(key, 512 if base.scratch else None) for key in ("max_position_embeddings", "n_positions")]
+    if "roberta" in str(config.get("model_type")) and said[0]:
+        said[0] -= int(config.get("pad_token_id") or 1) + 1  # its positions begin after the padding's
     said.append(_json(base, "tokenizer_config.json").get("model_max_length"))
     return int(min(number for number in (*said, 10**9) if number))
 
@@ -287,7 +297,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]
     return name, f"{reason} (about {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"
 
 
-def _resolved(recipe: Recipe, task: Task, method: Method, known: schema.Schema) -> Recipe:
+def _resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, known: schema.Schema) -> Recipe:
     """The recipe with every None filled in, so that it runs the same again."""
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label}
     training = recipe.training.model_copy(
@@ -301,7 +311,13 @@ def _resolved(recipe: Recipe, task: Task, method: Method, known: schema.Schema) 
     )
     named_task = {"name": catalog.name_of("tasks", type(task)), **task.plain(), **columns}
     named_method = {"name": catalog.name_of("methods", type(method)), **method.plain()}
-    return recipe.model_copy(update={"training": training, "task": named_task, "method": named_method}).anchored(Path.cwd())
+    # A hub id moves; the commit that was trained on does not.
+    pinned = (
+        f"{base.hub_id}@{base.revision}"
+        if base.revision and base.reference not in KNOWN and not Path(base.reference).exists()
+        else recipe.base
+    )
+    return recipe.model_copy(update={"base": pinned, "training": training, "task": named_task, "method": named_method}).anchored(Path.cwd())
 
 
 def _first(given: float | None, usual: float | None) -> float | None:

@@ -69,7 +69,7 @@ def keep(prepared: Prepared, model_folder: Path, facts: dict[str, Any]) -> None:
             )
             (beside / "config.json").write_bytes((model_folder / "config.json").read_bytes())
             artifact.write_json(beside / "facts.json", facts | {"files": artifact.digest_folder(beside)})
-    except (WriteFailed, SafetensorError):
+    except (WriteFailed, SafetensorError, OSError):
         return
 
 
@@ -79,5 +79,5 @@ def _folder(prepared: Prepared) -> Path:
     files = {name: digest for name, digest in (base.admission.files if base.admission else {}).items() if not name.endswith(".safetensors")}
     # A fine-tuned base keeps its trained head for the labels that it knows.
     labels = head.options if base.fine_tuned else None
-    key = {"base": base.digest, "files": files, "method": method, "auto": head.auto, "labels": labels, "version": 1}
+    key = {"base": base.digest, "files": files, "method": method, "auto": head.auto, "labels": labels, "version": 2}
     return cache_folder() / "skeletons" / artifact.digest_json(key)

@@ -126,7 +126,7 @@ class Run:
     def model(self) -> nn.Module:
         """The model in the number format that is quickest here; an adapter only on the very base that it was trained on."""
         model = self._load().to(device_name()).eval()
-        fresh = {name for name, _ in model.named_parameters() if not _of_base(name)}
+        fresh = {name for name, _ in model.named_parameters() if self.method.original(name) in self.contract["fresh"]}
         self._weights = precision.Weights(model.requires_grad_(False), self._dtype, fresh)
         return model
 
@@ -145,7 +145,9 @@ class Run:
                 wanted=f"{self.contract['base']['sha256'][:16]}…, the base that this adapter was trained on",
                 fix="use that base, or train the adapter again on this one",
             )
-        return self.method.restore(bases.load(base, head, seed=seed), self.folder.model)
+        loaded = bases.load(base, head, seed=seed)
+        bases.fit(self.tokenizer, loaded.model)
+        return self.method.restore(loaded, self.folder.model)
 
     def predict(self, texts: str | Sequence[str] | Sequence[tuple[str, str]]) -> list[Any]:
         """The answer for each text (or pair): a label name, a list of names, or a number."""
@@ -227,8 +229,3 @@ def table_of(texts: Sequence[Any], *, pair: bool) -> pa.Table:
     except UnicodeEncodeError as error:
         raise UsageError(f"the text {error.object!a} holds what is no letter", wanted="text in UTF-8") from None
     return pa.table(arrays | {ROW: pa.array(range(1, len(texts) + 1), pa.int64())})
-
-
-def _of_base(name: str) -> bool:
-    """Whether a parameter belongs to the encoder and not to its head, which stays in fp32."""
-    return "classifier" not in name and "score" not in name

@@ -1,6 +1,9 @@
 """Resume as a contract: the same steps straight and with a restart in the middle, compared tensor by tensor."""
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +11,8 @@ from typing import Any
 
 import torch
 
-from rootstock.core.errors import Interrupted
-from rootstock.core.recipe import Recipe
+from rootstock.core.errors import Interrupted, RunFailed
+from rootstock.core.recipe import BudgetSettings, Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.loop import checkpoint
 from rootstock.loop.history import read
@@ -17,11 +20,26 @@ from rootstock.run.execute import Watch, execute
 from rootstock.run.prepare import Say, prepare
 
 
-def verify(recipe_path: Path, steps: int, say: Say) -> dict[str, Any]:
+def in_new_process(folder: Path) -> None:
+    """Go on with the run in `folder` as a person would: from disk, with nothing left in memory."""
+    code = "import sys; from pathlib import Path; from rootstock.run import verify; verify.go_on(Path(sys.argv[1]))"
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunFailed(f"the restarted run failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
+
+
+def go_on(folder: Path) -> None:
+    """Go on with the run in `folder`, keeping its checkpoints."""
+    _train(read_recipe(RunFolder(folder).recipe), RunFolder(folder), lambda: False, resume=True)
+
+
+def verify(recipe_path: Path, steps: int, say: Say, *, restart: Callable[[Path], None] = in_new_process) -> dict[str, Any]:
     """Train `steps` updates straight, and with a restart from disk halfway; compare weights, optimizer, generators and batches."""
     recipe = read_recipe(recipe_path)
-    training = recipe.training.model_copy(update={"steps": steps, "checkpoint_steps": steps})
-    recipe = recipe.model_copy(update={"training": training, "track": None, "merge": False})
+    training = recipe.training.model_copy(update={"steps": steps, "checkpoint_steps": steps, "patience": 0})
+    # A clock and an early stop are no part of the proof: both would end the two runs at different steps.
+    recipe = recipe.model_copy(update={"training": training, "track": None, "merge": False, "budget": BudgetSettings()})
     place = Path(tempfile.mkdtemp(prefix="verify-resume-"))
     try:
         straight, restarted = RunFolder(place / "straight"), RunFolder(place / "restarted")
@@ -32,7 +50,7 @@ def verify(recipe_path: Path, steps: int, say: Say) -> dict[str, Any]:
             _train(recipe, restarted, asked)
         except Interrupted:
             say(f"stopped   after update {steps // 2}; starting again from disk")
-        _train(recipe, restarted, lambda: False, resume=True)
+        restart(restarted.path)
         return _verdict(straight, restarted, steps)
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -57,7 +75,8 @@ def _verdict(straight: RunFolder, restarted: RunFolder, steps: int) -> dict[str,
     first, second = (checkpoint.newest(folder.checkpoints)[0] for folder in (straight, restarted))
     assert first is not None
     assert second is not None
-    different = [
+    names = [{f"{part}/{name}" for part, tensors in saved.parts.items() for name in tensors} for saved in (first, second)]
+    different = sorted(names[0] ^ names[1]) or [
         f"{part}/{name}"
         for part, tensors in first.parts.items()
         for name, value in tensors.items()

@@ -20,6 +20,8 @@ def encode_texts(rows: pa.Table, tokenizer: Any, length: int | None, labels: np.
     texts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]
     cut = {"truncation": True, "max_length": length} if length else {"truncation": False}
     made = tokenizer(*texts, **cut, return_attention_mask=False, verbose=False) if len(rows) else {"input_ids": []}
+    if length:
+        tokenizer.backend_tokenizer.no_truncation()  # or the tokenizer, once saved, would cut for everybody
     ids = Ragged.of(made["input_ids"])
     tokens = {"input_ids": ids}
     if len(texts) == 2 and "token_type_ids" in made:

@@ -14,7 +14,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import nn
 
-from rootstock.core.errors import DataError
+from rootstock.core.errors import BaseError, DataError
 from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
 from rootstock.core.task import Batch, Head, Kind, Loss, Task
 from rootstock.tasks import _scores, _text
@@ -103,9 +103,14 @@ class Regression(Task):
         """The predicted number."""
         return {"predicted": np.asarray(columns["scores"])[:, 0].tolist()}
 
+    def check(self, model: nn.Module) -> None:
+        """The last layer needs a bias to hold the labels' mean."""
+        if _last(model).bias is None:
+            raise BaseError("the head of this base has no bias, so it can't hold the labels' mean", fix="choose an encoder such as minilm")
+
     def settle(self, model: nn.Module, fresh: Collection[str]) -> Self:
         """Fold centre and scale into the last linear layer, so that plain transformers answers in the labels' unit."""
-        last = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.out_features == 1][-1]
+        last = _last(model)
         with torch.no_grad():
             last.weight.mul_(self._scale)
             last.bias.mul_(self._scale).add_(self._center)
@@ -116,6 +121,10 @@ class Regression(Task):
         made = self.model_copy()
         made._center, made._scale = center, scale
         return made
+
+
+def _last(model: nn.Module) -> nn.Linear:
+    return [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == 1][-1]
 
 
 def _values(rows: pa.Table) -> np.ndarray:

@@ -75,7 +75,7 @@ class TextClassification(Task):
             )
         _check_known(train, names, several, "training row")
         _check_known(validation, names, several, "validation row")
-        weights = _balanced(found, names) if self.class_weights == "balanced" else ()
+        weights = _balanced(found, names, rows=len(train) if several else 0) if self.class_weights == "balanced" else ()
         return self.model_copy(update={"labels": names, "several": "yes" if several else "no", "weights": weights})
 
     def _several(self, values: Sequence[Any]) -> bool:
@@ -182,6 +182,9 @@ def _listed(names: Sequence[str], most: int) -> str:
     return ", ".join(map(repr, names[:most])) + (", …" if len(names) > most else "")
 
 
-def _balanced(found: Counter[str], names: Sequence[str]) -> tuple[float, ...]:
+def _balanced(found: Counter[str], names: Sequence[str], *, rows: int) -> tuple[float, ...]:
+    """Weight of each class; with `rows`, of each label's positive rows against its negative ones."""
+    if rows:
+        return tuple((rows - found[name]) / max(found[name], 1) for name in names)
     total = sum(found.values())
     return tuple(total / (len(names) * max(found[name], 1)) for name in names)
