@@ -33,9 +33,14 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Hours on a small machine; each part can be run alone, see the top of each script.
 bench: install
 	$(PIP) sentence-transformers
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/kills.py
+	$(BIN)/python bench/accuracy.py --out bench/results/accuracy.jsonl
+	$(BIN)/python bench/table.py
+	$(BIN)/python bench/quality.py
 
 kills: install
 	$(BIN)/python bench/kills.py

@@ -16,8 +16,8 @@ from rootstock.methods import _pooling
 class FeatureExtraction(Method):
     """The base is frozen; what the checkpoint lacked learns."""
 
-    epochs: ClassVar[float] = 20
-    rate: ClassVar[float] = 1e-2
+    epochs: ClassVar[float] = 10
+    rate: ClassVar[float] = 2e-2
     weight_decay: ClassVar[float] = 0.3
     batch_tokens: ClassVar[int] = 128
     base_dropout: ClassVar[float | None] = 0.0

@@ -7,7 +7,7 @@ from rootstock.report import words
 from rootstock.report.charts import Table
 from rootstock.report.facts import Facts, dig, events
 
-_ROWS = (("seconds", "Training time", words.span), ("peak_bytes", "Peak memory", words.size), ("steps", "Steps", words.count))
+_ROWS = (("seconds", "Time to the end of training", words.span), ("peak_bytes", "Peak memory", words.size), ("steps", "Steps", words.count))
 
 
 @dataclass(frozen=True)
