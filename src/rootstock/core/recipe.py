@@ -46,7 +46,7 @@ class TrainingSettings(Settings):
     batch_tokens: int | None = Field(default=None, ge=1)
     """Padded tokens in one update: short rows come in larger batches. None: the method's own default."""
     micro_tokens: int = Field(default=8192, ge=1)
-    """Padded tokens that pass through the model at once; a larger batch is accumulated. Bounds memory; the sums stay the same but for rounding."""
+    """Padded tokens that pass through the model at once; a larger batch is accumulated. Bounds memory; sums change by rounding only."""
     length: int | None = Field(default=None, ge=4)
     """Tokens kept of a row. None: the longest row, up to what the base can take, so nothing is cut that need not be."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
