@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM, closed pipes, and limits of memory and disk: what needs a process of its own."""
 
+import functools
 import json
 import os
 import resource
@@ -25,7 +26,9 @@ def start(desk, tmp_path):
         line = [sys.executable, "-m", "rootstock", *map(str, arguments)]
         with (tmp_path / "out.txt").open("w") as out, (tmp_path / "err.txt").open("w") as err:
             pipes = {"stdout": out, "stderr": err} | more
-            started.append(subprocess.Popen(line, cwd=tmp_path, env=environment, **pipes))
+            # A suite that runs in the background hands down an ignored SIGINT, which the command rightly respects.
+            default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            started.append(subprocess.Popen(line, cwd=tmp_path, env=environment, preexec_fn=default, **pipes))  # noqa: PLW1509
         return started[-1]
 
     yield run
