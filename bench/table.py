@@ -107,8 +107,15 @@ def peak_lines(rows):
 def kill_lines(path):
     if not path.exists():
         return []
-    found = json.loads(path.read_text())
-    return [[f"{found['kills']} kills (SIGKILL), then --resume", f"{found['identical']} bit-identical", "", ""]]
+    each = [kill for kill in json.loads(path.read_text())["each"] if not kill["ended_before"]]
+    return [
+        [
+            f"{len(each)} kills (SIGKILL) of a run under way, then --resume",
+            f"{sum(kill['identical'] for kill in each)} bit-identical",
+            "",
+            "",
+        ]
+    ]
 
 
 def write(results):
