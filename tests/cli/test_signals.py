@@ -25,10 +25,10 @@ def start(desk, tmp_path):
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | more.pop("env", {})
         line = [sys.executable, "-m", "rootstock", *map(str, arguments)]
         with (tmp_path / "out.txt").open("w") as out, (tmp_path / "err.txt").open("w") as err:
-            pipes = {"stdout": out, "stderr": err} | more
             # A suite that runs in the background hands down an ignored SIGINT, which the command rightly respects.
             default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-            started.append(subprocess.Popen(line, cwd=tmp_path, env=environment, preexec_fn=default, **pipes))  # noqa: PLW1509
+            settings = {"stdout": out, "stderr": err, "preexec_fn": default} | more
+            started.append(subprocess.Popen(line, cwd=tmp_path, env=environment, **settings))
         return started[-1]
 
     yield run
