@@ -99,7 +99,6 @@ class Training:
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
         self._before = 0.0
-        self._since = time.monotonic()
 
     def run(self) -> Position:
         """Train to the end, leave the best values in the model in fp32; raises Interrupted after saving when asked to stop."""

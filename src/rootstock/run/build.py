@@ -21,6 +21,7 @@ from rootstock.core.errors import RecipeError
 from rootstock.core.method import Loaded, OnVectors, Tap
 from rootstock.core.rows import Columns, Encoded
 from rootstock.core.runfolder import RunFolder
+from rootstock.core.task import inputs
 from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
 from rootstock.run import skeleton
@@ -74,7 +75,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, say: Say) -> Built:
         learner=model,
         kept=kept,
         save=lambda place: _save(prepared, kept(), loaded, place),
-        tokenizer_sha256=_tokenizer_digest(prepared),
+        tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         feed=prepared.feed(prepared.encoded),
         feed_validation=prepared.feed(prepared.encoded_validation),
         tapped=False,
@@ -111,7 +112,7 @@ def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerat
                 "tap": tap.key,
                 "head": linear,
                 "width": getattr(model, linear).in_features,
-                "tokenizer_sha256": _tokenizer_digest(prepared),
+                "tokenizer_sha256": tokenizer_digest(prepared.tokenizer),
             }
             skeleton.keep(prepared, place, facts)
 
@@ -119,7 +120,7 @@ def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerat
         learner=tap.head,
         kept=kept,
         save=save,
-        tokenizer_sha256=_tokenizer_digest(prepared),
+        tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         feed=prepared.feed(rows),
         feed_validation=prepared.feed(validation),
         tapped=True,
@@ -173,8 +174,9 @@ def _name_base(path: Path, prepared: Prepared) -> None:
     artifact.write_json(path, config | {"base_model_name_or_path": named, "revision": prepared.base.revision})
 
 
-def _tokenizer_digest(prepared: Prepared) -> str:
-    return artifact.digest_bytes(prepared.tokenizer.backend_tokenizer.to_str().encode())
+def tokenizer_digest(tokenizer: Any) -> str:
+    """What tells two tokenizers apart: everything that decides their ids."""
+    return artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode())
 
 
 def _key(prepared: Prepared, tap: str, encoded: Encoded, *, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
@@ -200,8 +202,7 @@ def _of_vectors(encoded: Encoded, arrays: cache.Arrays) -> Encoded:
 
 
 def _vectors(body: nn.Module, batch: Any) -> Columns:
-    found = body(**{name: value for name, value in batch.items() if name != "labels"})
-    return {"features": found.float().cpu().numpy()}
+    return {"features": body(**inputs(batch)).float().cpu().numpy()}
 
 
 def _accelerator(track: str | None, folder: RunFolder | None) -> Accelerator:

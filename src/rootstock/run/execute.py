@@ -62,7 +62,7 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     if prepared.recipe.track:
         built.accelerator.end_training()
-    return conclude(prepared, built, folder, watch, {"best_step": position.best_step, "steps": position.step})
+    return conclude(prepared, built, folder, {"best_step": position.best_step, "steps": position.step})
 
 
 def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool) -> Built:
@@ -221,7 +221,7 @@ def _saved(folder: RunFolder, prepared: Prepared, say: Say) -> checkpoint.Checkp
     return found
 
 
-def conclude(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, facts: dict[str, Any]) -> dict[str, Any]:
+def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure the best state, write everything else that a run folder holds."""
     task = prepared.task.settle(built.learner, built.fresh)
     with precision.computing(built.learner, built.dtype, built.fresh):

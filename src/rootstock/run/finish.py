@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,10 +161,15 @@ def _write_predictions(prepared: Prepared, folder: RunFolder, task: Task, column
     rows = prepared.validation
     table = {name: rows.column(name) for name in (ROW, TEXT, PAIR) if name in rows.column_names}
     table |= {"answer": _truth(rows, task, columns), **task.readable(columns)}
-    path = folder.path / "predictions.parquet"
+    artifact.write_bytes(folder.path / "predictions.parquet", parquet(table))
+
+
+def parquet(columns: Mapping[str, Any]) -> bytes:
+    """Columns as a Parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(table), sink)
-    artifact.write_bytes(path, sink.getvalue().to_pybytes())
+    pq.write_table(pa.table(columns), sink)
+    held: bytes = sink.getvalue().to_pybytes()
+    return held
 
 
 def _truth(rows: pa.Table, task: Task, columns: Columns) -> list[Any]:
@@ -186,7 +192,8 @@ def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> l
         wrong_N = _wrong(task, columns)
         order = np.argsort(-np.asarray(readable["confidence"]), kind="stable")
     chosen = [int(i) for i in order if wrong_N[i]][:count]
-    texts = [[column(rows, name)[i] for name in (TEXT, PAIR) if name in rows.column_names] for i in chosen]
+    parts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]
+    texts = [[part[i] for part in parts] for i in chosen]
     labels, numbers = column(rows, LABEL), column(rows, ROW)
     return [
         {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.rows import PAIR, TEXT, column
+from rootstock.run.finish import parquet
 from rootstock.run.prepare import Say
 from rootstock.run.use import Predictions, Run, table_of
 
@@ -105,16 +105,9 @@ def _delimited(table: Table, mark: str) -> bytes:
     return stream.getvalue().encode()
 
 
-def _parquet(table: Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(table), sink)
-    held: bytes = sink.getvalue().to_pybytes()
-    return held
-
-
 _WRITERS = {
     ".csv": lambda table: _delimited(table, ","),
     ".tsv": lambda table: _delimited(table, "\t"),
     ".jsonl": lambda table: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in as_rows(table)).encode(),
-    ".parquet": _parquet,
+    ".parquet": parquet,
 }

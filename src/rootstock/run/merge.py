@@ -32,7 +32,7 @@ def write_merged(prepared: Prepared, folder: RunFolder, model: nn.Module) -> Non
             wanted=f"at most {TOLERANCE}",
             fix="use the adapter unmerged; model/ holds it",
         )
-    if prepared.method.saves == "adapter" and not _changed(model, merged):
+    if not _changed(model, merged):
         raise MergeRefused(
             "the merge changed no weight of the base",
             wanted="the adapter's update in the weights",

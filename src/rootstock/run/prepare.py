@@ -53,12 +53,12 @@ class Prepared:
     sources: dict[str, Any]
     choices: dict[str, Any]
 
-    def feed(self, encoded: Encoded, task: Task | None = None) -> batches.Feed:
+    def feed(self, encoded: Encoded) -> batches.Feed:
         """Batches of some encoded rows under this recipe's settings."""
         training = self.recipe.training
         assert training.batch_tokens is not None
         tokenizer = self.tokenizer if encoded.tokens else None
-        return batches.Feed(encoded, task or self.task, tokenizer, training.batch_tokens, training.micro_tokens, self.recipe.seed)
+        return batches.Feed(encoded, self.task, tokenizer, training.batch_tokens, training.micro_tokens, self.recipe.seed)
 
     @property
     def tokenizer(self) -> Any:

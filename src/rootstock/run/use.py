@@ -25,6 +25,7 @@ from rootstock.core.task import Task
 from rootstock.data import batches, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
+from rootstock.run.build import tokenizer_digest
 from rootstock.run.finish import seen_keys
 from rootstock.run.prepare import Say, device_name
 
@@ -113,8 +114,7 @@ class Run:
     def tokenizer(self) -> Any:
         """The tokenizer that was trained with; ContractRefused where the folder holds another."""
         found = bases.tokenizer(self._admitted)
-        digest = artifact.digest_bytes(found.backend_tokenizer.to_str().encode())
-        if digest != self.contract["tokenizer_sha256"]:
+        if tokenizer_digest(found) != self.contract["tokenizer_sha256"]:
             raise ContractRefused(
                 f"the tokenizer in {self.folder.model} is not the one trained with",
                 wanted=self.contract["tokenizer_sha256"],
