@@ -1,6 +1,8 @@
 """Answers of a model on rows: the one path for training's evaluations, `evaluate` and `predict`."""
 
+import itertools
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -23,19 +25,38 @@ class Rows(Protocol):
         ...
 
 
-@torch.inference_mode()
 def infer(model: nn.Module, rows: Rows, answer: Callable[[nn.Module, Batch], Columns], *, device: torch.device) -> Columns:
-    """What `answer` gives for every row, in the order of the rows. The model is left in the mode that it was in."""
-    training = model.training
+    """What `answer` gives for every row, in the order of the rows. The model is left in the mode that it was in.
+
+    On a processor each core answers batches of its own: one product cut over the cores makes them wait for each other at every layer.
+    """
+    training, order = model.training, rows.in_order()
     model.eval()
-    order, parts = [], []
-    for chosen in rows.in_order():
-        for batch in rows.micro_batches(chosen):
-            parts.append(answer(model, to_device(batch, device)))
-        order.append(chosen)
-    model.train(training)
+
+    def answers(chosen: np.ndarray) -> list[Columns]:
+        with torch.inference_mode():
+            return [answer(model, to_device(batch, device)) for batch in rows.micro_batches(chosen)]
+
+    try:
+        parts = list(itertools.chain.from_iterable(_each(answers, order, device)))
+    finally:
+        model.train(training)
     back = np.argsort(np.concatenate(order), kind="stable") if order else np.empty(0, dtype=np.int64)
     return {name: np.concatenate([part[name] for part in parts])[back] for name in (parts[0] if parts else ())}
+
+
+def _each(work: Callable[[np.ndarray], list[Columns]], order: list[np.ndarray], device: torch.device) -> list[list[Columns]]:
+    """The work on each batch, in the order of the batches; on a processor spread over its cores."""
+    cores = torch.get_num_threads()
+    workers = min(cores, len(order)) if device.type == "cpu" else 1
+    if workers < 2:
+        return [work(chosen) for chosen in order]
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(cores // workers,))
+    try:
+        return list(pool.map(work, order))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(cores)
 
 
 def predict(model: nn.Module, rows: Rows, task: Task, *, device: torch.device) -> Columns:
