@@ -87,7 +87,20 @@ def make_base(folder, family="bert", **changes):
         "bert": (transformers.BertConfig, transformers.BertModel),
         "roberta": (transformers.RobertaConfig, transformers.RobertaModel),
         "llama": (transformers.LlamaConfig, transformers.LlamaModel),
+        "distilbert": (transformers.DistilBertConfig, transformers.DistilBertModel),
+        "deberta-v2": (transformers.DebertaV2Config, transformers.DebertaV2Model),
+        "modernbert": (transformers.ModernBertConfig, transformers.ModernBertModel),
     }[family]
+    if family == "distilbert":
+        renamed = {
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+        }
+        shape = {renamed.get(key, key): value for key, value in shape.items()}
+    if family == "modernbert":
+        shape |= {f"{name}_token_id": number for name, number in (("cls", 2), ("bos", 2), ("sep", 3), ("eos", 3))}
     model(config(**shape, pad_token_id=0)).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder

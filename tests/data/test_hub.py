@@ -40,6 +40,18 @@ def test_a_saved_data_set_gives_its_label_names(tmp_path):
     assert get(f"hf:{tmp_path / 'saved'}").table.column("label").to_pylist() == ["good", "bad"]
 
 
+def test_a_configuration_is_named_before_the_split(folder):
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- config_name: long\n  data_files: test.csv\n- config_name: short\n  data_files: train.csv\n---\n"
+    )
+    assert get(f"hf:{folder}:long:train").table.column("text").to_pylist() == ["a long film"]
+    assert get(f"hf:{folder}:short:train").table.num_rows == 2
+    with pytest.raises(DataError, match=r"Config name is missing(.|\n)*CONFIGURATION"):
+        get(f"hf:{folder}")
+    with pytest.raises(DataError, match="names no data set"):
+        get(f"hf:{folder}:a:b:c")
+
+
 def test_what_cannot_be_loaded_names_the_offline_choices(folder, tmp_path):
     for reference in ("hf:someone/some-set", f"hf:{tmp_path / 'nowhere'}", "hf:a b"):
         with pytest.raises(DataError, match=r"could not be loaded(.|\n)*stdlib-docs"):

@@ -23,6 +23,7 @@ def ledger(texts, labels, validation=(["unseen"], ["a"]), **facts):
         "validation_lengths": np.full(len(validation[0]), 5),
         "length": 16,
         "kind": "class",
+        "names": lambda label: [str(label)],
     }
     return account(train, held, Facts(**defaults | facts))
 
@@ -97,7 +98,7 @@ def test_numbers_are_summarised_and_contradict_only_when_far_apart():
 
 
 def test_label_lists_are_counted_one_by_one_and_compared_as_sets():
-    book = ledger(["x", "x", "y", "y"], [["a", "b"], ["b", "a"], ["a"], []], (["z"], [["b"]]), kind="classes")
+    book = ledger(["x", "x", "y", "y"], [["a", "b"], ["b", "a"], ["a"], []], (["z"], [["b"]]), kind="classes", names=list)
     assert book["labels"] == {"a": 3, "b": 2}
     assert [each["row"] for each in book["findings"]["contradictions"]["examples"]] == [3, 4]
 

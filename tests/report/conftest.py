@@ -70,7 +70,7 @@ def make(labels=("no", "yes"), kind="class"):
             "confusion": [[15 if i == j else int(j == (i + 1) % count) for j in range(count)] for i in range(count)],
             "calibration": [{"confidence": 0.6, "accuracy": 0.5, "count": 10}, {"confidence": 0.9, "accuracy": 0.85, "count": 30}],
         },
-        "mistakes": [{"row": 7, "text": labels[0], "answer": labels[0], "predicted": labels[-1], "confidence": 0.93}],
+        "mistakes": [{"row": 7, "texts": [labels[0]], "answer": labels[0], "predicted": labels[-1], "confidence": 0.93}],
         "recipe": {
             "base": "minilm",
             "task": {"name": "text-classification", "labels": list(labels)},

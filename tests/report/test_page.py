@@ -154,7 +154,7 @@ def test_an_empty_history_leaves_training_out(facts):
 
 def test_pairs_are_shown_apart(facts):
     made = facts()
-    made["mistakes"][0]["text"] = "the first ⟂ the second"
+    made["mistakes"][0]["texts"] = ["the first", "the second"]
     html = page.render(made)
     assert "<p>the first</p><p>the second</p>" in html
 

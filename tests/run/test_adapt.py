@@ -141,18 +141,18 @@ def test_features_are_computed_once_and_the_kept_model_is_plain(adapt, tmp_path,
     settings = {"base": str(base), "method": "feature-extraction", "training": {"epochs": 20, "rate": 3e-2}}
     first = adapt(out="first", **settings)
     from rootstock.loop import infer
-    from rootstock.run import build
+    from rootstock.run import features
 
     used = []
     real = infer.infer
 
-    def spy(model, rows, answer, *, device):
+    def spy(model, rows, answer, **more):
         used.append(answer)
-        return real(model, rows, answer, device=device)
+        return real(model, rows, answer, **more)
 
     monkeypatch.setattr(infer, "infer", spy)
     second = adapt(out="second", **settings)
-    assert build._vectors not in used
+    assert features._vectors not in used
     assert first.metrics["metrics"] == second.metrics["metrics"]
     model = transformers.AutoModelForSequenceClassification.from_pretrained(second.folder.model)
     table = pq.read_table(second.path / "predictions.parquet").to_pylist()
@@ -178,6 +178,9 @@ def test_evaluate_gives_the_very_numbers_of_the_run(adapt, tmp_path):
     again = rs.Run(run.path).evaluate(str(held))
     assert again["metrics"] == run.metrics["metrics"]
     assert again["intervals"] == run.metrics["intervals"]
+    assert again["chose_rows"] == 50 - again["leakage"]["overlap_rows"], "rows that chose the best state are not untouched"
+    fresh = run.evaluate(str(write_csv(tmp_path / "fresh.csv", [(f"{text} truly", label) for text, label in rows_of(20, seed=5)])))
+    assert fresh["chose_rows"] == 0
 
 
 def test_scores_with_and_without_rows_that_were_trained_on(adapt, tmp_path):
@@ -230,9 +233,14 @@ def test_pairs_and_several_labels(adapt, tmp_path):
     assert run.recipe.task["text_pair"] == "sentence2"
     assert run.predict([("a good film", "a fine song")])[0] in ("same", "different")
     rows = [(text, "film|praise" if label == "positive" else "film") for text, label in rows_of(80)]
+    rows += [("a twin", "film|praise"), ("a twin", "praise|film")]
     run = adapt(data=write_csv(tmp_path / "tags.csv", rows, ("text", "label")), out="tags")
     assert run.metrics["metrics"]["micro_f1"] > 0.5
+    assert {"macro_precision", "macro_recall"} <= set(run.metrics["metrics"])
     assert isinstance(run.predict(["a good film"])[0], list)
+    book = json.loads((run.path / "ledger.json").read_text())
+    assert book["findings"]["contradictions"]["count"] == 0, "the same labels in another order are no contradiction"
+    assert set(book["labels"]) == {"film", "praise"}
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(adapt, tmp_path):
@@ -274,6 +282,80 @@ def test_minutes_are_honoured_and_the_rate_reaches_its_end(adapt):
     steps = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines() if '"step"' in line]
     rates = [event["rate"] for event in steps if event["event"] == "step"]
     assert rates[-1] < 0.1 * max(rates)
+
+
+def test_a_budget_too_short_for_the_features_is_said_before_they_are_computed(adapt, monkeypatch):
+    from rootstock.run import features
+
+    monkeypatch.setattr(features, "estimate", lambda *_: 100.0)
+    with pytest.raises(UsageError, match="the base takes about 100 s for 120 rows") as told:
+        adapt(method="feature-extraction", training={"epochs": 1}, budget={"minutes": 1})
+    assert "data.rows=" in told.value.fix
+    assert adapt(method="feature-extraction", training={"epochs": 1}, budget={"minutes": 10}).metrics
+
+
+def test_a_rehearsal_of_features_computes_and_keeps_none(tiny_base, reviews, tmp_path):
+    from rootstock.core.recipe import Recipe
+    from rootstock.core.resources import cache_folder
+    from rootstock.run import api
+    from rootstock.run.watch import Watch
+
+    values = {"base": str(tiny_base), "data": {"train": str(reviews)}, "method": {"name": "feature-extraction"}}
+    said = []
+    plan = api.rehearse(Recipe.build(values, ""), Watch(say=said.append))
+    assert plan["seconds"] > 0
+    assert any("will take about" in line for line in said)
+    assert not (cache_folder() / "features").exists()
+
+
+def test_features_can_be_interrupted(adapt, monkeypatch):
+    from rootstock.core.errors import Interrupted
+    from rootstock.core.recipe import Recipe
+    from rootstock.run import api
+    from rootstock.run.watch import Watch
+
+    run = adapt(method="feature-extraction", training={"epochs": 1})
+    values = run.recipe.plain() | {"data": run.recipe.plain()["data"] | {"rows": 50}}
+    seen = []
+    watch = Watch(event=seen.append, stop=lambda: True)
+    monkeypatch.setenv("ROOTSTOCK_CACHE", str(run.path.parent / "cache"))
+    with pytest.raises(Interrupted, match="nothing was learned"):
+        api.carry_out(Recipe.build(values | {"training": values["training"] | {"micro_tokens": 64}}, ""), run.path.parent / "other", watch)
+    assert [event["event"] for event in seen] == ["features"]
+
+
+def test_a_numeric_label_has_one_name_everywhere(adapt, tmp_path):
+    rows = [{"text": text, "label": 1.0 if label == "positive" else 0.0} for text, label in rows_of(80)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run = adapt(data=tmp_path / "rows.jsonl", task="text-classification")
+    assert set(json.loads((run.path / "ledger.json").read_text())["labels"]) == set(run.contract["labels"]) == {"0", "1"}
+
+
+def test_a_labelled_file_keeps_its_columns(adapt, tmp_path):
+    from rootstock.run import labelling
+
+    run = adapt()
+    rows = [(7, "a good film", "yes", "x"), (8, "a bad film", "no", "y")]
+    path = write_csv(tmp_path / "texts.csv", rows, ("id", "text", "predicted", "row"))
+    table = labelling.label_file(run, str(path)).table
+    assert list(table)[:6] == ["id", "text", "predicted", "row_1", "predicted_2", "confidence"]
+    assert table["predicted"] == ["yes", "no"]
+    assert table["predicted_2"] == ["positive", "negative"]
+    labelling.write(table, tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").column_names == list(table)
+
+
+def test_what_the_gate_ignores_is_said(tiny_base, reviews, tmp_path):
+    import shutil
+
+    from rootstock.core.recipe import Recipe
+    from rootstock.run.prepare import prepare
+
+    shutil.copytree(tiny_base, tmp_path / "base")
+    (tmp_path / "base" / "modeling_odd.py").write_text("raise SystemExit")
+    said = []
+    prepare(Recipe.build({"base": str(tmp_path / "base"), "data": {"train": str(reviews)}, "method": {"name": "full"}}, ""), said.append)
+    assert any("modeling_odd.py" in line and "ignored" in line for line in said)
 
 
 def test_settings_that_do_not_exist_are_errors(adapt):

@@ -19,7 +19,7 @@ from rootstock.core.errors import Interrupted, WriteFailed
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.loop import checkpoint
 from rootstock.run import api, verify
-from rootstock.run.execute import Watch
+from rootstock.run.watch import Watch
 
 TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64, "checkpoint_steps": 3, "dropout": 0.1, "evaluations": 2}
 
@@ -175,7 +175,7 @@ torch.set_num_threads(1)
 from pathlib import Path
 from rootstock.core.runfolder import read_recipe
 from rootstock.run import api
-from rootstock.run.execute import Watch
+from rootstock.run.watch import Watch
 recipe, out = Path(sys.argv[1]), Path(sys.argv[2])
 api.carry_out(read_recipe(recipe), out, Watch(), resume=(out / "recipe.yaml").exists())
 """
@@ -244,3 +244,15 @@ def test_a_row_changed_is_named_by_diff(adapt, tmp_path):
     found = compare(first.path, second.path)
     assert any("sha256" in key for key in found["data"])
     assert found["first_step"]["key"] == "batch"
+
+
+def test_an_unfinished_run_is_compared_as_far_as_it_went(adapt):
+    from rootstock.run.differences import as_text, compare
+
+    first, second = adapt(out="a", training=TRAINING), adapt(out="b", training=TRAINING)
+    (second.path / "manifest.json").unlink()
+    found = compare(first.path, second.path)
+    assert found["unfinished"] == [str(second.path)]
+    assert not any(found[aspect] for aspect in ("base", "data", "versions", "hardware", "metrics"))
+    assert "has not ended" in as_text(found)
+    assert "None" not in as_text(found)

@@ -40,7 +40,7 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     from rootstock.core.errors import Interrupted
     from rootstock.core.runfolder import RunFolder
     from rootstock.run import api
-    from rootstock.run.execute import Watch
+    from rootstock.run.watch import Watch
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)
@@ -87,6 +87,8 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
     if leakage.get("overlap_rows"):
         shown = f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training"
         lines.append(f"{shown}; without these: {_short(leakage.get('without'))}")
+    if metrics.get("chose_rows"):
+        lines.append(f"{metrics['chose_rows']:,} of {metrics['rows']:,} rows chose the best state: on untouched rows expect less")
     return [*lines, *([metrics["verdict"]] if metrics.get("verdict") else [])]
 
 

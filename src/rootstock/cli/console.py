@@ -8,6 +8,8 @@ import time
 from typing import Any
 
 _REFRESH_SECONDS = 0.5
+_FIGURES = {"step": ("train", "  step {step:,}  loss {loss:.4f}  rate {rate:.2e}"), "features": ("features", "")}
+"""Kind of event, what the live line calls it, and what it shows of it."""
 _SHOWN = ("accuracy", "micro_f1", "macro_f1", "spearman", "pearson", "log_loss", "root_mean_squared_error")
 
 
@@ -22,7 +24,7 @@ class Console:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._shown, self._drawn = 0.0, False
         self._asked = False
-        self._first: tuple[float, float] | None = None
+        self._first: tuple[str, float, float] | None = None
 
     def listen(self) -> None:
         """Take the first of STOPS as a request to save and stop, from here to the end of the command."""
@@ -62,14 +64,15 @@ class Console:
             self._draw(event)
 
     def _draw(self, event: dict[str, Any]) -> None:
+        """Redraw the live line: how far, how fast, how long still."""
         now, progress = time.monotonic(), event["progress"]
-        self._first = self._first or (now, progress)
-        done = progress - self._first[1]
-        left = (1 - progress) * (now - self._first[0]) / done if done > 0 else 0.0
+        if self._first is None or self._first[0] != event["event"]:
+            self._first = event["event"], now, progress
+        done = progress - self._first[2]
+        left = (1 - progress) * (now - self._first[1]) / done if done > 0 else 0.0
+        name, figures = _FIGURES[event["event"]]
         rate = event["rows"] / max(event["seconds"], 1e-9)
-        figures = f"loss {event['loss']:.4f}  rate {event['rate']:.2e}  {rate:,.0f} rows/s"
-        line = f"train     {progress:4.0%}  step {event['step']:,}  {figures}  {_span(left)} left"
-        self._write(f"\r\x1b[2K{line}")
+        self._write(f"\r\x1b[2K{name:<10}{progress:4.0%}{figures.format(**event)}  {rate:,.0f} rows/s  {_span(left)} left")
         self._shown, self._drawn = now, True
 
     def _clear(self) -> None:

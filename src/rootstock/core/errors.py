@@ -18,7 +18,8 @@ RootstockError               exit code 1: the run failed
 └── Interrupted              exit code 130: stopped by the user, can be resumed
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -113,6 +114,20 @@ def is_memory_shortage(error: BaseException) -> bool:
     """Whether an error says that no memory is left; torch has no kind of error for it, only a text."""
     text = str(error)
     return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text or "bad_alloc" in text
+
+
+@contextmanager
+def fitting(what: str) -> Iterator[None]:
+    """What happens inside raises OutOfMemory where no memory is left. what: is tried, for the message."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_shortage(error):
+            raise
+        raise OutOfMemory(
+            f"{what} does not fit in memory",
+            fix="lower training.micro_tokens or training.length, or use --method lora or feature-extraction",
+        ) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

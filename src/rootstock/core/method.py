@@ -36,12 +36,13 @@ class Tap:
     """Where frozen meets trained: everything below is computed once a row, everything above learns.
 
     body: takes a batch's inputs and gives one vector a row, [B, H]. head: takes these vectors, gives an object with .logits.
-    key: what besides base and tokens decides the vectors; part of the cache's digest.
+    key: what besides base and tokens decides the vectors; part of the cache's digest. width: H.
     """
 
     body: nn.Module
     head: nn.Module
     key: str
+    width: int
     linear: str | None = None
     """The head's name in the model, where it is one fresh linear layer and nothing more."""
 

@@ -80,3 +80,12 @@ def column(table: pa.Table, name: str) -> list[Any]:
     """A column as a Python list."""
     values: list[Any] = table.column(name).to_pylist()
     return values
+
+
+def spell(value: Any) -> str:
+    """A label as its name: 1, 1.0 and "1" are the same class."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

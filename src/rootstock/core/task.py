@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor, nn
 
-from rootstock.core.rows import Columns, Encoded
+from rootstock.core.rows import Columns, Encoded, spell
 from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
@@ -66,6 +66,10 @@ class Task(Settings, ABC):
     @abstractmethod
     def fit(self, train: pa.Table, validation: pa.Table) -> Self:
         """The same task knowing its label names; raises DataError where the labels can't be learned."""
+
+    def names(self, label: Any) -> list[str]:
+        """The classes that a row's label names; one, unless rows hold several."""
+        return [spell(label)]
 
     @abstractmethod
     def head(self) -> Head:

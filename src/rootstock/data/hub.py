@@ -1,4 +1,4 @@
-"""hf:<dataset>[:split]: data sets of the hub, or of a local folder, through the package `datasets`."""
+"""hf:<dataset>[:configuration][:split]: data sets of the hub, or of a local folder, through the package `datasets`."""
 
 import sys
 from pathlib import Path
@@ -12,15 +12,17 @@ from rootstock.data.columnar import class_names, typed
 from rootstock.data.tables import Parsed
 
 PREFIX = "hf:"
+_FORM = "hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIGURATION:SPLIT"
 _OFFLINE = "offline, give a local file, hf:FOLDER with the data set's files, or stdlib-docs"
 
 
 def read_hub(reference: str) -> tuple[Parsed, str]:
     """One split as a table (train where none is named), and the digest of its rows."""
-    name, _, split = reference.removeprefix(PREFIX).partition(":")
-    if not name:
-        raise DataError(f"{reference!r} names no data set", wanted="hf:NAME[:SPLIT]")
-    found = _load(name, reference)
+    name, *parts = reference.removeprefix(PREFIX).split(":")
+    if not name or len(parts) > 2:
+        raise DataError(f"{reference!r} names no data set", wanted=_FORM)
+    configuration, split = parts if len(parts) == 2 else ("", *(parts or [""]))
+    found = _load(name, configuration or None, reference)
     splits = dict(found) if isinstance(found, dict) else {"train": found}
     split = split or ("train" if "train" in splits else next(iter(splits)))
     if split not in splits:
@@ -28,7 +30,7 @@ def read_hub(reference: str) -> tuple[Parsed, str]:
         raise DataError(
             f"{reference}: there is no split {split!r}",
             wanted=f"one of {', '.join(splits)}",
-            fix=f"did you mean {PREFIX}{name}:{near}?" if near else "",
+            fix=f"did you mean {':'.join(filter(None, (f'{PREFIX}{name}', configuration, near)))}?" if near else "",
         )
     table = splits[split].with_format("arrow")[:]
     parsed = typed(table, reference, kind="hf", classes=class_names(splits[split].features.arrow_schema.metadata or {}))
@@ -36,7 +38,7 @@ def read_hub(reference: str) -> tuple[Parsed, str]:
     return Parsed(parsed.table, "hf", notes), digest_table(parsed.table)
 
 
-def _load(name: str, reference: str) -> Any:
+def _load(name: str, configuration: str | None, reference: str) -> Any:
     try:
         import datasets
     except ImportError:
@@ -46,10 +48,10 @@ def _load(name: str, reference: str) -> Any:
     try:
         if any(Path(name, each).is_file() for each in ("state.json", "dataset_dict.json")):
             return datasets.load_from_disk(name)
-        return datasets.load_dataset(name)
+        return datasets.load_dataset(name, configuration)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise DataError(f"{reference} could not be loaded: {reason}", wanted="hf:NAME[:SPLIT]", fix=f"check the name; {_OFFLINE}") from None
+        raise DataError(f"{reference} could not be loaded: {reason}", wanted=_FORM, fix=f"check the name; {_OFFLINE}") from None
 
 
 def digest_table(table: pa.Table) -> str:

@@ -1,7 +1,7 @@
 """The ledger: one account of what the model will see, and the limits above which a run does not start unasked."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,19 +36,21 @@ class Facts:
 
     train_lengths, validation_lengths: tokens of each row before any cut, shape [N]. length: tokens kept. kind: what a label is.
     dropped: places in the file of rows left out for want of a label. padding_share: padded tokens among all of the planned batches.
+    names: the classes that a label names, as the model will know them.
     """
 
     train_lengths: np.ndarray
     validation_lengths: np.ndarray
     length: int
     kind: Literal["class", "classes", "number"]
+    names: Callable[[Any], Sequence[str]]
     dropped: Sequence[int] = ()
     padding_share: float = 0.0
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One side of the split as lists."""
+    """One side of the split as lists. labels: a number a row, or its names in order."""
 
     name: str
     texts: list[str]
@@ -75,7 +77,7 @@ class _Hit:
 
 def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, Any]:
     """The ledger as JSON values: rows, labels, lengths, padding_share, findings, truncation."""
-    left, right = _side("train", train, facts.train_lengths), _side("validation", validation, facts.validation_lengths)
+    left, right = _side("train", train, facts.train_lengths, facts), _side("validation", validation, facts.validation_lengths, facts)
     rows_left, rows_right, dropped = len(left.texts), len(right.texts), len(facts.dropped)
     total, repeats = rows_left + rows_right, _repeats(left)
     hits = {
@@ -129,12 +131,13 @@ def _sentence(name: str, found: dict[str, Any]) -> str:
     return f"{name}: {_MEANING[name]}: {found['count']:,} ({found['share']:.1%}, limit {found['limit']:.0%}), such as {examples}"
 
 
-def _side(name: str, table: pa.Table, lengths: np.ndarray) -> _Side:
+def _side(name: str, table: pa.Table, lengths: np.ndarray, facts: Facts) -> _Side:
     texts = rows.column(table, rows.TEXT)
     blank = [not text.strip() for text in texts]
     if rows.PAIR in table.column_names:
         blank = [first or not second.strip() for first, second in zip(blank, rows.column(table, rows.PAIR), strict=True)]
-    labels = rows.column(table, rows.LABEL) if rows.LABEL in table.column_names else []
+    held = rows.column(table, rows.LABEL) if rows.LABEL in table.column_names else []
+    labels = [float(label) if facts.kind == "number" else tuple(sorted(facts.names(label))) for label in held]
     return _Side(name, texts, rows.column(table, rows.ROW), keys(table), labels, blank, lengths)
 
 
@@ -175,31 +178,31 @@ def _overlap(train: _Side, validation: _Side) -> list[_Hit]:
 
 def _contradictions(side: _Side, repeats: list[list[int]], *, kind: str) -> list[_Hit]:
     # two people rarely give one text the very same number: only a spread of more than a standard deviation contradicts
-    spread = float(np.std([float(label) for label in side.labels])) if kind == "number" and side.labels else 0.0
+    spread = float(np.std(side.labels)) if kind == "number" and side.labels else 0.0
     found = []
     for group in repeats if side.labels else []:
         labels = [side.labels[place] for place in group]
         if _differ(labels, kind, spread=spread):
-            shown = sorted({_name(label) for label in labels})
-            found += [_Hit(side, place, {"label": _name(side.labels[place]), "labels": shown}) for place in group]
+            shown = sorted({_shown_label(label) for label in labels})
+            found += [_Hit(side, place, {"label": _shown_label(side.labels[place]), "labels": shown}) for place in group]
     return found
 
 
 def _differ(labels: list[Any], kind: str, *, spread: float) -> bool:
     if kind == "number":
-        return float(np.ptp([float(label) for label in labels])) > spread
-    return len({_name(label) for label in labels}) > 1
+        return float(np.ptp(labels)) > spread
+    return len(set(labels)) > 1
 
 
-def _name(label: Any) -> str:
-    return ", ".join(sorted(map(str, label))) if isinstance(label, list) else str(label)
+def _shown_label(label: Any) -> str:
+    return ", ".join(label) if isinstance(label, tuple) else str(label)
 
 
 def _labels(labels: list[Any], kind: str) -> dict[str, Any]:
     """Rows of each label, the most frequent first; or a summary of numbers."""
     if kind == "number":
-        return _numbers(np.asarray([float(label) for label in labels]))
-    counts = Counter(str(each) for label in labels for each in (label if isinstance(label, list) else [label]))
+        return _numbers(np.asarray(labels))
+    counts = Counter(name for label in labels for name in label)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

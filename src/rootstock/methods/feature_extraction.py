@@ -4,12 +4,13 @@ Prefer it where seconds count or rows are few; full and lora go further with a f
 its feature vector is kept on disk by content digest, so later epochs and later runs on the same rows start at once.
 """
 
+import copy
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from rootstock.core.method import Loaded, Method, OnVectors, Tap, train_only, zeroed
+from rootstock.core.method import Answer, Loaded, Method, OnVectors, Tap, train_only, zeroed
 from rootstock.methods import _pooling
 
 
@@ -36,10 +37,10 @@ class FeatureExtraction(Method):
         return loaded.model
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
-        """The features are the input of the fresh head. None where the head is more than one module: then the base runs each time."""
+        """The features are the input of the fresh head. None where part of it lies inside the body: then the base runs each time."""
         heads = {name.split(".", 1)[0] for name in _head_names(loaded, mean=self._mean(model))}
         if len(heads) != 1:
-            return None
+            return _tap_below(model, loaded) if _body_name(model) not in heads else None
         name = heads.pop()
         head = getattr(model, name)
         if self._mean(model):
@@ -50,7 +51,8 @@ class FeatureExtraction(Method):
         if isinstance(head, nn.Linear) and loaded.fresh:
             zeroed(head)
             linear = name if head.bias is not None else None
-        return Tap(body=body, head=OnVectors(head, loaded.width), key=f"pool={'mean' if self._mean(model) else 'first'}", linear=linear)
+        key = f"pool={'mean' if self._mean(model) else 'first'}"
+        return Tap(body=body, head=OnVectors(head, loaded.width), key=key, width=loaded.width, linear=linear)
 
     def keep(self, model: nn.Module) -> nn.Module:
         """The frozen base with its new head; mean pooling becomes one more layer of the encoder."""
@@ -67,8 +69,75 @@ def _head_names(loaded: Loaded, *, mean: bool) -> frozenset[str]:
     fresh = frozenset(name for name in loaded.fresh if not (mean and ".pooler." in name))
     if fresh:
         return fresh
-    body = getattr(loaded.model, "base_model_prefix", "")
+    body = _body_name(loaded.model)
     return frozenset(name for name, _ in loaded.model.named_parameters() if name.split(".", 1)[0] != body)
+
+
+def _body_name(model: nn.Module) -> str:
+    return str(getattr(model, "base_model_prefix", ""))
+
+
+def _tap_below(model: Any, loaded: Loaded) -> Tap | None:
+    """Features are what the body's last layer leaves where a head of several modules reads it (DistilBERT, DeBERTa, ModernBERT).
+
+    None where the head, given these alone, would answer otherwise than the whole model does.
+    """
+    mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
+    tap = Tap(body=_Body(model.base_model, mean=mean), head=_Rest(model), key=f"body={'mean' if mean else 'first'}", width=loaded.width)
+    ids_BT = torch.arange(4, 12, device=next(model.parameters()).device).reshape(2, 4) % model.config.vocab_size
+    batch, training = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}, model.training
+    model.eval()
+    with torch.no_grad():
+        whole, apart = model(**batch).logits, tap.head(tap.body(**batch)).logits
+    model.train(training)
+    return tap if torch.allclose(whole, apart, rtol=1e-3, atol=1e-4) else None
+
+
+class _Body(nn.Module):
+    """The body's last hidden states at the first token, or their mean over the real ones: [B, H]."""
+
+    def __init__(self, body: nn.Module, *, mean: bool) -> None:
+        super().__init__()
+        self.body, self.mean = body, mean
+
+    def forward(self, **batch: Tensor) -> Tensor:
+        """One vector a row."""
+        hidden_BTH: Tensor = self.body(**batch)[0]
+        if not self.mean:
+            return hidden_BTH[:, 0]
+        mask_BT1 = batch["attention_mask"][..., None].to(hidden_BTH.dtype)
+        return (hidden_BTH * mask_BT1).sum(1) / mask_BT1.sum(1)
+
+
+class _Rest(nn.Module):
+    """A classifier whose body is one cached vector, seen as a text of one token; everything above the body is the model's own."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.above, given = copy.copy(model), _Given()
+        self.above._modules = dict(model._modules) | {_body_name(model): given}  # a shallow copy: its head is the model's
+        self._give = given.give
+        self.mask = nn.Buffer(torch.ones(1, 1, dtype=torch.long, device=next(model.parameters()).device), persistent=False)
+
+    def forward(self, features: Tensor) -> Answer:
+        """Answers of cached vectors [B, H]."""
+        ones_B1 = self.mask.expand(len(features), 1)
+        self._give(features)
+        return Answer(self.above(input_ids=ones_B1, attention_mask=ones_B1).logits)
+
+
+class _Given(nn.Module):
+    """A body that has its last hidden states already."""
+
+    def give(self, features_BH: Tensor) -> None:
+        """What the next call returns."""
+        self.features = features_BH[:, None]
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        """What was given, [B, 1, H]."""
+        from transformers.modeling_outputs import BaseModelOutput  # the library takes seconds: only who has a model pays
+
+        return BaseModelOutput(last_hidden_state=self.features)
 
 
 class _HeadInput(nn.Module):

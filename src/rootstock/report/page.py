@@ -14,8 +14,6 @@ from rootstock.report import facts as read
 from rootstock.report.charts import Chart
 from rootstock.report.facts import Facts, dig
 
-_JOINT = " ⟂ "
-
 
 def render(facts: Facts) -> str:
     """The page as HTML; whatever is missing in the facts is left out of it."""
@@ -96,8 +94,12 @@ def _mistake(found: dict[str, Any]) -> dict[str, Any]:
     """A wrong answer with its texts apart."""
     sure, row = found.get("confidence"), found.get("row")
     about = [f"{words.percent(sure)} sure" if sure is not None else "", f"row {row}" if row is not None else ""]
-    texts = str(found.get("text", "")).split(_JOINT)
-    return {"answer": found.get("answer"), "predicted": found.get("predicted"), "about": " · ".join(filter(None, about)), "texts": texts}
+    return {
+        "answer": found.get("answer"),
+        "predicted": found.get("predicted"),
+        "about": " · ".join(filter(None, about)),
+        "texts": dig(found, "texts", default=[]),
+    }
 
 
 def _drawn(shown: dict[str, Any]) -> Iterator[Chart]:

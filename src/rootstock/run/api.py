@@ -14,10 +14,12 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.task import Task
+from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import refuse
-from rootstock.run.execute import Watch, dry_run, execute
+from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
 from rootstock.run.use import Run
+from rootstock.run.watch import Watch
 
 
 def adapt(
@@ -140,8 +142,8 @@ def free_folder(wanted: Path) -> Path:
 
 
 def name_for(reference: str) -> str:
-    """A run's name from its data: reviews.csv.gz gives reviews."""
-    return Path(reference.rsplit(":", maxsplit=1)[-1]).name.split(".")[0] or "run"
+    """A run's name from its data: reviews.csv.gz gives reviews, hf:glue:sst2:train gives glue."""
+    return Path(reference.removeprefix(PREFIX).split(":")[0]).name.split(".")[0] or "run"
 
 
 def _section(kind: Any, chosen: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -19,13 +18,12 @@ from rootstock.bases import save as saving
 from rootstock.core import artifact, seed
 from rootstock.core.errors import RecipeError
 from rootstock.core.method import Loaded, OnVectors, Tap
-from rootstock.core.rows import Columns, Encoded
 from rootstock.core.runfolder import RunFolder
-from rootstock.core.task import inputs
-from rootstock.data import batches, cache
-from rootstock.loop import infer, precision
-from rootstock.run import skeleton
-from rootstock.run.prepare import Prepared, Say
+from rootstock.data import batches
+from rootstock.loop import precision
+from rootstock.run import features, skeleton
+from rootstock.run.prepare import Prepared
+from rootstock.run.watch import Say, Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +31,7 @@ class Built:
     """A model under its method. learner: what the loop trains: the model, or only its head where the rest is computed once.
 
     kept: the model to save and merge; None where the cache holds all of it but the head. save: writes the model folder.
+    ahead: seconds of features that a rehearsal left out.
     """
 
     learner: nn.Module
@@ -45,20 +44,23 @@ class Built:
     dtype: torch.dtype
     fresh: frozenset[str]
     accelerator: Accelerator
+    ahead: float = 0.0
 
 
-def build(prepared: Prepared, folder: RunFolder | None, say: Say) -> Built:
-    """Load the base, apply the method, and compute what will never change."""
+def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bool = False) -> Built:
+    """Load the base, apply the method, and compute what will never change; `dry` only works out how long that will take."""
     recipe = prepared.recipe
     accelerator = _accelerator(recipe.track, folder)
     found = skeleton.find(prepared)
-    built = (_from_skeleton(prepared, found, accelerator, say) if found else None) or _from_base(prepared, accelerator, say)
+    built = (_from_skeleton(prepared, found, accelerator, watch.say) if found else None) or _from_base(
+        prepared, accelerator, watch, dry=dry
+    )
     # Seeded last: imports draw random numbers the first time, and features are not computed in every run.
     seed.seed_everything(seed.derive(recipe.seed, "training"))
     return built
 
 
-def _from_base(prepared: Prepared, accelerator: Accelerator, say: Say) -> Built:
+def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dry: bool) -> Built:
     recipe = prepared.recipe
     seed.seed_everything(recipe.seed)
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
@@ -67,7 +69,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, say: Say) -> Built:
     model = accelerator.prepare_model(_applied(prepared, loaded))
     tap = prepared.method.tap(model, loaded)
     if tap:
-        return _tapped(prepared, loaded, tap, accelerator, say)
+        return _tapped(prepared, loaded, tap, accelerator, watch, dry=dry)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
     kept = functools.cache(partial(prepared.method.keep, model))
@@ -94,13 +96,18 @@ def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
         raise RecipeError(found, wanted="settings that fit this base", fix="correct the method's settings") from error
 
 
-def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerator, say: Say) -> Built:
-    started, model = time.monotonic(), loaded.model
-    device, dtype = accelerator.device, precision.choose(prepared.recipe.training.precision, accelerator.device.type)
-    parts = [features(prepared, tap, part, device=device, dtype=dtype) for part in (prepared.encoded, prepared.encoded_validation)]
-    rows, validation = (part for part, _ in parts)
-    how = "from the cache" if all(cached for _, cached in parts) else f"computed once in {time.monotonic() - started:.1f} s"
-    say(f"features  {len(rows):,} + {len(validation):,} rows {how}")
+def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerator, watch: Watch, *, dry: bool) -> Built:
+    started, model, ahead = time.monotonic(), loaded.model, 0.0
+    place = _place(prepared, accelerator)
+    found, how = features.remembered(prepared, tap.key, place), "from the cache"
+    if found is None and dry:
+        ahead = features.estimate(prepared, tap, place)
+        found, how = features.blank(prepared, tap.width), f"will take about {ahead:.0f} s"
+    elif found is None:
+        found = features.compute(prepared, tap, place, watch)
+        how = f"computed once in {time.monotonic() - started:.1f} s"
+    rows, validation = found
+    watch.say(f"features  {len(rows):,} + {len(validation):,} rows {how}")
 
     kept = functools.cache(partial(prepared.method.keep, model))
 
@@ -127,24 +134,19 @@ def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerat
         dtype=torch.float32,
         fresh=loaded.fresh,
         accelerator=accelerator,
+        ahead=ahead,
     )
 
 
 def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Accelerator, say: Say) -> Built | None:
     """The same as `_tapped`, from the cache alone; None where a part of it is missing."""
-    device, dtype = accelerator.device, precision.choose(prepared.recipe.training.precision, accelerator.device.type)
-    keys = (
-        _key(prepared, found.facts["tap"], part, device=device, dtype=dtype) for part in (prepared.encoded, prepared.encoded_validation)
-    )
-    held = [cache.recall("features", key) for key in keys]
-    if held[0] is None or held[1] is None:
+    held = features.remembered(prepared, found.facts["tap"], _place(prepared, accelerator))
+    if held is None:
         return None
-    rows, validation = (
-        _of_vectors(part, arrays) for part, arrays in zip((prepared.encoded, prepared.encoded_validation), held, strict=True) if arrays
-    )
+    rows, validation = held
     say(f"features  {len(rows):,} + {len(validation):,} rows from the cache")
     options = dict(prepared.task.head().options)
-    head = found.head(options["num_labels"]).to(device)
+    head = found.head(options["num_labels"]).to(accelerator.device)
     return Built(
         learner=OnVectors(head, head.in_features),
         kept=None,
@@ -179,30 +181,9 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode())
 
 
-def _key(prepared: Prepared, tap: str, encoded: Encoded, *, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """All that decides a row's vector."""
-    tokens = {name: artifact.digest_bytes(ragged.flat.tobytes(), ragged.offsets.tobytes()) for name, ragged in encoded.tokens.items()}
-    return {"base": prepared.base.digest, "tokens": tokens, "tap": tap, "dtype": str(dtype), "device": device.type, "version": 1}
-
-
-def features(prepared: Prepared, tap: Tap, encoded: Encoded, *, device: torch.device, dtype: torch.dtype) -> tuple[Encoded, bool]:
-    """The frozen base's vector of each row, from the cache where these rows met this base before."""
-
-    def make() -> dict[str, np.ndarray]:
-        with precision.computing(tap.body, dtype):
-            return dict(infer.infer(tap.body, prepared.feed(encoded), _vectors, device=device))
-
-    arrays, cached = cache.remembered("features", _key(prepared, tap.key, encoded, device=device, dtype=dtype), make)
-    return _of_vectors(encoded, arrays), cached
-
-
-def _of_vectors(encoded: Encoded, arrays: cache.Arrays) -> Encoded:
-    """Rows that hold vectors instead of tokens; each costs one."""
-    return Encoded({}, {**encoded.dense, "features": arrays["features"]}, np.ones(len(encoded), dtype=np.int64))
-
-
-def _vectors(body: nn.Module, batch: Any) -> Columns:
-    return {"features": body(**inputs(batch)).float().cpu().numpy()}
+def _place(prepared: Prepared, accelerator: Accelerator) -> features.Place:
+    dtype = precision.choose(prepared.recipe.training.precision, accelerator.device.type)
+    return features.Place(device=accelerator.device, dtype=dtype)
 
 
 def _accelerator(track: str | None, folder: RunFolder | None) -> Accelerator:

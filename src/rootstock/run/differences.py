@@ -17,19 +17,20 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
         if not folder.begun:
             raise no_run(folder)
     recipes = [_flat(read_recipe(folder.recipe).plain()) for folder in folders]
-    manifests = [folder.json("manifest.json") if folder.complete else {} for folder in folders]
-    aspects = {
-        name: _differences(*(_flat(manifest.get(name, {})) for manifest in manifests)) for name in ("base", "data", "versions", "hardware")
-    }
-    metrics = [folder.json("metrics.json").get("metrics", {}) if folder.complete else {} for folder in folders]
-    return {"settings": _differences(*recipes), **aspects, "first_step": _parting(*folders), "metrics": _differences(*metrics)}
+    unfinished = [str(folder.path) for folder in folders if not folder.complete]
+    aspects: dict[str, Any] = {"base": {}, "data": {}, "versions": {}, "hardware": {}, "metrics": {}}
+    if not unfinished:
+        manifests = [folder.json("manifest.json") for folder in folders]
+        aspects = {name: _differences(*(_flat(manifest.get(name, {})) for manifest in manifests)) for name in aspects}
+        aspects["metrics"] = _differences(*(folder.json("metrics.json")["metrics"] for folder in folders))
+    return {"settings": _differences(*recipes), **aspects, "first_step": _parting(*folders), "unfinished": unfinished}
 
 
 def as_text(found: dict[str, Any]) -> str:
     """The differences for a person."""
-    lines = []
+    lines = [f"{path} has not ended: only settings and steps are compared" for path in found["unfinished"]]
     for aspect, differences in found.items():
-        if aspect != "first_step":
+        if aspect not in ("first_step", "unfinished"):
             lines += [f"{aspect:<10}{key}: {_shown(a)} → {_shown(b)}" for key, (a, b) in differences.items()]
     parting = found["first_step"]
     if parting is None:

@@ -1,16 +1,14 @@
 """From prepared rows to a finished run folder: build, try one step, train, measure, write."""
 
 import time
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, Diverged, Interrupted, OutOfMemory, RootstockError, is_memory_shortage
+from rootstock.core.errors import ContractRefused, Diverged, Interrupted, RootstockError, fitting
 from rootstock.core.resources import peak_memory
 from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder, recipe_text
@@ -22,19 +20,8 @@ from rootstock.loop.history import History, read
 from rootstock.loop.train import Job, Score, Training
 from rootstock.run import finish
 from rootstock.run.build import Built, build
-from rootstock.run.prepare import Prepared, Say
-
-Event = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watch:
-    """How a run talks and is talked to: notes for a person, events for a progress line, and the question whether to stop."""
-
-    say: Say = lambda text: None
-    event: Callable[[Event], None] = lambda event: None
-    stop: Callable[[], bool] = lambda: False
-    started: float = field(default_factory=time.monotonic)
+from rootstock.run.prepare import Prepared
+from rootstock.run.watch import Event, Say, Watch
 
 
 def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool = False) -> dict[str, Any]:
@@ -74,7 +61,7 @@ def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool)
     artifact.write_text(written[0], recipe_text(prepared.recipe))
     artifact.write_json(written[1], prepared.ledger)
     try:
-        return build(prepared, folder, watch.say)
+        return build(prepared, folder, watch)
     except RootstockError:
         for path in written if not resume else ():
             path.unlink(missing_ok=True)
@@ -98,7 +85,7 @@ def _rates(events: list[Event], seconds: float) -> dict[str, float]:
 
 def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
     """Build the model and try one step; the folder is only a place for what training would write."""
-    built = build(prepared, None, watch.say)
+    built = build(prepared, None, watch, dry=True)
     with closing(History(folder.path / "history.jsonl")) as history:
         return try_step(Training(_job(prepared, built, folder, watch, history)), built, watch.say)
 
@@ -171,21 +158,14 @@ def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]
 def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     """One real forward and backward pass on the most expensive batch, before anything is spent; predicts time and memory."""
     state, rows = checkpoint.random_state(), built.feed.longest()
-    started, tokens = time.perf_counter(), 0
-    try:
+    started = time.perf_counter()
+    with fitting(f"a step on the {len(rows)} longest rows"):
         tokens = training.rehearse(rows)
-    except (MemoryError, RuntimeError) as error:
-        if not is_memory_shortage(error):
-            raise
-        raise OutOfMemory(
-            f"a step on the {len(rows)} longest rows does not fit in memory",
-            fix="lower training.micro_tokens or training.length, or use --method lora or feature-extraction",
-        ) from error
     each = (time.perf_counter() - started) / max(tokens, 1)
     checkpoint.set_random_state(state)
     predicted = {
-        "seconds": round(training.elapsed() + each * _tokens(training, built), 2),
-        "peak_bytes": peak_memory(),
+        "seconds": round(training.elapsed() + built.ahead + each * _tokens(training, built), 2),
+        "peak_bytes": peak_memory() + (training.optimizer.bytes if built.accelerator.device.type == "cpu" else 0),
         "seconds_per_token": each,
         "longest_batch_rows": len(rows),
         "steps": training.total,

@@ -20,6 +20,7 @@ from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns, column
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import Task
 from rootstock.data import cache, split
+from rootstock.data.looks import shorten
 from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.baselines import baselines as fit_baselines
 from rootstock.loop import precision
@@ -31,6 +32,8 @@ from rootstock.run.prepare import Prepared
 
 _KEPT_TOLERANCE = 2e-3
 """Largest move of a probability (of a spread, for numbers) between the model measured and the model saved, both in fp32."""
+_SHOWN_LETTERS = 400
+"""Letters of a text that the report shows."""
 _LIBRARIES = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "pyarrow", "numpy")
 
 
@@ -86,7 +89,7 @@ def write(prepared: Prepared, built: Built, folder: RunFolder, task: Task, measu
     with artifact.whole_folder(folder.model) as beside:
         built.save(beside)
         artifact.write_json(beside / "contract.json", contract)
-    save_seen(folder.path / "seen.safetensors", prepared.train)
+    save_seen(folder.path / "seen.safetensors", prepared)
     manifest = _manifest(prepared, task)
     facts = {
         "manifest": manifest,
@@ -132,10 +135,10 @@ def check_kept(prepared: Prepared, built: Built, task: Task, columns: Columns) -
         raise RunFailed(f"the model to save answers otherwise than the one measured: by {moved:.2g}", wanted=f"at most {allowed}")
 
 
-def save_seen(path: Path, rows: pa.Table) -> None:
-    """Keep the digests of the training rows."""
+def save_seen(path: Path, prepared: Prepared) -> None:
+    """Keep the digests of the rows that were learned from ("rows") and of those that chose the best state ("chose")."""
     with artifact.writing(path):
-        save_file({"rows": seen_keys(rows)}, path)
+        save_file({"rows": seen_keys(prepared.train), "chose": seen_keys(prepared.validation)}, path)
 
 
 def _contract(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
@@ -189,7 +192,7 @@ def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> l
         missed_N = np.abs(np.asarray(readable["predicted"]) - columns["answers"])
         order, wrong_N = np.argsort(-missed_N, kind="stable"), missed_N > 0
     else:
-        wrong_N = _wrong(task, columns)
+        wrong_N = np.array([said != true for said, true in zip(readable["predicted"], _truth(rows, task, columns), strict=True)])
         order = np.argsort(-np.asarray(readable["confidence"]), kind="stable")
     chosen = [int(i) for i in order if wrong_N[i]][:count]
     parts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]
@@ -198,20 +201,13 @@ def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> l
     return [
         {
             "row": numbers[i],
-            "text": " ⟂ ".join(text)[:400],
+            "texts": [shorten(each, _SHOWN_LETTERS) for each in text],
             "answer": str(labels[i]),
             "predicted": _text(readable["predicted"][i]),
             "confidence": readable.get("confidence", [None] * len(labels))[i],
         }
         for i, text in zip(chosen, texts, strict=True)
     ]
-
-
-def _wrong(task: Task, columns: Columns) -> np.ndarray:
-    scores_NC = np.asarray(columns["scores"])
-    if task.kind == "classes":
-        return np.asarray(((scores_NC >= 0.5) != (columns["answers"] >= 0.5)).any(axis=1))
-    return np.asarray(scores_NC.argmax(axis=1) != columns["answers"])
 
 
 def _text(value: Any) -> str:

@@ -2,9 +2,10 @@
 
 import csv
 import io
+import itertools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import pyarrow as pa
 
 from rootstock.core import artifact
 from rootstock.core.errors import UsageError
-from rootstock.core.rows import PAIR, TEXT, column
+from rootstock.core.rows import PAIR, ROW, TEXT, column
 from rootstock.run.finish import parquet
-from rootstock.run.prepare import Say
 from rootstock.run.use import Predictions, Run, table_of
+from rootstock.run.watch import Say
 
 Table = dict[str, list[Any]]
 
@@ -47,13 +48,18 @@ def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
 
 
 def label_file(run: Run, path: str, *, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> Labelled:
-    """Every row of a file with its answer, in the file's order. columns: its text and text_pair, where they have other names."""
-    rows = run.read(path, labelled=False, columns=columns, say=say)
+    """Every row of a file with all its columns and its answer, in the file's order.
+
+    columns: its text and text_pair, where they have other names. An answer's column that the file has already gets a number.
+    """
+    table, rows = run.read(path, labelled=False, columns=columns, say=say)
     run.model, run.tokenizer  # noqa: B018 - loading is not labelling
     started = time.perf_counter()
     made = run.predictions(rows)
     seconds = time.perf_counter() - started
-    return Labelled(_texts(rows) | made.table, len(rows), seconds, _warning(made, run))
+    held = {name: column(table, name) for name in table.column_names if name != ROW}
+    answers = {_free(name, held): values for name, values in made.table.items()}
+    return Labelled(held | answers, len(rows), seconds, _warning(made, run))
 
 
 def check_name(out: Path) -> None:
@@ -83,6 +89,11 @@ def as_lines(table: Table) -> str:
 def as_csv(table: Table) -> str:
     """The table as CSV."""
     return _delimited(table, ",").decode().rstrip("\n")
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 def _texts(rows: pa.Table) -> Table:

@@ -28,8 +28,7 @@ from rootstock.data import batches, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.loop import precision
 from rootstock.planning import advise
-
-Say = Callable[[str], None]
+from rootstock.run.watch import Say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +98,8 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
         + (f", {base.parameters / 1e6:.1f}M parameters" if base.parameters else "")
         + f", licence {base.licence or 'unknown'}"
     )
+    for note in base.admission.notes if base.admission else ():
+        say(f"base      {note}")
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
     tokens = cache(partial(bases.tokenizer, base))
@@ -135,6 +136,7 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
         kind=task.kind,
         dropped=rows.dropped,
         padding_share=batches.padding_share(encoded.lengths, plan),
+        names=task.names,
     )
     return replace(prepared, ledger=ledger.account(rows.train, rows.validation, facts))
 

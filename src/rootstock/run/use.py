@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,8 @@ from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
 from rootstock.run.build import tokenizer_digest
 from rootstock.run.finish import seen_keys
-from rootstock.run.prepare import Say, device_name
+from rootstock.run.prepare import device_name
+from rootstock.run.watch import Say
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ class Predictions:
     table: dict[str, list[Any]]
     cut: int
     columns: Columns
+
+
+class Read(NamedTuple):
+    """A file as it came, and the same rows with canonical columns."""
+
+    table: pa.Table
+    rows: pa.Table
 
 
 class Run:
@@ -165,8 +173,8 @@ class Run:
         columns = infer.predict(self.model, feed, self.task, device=torch.device(device_name())) if len(rows) else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, cut, columns)
 
-    def read(self, path: str, *, labelled: bool, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> pa.Table:
-        """Rows of a file: the columns as given, else those that the run learned from, else found by name and content, which is said."""
+    def read(self, path: str, *, labelled: bool, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> Read:
+        """A file: the columns as given, else those that the run learned from, else found by name and content, which is said."""
         task, given = self.recipe.task, {role: name for role, name in (columns or {}).items() if name is not None}
         found = source.read(path, self.recipe.data)
         learned = {role: task.get(role) for role in ("text", "text_pair", "label")}
@@ -185,19 +193,24 @@ class Run:
             say(f"columns   {known.text_pair!r} is not used: this run learned from one text a row")
             known = replace(known, text_pair=None)
         known = known if labelled else replace(known, label=None)
-        return schema.canonical(found, known).rows
+        return Read(found.table, schema.canonical(found, known).rows)
 
     def evaluate(self, path: str, *, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> dict[str, Any]:
-        """Every figure on a labelled file, with intervals, and with and without rows that were trained on."""
-        rows = self.read(path, labelled=True, columns=columns, say=say)
+        """Every figure on a labelled file, with intervals, and with and without rows that were trained on.
+
+        chose_rows: rows that were not trained on but chose the best state, so that figures on them flatter the model.
+        """
+        rows = self.read(path, labelled=True, columns=columns, say=say).rows
         try:
             answers = self.task.answers(rows)
         except DataError as error:
             raise DataError(f"{path}: {error.found}", wanted=error.wanted, fix=error.fix) from None
         made = self.predictions(rows)
         columns_made = {**made.columns, "answers": answers}
-        seen_N = np.isin(seen_keys(rows), load_file(self._intact("seen.safetensors"))["rows"])
-        return evaluation.score(columns_made, self.task, seed=self.recipe.seed, overlap_N=seen_N) | {
+        seen, keys = load_file(self._intact("seen.safetensors")), seen_keys(rows)
+        overlap_N = np.isin(keys, seen["rows"])
+        return evaluation.score(columns_made, self.task, seed=self.recipe.seed, overlap_N=overlap_N) | {
+            "chose_rows": int((np.isin(keys, seen["chose"]) & ~overlap_N).sum()),
             "truncated_rows": made.cut,
             "details": self.task.details(columns_made),
         }

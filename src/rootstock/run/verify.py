@@ -16,8 +16,9 @@ from rootstock.core.recipe import BudgetSettings, Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.loop import checkpoint
 from rootstock.loop.history import read
-from rootstock.run.execute import Watch, execute
-from rootstock.run.prepare import Say, prepare
+from rootstock.run.execute import execute
+from rootstock.run.prepare import prepare
+from rootstock.run.watch import Say, Watch
 
 
 def in_new_process(folder: Path) -> None:

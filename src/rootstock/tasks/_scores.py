@@ -246,6 +246,8 @@ _CLASS_FIGURES: Mapping[str, Callable[[_ClassRows], float]] = {
 _LABEL_SET_FIGURES: Mapping[str, Callable[[_LabelSetRows], float]] = {
     "micro_f1": lambda rows: rows.micro_f1(),
     "macro_f1": lambda rows: _mean(rows.table.f1[rows.table.present]),
+    "macro_precision": lambda rows: _mean(rows.table.precision[rows.table.present]),
+    "macro_recall": lambda rows: _mean(rows.table.recall[rows.table.present]),
     "subset_accuracy": lambda rows: float((rows.predicted == (rows.answers > 0)).all(axis=1).mean()),
     "roc_auc": lambda rows: macro_roc_auc(rows.scores, rows.answers > 0),
 }

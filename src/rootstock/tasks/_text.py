@@ -47,15 +47,6 @@ def logits(model: nn.Module, batch: Batch) -> Tensor:
     return out.float()
 
 
-def spell(value: Any) -> str:
-    """A label as its name: 1, 1.0 and "1" are the same class."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
 def numbers(values: Sequence[Any], *, finite: bool = True) -> list[float] | None:
     """The values as numbers, or None where one of them is none; nan and inf count as numbers unless they must be `finite`."""
     try:

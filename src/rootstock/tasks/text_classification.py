@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rootstock.core.errors import DataError
-from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
+from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column, spell
 from rootstock.core.task import Batch, Head, Kind, Loss, Task
 from rootstock.tasks import _scores, _text
 
@@ -85,6 +85,10 @@ class TextClassification(Task):
             return True
         return any(mark in str(value) for value in values for mark in _SEPARATORS)
 
+    def names(self, label: Any) -> list[str]:
+        """The classes that a row's label names."""
+        return _names(label, self.several == "yes")
+
     def head(self) -> Head:
         """A sequence classifier whose config carries the label names."""
         return Head(
@@ -146,7 +150,7 @@ class TextClassification(Task):
         """The predicted name (or names above one half) and its probability, then every class's probability."""
         scores_NC = np.asarray(columns["scores"])
         if self.several == "yes":
-            predicted: list[Any] = [[name for name, p in zip(self.labels, row, strict=True) if p >= 0.5] for row in scores_NC]
+            predicted: list[Any] = [[name for name, p in zip(self.labels, row, strict=True) if p >= _scores.THRESHOLD] for row in scores_NC]
         else:
             predicted = [self.labels[i] for i in scores_NC.argmax(axis=-1)]
         table: dict[str, list[Any]] = {"predicted": predicted, "confidence": scores_NC.max(axis=-1).tolist()}
@@ -155,11 +159,11 @@ class TextClassification(Task):
 
 def _names(value: Any, several: bool) -> list[str]:
     if not several:
-        return [_text.spell(value)]
+        return [spell(value)]
     if isinstance(value, list):
-        return [_text.spell(part) for part in value]
+        return [spell(part) for part in value]
     mark = next((mark for mark in _SEPARATORS if mark in str(value)), None)
-    return [part for part in (_text.spell(part) for part in str(value).split(mark)) if part] if mark else [_text.spell(value)]
+    return [part for part in (spell(part) for part in str(value).split(mark)) if part] if mark else [spell(value)]
 
 
 def _check_known(rows: pa.Table, names: Sequence[str], several: bool, kind: str) -> None:
