@@ -17,6 +17,7 @@ def get(reference):
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     place = tmp_path / "films"
     place.mkdir()
     (place / "train.csv").write_text("text,label\na fine film,1\na dull film,0\n")

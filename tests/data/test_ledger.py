@@ -105,7 +105,7 @@ def test_label_lists_are_counted_one_by_one_and_compared_as_sets():
 
 def test_a_pair_is_empty_if_either_text_is_and_equal_if_both_are():
     train = table(["a", "a", "a", ""], ["x"] * 4, text_pair=["b", "b", "c", "d"])
-    facts = Facts(train_lengths=np.full(4, 5), validation_lengths=np.full(1, 5), length=16, kind="class")
+    facts = Facts(train_lengths=np.full(4, 5), validation_lengths=np.full(1, 5), length=16, kind="class", names=list)
     book = account(train, table(["b"], ["x"], text_pair=["a"]), facts)
     assert {name: each["count"] for name, each in book["findings"].items() if each["count"]} == {"empty": 1, "duplicates": 1}
 
