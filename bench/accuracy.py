@@ -2,6 +2,8 @@
 
 python bench/accuracy.py --out results/accuracy.jsonl [--sets sst2 mrpc] [--methods full lora] [--seeds 1 2 3] [--workers 1]
                          [--grid training.rate=5e-5,1e-4 training.dropout=0,0.1]
+
+Cells that --out holds already are not measured again, so the table can grow over several sittings.
 """
 
 import argparse
@@ -49,6 +51,12 @@ def work(job):
     return {"set": name, "method": method, "seed": seed, "changes": dict(changes), **figures, **spent}
 
 
+def held(path):
+    """The cells that a file of results has."""
+    rows = map(json.loads, path.read_text("utf-8").splitlines())
+    return {(row["set"], row["method"], row["seed"], json.dumps(row["changes"])) for row in rows}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -63,7 +71,12 @@ def main():
         for name in a.sets:
             sets.prepare(name, folder)
         cells = itertools.product(a.seeds, a.sets, a.methods, settings_of(a.grid))
-        jobs = [(name, method, seed, changes, folder, a.threads) for seed, name, method, changes in cells]
+        done = held(a.out)
+        jobs = [
+            (name, method, seed, changes, folder, a.threads)
+            for seed, name, method, changes in cells
+            if (name, method, seed, json.dumps(dict(changes))) not in done
+        ]
         with multiprocessing.get_context("spawn").Pool(a.workers) as pool:
             for row in pool.imap_unordered(work, jobs):
                 out.write(json.dumps(row) + "\n")

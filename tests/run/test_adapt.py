@@ -358,6 +358,21 @@ def test_what_the_gate_ignores_is_said(tiny_base, reviews, tmp_path):
     assert any("modeling_odd.py" in line and "ignored" in line for line in said)
 
 
+def test_few_rows_are_seen_more_often_where_the_method_needs_it(tiny_base, reviews):
+    from rootstock.core.recipe import Recipe
+    from rootstock.run.prepare import prepare
+
+    def epochs(method, **training):
+        said = []
+        values = {"base": str(tiny_base), "data": {"train": str(reviews)}, "method": {"name": method}, "training": training}
+        return prepare(Recipe.build(values, ""), said.append).recipe.training.epochs, any(line.startswith("training") for line in said)
+
+    assert epochs("lora") == (20, True)  # 120 short rows are one update: the most that is ever chosen
+    assert epochs("feature-extraction") == (10, False)
+    assert epochs("lora", epochs=2) == (2, False)
+    assert epochs("lora", batch_tokens=8) == (3, False)
+
+
 def test_settings_that_do_not_exist_are_errors(adapt):
     with pytest.raises(RecipeError, match="did you mean 'epochs'"):
         adapt(training={"epoch": 3})

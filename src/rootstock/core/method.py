@@ -1,5 +1,6 @@
 """Which parameters learn, how fast, and from when on."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -83,11 +84,17 @@ def zeroed(head: nn.Linear) -> nn.Linear:
     return head
 
 
+MOST_EPOCHS = 20
+"""However few the rows: what more passes would teach is the rows by heart."""
+
+
 class Method(Settings, ABC):
     """A way to adapt a model. Subclasses are final and live in one file each."""
 
     epochs: ClassVar[float]
-    """Passes that the method usually needs."""
+    """Passes over the rows that the method usually needs."""
+    updates: ClassVar[int] = 0
+    """Updates that it needs at least to learn anything: few rows are seen more often for it."""
     rate: ClassVar[float]
     """Peak learning rate that suits it: methods compared at one rate are compared unfairly."""
     batch_tokens: ClassVar[int] = 1024
@@ -102,6 +109,11 @@ class Method(Settings, ABC):
     """Share of the base's parameters that learn, roughly: each takes a gradient and two moments."""
     saves: ClassVar[str] = "model"
     """What it leaves behind: "model" (whole weights) or "adapter" (peft's format, with the base's digest)."""
+
+    @classmethod
+    def passes(cls, updates: int) -> float:
+        """Epochs that suit rows which give so many updates an epoch."""
+        return max(cls.epochs, min(MOST_EPOCHS, math.ceil(cls.updates / max(updates, 1))))
 
     @abstractmethod
     def apply(self, loaded: Loaded) -> nn.Module:

@@ -15,6 +15,7 @@ class Full(Method):
     """All weights learn at one rate."""
 
     epochs: ClassVar[float] = 3
+    updates: ClassVar[int] = 60
     rate: ClassVar[float] = 2e-4
     base_dropout: ClassVar[float | None] = 0.0
 

@@ -17,6 +17,7 @@ class LoRA(Method):
     """Each target matrix W becomes W + (alpha / r) · B·A, with A and B of rank r."""
 
     epochs: ClassVar[float] = 3
+    updates: ClassVar[int] = 150
     rate: ClassVar[float] = 1e-3
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 4

@@ -107,7 +107,8 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     room = _room(base)
     length = _length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     method, why = _method(recipe, base, raw, say)
-    settled = _resolved(recipe, base, task, method, rows.schema)
+    epochs = recipe.training.epochs or _epochs(recipe, method, raw, say)
+    settled = _resolved(recipe, base, task, method, rows.schema, epochs=epochs)
     encoded, encoded_validation = (
         made if made.lengths.max() <= length else task.encode(part, tokens(), length)
         for made, part in ((raw, rows.train), (raw_validation, rows.validation))
@@ -290,7 +291,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]
     costs = {}
     for name in ("full", "lora", "feature-extraction"):
         method = catalog.find("methods", name)
-        epochs = recipe.training.epochs or method.epochs
+        epochs = recipe.training.epochs or method.passes(_updates(encoded, recipe.training.batch_tokens or method.batch_tokens))
         costs[name] = advise.estimate(method, size, epochs=epochs, speed=speed, bytes_each=dtype.itemsize)
     seconds = recipe.budget.minutes * 60 if recipe.budget.minutes else None
     memory = torch.cuda.get_device_properties(0).total_memory if device_name() == "cuda" else total_memory()
@@ -299,12 +300,26 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]
     return name, f"{reason} (about {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"
 
 
-def _resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, known: schema.Schema) -> Recipe:
+def _epochs(recipe: Recipe, method: Method, encoded: Encoded, say: Say) -> float:
+    """Epochs for a recipe that names none; where rows are too few for the usual number, it says so."""
+    updates = _updates(encoded, recipe.training.batch_tokens or method.batch_tokens)
+    epochs = method.passes(updates)
+    if epochs > method.epochs:
+        say(f"training  {epochs:g} epochs, not {method.epochs:g}: an epoch of these rows is {updates} update{'s' if updates > 1 else ''}")
+    return epochs
+
+
+def _updates(encoded: Encoded, batch_tokens: int) -> int:
+    """Updates of an epoch, before any cut and padding."""
+    return -(-int(encoded.lengths.sum()) // batch_tokens)
+
+
+def _resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, known: schema.Schema, *, epochs: float) -> Recipe:
     """The recipe with every None filled in, so that it runs the same again."""
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label}
     training = recipe.training.model_copy(
         update={
-            "epochs": recipe.training.epochs or method.epochs,
+            "epochs": epochs,
             "rate": recipe.training.rate or method.rate,
             "batch_tokens": recipe.training.batch_tokens or method.batch_tokens,
             "weight_decay": _first(recipe.training.weight_decay, method.weight_decay),
