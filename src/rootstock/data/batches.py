@@ -42,9 +42,15 @@ class Feed:
         order = np.argsort(-self.encoded.lengths, kind="stable")
         return cut(self.encoded.lengths, order, self.micro)
 
-    def micro_batches(self, rows: np.ndarray) -> Iterator[Batch]:
-        """One update's rows as tensors, in parts that fit `micro`."""
-        for part in cut(self.encoded.lengths, rows, self.micro):
+    def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
+        """One update's rows in at most `count` consecutive parts of about as many tokens each; none is empty."""
+        ends = np.cumsum(self.encoded.lengths[rows])
+        cuts = np.searchsorted(ends, ends[-1] * np.arange(1, count) / count) + 1
+        return [part for part in np.split(rows, cuts) if len(part)]
+
+    def micro_batches(self, rows: np.ndarray, beside: int = 1) -> Iterator[Batch]:
+        """Rows as tensors, in parts of which `beside` fit `micro`."""
+        for part in cut(self.encoded.lengths, rows, self.micro // beside):
             if self.encoded.tokens:
                 yield self.task.collate(self.encoded, part, self.tokenizer)
             else:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import TrainingSettings
 from rootstock.core.task import Batch, Task
 from rootstock.loop.checkpoint import Checkpoint, random_state, set_random_state
+from rootstock.loop.crew import Crew, members
 from rootstock.loop.infer import to_device
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
@@ -32,8 +33,12 @@ class Feed(Protocol):
         """Row numbers of each update of an epoch."""
         ...
 
-    def micro_batches(self, rows: np.ndarray) -> Iterable[Batch]:
-        """One update's rows as tensors, in parts that fit in memory."""
+    def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
+        """One update's rows in at most `count` parts of like cost."""
+        ...
+
+    def micro_batches(self, rows: np.ndarray, beside: int = 1) -> Iterable[Batch]:
+        """Rows as tensors, in parts of which `beside` fit in memory at once."""
         ...
 
     def digest(self, rows: np.ndarray) -> str:
@@ -67,6 +72,14 @@ class Job:
     started: float = field(default_factory=time.monotonic)
 
 
+class _Passed(NamedTuple):
+    """Summed loss, its count, and padded tokens of some rows."""
+
+    loss: float
+    items: int
+    tokens: int
+
+
 @dataclass
 class Position:
     """Where a training stands: all of it is saved. batch: next batch of the epoch. training: seconds spent in updates alone."""
@@ -95,6 +108,8 @@ class Training:
         assert settings.rate is not None
         assert settings.weight_decay is not None
         self.optimizer = Optimizer(masters, job.method.groups(job.model, settings.rate), decays=decays, decay=settings.weight_decay)
+        count = members(job.model, settings.batch_tokens or 0, job.accelerator.device)
+        self.crew: Crew[np.ndarray, _Passed] = Crew(job.model, self._pass, count=count)
         self.seconds = job.seconds
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
@@ -102,7 +117,17 @@ class Training:
 
     def run(self) -> Position:
         """Train to the end, leave the best values in the model in fp32; raises Interrupted after saving when asked to stop."""
-        self.job.model.train()
+        try:
+            self._learn()
+        finally:
+            self.crew.close()
+        self.weights.load(self.best or self.weights.state())
+        self.weights.restore()
+        untrim(self.job.model)
+        return self.at
+
+    def _learn(self) -> None:
+        self._train_mode()
         while not self._done():
             started = time.perf_counter()
             self._update()
@@ -112,21 +137,17 @@ class Training:
             self._maybe_save()
         if self.at.best_step != self.at.step and not self._evaluated_now():
             self._evaluate()
-        self.weights.load(self.best or self.weights.state())
-        self.weights.restore()
-        untrim(self.job.model)
-        return self.at
+
+    def _train_mode(self) -> None:
+        for model in self.crew.models:
+            model.train()
 
     def rehearse(self, rows: np.ndarray) -> int:
         """Forward and backward on these rows, then forget it; returns the padded tokens that were seen."""
-        self.job.model.train()
-        tokens = 0
-        for batch in self.job.feed.micro_batches(rows):
-            loss = self.job.task.loss(self.job.model, to_device(batch, self.job.accelerator.device))
-            self.job.accelerator.backward(loss.total)
-            tokens += _size(batch)
+        self._train_mode()
+        passed = self.crew.learn(self.job.feed.shards(rows, len(self.crew.models)))
         self.job.model.zero_grad(set_to_none=True)
-        return tokens
+        return sum(each.tokens for each in passed)
 
     # -- one update ---------------------------------------------------------------------------------------------------
 
@@ -135,11 +156,8 @@ class Training:
         rows = job.feed.epoch(self.at.epoch)[self.at.batch]
         progress = self.progress()
         job.method.advance(job.model, progress)
-        total, count, tokens = 0.0, 0, 0
-        for batch in job.feed.micro_batches(rows):
-            loss = job.task.loss(job.model, to_device(batch, job.accelerator.device))
-            job.accelerator.backward(loss.total)
-            total, count, tokens = total + loss.total.item(), count + loss.count, tokens + _size(batch)
+        passed = self.crew.learn(job.feed.shards(rows, len(self.crew.models)))
+        total, count, tokens = (sum(column) for column in zip(*passed, strict=True))
         if not math.isfinite(total):
             raise Diverged(
                 f"the loss became {total} at step {self.at.step + 1}", fix="lower training.rate, or set training.precision to fp32"
@@ -157,6 +175,15 @@ class Training:
             "progress": round(self.progress(), 5),
         }
         job.note(event | {"batch": job.feed.digest(rows)} | spent)
+
+    def _pass(self, model: nn.Module, rows: np.ndarray) -> "_Passed":
+        """Forward and backward of these rows."""
+        total, count, tokens = 0.0, 0, 0
+        for batch in self.job.feed.micro_batches(rows, len(self.crew.models)):
+            loss = self.job.task.loss(model, to_device(batch, self.job.accelerator.device))
+            self.job.accelerator.backward(loss.total)
+            total, count, tokens = total + loss.total.item(), count + loss.count, tokens + _size(batch)
+        return _Passed(total, count, tokens)
 
     def _advance(self) -> None:
         at = self.at

@@ -19,7 +19,7 @@ class TrimmedEmbedding(nn.Module):
 
     def __init__(self, table: nn.Embedding, used: Tensor) -> None:
         super().__init__()
-        self._table = [table]  # in a list, so that it is no submodule: its parameter must not be trained as well
+        self.table = [table]  # in a list, so that it is no submodule: its parameter must not be trained as well
         self._used = used
         self.weight = nn.Parameter(table.weight.data[used].clone())
         places = torch.full((table.num_embeddings,), -1, dtype=torch.long, device=used.device)
@@ -34,7 +34,7 @@ class TrimmedEmbedding(nn.Module):
     @torch.no_grad()
     def whole(self) -> nn.Embedding:
         """The table with the trained rows in their places."""
-        table = self._table[0]
+        table = self.table[0]
         table.weight[self._used] = self.weight.to(table.weight.dtype)
         return table
 
