@@ -39,7 +39,7 @@ def work(job):
     recipe = rs.Recipe.build(api.changed(values, {key: json.loads(value) for key, value in changes}), "")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
-        from rootstock.run.watch import Watch
+        from rootstock.core.watch import Watch
 
         run = api.carry_out(recipe, Path(out) / "run", Watch())
         seconds = time.perf_counter() - started

@@ -10,7 +10,7 @@ LEVELS = [
     {"core"},
     {"sentinel"},
     {"tasks", "methods", "bases", "data"},
-    {"loop", "evaluation", "planning", "report"},
+    {"corpus", "loop", "evaluation", "planning", "report"},
     {"catalog"},
     {"run"},
     {"cli"},

@@ -54,3 +54,21 @@ def test_a_digest_tells_rows_apart_and_the_longest_batch_is_the_longest():
 
 def test_cut_keeps_the_order():
     assert [part.tolist() for part in cut(np.array([2, 2, 3, 1]), np.array([0, 1, 2, 3]), 6)] == [[0, 1], [2, 3]]
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=40), st.integers(1, 8))
+def test_shards_hold_every_row_once_and_share_the_work(lengths, count):
+    lengths = np.sort(np.array(lengths))
+    encoded = Encoded({"input_ids": Ragged.of([[1] * length for length in lengths])}, {}, lengths)
+    parts = Feed(encoded, None, None, 1000, 1000, 0).shards(np.arange(len(lengths)), count)
+    assert np.concatenate(parts).tolist() == list(range(len(lengths)))
+    assert len(parts) <= count
+    assert all(len(part) for part in parts)
+    fair = lengths.sum() / count
+    assert all(lengths[part].sum() <= fair + lengths.max() for part in parts)
+
+
+def test_two_long_rows_go_to_two_shards():
+    lengths = np.array([500, 510])
+    encoded = Encoded({"input_ids": Ragged.of([[1] * length for length in lengths])}, {}, lengths)
+    assert [part.tolist() for part in Feed(encoded, None, None, 1024, 1024, 0).shards(np.arange(2), 2)] == [[0], [1]]

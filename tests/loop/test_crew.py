@@ -59,9 +59,8 @@ def test_gradients_add_up_to_those_of_one_pass(two_cores, shards):
     found = []
     for _ in range(3):
         model = bert()
-        crew = Crew(model, work, count=3)
-        passed = crew.learn(ids.chunk(shards))
-        crew.close()
+        with Crew(model, 3) as crew:
+            passed = crew.gradients(work, ids.chunk(shards))
         assert len(passed) == shards
         assert sum(passed) == pytest.approx(expected, rel=1e-5)
         found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
@@ -74,13 +73,13 @@ def test_gradients_add_up_to_those_of_one_pass(two_cores, shards):
 def test_what_is_thawed_on_the_way_learns_in_every_twin(two_cores):
     model = bert()
     model.bert.requires_grad_(False)
-    crew = Crew(model, work, count=2)
+    crew = Crew(model, 2)
     ids = torch.ones((4, 3), dtype=torch.long)
-    crew.learn(ids.chunk(2))
+    crew.gradients(work, ids.chunk(2))
     assert model.bert.pooler.dense.weight.grad is None
     model.bert.pooler.requires_grad_(True)
     model.zero_grad()
-    crew.learn(ids.chunk(2))
+    crew.gradients(work, ids.chunk(2))
     crew.close()
     alone = bert()
     work(alone, ids)
@@ -103,16 +102,21 @@ def test_an_error_in_a_twin_is_the_crews(two_cores):
     def fail(model, ids):
         raise MemoryError("no room")
 
-    crew = Crew(bert(), fail, count=2)
-    with pytest.raises(MemoryError, match="no room"):
-        crew.learn([1, 2])
-    crew.close()
+    with Crew(bert(), 2) as crew, pytest.raises(MemoryError, match="no room"):
+        crew.gradients(fail, [1, 2])
     assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_on_two_cores_repeats_and_agrees_with_one_core(two_cores, adapt, method, precision):
+def test_a_run_on_two_cores_repeats_and_agrees_with_one_core(two_cores, adapt, method, precision, monkeypatch):
+    counts, real = [], Crew.__init__
+
+    def counted(self, model, count):
+        counts.append(count)
+        real(self, model, count)
+
+    monkeypatch.setattr(Crew, "__init__", counted)
     training = {"epochs": 2, "rate": 3e-3, "batch_tokens": 512, "precision": precision}
 
     def losses(out):
@@ -122,6 +126,33 @@ def test_a_run_on_two_cores_repeats_and_agrees_with_one_core(two_cores, adapt, m
 
     first, second = losses("a"), losses("b")
     assert first == second
+    assert counts[0] == 2, "the update was not shared"
     torch.set_num_threads(1)
     alone = losses("c")
     assert alone == pytest.approx(first, rel=2e-2 if precision == "bf16" else 1e-4)
+
+
+def test_two_cores_stopped_and_resumed_are_the_same_run(two_cores, adapt, tiny_base, reviews, tmp_path):
+    from rootstock.run.verify import verify
+
+    run = adapt(training={"epochs": 2, "rate": 3e-3, "batch_tokens": 512, "dropout": 0.0})
+    found = verify(run.folder.recipe, 6, lambda text: None)
+    assert found["identical"], found["verdict"]
+
+
+@pytest.mark.parametrize("family", ["distilbert", "llama"])
+def test_heads_that_remember_give_the_same_answers_on_two_cores(two_cores, tmp_path, family):
+    from tests.conftest import make_base, rows_of, write_csv
+
+    import rootstock
+
+    base, data = make_base(tmp_path / "base", family), write_csv(tmp_path / "rows.csv", rows_of(200))
+
+    def confidences(out):
+        settings = {"epochs": 2, "micro_tokens": 64}
+        run = rootstock.adapt(data, base=str(base), method="feature-extraction", out=tmp_path / out, training=settings)
+        return run.predictions(rootstock.run.use.table_of([text for text, _ in rows_of(200)], pair=False)).table["confidence"]
+
+    many = confidences("two")
+    torch.set_num_threads(1)
+    assert many == pytest.approx(confidences("one"), abs=1e-4)

@@ -1,6 +1,7 @@
 """Answers come in the order of the rows, whichever core gave them, and the same on one core as on many."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -17,10 +18,10 @@ class _Rows:
         order = np.random.default_rng(0).permutation(40)
         self.batches = [order[start : start + 3] for start in range(0, 40, 3)]
 
-    def in_order(self):
+    def in_order(self, beside):
         return self.batches
 
-    def micro_batches(self, rows):
+    def micro_batches(self, rows, beside):
         yield {"x": torch.from_numpy(rows.astype(np.float32))[:, None].expand(-1, 8)}
 
 
@@ -64,6 +65,21 @@ def test_the_work_is_spread_over_threads_and_learns_nothing(cores):
 
     infer(nn.Linear(8, 2), _Rows(), answer, device=torch.device("cpu"))
     assert len(seen) == 2
+
+
+class _Forgetful(nn.Module):
+    """Keeps what it saw from one line to the next, as hooks do."""
+
+    def forward(self, x):
+        self.held = x
+        time.sleep(0.002)
+        return self.held * 2
+
+
+def test_each_core_has_modules_of_its_own(cores):
+    cores(4)
+    found = infer(_Forgetful(), _Rows(), _answer, device=torch.device("cpu"))
+    assert found["out"][:, 0].tolist() == [2.0 * row for row in range(40)], "one core read what another had left"
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -285,11 +285,17 @@ def test_minutes_are_honoured_and_the_rate_reaches_its_end(adapt):
 
 
 def test_a_budget_too_short_for_the_features_is_said_before_they_are_computed(adapt, monkeypatch):
+    import itertools
+    import time
+    from types import SimpleNamespace
+
     from rootstock.run import features
 
-    monkeypatch.setattr(features, "estimate", lambda *_: 100.0)
+    ticks = itertools.count(0, 50)  # every measurement takes 50 seconds, so both parts together take 100
+    monkeypatch.setattr(features, "time", SimpleNamespace(perf_counter=lambda: next(ticks), monotonic=time.monotonic))
     with pytest.raises(UsageError, match="the base takes about 100 s for 120 rows") as told:
         adapt(method="feature-extraction", training={"epochs": 1}, budget={"minutes": 1})
+    assert "--minutes 4" in told.value.fix
     assert "data.rows=" in told.value.fix
     assert adapt(method="feature-extraction", training={"epochs": 1}, budget={"minutes": 10}).metrics
 
@@ -297,8 +303,8 @@ def test_a_budget_too_short_for_the_features_is_said_before_they_are_computed(ad
 def test_a_rehearsal_of_features_computes_and_keeps_none(tiny_base, reviews, tmp_path):
     from rootstock.core.recipe import Recipe
     from rootstock.core.resources import cache_folder
+    from rootstock.core.watch import Watch
     from rootstock.run import api
-    from rootstock.run.watch import Watch
 
     values = {"base": str(tiny_base), "data": {"train": str(reviews)}, "method": {"name": "feature-extraction"}}
     said = []
@@ -311,8 +317,8 @@ def test_a_rehearsal_of_features_computes_and_keeps_none(tiny_base, reviews, tmp
 def test_features_can_be_interrupted(adapt, monkeypatch):
     from rootstock.core.errors import Interrupted
     from rootstock.core.recipe import Recipe
+    from rootstock.core.watch import Watch
     from rootstock.run import api
-    from rootstock.run.watch import Watch
 
     run = adapt(method="feature-extraction", training={"epochs": 1})
     values = run.recipe.plain() | {"data": run.recipe.plain()["data"] | {"rows": 50}}
@@ -339,10 +345,28 @@ def test_a_labelled_file_keeps_its_columns(adapt, tmp_path):
     path = write_csv(tmp_path / "texts.csv", rows, ("id", "text", "predicted", "row"))
     table = labelling.label_file(run, str(path)).table
     assert list(table)[:6] == ["id", "text", "predicted", "row_1", "predicted_2", "confidence"]
-    assert table["predicted"] == ["yes", "no"]
+    assert table["predicted"].to_pylist() == ["yes", "no"]
     assert table["predicted_2"] == ["positive", "negative"]
     labelling.write(table, tmp_path / "out.parquet")
     assert pq.read_table(tmp_path / "out.parquet").column_names == list(table)
+
+
+def test_values_of_a_labelled_file_come_out_as_they_went_in(adapt, tmp_path):
+    from rootstock.run import labelling
+
+    run = adapt()
+    rows = [
+        {"text": "a good film", "price": 1234.56789, "tags": [1, 2], "note": None},
+        {"text": "a bad film", "price": 5.0, "tags": [], "note": "x"},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    table = labelling.label_file(run, str(tmp_path / "rows.jsonl")).table
+    for ending in (".csv", ".jsonl", ".parquet"):
+        labelling.write(table, tmp_path / f"out{ending}")
+    first = (tmp_path / "out.csv").read_text().splitlines()[1].split(",")
+    assert first[:4] == ["a good film", "1234.56789", "1|2", ""]
+    assert [json.loads(line)["price"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [1234.56789, 5.0]
+    assert pq.read_table(tmp_path / "out.parquet")["price"].to_pylist() == [1234.56789, 5.0]
 
 
 def test_what_the_gate_ignores_is_said(tiny_base, reviews, tmp_path):

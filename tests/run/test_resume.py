@@ -17,9 +17,9 @@ from tests.conftest import rows_of, write_csv
 import rootstock as rs
 from rootstock.core.errors import Interrupted, WriteFailed
 from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.watch import Watch
 from rootstock.loop import checkpoint
 from rootstock.run import api, verify
-from rootstock.run.watch import Watch
 
 TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64, "checkpoint_steps": 3, "dropout": 0.1, "evaluations": 2}
 
@@ -175,7 +175,7 @@ torch.set_num_threads(1)
 from pathlib import Path
 from rootstock.core.runfolder import read_recipe
 from rootstock.run import api
-from rootstock.run.watch import Watch
+from rootstock.core.watch import Watch
 recipe, out = Path(sys.argv[1]), Path(sys.argv[2])
 api.carry_out(read_recipe(recipe), out, Watch(), resume=(out / "recipe.yaml").exists())
 """

@@ -26,6 +26,8 @@ DROPOUTS = (
     "classifier_dropout",
     "classifier_dropout_prob",
     "seq_classif_dropout",
+    "qa_dropout",
+    "summary_last_dropout",
     "summary_first_dropout",
     "resid_pdrop",
     "embd_pdrop",

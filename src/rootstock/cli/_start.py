@@ -26,7 +26,7 @@ class Mode:
 def recipe_for(data: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> "Recipe":
     """The recipe that options describe; what is not given keeps its default."""
     from rootstock.core.recipe import Recipe
-    from rootstock.run.api import changed
+    from rootstock.core.settings import changed
 
     values = {"data": {"train": data}, "method": {"name": "auto"}, "task": {"name": "auto"}}
     options = {key: value for key, value in given.items() if value is not None}
@@ -39,8 +39,8 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     """Carry a recipe out and print what came of it."""
     from rootstock.core.errors import Interrupted
     from rootstock.core.runfolder import RunFolder
+    from rootstock.core.watch import Watch
     from rootstock.run import api
-    from rootstock.run.watch import Watch
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 _REFRESH_SECONDS = 0.5
-_FIGURES = {"step": ("train", "  step {step:,}  loss {loss:.4f}  rate {rate:.2e}"), "features": ("features", "")}
+_FIGURES = {"step": ("train", "  step {step:,}  loss {loss:.4f}  rate {rate:.2e}"), "features": ("features", ""), "corpus": ("corpus", "")}
 """Kind of event, what the live line calls it, and what it shows of it."""
 _SHOWN = ("accuracy", "micro_f1", "macro_f1", "spearman", "pearson", "log_loss", "root_mean_squared_error")
 
@@ -65,14 +65,18 @@ class Console:
 
     def _draw(self, event: dict[str, Any]) -> None:
         """Redraw the live line: how far, how fast, how long still."""
-        now, progress = time.monotonic(), event["progress"]
+        now, progress = time.monotonic(), event.get("progress")
         if self._first is None or self._first[0] != event["event"]:
-            self._first = event["event"], now, progress
-        done = progress - self._first[2]
-        left = (1 - progress) * (now - self._first[1]) / done if done > 0 else 0.0
+            self._first = event["event"], now, progress or 0.0
         name, figures = _FIGURES[event["event"]]
         rate = event["rows"] / max(event["seconds"], 1e-9)
-        self._write(f"\r\x1b[2K{name:<10}{progress:4.0%}{figures.format(**event)}  {rate:,.0f} rows/s  {_span(left)} left")
+        if progress is None:
+            line = f"{name:<10}{event['rows']:,} {event['unit']}  {rate:,.0f}/s"
+        else:
+            done = progress - self._first[2]
+            left = (1 - progress) * (now - self._first[1]) / done if done > 0 else 0.0
+            line = f"{name:<10}{progress:4.0%}{figures.format(**event)}  {rate:,.0f} rows/s  {_span(left)} left"
+        self._write(f"\r\x1b[2K{line}")
         self._shown, self._drawn = now, True
 
     def _clear(self) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rootstock.core.errors import RootstockError, WriteFailed
+from rootstock.core.errors import RootstockError, UsageError, WriteFailed
 
 _WRITE_ERRORS = {
     errno.ENOSPC: "the disk is full",
@@ -99,6 +99,19 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, wanted: str, fix: str) -> dict[str, Any]:
+    """A JSON object that we wrote; UsageError where the file is missing or damaged. wanted: what its folder should be."""
+    if not path.exists():
+        raise UsageError(f"{path.parent} has no {path.name}", wanted=wanted, fix=fix)
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is damaged", wanted="the JSON object that was written", fix="restore it, or make it again")
+    return found
 
 
 @contextmanager

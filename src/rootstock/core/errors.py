@@ -117,17 +117,14 @@ def is_memory_shortage(error: BaseException) -> bool:
 
 
 @contextmanager
-def fitting(what: str) -> Iterator[None]:
+def fitting(what: str, *, fix: str) -> Iterator[None]:
     """What happens inside raises OutOfMemory where no memory is left. what: is tried, for the message."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_memory_shortage(error):
             raise
-        raise OutOfMemory(
-            f"{what} does not fit in memory",
-            fix="lower training.micro_tokens or training.length, or use --method lora or feature-extraction",
-        ) from error
+        raise OutOfMemory(f"{what} does not fit in memory", fix=fix) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

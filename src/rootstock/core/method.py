@@ -124,7 +124,10 @@ class Method(Settings, ABC):
         return [{"names": [name for name, _ in learning(model)], "rate": rate}]
 
     def advance(self, model: nn.Module, progress: float) -> None:
-        """Called before each update with the share of training done, in [0, 1)."""
+        """Called before each update with the share of training done, in [0, 1).
+
+        It may change requires_grad and values in place; the model's twins on other cores see nothing else of it.
+        """
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
         """The border below which nothing learns, where the method has one."""

@@ -38,7 +38,7 @@ class TrainingSettings(Settings):
     """How the loop learns. None means: what the method is known to need, filled in when the run is resolved."""
 
     epochs: float | None = Field(default=None, gt=0)
-    """Passes over the training rows. None: the method's own default."""
+    """Passes over the training rows. None: the method's own default, and more where rows are so few that it needs the updates."""
     steps: int | None = Field(default=None, ge=1)
     """Stop after this many updates instead, whatever the epochs say."""
     rate: float | None = Field(default=None, gt=0)

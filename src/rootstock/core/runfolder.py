@@ -1,13 +1,13 @@
 """A run carried out: a folder that explains itself."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rootstock.core.errors import RecipeError, UsageError
+from rootstock.core import artifact
+from rootstock.core.errors import RecipeError
 from rootstock.core.recipe import Recipe
 
 _FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
@@ -61,18 +61,9 @@ class RunFolder:
 
     def json(self, name: str) -> Any:
         """One of the run's JSON files, an object; a missing or damaged one is a UsageError."""
-        path = self.path / name
-        if not path.exists():
-            raise UsageError(
-                f"{self.path} has no {name}", wanted="the folder of a run that has ended", fix="name a run folder, or resume the run first"
-            )
-        try:
-            found = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise UsageError(f"{path} is damaged", wanted="the JSON object that the run wrote", fix="restore it, or run again")
-        return found
+        return artifact.read_json(
+            self.path / name, wanted="the folder of a run that has ended", fix="name a run folder, or resume the run first"
+        )
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -1,11 +1,12 @@
 """Typed settings: frozen, keyword-only, an unknown key an error that gives the nearest name."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from rootstock.core.errors import RecipeError, nearest
+from rootstock.core.errors import RecipeError, UsageError, nearest
 
 _LONGEST = 80
 _WANTED = {
@@ -57,6 +58,22 @@ class Settings(BaseModel):
     def plain(self) -> dict[str, Any]:
         """The settings as JSON values, ready for YAML."""
         return self.model_dump(mode="json")
+
+
+def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values with some keys (section.key) set; another task or method starts from its own defaults."""
+    values = copy.deepcopy(values)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        section: Any = values
+        for parent in parents:
+            section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise UsageError(f"there is no key {path!r}", wanted="section.key=value, such as method.r=16")
+        if last == "name" and section.get("name") not in (None, value):
+            section.clear()
+        section[last] = value
+    return values
 
 
 def _explain(cls: type[BaseModel], first: Any, where: str) -> RecipeError:

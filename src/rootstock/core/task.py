@@ -39,7 +39,10 @@ class Head:
 
 
 class Task(Settings, ABC):
-    """One objective, self-supervised or supervised. Subclasses are final and live in one file each."""
+    """One objective, self-supervised or supervised. Subclasses are final and live in one file each.
+
+    collate, loss and decode run on several cores at once: they keep nothing from one call to the next and ask no global generator.
+    """
 
     text: str | None = None
     """Column of the text. None: found by name and content."""

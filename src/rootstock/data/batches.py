@@ -37,15 +37,16 @@ class Feed:
         """Row numbers of each batch of an epoch."""
         return plan(self.encoded.lengths, self.budget, stream(self.seed, "order", number))
 
-    def in_order(self) -> list[np.ndarray]:
-        """Every row once, longest first, in batches of `micro` tokens: for evaluation, where order is free."""
+    def in_order(self, beside: int = 1) -> list[np.ndarray]:
+        """Every row once, longest first, in batches of which `beside` fit `micro`: for evaluation, where order is free."""
         order = np.argsort(-self.encoded.lengths, kind="stable")
-        return cut(self.encoded.lengths, order, self.micro)
+        return cut(self.encoded.lengths, order, self.micro // beside)
 
     def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
         """One update's rows in at most `count` consecutive parts of about as many tokens each; none is empty."""
-        ends = np.cumsum(self.encoded.lengths[rows])
-        cuts = np.searchsorted(ends, ends[-1] * np.arange(1, count) / count) + 1
+        lengths = self.encoded.lengths[rows]
+        middles = np.cumsum(lengths) - lengths / 2
+        cuts = np.searchsorted(middles, lengths.sum() * np.arange(1, count) / count)
         return [part for part in np.split(rows, cuts) if len(part)]
 
     def micro_batches(self, rows: np.ndarray, beside: int = 1) -> Iterator[Batch]:

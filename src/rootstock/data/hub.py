@@ -47,6 +47,8 @@ def _load(name: str, configuration: str | None, reference: str) -> Any:
         datasets.disable_progress_bars()
     try:
         if any(Path(name, each).is_file() for each in ("state.json", "dataset_dict.json")):
+            if configuration:
+                raise DataError(f"{reference}: a saved data set has no configurations", wanted="hf:FOLDER or hf:FOLDER:SPLIT")
             return datasets.load_from_disk(name)
         return datasets.load_dataset(name, configuration)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:

@@ -137,7 +137,7 @@ def _side(name: str, table: pa.Table, lengths: np.ndarray, facts: Facts) -> _Sid
     if rows.PAIR in table.column_names:
         blank = [first or not second.strip() for first, second in zip(blank, rows.column(table, rows.PAIR), strict=True)]
     held = rows.column(table, rows.LABEL) if rows.LABEL in table.column_names else []
-    labels = [float(label) if facts.kind == "number" else tuple(sorted(facts.names(label))) for label in held]
+    labels = [float(label) if facts.kind == "number" else tuple(sorted(set(facts.names(label)))) for label in held]
     return _Side(name, texts, rows.column(table, rows.ROW), keys(table), labels, blank, lengths)
 
 

@@ -1,65 +1,94 @@
-"""One update passed through the model by all cores at once.
+"""A model and its twins: the same weights on several cores at once, each with batches of its own.
 
-A product cut over the cores makes them wait for each other at every layer. Where nothing is drawn at random each core passes rows of its
-own instead, through a twin of the model: the same weights, gradients of its own. They are added up in a fixed order, so a run still repeats
-bit for bit.
+A product cut over the cores makes them wait for each other at every layer. Twins don't wait. Each has its own gradients (added up in a
+fixed order, so a run still repeats bit for bit) and its own modules, which may keep something from one call to the next.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self, TypeVar
 
 import torch
 from torch import nn
 
 from rootstock.loop.trim import TrimmedEmbedding
 
-Rows = TypeVar("Rows")
-Passed = TypeVar("Passed")
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 FEWEST_TOKENS = 256
 """Tokens of an update that a member must have to itself: products on fewer no longer fill a core's vector units."""
 
 
 def members(model: nn.Module, budget: int, device: torch.device) -> int:
-    """How many twins pass an update of `budget` tokens side by side: one where the device is no processor or the model draws at random."""
-    if device.type != "cpu" or draws_at_random(model):
-        return 1
-    return max(1, min(torch.get_num_threads(), budget // FEWEST_TOKENS))
+    """How many twins share an update of `budget` tokens: one where the device is no processor or the model draws at random."""
+    return 1 if draws_at_random(model) else most(budget, device.type)
+
+
+def most(budget: int, device: str) -> int:
+    """Twins that an update of `budget` tokens keeps busy."""
+    return max(1, min(torch.get_num_threads(), budget // FEWEST_TOKENS)) if device == "cpu" else 1
 
 
 def draws_at_random(model: nn.Module) -> bool:
     """Whether a training pass asks the one random generator, whose numbers would depend on which core comes first."""
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in model.modules()):
         return True
-    told = vars(getattr(model, "config", object())) if hasattr(model, "config") else {}
+    told = vars(model.config) if hasattr(model, "config") else {}
     return any("drop" in key and isinstance(value, float) and value > 0 for key, value in told.items())
 
 
-class Crew(Generic[Rows, Passed]):
-    """A model and its twins. work: forward and backward of some rows through one of them."""
+class Crew:
+    """A model and count - 1 twins, with a thread for each. One member works in the caller's own thread, on all cores."""
 
-    def __init__(self, model: nn.Module, work: Callable[[nn.Module, Rows], Passed], *, count: int) -> None:
+    def __init__(self, model: nn.Module, count: int) -> None:
         self.models = [model, *(twin(model) for _ in range(count - 1))]
-        self.work, self._cores = work, torch.get_num_threads()
-        each = max(1, self._cores // count)
-        self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(each,)) if count > 1 else None
+        self._cores = torch.get_num_threads()
+        start = {"initializer": torch.set_num_threads, "initargs": (max(1, self._cores // count),)}
+        self._pool = ThreadPoolExecutor(count, **start) if count > 1 else None
 
-    def learn(self, shards: Sequence[Rows]) -> list[Passed]:
-        """The work on each shard, in their order; the sum of the gradients is the model's. At most as many shards as members."""
+    def each(self, work: Callable[[nn.Module, Item], Done], items: Iterable[Item]) -> Iterator[Done]:
+        """The work on each item by whoever is free, in the order of the items."""
         if self._pool is None:
-            return [self.work(self.models[0], shard) for shard in shards]
+            yield from (work(self.models[0], item) for item in items)
+            return
+        free: SimpleQueue[nn.Module] = SimpleQueue()
+        for model in self.models:
+            free.put(model)
+
+        def one(item: Item) -> Done:
+            model = free.get()
+            try:
+                return work(model, item)
+            finally:
+                free.put(model)
+
+        yield from self._pool.map(one, items)
+
+    def gradients(self, work: Callable[[nn.Module, Item], Done], shards: Sequence[Item]) -> list[Done]:
+        """The work (forward and backward) on each shard by its own member; the model's gradients are the sum. At most a shard a member."""
+        if self._pool is None:
+            return [work(self.models[0], shard) for shard in shards]
         self._agree()
-        passed = list(self._pool.map(self.work, self.models[: len(shards)], shards))
+        done = list(self._pool.map(work, self.models[: len(shards)], shards))
         self._gather()
-        return passed
+        return done
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Let the threads and the twins go."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(self._cores)
+            torch.set_num_threads(self._cores)  # a pool's setting is also the default of threads that come later
+            self._pool, self.models = None, self.models[:1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def _agree(self) -> None:
         """A method may have thawed a parameter since the last update."""

@@ -109,7 +109,7 @@ class Training:
         assert settings.weight_decay is not None
         self.optimizer = Optimizer(masters, job.method.groups(job.model, settings.rate), decays=decays, decay=settings.weight_decay)
         count = members(job.model, settings.batch_tokens or 0, job.accelerator.device)
-        self.crew: Crew[np.ndarray, _Passed] = Crew(job.model, self._pass, count=count)
+        self.crew = Crew(job.model, count)
         self.seconds = job.seconds
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
@@ -117,10 +117,7 @@ class Training:
 
     def run(self) -> Position:
         """Train to the end, leave the best values in the model in fp32; raises Interrupted after saving when asked to stop."""
-        try:
-            self._learn()
-        finally:
-            self.crew.close()
+        self._learn()
         self.weights.load(self.best or self.weights.state())
         self.weights.restore()
         untrim(self.job.model)
@@ -138,6 +135,10 @@ class Training:
         if self.at.best_step != self.at.step and not self._evaluated_now():
             self._evaluate()
 
+    def close(self) -> None:
+        """Let threads and twins go."""
+        self.crew.close()
+
     def _train_mode(self) -> None:
         for model in self.crew.models:
             model.train()
@@ -145,9 +146,9 @@ class Training:
     def rehearse(self, rows: np.ndarray) -> int:
         """Forward and backward on these rows, then forget it; returns the padded tokens that were seen."""
         self._train_mode()
-        passed = self.crew.learn(self.job.feed.shards(rows, len(self.crew.models)))
+        done = self.crew.gradients(self._pass, self.job.feed.shards(rows, len(self.crew.models)))
         self.job.model.zero_grad(set_to_none=True)
-        return sum(each.tokens for each in passed)
+        return sum(each.tokens for each in done)
 
     # -- one update ---------------------------------------------------------------------------------------------------
 
@@ -156,8 +157,8 @@ class Training:
         rows = job.feed.epoch(self.at.epoch)[self.at.batch]
         progress = self.progress()
         job.method.advance(job.model, progress)
-        passed = self.crew.learn(job.feed.shards(rows, len(self.crew.models)))
-        total, count, tokens = (sum(column) for column in zip(*passed, strict=True))
+        done = self.crew.gradients(self._pass, job.feed.shards(rows, len(self.crew.models)))
+        total, count, tokens = (sum(column) for column in zip(*done, strict=True))
         if not math.isfinite(total):
             raise Diverged(
                 f"the loss became {total} at step {self.at.step + 1}", fix="lower training.rate, or set training.precision to fp32"
@@ -176,7 +177,7 @@ class Training:
         }
         job.note(event | {"batch": job.feed.digest(rows)} | spent)
 
-    def _pass(self, model: nn.Module, rows: np.ndarray) -> "_Passed":
+    def _pass(self, model: nn.Module, rows: np.ndarray) -> _Passed:
         """Forward and backward of these rows."""
         total, count, tokens = 0.0, 0, 0
         for batch in self.job.feed.micro_batches(rows, len(self.crew.models)):
@@ -213,7 +214,8 @@ class Training:
     def reserve(self, seconds: float) -> None:
         """Leave so many seconds of the budget to what follows, but never less than a tenth of it to training."""
         if self.job.seconds is not None:
-            self.seconds = max(self.job.seconds - seconds, 0.1 * self.job.seconds)
+            least = 0.1 * self.job.seconds + (self.elapsed() if self.at.step == 0 else 0)  # also where loading took all of it
+            self.seconds = max(self.job.seconds - seconds, least)
 
     @property
     def total(self) -> int:
@@ -283,6 +285,7 @@ class Training:
         if self.best:
             parts["best"] = self.best
         state = {**vars(self.at), "seconds": self.elapsed(), "evaluated_at": self._evaluated_at, "key": self.key}
+        state["members"] = len(self.crew.models)
         return Checkpoint(self.at.step, parts, state)
 
     def resume(self, saved: Checkpoint) -> None:

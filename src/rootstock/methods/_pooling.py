@@ -29,6 +29,12 @@ def graftable(model: Any) -> bool:
     return model.config.model_type in GRAFTABLE and bool(getattr(getattr(model.base_model, "encoder", None), "layer", None))
 
 
+def mean(hidden_BTH: Tensor, mask_BT: Tensor) -> Tensor:
+    """Mean over the real tokens in fp32, [B, H]: a count above 256 is no number that bf16 has."""
+    mask_BT1 = mask_BT[..., None].float()
+    return (hidden_BTH.float() * mask_BT1).sum(1) / mask_BT1.sum(1)
+
+
 class MeanBody(nn.Module):
     """What the grafted layer will compute for the first token, in closed form: [B, H]."""
 
@@ -42,8 +48,7 @@ class MeanBody(nn.Module):
     def forward(self, **batch: Tensor) -> Tensor:
         """Mean over real tokens, normalised twice as the layer's two norms do, and the pooler's tanh where there is one."""
         hidden_BTH = self.body(**batch).last_hidden_state.float()
-        mask_BT1 = batch["attention_mask"][..., None].float()
-        mean_BH = (hidden_BTH * mask_BT1).sum(1) / mask_BT1.sum(1)
+        mean_BH = mean(hidden_BTH, batch["attention_mask"])
         pooled_BH = self._norm(self._norm(LOUD * mean_BH + hidden_BTH[:, 0]))
         return torch.tanh(QUIET * pooled_BH) if self.has_pooler else pooled_BH
 

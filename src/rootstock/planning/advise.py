@@ -36,11 +36,14 @@ class Size:
     hidden: int
 
 
-def estimate(method: type[Method], size: Size, *, epochs: float, speed: float, bytes_each: int) -> Cost:
-    """Seconds and bytes of a training. speed: operations a second that products reach here; half of it is what training sees."""
+def estimate(method: type[Method], size: Size, *, epochs: float, speed: float, bytes_each: int, twins: int = 1) -> Cost:
+    """Seconds and bytes of a training. speed: operations a second that products reach here; half of it is what training sees.
+
+    twins: how many share an update, each with gradients of its own.
+    """
     passes = epochs if method.flops > 2 else 1
     seconds = method.flops * size.parameters * size.tokens * passes / (0.5 * speed)
-    weights = (4 + 16 * method.trained) * (size.parameters + size.embeddings)
+    weights = (4 + (12 + 4 * twins) * method.trained) * (size.parameters + size.embeddings)
     kept = 18 if method.flops > 2 else 4
     activations = kept * bytes_each * size.micro * size.hidden * (size.layers if method.flops > 2 else 1)
     return Cost(seconds, int(weights + activations))

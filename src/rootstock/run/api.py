@@ -1,6 +1,5 @@
 """What people call: adapt, run a recipe, inspect."""
 
-import copy
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,13 +12,14 @@ from rootstock.core.errors import UsageError
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.settings import changed
 from rootstock.core.task import Task
+from rootstock.core.watch import Watch
 from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import refuse
 from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
 from rootstock.run.use import Run
-from rootstock.run.watch import Watch
 
 
 def adapt(
@@ -102,22 +102,6 @@ def again(recipe_path: Path, changes: Mapping[str, Any]) -> Recipe:
     return Recipe.build(changed(read_recipe(recipe_path).plain(), changes), "").anchored(Path.cwd())
 
 
-def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values with some keys (section.key) set; another task or method starts from its own defaults."""
-    values = copy.deepcopy(values)
-    for path, value in changes.items():
-        *parents, last = path.split(".")
-        section: Any = values
-        for parent in parents:
-            section = section.setdefault(parent, {}) if isinstance(section, dict) else None
-        if not isinstance(section, dict):
-            raise UsageError(f"there is no key {path!r}", wanted="section.key=value, such as method.r=16")
-        if last == "name" and section.get("name") not in (None, value):
-            section.clear()
-        section[last] = value
-    return values
-
-
 def rehearse(recipe: Recipe, watch: Watch) -> dict[str, Any]:
     """Everything up to one real step on the longest batch, writing nothing; returns what it predicts."""
     prepared = prepare(recipe, watch.say)
@@ -143,7 +127,8 @@ def free_folder(wanted: Path) -> Path:
 
 def name_for(reference: str) -> str:
     """A run's name from its data: reviews.csv.gz gives reviews, hf:glue:sst2:train gives glue."""
-    return Path(reference.removeprefix(PREFIX).split(":")[0]).name.split(".")[0] or "run"
+    path = reference.removeprefix(PREFIX).split(":")[0] if reference.startswith(PREFIX) else reference
+    return Path(path).name.split(".")[0] or "run"
 
 
 def _section(kind: Any, chosen: Any) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from rootstock.core import artifact, seed
 from rootstock.core.errors import RecipeError
 from rootstock.core.method import Loaded, OnVectors, Tap
 from rootstock.core.runfolder import RunFolder
+from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import precision
 from rootstock.run import features, skeleton
 from rootstock.run.prepare import Prepared
-from rootstock.run.watch import Say, Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerat
     place = _place(prepared, accelerator)
     found, how = features.remembered(prepared, tap.key, place), "from the cache"
     if found is None and dry:
-        ahead = features.estimate(prepared, tap, place)
+        ahead = features.estimate(prepared, tap, place, watch)
         found, how = features.blank(prepared, tap.width), f"will take about {ahead:.0f} s"
     elif found is None:
         found = features.compute(prepared, tap, place, watch)

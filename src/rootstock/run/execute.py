@@ -13,6 +13,7 @@ from rootstock.core.resources import peak_memory
 from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.task import Task
+from rootstock.core.watch import Event, Say, Watch
 from rootstock.data import ledger
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import checkpoint, infer, precision
@@ -21,7 +22,6 @@ from rootstock.loop.train import Job, Score, Training
 from rootstock.run import finish
 from rootstock.run.build import Built, build
 from rootstock.run.prepare import Prepared
-from rootstock.run.watch import Event, Say, Watch
 
 
 def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool = False) -> dict[str, Any]:
@@ -32,11 +32,15 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     ledger.refuse(prepared.ledger, prepared.recipe.accept)
     saved = _saved(folder, prepared, watch.say) if resume else None
     built = _begin(prepared, folder, watch, resume=resume)
-    with closing(History(folder.history, keep_until=saved.step if saved else None)) as history:
-        training = Training(_job(prepared, built, folder, watch, history), key=_key(prepared))
+    with (
+        closing(History(folder.history, keep_until=saved.step if saved else None)) as history,
+        closing(Training(_job(prepared, built, folder, watch, history), key=_key(prepared))) as training,
+    ):
         if saved:
             training.resume(saved)
             watch.say(f"resumed   from step {saved.step} of {training.total}")
+            if (before := saved.state["members"]) != (now := len(training.crew.models)):
+                watch.say(f"warning   {before} cores shared an update before, {now} do now: sums may differ in their last bits")
         plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
         artifact.write_json(folder.path / "plan.json", plan)
         training.reserve(_afterwards(prepared, plan["predicted"]))
@@ -86,8 +90,11 @@ def _rates(events: list[Event], seconds: float) -> dict[str, float]:
 def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
     """Build the model and try one step; the folder is only a place for what training would write."""
     built = build(prepared, None, watch, dry=True)
-    with closing(History(folder.path / "history.jsonl")) as history:
-        return try_step(Training(_job(prepared, built, folder, watch, history)), built, watch.say)
+    with (
+        closing(History(folder.path / "history.jsonl")) as history,
+        closing(Training(_job(prepared, built, folder, watch, history))) as training,
+    ):
+        return try_step(training, built, watch.say)
 
 
 def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, history: History) -> Job:
@@ -159,7 +166,8 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     """One real forward and backward pass on the most expensive batch, before anything is spent; predicts time and memory."""
     state, rows = checkpoint.random_state(), built.feed.longest()
     started = time.perf_counter()
-    with fitting(f"a step on the {len(rows)} longest rows"):
+    fix = "lower training.micro_tokens or training.length, or use --method lora or feature-extraction"
+    with fitting(f"a step on the {len(rows)} longest rows", fix=fix):
         tokens = training.rehearse(rows)
     each = (time.perf_counter() - started) / max(tokens, 1)
     checkpoint.set_random_state(state)

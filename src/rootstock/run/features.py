@@ -1,8 +1,10 @@
 """The vectors of a frozen base: one pass of every row, kept on disk by the digest of all that decides them."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,17 @@ from rootstock.core import artifact
 from rootstock.core.errors import Interrupted, UsageError, fitting
 from rootstock.core.method import Tap
 from rootstock.core.rows import Columns, Encoded
-from rootstock.core.task import inputs
+from rootstock.core.task import Batch, inputs
+from rootstock.core.watch import Watch
 from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
 from rootstock.run.prepare import Prepared
-from rootstock.run.watch import Watch
 
 _WORTH_SAYING = 5
 """Seconds from which a wait is announced."""
+_FEWEST_ROWS = 20
+"""Rows below which nobody is advised to go."""
+_FIX = "lower training.micro_tokens or training.length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,46 +44,59 @@ def remembered(prepared: Prepared, key: str, place: Place) -> tuple[Encoded, Enc
 
 def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[Encoded, Encoded]:
     """Training and validation rows as vectors; UsageError where the budget is too short for them, Interrupted where asked to stop."""
-    started, seconds = time.monotonic(), estimate(prepared, tap, place)
-    minutes = prepared.recipe.budget.minutes
-    if minutes and started - watch.started + seconds > 60 * minutes:
-        rows, fewer = sum(map(len, _parts(prepared))), int(len(prepared.encoded) * 30 * minutes / seconds)
-        raise UsageError(
-            f"the base takes about {seconds:.0f} s for {rows:,} rows",
-            wanted=f"at most --minutes {minutes:g}, with time left to learn",
-            fix=f"give --minutes {2 * seconds / 60 + 0.5:.1g}, or fewer rows with --set data.rows={fewer}",
-        )
+    seconds = estimate(prepared, tap, place, watch)
     if seconds > _WORTH_SAYING:
         watch.say(f"features  the base passes every row once, in about {seconds:.0f} s")
-    progress = _Progress(watch, sum(int(part.lengths.sum()) for part in _parts(prepared)))
-    made = []
-    with precision.computing(tap.body, place.dtype):
-        for part in _parts(prepared):
-            feed = prepared.feed(part)
+    progress = _Progress(watch, sum(int(part.lengths.sum()) for part in _missing(prepared, tap, place)))
 
-            def passed(rows: np.ndarray, feed: batches.Feed = feed) -> None:
-                progress.add(int(feed.encoded.lengths[rows].sum()), rows=len(rows))
+    def vectors(part: Encoded) -> dict[str, np.ndarray]:
+        feed = prepared.feed(part)
 
-            def make(feed: batches.Feed = feed) -> dict[str, np.ndarray]:
-                return dict(infer.infer(tap.body, feed, _vectors, device=place.device, passed=passed))
+        def passed(rows: np.ndarray) -> None:
+            progress.add(int(part.lengths[rows].sum()), rows=len(rows))
 
-            made.append(_of_vectors(part, cache.remembered("features", _key(prepared, tap.key, part, place), make)[0]))
-    return made[0], made[1]
+        with precision.computing(tap.body, place.dtype), fitting("a pass of the base", fix=_FIX):
+            return dict(infer.infer(tap.body, feed, _vectors, device=place.device, passed=passed))
+
+    first, second = (
+        cache.remembered("features", _key(prepared, tap.key, part, place), partial(vectors, part))[0] for part in _parts(prepared)
+    )
+    return _of_vectors(prepared.encoded, first), _of_vectors(prepared.encoded_validation, second)
 
 
-def estimate(prepared: Prepared, tap: Tap, place: Place) -> float:
-    """Seconds that all rows take, from one batch of the longest: OutOfMemory where that does not fit."""
-    part = max(_parts(prepared), key=lambda each: int(each.lengths.max()))
-    feed = prepared.feed(part)
-    longest = feed.in_order()[0]
-    tokens = len(longest) * int(part.lengths[longest].max())
-    with precision.computing(tap.body, place.dtype), fitting(f"a pass of the {len(longest)} longest rows"), torch.inference_mode():
-        for _ in range(2):  # the first pass in a process is slow
-            started = time.perf_counter()
-            for batch in feed.micro_batches(longest):
-                _vectors(tap.body.eval(), infer.to_device(batch, place.device))
-    each = (time.perf_counter() - started) / tokens
-    return each * sum(int(part.lengths.sum()) for part in _parts(prepared))
+def estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> float:
+    """Seconds that the rows which the cache lacks take: the longest are tried for memory, some of middle length for time.
+
+    OutOfMemory where a batch does not fit, UsageError where the budget is too short.
+    """
+    seconds = 0.0
+    for part in _missing(prepared, tap, place):
+        feed = prepared.feed(part)
+        order = feed.in_order(torch.get_num_threads())
+        some = len(order) // 2
+        with precision.computing(tap.body, place.dtype), fitting(f"a pass of the {len(order[0])} longest rows", fix=_FIX):
+            infer.infer(tap.body, _Some(feed, order[:1]), _vectors, device=place.device)
+            started, tried = time.perf_counter(), order[some : some + torch.get_num_threads()]
+            infer.infer(tap.body, _Some(feed, tried), _vectors, device=place.device)
+        each = (time.perf_counter() - started) / max(1, sum(int(part.lengths[rows].sum()) for rows in tried))
+        seconds += each * int(part.lengths.sum())
+    _check_budget(prepared, seconds, elapsed=time.monotonic() - watch.started)
+    return seconds
+
+
+def _check_budget(prepared: Prepared, seconds: float, *, elapsed: float) -> None:
+    minutes = prepared.recipe.budget.minutes
+    if not minutes or elapsed + seconds <= 60 * minutes:
+        return
+    rows = sum(map(len, _parts(prepared)))
+    share = (60 * minutes - elapsed) / (2 * seconds)
+    fewer = int(share * rows) - len(prepared.encoded_validation)
+    hint = f", or --set data.rows={fewer}" if fewer >= _FEWEST_ROWS else ""
+    raise UsageError(
+        f"the base takes about {seconds:.0f} s for {rows:,} rows",
+        wanted=f"at most --minutes {minutes:g}, with time left to learn",
+        fix=f"give --minutes {math.ceil((2 * seconds + elapsed) / 60)}{hint}",
+    )
 
 
 def blank(prepared: Prepared, width: int) -> tuple[Encoded, Encoded]:
@@ -97,8 +115,27 @@ class _Progress:
         self.done, self.rows = self.done + tokens, self.rows + rows
         spent = time.perf_counter() - self.started
         self.watch.event({"event": "features", "progress": self.done / self.tokens, "rows": self.rows, "seconds": spent})
-        if self.watch.stop() and self.done < self.tokens:
-            raise Interrupted("interrupted before training began: nothing was learned yet")
+        if self.done < self.tokens and self.watch.stop():
+            raise Interrupted("interrupted before training began: nothing was learned yet", fix="start again")
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Chosen batches of a feed."""
+
+    feed: batches.Feed
+    chosen: list[np.ndarray]
+
+    def in_order(self, _: int) -> list[np.ndarray]:
+        return self.chosen
+
+    def micro_batches(self, rows: np.ndarray, beside: int) -> Iterable[Batch]:
+        return self.feed.micro_batches(rows, beside)
+
+
+def _missing(prepared: Prepared, tap: Tap, place: Place) -> list[Encoded]:
+    """The parts whose vectors the cache lacks."""
+    return [part for part in _parts(prepared) if cache.recall("features", _key(prepared, tap.key, part, place)) is None]
 
 
 def _parts(prepared: Prepared) -> Sequence[Encoded]:

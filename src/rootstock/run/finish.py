@@ -187,24 +187,24 @@ def _truth(rows: pa.Table, task: Task, columns: Columns) -> list[Any]:
 
 def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> list[dict[str, Any]]:
     """The wrong answers that the model was surest of, or the numbers that it missed by most."""
-    readable = task.readable(columns)
+    readable, truth = task.readable(columns), _truth(rows, task, columns)
     if task.kind == "number":
         missed_N = np.abs(np.asarray(readable["predicted"]) - columns["answers"])
         order, wrong_N = np.argsort(-missed_N, kind="stable"), missed_N > 0
     else:
-        wrong_N = np.array([said != true for said, true in zip(readable["predicted"], _truth(rows, task, columns), strict=True)])
+        wrong_N = np.array([said != true for said, true in zip(readable["predicted"], truth, strict=True)])
         order = np.argsort(-np.asarray(readable["confidence"]), kind="stable")
     chosen = [int(i) for i in order if wrong_N[i]][:count]
     parts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]
     texts = [[part[i] for part in parts] for i in chosen]
-    labels, numbers = column(rows, LABEL), column(rows, ROW)
+    numbers = column(rows, ROW)
     return [
         {
             "row": numbers[i],
             "texts": [shorten(each, _SHOWN_LETTERS) for each in text],
-            "answer": str(labels[i]),
+            "answer": _text(truth[i]),
             "predicted": _text(readable["predicted"][i]),
-            "confidence": readable.get("confidence", [None] * len(labels))[i],
+            "confidence": readable.get("confidence", [None] * len(truth))[i],
         }
         for i, text in zip(chosen, texts, strict=True)
     ]

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from rootstock.core.recipe import Recipe
+from rootstock.core.watch import Say
 from rootstock.run.prepare import prepare
-from rootstock.run.watch import Say
 
 
 def inspect(data: str | Path, **sections: Any) -> dict[str, Any]:

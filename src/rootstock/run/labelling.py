@@ -15,11 +15,12 @@ import pyarrow as pa
 from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.rows import PAIR, ROW, TEXT, column
+from rootstock.core.watch import Say
 from rootstock.run.finish import parquet
 from rootstock.run.use import Predictions, Run, table_of
-from rootstock.run.watch import Say
 
-Table = dict[str, list[Any]]
+Table = dict[str, Any]
+"""Columns by name: those of a file as they came (pa.ChunkedArray), answers as lists."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def label_file(run: Run, path: str, *, columns: Mapping[str, str | None] | None 
     started = time.perf_counter()
     made = run.predictions(rows)
     seconds = time.perf_counter() - started
-    held = {name: column(table, name) for name in table.column_names if name != ROW}
+    held = {name: table.column(name) for name in table.column_names if name != ROW}
     answers = {_free(name, held): values for name, values in made.table.items()}
     return Labelled(held | answers, len(rows), seconds, _warning(made, run))
 
@@ -75,7 +76,8 @@ def write(table: Table, out: Path) -> None:
 
 def as_rows(table: Table) -> list[dict[str, Any]]:
     """The table as one object a row."""
-    return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+    columns = [column.to_pylist() if isinstance(column, pa.ChunkedArray) else column for column in table.values()]
+    return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def as_lines(table: Table) -> str:
@@ -105,20 +107,29 @@ def _warning(made: Predictions, run: Run) -> str:
 
 
 def _plain(value: Any) -> str:
+    """An answer in a cell: names joined, numbers in six digits."""
     return "|".join(value) if isinstance(value, list) else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _as_it_came(value: Any) -> str:
+    """A value of the file in a cell, whole; nothing where there is none."""
+    return "" if value is None else "|".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _delimited(table: Table, mark: str) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter=mark, lineterminator="\n")
     writer.writerow(table)
-    writer.writerows([_plain(value) for value in row] for row in zip(*table.values(), strict=True))
+    spoken = (
+        map(_as_it_came, column.to_pylist()) if isinstance(column, pa.ChunkedArray) else map(_plain, column) for column in table.values()
+    )
+    writer.writerows(zip(*spoken, strict=True))
     return stream.getvalue().encode()
 
 
 _WRITERS = {
     ".csv": lambda table: _delimited(table, ","),
     ".tsv": lambda table: _delimited(table, "\t"),
-    ".jsonl": lambda table: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in as_rows(table)).encode(),
+    ".jsonl": lambda table: "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in as_rows(table)).encode(),
     ".parquet": parquet,
 }

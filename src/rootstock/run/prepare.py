@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -24,11 +25,11 @@ from rootstock.core.resources import total_memory
 from rootstock.core.rows import LABEL, PAIR, TEXT, Encoded, column
 from rootstock.core.seed import stream
 from rootstock.core.task import Task
+from rootstock.core.watch import Say
 from rootstock.data import batches, ledger, schema, source, split
 from rootstock.data.cache import remembered
-from rootstock.loop import precision
+from rootstock.loop import crew, precision
 from rootstock.planning import advise
-from rootstock.run.watch import Say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     room = _room(base)
     length = _length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     method, why = _method(recipe, base, raw, say)
-    epochs = recipe.training.epochs or _epochs(recipe, method, raw, say)
+    epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), say)
     settled = _resolved(recipe, base, task, method, rows.schema, epochs=epochs)
     encoded, encoded_validation = (
         made if made.lengths.max() <= length else task.encode(part, tokens(), length)
@@ -291,8 +292,9 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]
     costs = {}
     for name in ("full", "lora", "feature-extraction"):
         method = catalog.find("methods", name)
-        epochs = recipe.training.epochs or method.passes(_updates(encoded, recipe.training.batch_tokens or method.batch_tokens))
-        costs[name] = advise.estimate(method, size, epochs=epochs, speed=speed, bytes_each=dtype.itemsize)
+        epochs = recipe.training.epochs or method.passes(_updates(encoded.lengths, recipe.training.batch_tokens or method.batch_tokens))
+        twins = crew.most(recipe.training.batch_tokens or method.batch_tokens, device_name())
+        costs[name] = advise.estimate(method, size, epochs=epochs, speed=speed, bytes_each=dtype.itemsize, twins=twins)
     seconds = recipe.budget.minutes * 60 if recipe.budget.minutes else None
     memory = torch.cuda.get_device_properties(0).total_memory if device_name() == "cuda" else total_memory()
     name, reason = advise.choose(len(encoded), costs, memory_bytes=memory, seconds=seconds)
@@ -300,18 +302,18 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]
     return name, f"{reason} (about {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"
 
 
-def _epochs(recipe: Recipe, method: Method, encoded: Encoded, say: Say) -> float:
-    """Epochs for a recipe that names none; where rows are too few for the usual number, it says so."""
-    updates = _updates(encoded, recipe.training.batch_tokens or method.batch_tokens)
+def _epochs(recipe: Recipe, method: Method, lengths: np.ndarray, say: Say) -> float:
+    """Epochs for a recipe that names none; where rows are too few for the usual number, it says so. lengths: tokens kept of each row."""
+    updates = _updates(lengths, recipe.training.batch_tokens or method.batch_tokens)
     epochs = method.passes(updates)
-    if epochs > method.epochs:
-        say(f"training  {epochs:g} epochs, not {method.epochs:g}: an epoch of these rows is {updates} update{'s' if updates > 1 else ''}")
+    if epochs > method.epochs and not recipe.training.steps:
+        say(f"training  {epochs:g} epochs, not {method.epochs:g}: one of these rows is about {updates} update{'s' if updates > 1 else ''}")
     return epochs
 
 
-def _updates(encoded: Encoded, batch_tokens: int) -> int:
-    """Updates of an epoch, before any cut and padding."""
-    return -(-int(encoded.lengths.sum()) // batch_tokens)
+def _updates(lengths: np.ndarray, batch_tokens: int) -> int:
+    """Updates of an epoch, padding aside."""
+    return -(-int(lengths.sum()) // batch_tokens)
 
 
 def _resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, known: schema.Schema, *, epochs: float) -> Recipe:

@@ -22,13 +22,13 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.task import Task
+from rootstock.core.watch import Say
 from rootstock.data import batches, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
 from rootstock.run.build import tokenizer_digest
 from rootstock.run.finish import seen_keys
 from rootstock.run.prepare import device_name
-from rootstock.run.watch import Say
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Run:
         seen, keys = load_file(self._intact("seen.safetensors")), seen_keys(rows)
         overlap_N = np.isin(keys, seen["rows"])
         return evaluation.score(columns_made, self.task, seed=self.recipe.seed, overlap_N=overlap_N) | {
-            "chose_rows": int((np.isin(keys, seen["chose"]) & ~overlap_N).sum()),
+            "chose_rows": int((np.isin(keys, seen.get("chose", np.empty(0, np.uint64))) & ~overlap_N).sum()),
             "truncated_rows": made.cut,
             "details": self.task.details(columns_made),
         }

@@ -14,11 +14,11 @@ import torch
 from rootstock.core.errors import Interrupted, RunFailed
 from rootstock.core.recipe import BudgetSettings, Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.watch import Say, Watch
 from rootstock.loop import checkpoint
 from rootstock.loop.history import read
 from rootstock.run.execute import execute
 from rootstock.run.prepare import prepare
-from rootstock.run.watch import Say, Watch
 
 
 def in_new_process(folder: Path) -> None:
