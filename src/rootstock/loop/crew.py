@@ -47,8 +47,8 @@ class Crew:
     def __init__(self, model: nn.Module, count: int) -> None:
         self.models = [model, *(twin(model) for _ in range(count - 1))]
         self._cores = torch.get_num_threads()
-        start = {"initializer": torch.set_num_threads, "initargs": (max(1, self._cores // count),)}
-        self._pool = ThreadPoolExecutor(count, **start) if count > 1 else None
+        each = max(1, self._cores // count)
+        self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(each,)) if count > 1 else None
 
     def each(self, work: Callable[[nn.Module, Item], Done], items: Iterable[Item]) -> Iterator[Done]:
         """The work on each item by whoever is free, in the order of the items."""
