@@ -7,7 +7,7 @@ from io import TextIOWrapper
 
 import typer
 
-from rootstock.cli import adapt, diff, evaluate, inspect, methods, predict, recipe, run, tasks, verify_resume
+from rootstock.cli import adapt, corpus, diff, evaluate, inspect, methods, predict, recipe, run, tasks, tokenizer, verify_resume
 from rootstock.cli.console import STOPS
 
 app = typer.Typer(name="rootstock", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -24,6 +24,8 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 for name, verb in VERBS.items():
     app.command(name)(verb)
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(recipe.app, name="recipe")
 
 

@@ -1,0 +1,262 @@
+"""Raw text to a corpus: read, pass every step, drop near duplicates, write shards, with a record of every removal.
+
+Memory holds one part (a few thousand documents) and, of all documents, some hundred bytes each: digests and signatures. A killed build goes
+on after its last whole part, and the shards are those that it would have written anyway, byte for byte.
+"""
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rootstock.core import artifact
+from rootstock.core.errors import DataError, Interrupted, UsageError
+from rootstock.core.watch import Watch
+from rootstock.corpus import card, funnel, near, parts, pipeline, sources
+from rootstock.corpus.minhash import Near, signatures
+from rootstock.corpus.pipeline import CorpusSettings, Stage
+from rootstock.corpus.step import ID, LANGUAGE, SOURCE, TEXT, Remembering
+from rootstock.corpus.steps.decontamination import Decontamination
+
+PART_DOCUMENTS = 4000
+"""Documents read for a part: what a kill can cost."""
+PART_LETTERS = 16_000_000
+"""Letters that end a part earlier: what is held in memory of long documents."""
+SHARD_BYTES = 128 * 2**20
+"""Text of a shard, before compression."""
+
+
+def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
+    """Build a corpus into a folder, or go on with the build that lies there; returns the funnel.
+
+    Raises UsageError where the folder holds something else, DataError where nothing is left, Interrupted after a whole part.
+    """
+    stages = pipeline.stages(settings)
+    facts = [sources.describe(reference, settings.text) for reference in settings.sources]
+    beside = [
+        artifact.digest_file(Path(file)) for file in (*settings.decontaminate, *([settings.block_list] if settings.block_list else []))
+    ]
+    key = artifact.digest_json([settings.plain(), [fact.digest for fact in facts], beside, version("rootstock")])
+    if _finished(out, key, overwrite=overwrite):
+        watch.say(f"corpus    {out} was built from this already")
+        return read_funnel(out)
+    for fact in facts:
+        if fact.skipped:
+            watch.say(f"skipped   {fact.skipped:,} files of {fact.reference} that are no text, such as {', '.join(fact.skipped_examples)}")
+    found = parts.written(out / "parts", key)
+    if found:
+        watch.say(f"resumed   after {len(found)} part{'s' if len(found) > 1 else ''}")
+    found = _read_all(settings, found, _Reading(settings, stages, out / "parts", key), watch)
+    kept, line = _without_near_duplicates(settings, found, watch)
+    lines = funnel.added([part.account["steps"] for part in found]) + ([line] if line else [])
+    covered = next((stage.step.covers() for stage in stages if isinstance(stage.step, Decontamination)), {})
+    manifest = {"format": 1, "settings": settings.plain(), "sources": [fact.plain() for fact in facts], "key": key}
+    return _write(out, _Result(found, kept, lines, covered), manifest)
+
+
+def read_funnel(folder: Path) -> dict[str, Any]:
+    """The record of a finished build; UsageError where the folder holds none."""
+    return artifact.read_json(folder / "funnel.json", wanted="the folder of a corpus", fix="name the --out of rootstock corpus build")
+
+
+def _finished(out: Path, key: str, *, overwrite: bool) -> bool:
+    """Whether this very build lies there complete; a folder of anything else is refused, or emptied of a build where asked."""
+    manifest = out / "manifest.json"
+    if manifest.exists() and artifact.read_json(manifest, wanted="a corpus", fix="build it again").get("key") == key:
+        return True
+    strangers = [each for each in out.iterdir() if not _ours(each.name)] if out.is_dir() else []
+    if out.exists() and (not out.is_dir() or strangers):
+        held = f": {', '.join(each.name for each in strangers[:3])}" if strangers else ""
+        raise UsageError(f"{out} holds other files{held}", wanted="a new or empty folder", fix="choose another --out")
+    if manifest.exists() and not overwrite:
+        raise UsageError(f"{out} holds a corpus built otherwise", wanted="a new folder", fix="choose another --out, or give --overwrite")
+    if overwrite and out.exists():
+        shutil.rmtree(out)
+    return False
+
+
+def _ours(name: str) -> bool:
+    return name in ("parts", "manifest.json", "funnel.json", "README.md") or name.startswith(("shard-", "."))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Records of one source, and where the records after them begin."""
+
+    source: int
+    records: list[sources.Record]
+    following: tuple[int, int]
+
+
+def _batches(settings: CorpusSettings, source: int, place: int) -> Iterator[_Batch]:
+    """All records from a position on."""
+    for number in range(source, len(settings.sources)):
+        held: list[sources.Record] = []
+        letters = 0
+        for record in sources.records(settings.sources[number], settings.text, start=place if number == source else 0):
+            held.append(record)
+            letters += len(record.text or "")
+            if len(held) >= PART_DOCUMENTS or letters >= PART_LETTERS:
+                yield _Batch(number, held, (number, record.place + 1))
+                held, letters = [], 0
+        if held:
+            yield _Batch(number, held, (number + 1, 0))
+
+
+def _read_all(settings: CorpusSettings, found: list[parts.Part], reading: "_Reading", watch: Watch) -> list[parts.Part]:
+    """Every part: those that lie there, and the rest."""
+    for part in found:
+        arrays = part.arrays()
+        for name, step in reading.remembering.items():
+            step.load(arrays[name])
+    source, place = found[-1].account["next"] if found else (0, 0)
+    total = sum(part.account["steps"][0]["documents"] for part in found)
+    for batch in _batches(settings, source, place):
+        found = [*found, reading.part(batch, len(found))]
+        total += len(batch.records)
+        watch.event({"event": "corpus", "rows": total, "unit": "documents", "seconds": time.monotonic() - watch.started})
+        if watch.stop():
+            raise Interrupted(f"interrupted after {total:,} documents", fix="give the same command again to go on")
+    return found
+
+
+class _Reading:
+    """Documents in their order through every step that needs no other document's text."""
+
+    def __init__(self, settings: CorpusSettings, stages: list[Stage], folder: Path, key: str) -> None:
+        self.stages, self.folder, self.key = stages, folder, key
+        self.near = near_settings(settings)
+        self.remembering = {stage.name: stage.step for stage in stages if isinstance(stage.step, Remembering)}
+
+    def part(self, batch: _Batch, number: int) -> parts.Part:
+        """A batch through the steps and onto the disk."""
+        read = _read_line(batch.records)
+        whole = [record for record in batch.records if record.text is not None]
+        columns: dict[str, list[Any]] = {ID: [record.id for record in whole], TEXT: [record.text for record in whole]}
+        columns |= {LANGUAGE: [""] * len(whole), SOURCE: [batch.source] * len(whole)}
+        documents, lines = pipeline.through(pipeline.table(columns), self.stages)
+        arrays = {name: step.new() for name, step in self.remembering.items()}
+        if self.near:
+            arrays["signatures"] = signatures(documents.column(TEXT).to_pylist(), self.near)
+        account = {"key": self.key, "next": list(batch.following), "steps": [read, *lines], "documents": len(documents)}
+        return parts.write(self.folder, number, documents, arrays, account)
+
+
+def _read_line(records: list[sources.Record]) -> funnel.Line:
+    """What was read, and which records could not be."""
+    read = funnel.line("read")
+    for record in records:
+        funnel.see(read, [record.text or ""])
+        if record.broken is not None:
+            rule, _, more = record.broken.partition(": ")
+            funnel.drop(read, rule, record.id, record.beginning, more=more)
+    return read
+
+
+def near_settings(settings: CorpusSettings) -> Near | None:
+    """How near duplicates are found, or None where they are left in."""
+    if not settings.near_duplicates:
+        return None
+    given = {"threshold": settings.near_duplicates} | settings.steps.get("near-duplicates", {})
+    return Near.build(given, "near-duplicates")
+
+
+def _without_near_duplicates(settings: CorpusSettings, found: list[parts.Part], watch: Watch) -> tuple[np.ndarray, funnel.Line | None]:
+    """Which of all documents stay, [N] of bool, and the step's line of the funnel."""
+    chosen, texts = near_settings(settings), _Texts(found)
+    if chosen is None or not texts.count:
+        return np.ones(texts.count, bool), None
+    signed = np.empty((texts.count, chosen.width), np.uint32)  # filled part by part: joining them would hold them twice
+    for part, start in zip(found, texts.starts, strict=False):
+        signed[start : start + part.account["documents"]] = part.arrays()["signatures"]
+    watch.say(f"near      looking for near duplicates among {texts.count:,} documents")
+    first = near.merged(near.candidates(signed, chosen), texts.of, chosen, count=texts.count)
+    kept = first == np.arange(texts.count)
+    line = funnel.line("near-duplicates")
+    for part in found:
+        funnel.see(line, part.documents().column(TEXT).to_pylist())
+    gone = np.flatnonzero(~kept)
+    shown = texts.rows(np.concatenate([gone[: funnel.EXAMPLES], first[gone[: funnel.EXAMPLES]]]))
+    for place, document in enumerate(gone):
+        here, of = shown.get(int(document), ("", "")), shown.get(int(first[document]), ("", ""))
+        funnel.drop(line, "near duplicate", here[0], here[1], more=f"of {of[0]}" if place < funnel.EXAMPLES else "")
+    return kept, line
+
+
+class _Texts:
+    """Any documents of the parts by their number, with one part in memory at a time."""
+
+    def __init__(self, found: list[parts.Part]) -> None:
+        self.found = found
+        self.starts = np.concatenate([[0], np.cumsum([part.account["documents"] for part in found])]).astype(np.int64)
+        self.count = int(self.starts[-1])
+
+    def rows(self, numbers: np.ndarray) -> dict[int, tuple[str, str]]:
+        """Id and text of each number."""
+        held: dict[int, tuple[str, str]] = {}
+        wanted = np.unique(numbers)
+        owner = np.searchsorted(self.starts, wanted, side="right") - 1
+        for part in np.unique(owner):
+            inside = wanted[owner == part]
+            taken = self.found[part].documents().take(inside - self.starts[part])
+            texts = zip(taken.column(ID).to_pylist(), taken.column(TEXT).to_pylist(), strict=True)
+            held |= dict(zip(inside.tolist(), texts, strict=True))
+        return held
+
+    def of(self, numbers: np.ndarray) -> list[str]:
+        """Their texts, in the order asked for."""
+        held = self.rows(numbers)
+        return [held[int(number)][1] for number in numbers]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """All parts, which of their documents stay, the funnel's lines, and by evaluation file how many of its rows were met."""
+
+    found: list[parts.Part]
+    kept: np.ndarray
+    lines: list[funnel.Line]
+    covered: dict[str, dict[str, int]]
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The documents that stay, part by part."""
+        start = 0
+        for part in self.found:
+            documents = part.documents()
+            yield documents.filter(pa.array(self.kept[start : start + len(documents)]))
+            start += len(documents)
+
+
+def _write(out: Path, result: _Result, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Shards, funnel, card, and the manifest last; then the parts go."""
+    languages: Counter[str] = Counter()
+    documents = letters = 0
+    for table in result.tables():
+        languages.update(table.column(LANGUAGE).to_pylist())
+        documents, letters = documents + len(table), letters + sum(map(len, table.column(TEXT).to_pylist()))
+    if not documents:
+        raise DataError("no document is left of these sources", wanted="at least one", fix=_most_dropped(result.lines))
+    for old in out.glob("shard-*.parquet"):
+        old.unlink()
+    names = parts.shards(result.tables(), out, size=SHARD_BYTES)
+    kept = {"documents": documents, "characters": letters, "shards": len(names), "languages": dict(languages.most_common())}
+    record = {"steps": result.lines, "kept": kept, "covered": result.covered}
+    artifact.write_json(out / "funnel.json", record)
+    artifact.write_text(out / "README.md", card.render(record, manifest))
+    files = {name: artifact.digest_file(out / name) for name in (*names, "funnel.json", "README.md")}
+    artifact.write_json(out / "manifest.json", manifest | {"files": files})
+    shutil.rmtree(out / "parts")
+    return record
+
+
+def _most_dropped(lines: list[funnel.Line]) -> str:
+    """Which rule took most, as what to look at."""
+    counts = [(count, f"{line['name']}: {rule}") for line in lines for rule, count in line["dropped"].items()]
+    return f"most went by {max(counts)[1]!r} ({max(counts)[0]:,}); change that step with --set" if counts else "name other sources"
