@@ -35,9 +35,11 @@ format: install
 
 # Hours on a small machine; each part can be run alone, see the top of each script.
 bench: install
-	$(PIP) sentence-transformers
+	$(PIP) sentence-transformers datasketch xxhash
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/kills.py
+	$(BIN)/python bench/near_duplicates.py
+	$(BIN)/python bench/language.py
 	$(BIN)/python bench/accuracy.py --out bench/results/accuracy.jsonl
 	$(BIN)/python bench/table.py
 	$(BIN)/python bench/quality.py
