@@ -19,6 +19,7 @@ def build(
     near_duplicates: Annotated[float | None, Option(help="Similarity from which documents count as the same; 0 keeps them [0.8].")] = None,
     decontaminate: Annotated[list[str] | None, Option(help="An evaluation file whose texts must not be in the corpus; repeatable.")] = None,
     block_list: Annotated[str | None, Option(help="A file of words and phrases, one a line.")] = None,
+    licence: Annotated[list[str] | None, Option(help="SOURCE=LICENCE, for the manifest; repeatable.")] = None,
     set_: Annotated[list[str] | None, Option("--set", help="A setting, such as steps.gopher.least_words=20; repeatable.")] = None,
     overwrite: Annotated[bool, Option(help="Replace a corpus that was built otherwise.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
@@ -32,7 +33,8 @@ def build(
 
     given = {"sources": sources, "text": text, "quality": quality, "near_duplicates": near_duplicates, "block_list": block_list}
     given |= {"languages": [each.strip() for each in languages.split(",")] if languages else None, "decontaminate": decontaminate}
-    values = {key: value for key, value in given.items() if value is not None}
+    licences = dict(each.partition("=")[::2] for each in licence or [])
+    values = {"licences": licences} | {key: value for key, value in given.items() if value is not None}
     settings = pipeline.CorpusSettings.build(changed(values, assignments(set_ or [])), "")
     console = Console()
     console.listen()

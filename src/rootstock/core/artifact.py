@@ -127,17 +127,18 @@ def whole_folder(target: Path) -> Iterator[Path]:
             beside.mkdir(parents=True)
             yield beside
             for path in sorted(beside.rglob("*")):
-                _sync(path)
-            _sync(beside)
+                sync(path)
+            sync(beside)
             if target.exists():
                 shutil.rmtree(target)
             beside.rename(target)
-            _sync(target.parent)
+            sync(target.parent)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file or folder on the disk itself."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -8,27 +8,41 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from unicodedata import unidata_version
 
 import numpy as np
 import pyarrow as pa
 
 from rootstock.core import artifact
-from rootstock.core.errors import DataError, Interrupted, UsageError
+from rootstock.core.errors import DataError, Interrupted
 from rootstock.core.watch import Watch
-from rootstock.corpus import card, funnel, near, parts, pipeline, sources
+from rootstock.corpus import card, funnel, near, parts, pipeline, place, sources
 from rootstock.corpus.minhash import Near, signatures
 from rootstock.corpus.pipeline import CorpusSettings, Stage
-from rootstock.corpus.step import ID, LANGUAGE, SOURCE, TEXT, Remembering
-from rootstock.corpus.steps.decontamination import Decontamination
+from rootstock.corpus.step import ID, LANGUAGE, SOURCE, TEXT, Counting, Remembering, TextStep
 
 PART_DOCUMENTS = 4000
 """Documents read for a part: what a kill can cost."""
 PART_LETTERS = 16_000_000
 """Letters that end a part earlier: what is held in memory of long documents."""
+_LIBRARIES = (
+    "ftfy",
+    "pycld2",
+    "trafilatura",
+    "markdown-it-py",
+    "warcio",
+    "phonenumbers",
+    "python-stdnum",
+    "pyahocorasick",
+    "pyarrow",
+    "numpy",
+)
+"""What changes texts or bytes with its version."""
 SHARD_BYTES = 128 * 2**20
 """Text of a shard, before compression."""
 
@@ -39,12 +53,12 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
     Raises UsageError where the folder holds something else, DataError where nothing is left, Interrupted after a whole part.
     """
     stages = pipeline.stages(settings)
+    near_settings(settings)
+    place.check_apart(out, [*settings.sources, *(file for stage in stages for file in files(stage))])
+    pipeline.rehearse(stages)
     facts = [sources.describe(reference, settings.text) for reference in settings.sources]
-    beside = [
-        artifact.digest_file(Path(file)) for file in (*settings.decontaminate, *([settings.block_list] if settings.block_list else []))
-    ]
-    key = artifact.digest_json([settings.plain(), [fact.digest for fact in facts], beside, version("rootstock")])
-    if _finished(out, key, overwrite=overwrite):
+    key = artifact.digest_json([settings.plain(), [fact.digest for fact in facts], *_beside(stages)])
+    if place.finished(out, key, overwrite=overwrite):
         watch.say(f"corpus    {out} was built from this already")
         return read_funnel(out)
     for fact in facts:
@@ -55,9 +69,10 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
         watch.say(f"resumed   after {len(found)} part{'s' if len(found) > 1 else ''}")
     found = _read_all(settings, found, _Reading(settings, stages, out / "parts", key), watch)
     kept, line = _without_near_duplicates(settings, found, watch)
-    lines = funnel.added([part.account["steps"] for part in found]) + ([line] if line else [])
-    covered = next((stage.step.covers() for stage in stages if isinstance(stage.step, Decontamination)), {})
-    manifest = {"format": 1, "settings": settings.plain(), "sources": [fact.plain() for fact in facts], "key": key}
+    lines = _masked(funnel.added([part.account["steps"] for part in found]) + ([line] if line else []), stages)
+    covered = next((stage.step.covers() for stage in stages if isinstance(stage.step, Counting)), {})
+    described = [fact.plain() | {"licence": settings.licences.get(fact.reference)} for fact in facts]
+    manifest = {"format": 1, "settings": settings.plain(), "sources": described, "key": key}
     return _write(out, _Result(found, kept, lines, covered), manifest)
 
 
@@ -66,24 +81,27 @@ def read_funnel(folder: Path) -> dict[str, Any]:
     return artifact.read_json(folder / "funnel.json", wanted="the folder of a corpus", fix="name the --out of rootstock corpus build")
 
 
-def _finished(out: Path, key: str, *, overwrite: bool) -> bool:
-    """Whether this very build lies there complete; a folder of anything else is refused, or emptied of a build where asked."""
-    manifest = out / "manifest.json"
-    if manifest.exists() and artifact.read_json(manifest, wanted="a corpus", fix="build it again").get("key") == key:
-        return True
-    strangers = [each for each in out.iterdir() if not _ours(each.name)] if out.is_dir() else []
-    if out.exists() and (not out.is_dir() or strangers):
-        held = f": {', '.join(each.name for each in strangers[:3])}" if strangers else ""
-        raise UsageError(f"{out} holds other files{held}", wanted="a new or empty folder", fix="choose another --out")
-    if manifest.exists() and not overwrite:
-        raise UsageError(f"{out} holds a corpus built otherwise", wanted="a new folder", fix="choose another --out, or give --overwrite")
-    if overwrite and out.exists():
-        shutil.rmtree(out)
-    return False
+def files(stage: Stage) -> tuple[str, ...]:
+    """The files that a step works with."""
+    return tuple(getattr(stage.step, "files", ()))
 
 
-def _ours(name: str) -> bool:
-    return name in ("parts", "manifest.json", "funnel.json", "README.md") or name.startswith(("shard-", "."))
+def _beside(stages: list[Stage]) -> list[Any]:
+    """What decides the outcome beside settings and sources: files of the steps, and versions of the libraries that do the work."""
+    digests = [artifact.digest_file(Path(file)) for stage in stages for file in files(stage) if Path(file).is_file()]
+    versions = {}
+    for name in ("rootstock", *_LIBRARIES):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return [digests, versions, unidata_version]
+
+
+def _masked(lines: list[funnel.Line], stages: list[Stage]) -> list[funnel.Line]:
+    """The record with placeholders in its examples too, where personal data is replaced."""
+    step = next((stage.step for stage in stages if stage.name == "personal-data" and isinstance(stage.step, TextStep)), None)
+    for shown in (shown for line in lines for shown in line["examples"].values()):
+        shown[:] = [each | {"text": step.judge(each["text"]).text if step else each["text"]} for each in shown]
+    return lines
 
 
 @dataclass(frozen=True)
@@ -184,9 +202,9 @@ def _without_near_duplicates(settings: CorpusSettings, found: list[parts.Part], 
         funnel.see(line, part.documents().column(TEXT).to_pylist())
     gone = np.flatnonzero(~kept)
     shown = texts.rows(np.concatenate([gone[: funnel.EXAMPLES], first[gone[: funnel.EXAMPLES]]]))
-    for place, document in enumerate(gone):
+    for number, document in enumerate(gone):
         here, of = shown.get(int(document), ("", "")), shown.get(int(first[document]), ("", ""))
-        funnel.drop(line, "near duplicate", here[0], here[1], more=f"of {of[0]}" if place < funnel.EXAMPLES else "")
+        funnel.drop(line, "near duplicate", here[0], here[1], more=f"of {of[0]}" if number < funnel.EXAMPLES else "")
     return kept, line
 
 
@@ -243,11 +261,10 @@ def _write(out: Path, result: _Result, manifest: dict[str, Any]) -> dict[str, An
         documents, letters = documents + len(table), letters + sum(map(len, table.column(TEXT).to_pylist()))
     if not documents:
         raise DataError("no document is left of these sources", wanted="at least one", fix=_most_dropped(result.lines))
-    for old in out.glob("shard-*.parquet"):
-        old.unlink()
     names = parts.shards(result.tables(), out, size=SHARD_BYTES)
     kept = {"documents": documents, "characters": letters, "shards": len(names), "languages": dict(languages.most_common())}
-    record = {"steps": result.lines, "kept": kept, "covered": result.covered}
+    skipped = {source["reference"]: source["skipped"] for source in manifest["sources"] if source["skipped"]}
+    record = {"skipped": skipped, "steps": result.lines, "kept": kept, "covered": result.covered}
     artifact.write_json(out / "funnel.json", record)
     artifact.write_text(out / "README.md", card.render(record, manifest))
     files = {name: artifact.digest_file(out / name) for name in (*names, "funnel.json", "README.md")}

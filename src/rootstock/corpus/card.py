@@ -10,11 +10,19 @@ _NOT_STATED = "not stated"
 
 def render(record: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     """A data card in the ecosystem's format, from the funnel and the manifest."""
-    kept, licences = record["kept"], manifest["settings"]["licences"]
+    kept = record["kept"]
     languages = [each for each in kept["languages"] if each]
-    front = ["---", "language:", *(f"- {each}" for each in languages), "task_categories:", "- text-generation", "- fill-mask", "---"]
+    front = [
+        "---",
+        *(["language:"] if languages else []),
+        *(f"- {each}" for each in languages),
+        "task_categories:",
+        "- text-generation",
+        "- fill-mask",
+        "---",
+    ]
     rows = [
-        f"| {source['reference']} | {source['format']} | {licences.get(source['reference'], _NOT_STATED)} | `{source['digest'][:16]}…` |"
+        f"| {source['reference']} | {source['format']} | {source['licence'] or _NOT_STATED} | `{source['digest'][:16]}…` |"
         for source in manifest["sources"]
     ]
     steps = [

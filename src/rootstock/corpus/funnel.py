@@ -57,7 +57,7 @@ def added(parts: Iterable[Sequence[Line]]) -> list[Line]:
 
 def as_text(record: Mapping[str, Any]) -> str:
     """The funnel for a person."""
-    lines = []
+    lines = [f"{'skipped':<20}{count:>12,} files of {source} that are no text" for source, count in record["skipped"].items()]
     for each in record["steps"]:
         lost = sum(each["dropped"].values())
         share = f"{lost / each['documents']:.1%}" if each["documents"] else "0.0%"
@@ -71,7 +71,9 @@ def as_text(record: Mapping[str, Any]) -> str:
     spoken = (f"{language or 'unknown'} {count:,}" for language, count in kept["languages"].items())
     lines.append(f"{'languages':<20}{', '.join(spoken)}")
     for file, counts in record["covered"].items():
-        lines.append(f"{'evaluation rows':<20}{counts['found']:,} of {counts['checked']:,} of {file} were met in the sources")
+        lines.append(
+            f"{'evaluation rows':<20}{counts['found']:,} of {counts['checked']:,} of {file} were met in documents that came so far"
+        )
     return "\n".join(lines)
 
 

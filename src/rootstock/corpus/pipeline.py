@@ -1,5 +1,6 @@
 """Which steps a build takes, in which order, and one batch's way through them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,26 +10,26 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from rootstock.core.errors import UnknownName
+from rootstock.core.errors import UnknownName, UsageError
 from rootstock.core.settings import Settings
 from rootstock.corpus import funnel
-from rootstock.corpus.step import ID, LANGUAGE, SCHEMA, SOURCE, TEXT, Step, TextStep
+from rootstock.corpus.step import ID, LANGUAGE, SCHEMA, SOURCE, TEXT, Counting, Remembering, Step, TextStep
 
-WEB = (".html", ".htm", ".warc")
-"""Endings of what was a web page: the quality rules of web corpora are made for it."""
+WEB = re.compile(r"\.(x?html?|warc)(\.(gz|bz2|xz|zstd?))?(:\d+( .*)?)?$", re.IGNORECASE)
+"""How the id of what was a web page ends: the quality rules of web corpora are made for it."""
 ORDER = (
     "repair",
-    "exact-duplicates",
     "language",
     "c4",
     "gopher",
     "fineweb",
+    "exact-duplicates",
     "block-list",
     "decontamination",
     "personal-data",
 )
-"""Texts are made comparable first; what drops most for least comes before what is dear; placeholders are put in last, so that no rule
-counts them and quoted evaluation text is still found; near duplicates, which need all documents, come after these."""
+"""Texts are made comparable first; copies go after the rules that look at where a text came from, or none of them might stay; placeholders
+are put in last, so that no rule counts them and quoted evaluation text is still found; near duplicates need all documents."""
 _QUALITY = ("c4", "gopher", "fineweb")
 
 
@@ -79,8 +80,23 @@ def stages(settings: CorpusSettings) -> list[Stage]:
             given[name] = {"files": (files,) if isinstance(files, str) else files}
         else:
             left_out.add(name)
+    unused = sorted(set(settings.steps) & (left_out | (set() if settings.near_duplicates else {"near-duplicates"})))
+    if unused:
+        raise UsageError(f"steps.{unused[0]} is set, but this build takes no such step", wanted="settings of steps that are taken")
+    if strangers := sorted(set(settings.licences) - set(settings.sources)):
+        raise UnknownName("source", strangers[0], settings.sources)
     made = {name: find(name).build(given.get(name, {}) | settings.steps.get(name, {}), name) for name in ORDER if name not in left_out}
     return [Stage(name, step, web=settings.quality == "auto" and name in _QUALITY) for name, step in made.items()]
+
+
+def rehearse(chosen: Sequence[Stage]) -> None:
+    """One text through every step that keeps nothing of it, so that a missing package or file is met before anything is read."""
+    one = table({ID: ["rehearsal"], TEXT: ["A first text."], LANGUAGE: [""], SOURCE: [0]})
+    for stage in chosen:
+        if not isinstance(stage.step, Remembering):
+            stage.step.apply(one)
+        if isinstance(stage.step, Counting):
+            stage.step.covers()
 
 
 def find(name: str) -> type[Step]:
@@ -131,7 +147,7 @@ def _pass(documents: pa.Table, stage: Stage) -> tuple[pa.Table, funnel.Line]:
 
 def was_web_page(identity: str) -> bool:
     """Whether a document's id names a web page or a crawl."""
-    return any(ending in identity.lower() for ending in WEB)
+    return WEB.search(identity) is not None
 
 
 def table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:

@@ -57,6 +57,15 @@ class Remembering(Protocol):
         ...
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """A step that counts what it met of files beside the sources."""
+
+    def covers(self) -> dict[str, dict[str, int]]:
+        """By file: its rows, those looked for, those found so far."""
+        ...
+
+
 class TextStep(Step):
     """A step that looks at one text at a time."""
 
