@@ -35,11 +35,6 @@ class Optimizer:
             for name, p in masters.items()
         }
 
-    @property
-    def bytes(self) -> int:
-        """Size of both moments; a processor gives them room only when the first step writes them."""
-        return sum(value.numel() * value.element_size() for held in self._state.values() for value in held.values())
-
     def rate(self, factor: float) -> float:
         """Set every group's rate to its peak times `factor`; returns the first group's."""
         self._factor = factor

@@ -173,7 +173,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     checkpoint.set_random_state(state)
     predicted = {
         "seconds": round(training.elapsed() + built.ahead + each * _tokens(training, built), 2),
-        "peak_bytes": peak_memory() + (training.optimizer.bytes if built.accelerator.device.type == "cpu" else 0),
+        "peak_bytes": peak_memory(),
         "seconds_per_token": each,
         "longest_batch_rows": len(rows),
         "steps": training.total,
