@@ -8,11 +8,11 @@ import ast
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from inspect import isabstract
 from pathlib import Path
 from typing import Any, Literal
 
 from rootstock.core.errors import UnknownName
+from rootstock.core.modules import only_class
 
 Kind = Literal["tasks", "methods"]
 _ROOT = Path(__file__).parent
@@ -47,7 +47,8 @@ def find(kind: Kind, name: str) -> Any:
     Raises UnknownName with the nearest names, or TypeError when a file does not hold exactly one concrete subclass.
     """
     if name in _own(kind):
-        return _only_class(kind, f"rootstock.{kind}.{name.replace('-', '_')}")
+        home, base = _BASES[kind]
+        return only_class(f"rootstock.{kind}.{name.replace('-', '_')}", getattr(import_module(home), base))
     if name in _plugins(kind):
         return _plugins(kind)[name].load()
     raise UnknownName(kind[:-1], name, [*names(kind), "auto"])
@@ -59,17 +60,3 @@ def name_of(kind: Kind, cls: type) -> str:
     if module.startswith(f"rootstock.{kind}."):
         return module.rsplit(".", 1)[1].replace("_", "-")
     return next(name for name, point in _plugins(kind).items() if point.load() is cls)
-
-
-def _only_class(kind: Kind, module_name: str) -> type:
-    module = import_module(module_name)
-    home, name_of_base = _BASES[kind]
-    base = getattr(import_module(home), name_of_base)
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, base) and not isabstract(value) and value.__module__ == module_name
-    ]
-    if len(found) != 1:
-        raise TypeError(f"{module_name} must define exactly one {name_of_base}; it defines {len(found)}")
-    return found[0]

@@ -20,6 +20,7 @@ def judge(text, **options):
     ("broken", "mended", "kinds"),
     [
         ("The cafÃ© was â€œopenâ€\x9d.", "The café was “open”.", {"mojibake"}),
+        ("\x8dâ€œopen", "“open", {"mojibake", "control character"}),
         ("fish &amp; chips &lt;3", "fish & chips <3", {"entity"}),
         ("<b>fish &amp; chips</b>", "<b>fish &amp; chips</b>", set()),
         ("be\x08ll and \ufeffmark and \x1b[31mred\x1b[0m", "bell and mark and red", {"control character"}),

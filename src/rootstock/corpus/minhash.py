@@ -19,15 +19,16 @@ import pyarrow.compute as pc
 from pydantic import Field, ValidationInfo, field_validator
 from scipy.special import bdtr
 
-from rootstock.core.errors import DataError
 from rootstock.core.settings import Settings
+from rootstock.corpus.letters import UNSPACED
+from rootstock.data.tables import strings
 
 _CHARACTERS = 1 << 19
 """Text hashed at a time: its shingles fit in a core's cache, and the calls into numpy are few."""
 _LONG = 64
 """Characters from which on a word is no word, and is not remembered."""
 _MOST_WORDS = 64
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd]")
+_UNSPACED = re.compile(f"[{UNSPACED}\U00020000-\U0003fffd]")
 """Thai, Lao, Burmese, Khmer, Kana and Han: written without blanks, so that each character counts as a word."""
 
 
@@ -167,7 +168,7 @@ def _sign(texts: Sequence[str], settings: Near) -> np.ndarray:
 def _words(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of all words in a row, [W] uint64, and how many each text has, [N]."""
     # not arrow's utf8_split_whitespace: in 26.0 it reads past the end of a last text that ends with a blank
-    split = pc.split_pattern(_column([" ".join(_apart(text).split()) for text in texts]), " ")
+    split = pc.split_pattern(strings([" ".join(_apart(text).split()) for text in texts], "a text", pa.large_string()), " ")
     coded = split.flatten().dictionary_encode()
     known = coded.dictionary.to_pylist()
     code_W = coded.indices.to_numpy(zero_copy_only=False)
@@ -176,17 +177,6 @@ def _words(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     before_W = np.concatenate([[0], np.cumsum(real_W)])
     hash_K = np.frombuffer(b"".join(map(_digest, known)), dtype="<u8").astype(np.uint64)
     return hash_K[code_W[real_W]], np.diff(before_W[split.offsets.to_numpy()])
-
-
-def _column(texts: list[str]) -> pa.Array:
-    try:
-        return pa.array(texts, pa.large_string())
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"a text holds half of a surrogate pair: {error.object[error.start : error.start + 1]!r}",
-            wanted="valid Unicode",
-            fix="repair the texts first: text.encode('utf-8', 'replace').decode()",
-        ) from None
 
 
 def _apart(text: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from rootstock.core.errors import DataError, UsageError
+from rootstock.core.modules import needed
 from rootstock.corpus.families import TokenizerSettings
 
 INNER = "##"
@@ -214,10 +215,7 @@ def _unigram(lesson: Lesson) -> Any:
 
 def _likeliest(units: Mapping[str, int], room: int) -> list[tuple[str, float]]:
     """Pieces with their log probabilities, the likeliest first."""
-    try:
-        import sentencepiece
-    except ImportError:
-        raise UsageError("unigram needs the package sentencepiece", fix="pip install 'rootstock[corpus]', or choose --kind bpe") from None
+    sentencepiece = needed("sentencepiece", "unigram", otherwise="choose --kind bpe")
     mark = next((each for each in _MARKS if not any(each in unit for unit in units)), "")
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

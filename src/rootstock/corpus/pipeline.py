@@ -3,17 +3,16 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from inspect import isabstract
 from typing import Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from rootstock.core.errors import UnknownName, UsageError
+from rootstock.core.modules import only_class
 from rootstock.core.settings import Settings
 from rootstock.corpus import funnel
-from rootstock.corpus.step import ID, LANGUAGE, SCHEMA, SOURCE, TEXT, Counting, Remembering, Step, TextStep
+from rootstock.corpus.step import ID, LANGUAGE, SCHEMA, SOURCE, TEXT, Counting, Remembering, Step
 
 WEB = re.compile(r"\.(x?html?|warc)(\.(gz|bz2|xz|zstd?))?(:\d+( .*)?)?$", re.IGNORECASE)
 """How the id of what was a web page ends: the quality rules of web corpora are made for it."""
@@ -99,18 +98,9 @@ def rehearse(chosen: Sequence[Stage]) -> None:
             stage.step.covers()
 
 
-def find(name: str) -> type[Step]:
+def find(name: str) -> Any:
     """The one step that a file of steps/ holds."""
-    module = import_module(f"rootstock.corpus.steps.{name.replace('-', '_')}")
-    found = [each for each in vars(module).values() if _is_step(each) and each.__module__ == module.__name__]
-    if len(found) != 1:
-        raise TypeError(f"{module.__name__} must define exactly one step; it defines {len(found)}")
-    step: type[Step] = found[0]
-    return step
-
-
-def _is_step(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Step) and value not in (Step, TextStep) and not isabstract(value)
+    return only_class(f"rootstock.corpus.steps.{name.replace('-', '_')}", Step)
 
 
 def through(documents: pa.Table, chosen: Sequence[Stage]) -> tuple[pa.Table, list[funnel.Line]]:

@@ -6,7 +6,6 @@ is packed by its first bytes. Order and numbers are the same each time, so that 
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,11 +19,12 @@ import pyarrow as pa
 
 from rootstock.core.artifact import digest_file, digest_folder, digest_json
 from rootstock.core.errors import DataError, UnknownName
+from rootstock.core.modules import needed
 from rootstock.corpus import texts, warc
 from rootstock.corpus.texts import Broken, Fields, Unit, broken
 from rootstock.data import stdlib_docs
 from rootstock.data.files import missing
-from rootstock.data.hub import PREFIX, digest_table
+from rootstock.data.hub import FORM, PREFIX, digest_table, open_set, parts_of
 from rootstock.data.looks import shorten
 
 FIELDS = ("text", "content", "body", "document")
@@ -61,7 +61,6 @@ SUFFIXES = {
     ".warc": "warc",
 }
 _WANTED = f"a folder, or a file that ends in {' '.join(SUFFIXES)}, packed ({' '.join(PACKED)}) or not; {PREFIX}NAME or {stdlib_docs.NAME}"
-_HUB_FORM = "hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIGURATION:SPLIT"
 _PROBE, _EXAMPLES, _LETTERS, _ROWS = 100, 3, 200, 256
 
 
@@ -343,10 +342,10 @@ def _seekable(path: Path) -> Iterator[Any]:
 
 def _hub(reference: str, fields: Fields) -> Iterator[Unit]:
     """Rows of a data set of the hub, or of a folder in its form, as they come over the net."""
-    name, configuration, split = _hub_parts(reference)
+    name, configuration, split = parts_of(reference)
     number = 0
     with _hub_errors(reference):
-        found = _hub_open(name, configuration)
+        found = open_set(name, configuration, streaming=True)
         splits = dict(found) if isinstance(found, dict) else {"train": found}
         split = split or ("train" if "train" in splits else next(iter(splits)))
         if split not in splits:
@@ -361,40 +360,23 @@ def _hub(reference: str, fields: Fields) -> Iterator[Unit]:
         raise DataError(f"{reference} holds no rows", wanted="a source with text in it")
 
 
-def _hub_parts(reference: str) -> tuple[str, str, str]:
-    """Name, configuration and split; "" for those that are not given."""
-    name, *parts = reference.removeprefix(PREFIX).split(":")
-    if not name or len(parts) > 2:
-        raise DataError(f"{reference!r} names no data set", wanted=_HUB_FORM)
-    return (name, parts[0], parts[1]) if len(parts) == 2 else (name, "", parts[0] if parts else "")
-
-
-def _hub_open(name: str, configuration: str) -> Any:
-    datasets = texts.needed("datasets", "hub")
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    if any(Path(name, each).is_file() for each in ("state.json", "dataset_dict.json")):
-        return datasets.load_from_disk(name)
-    return datasets.load_dataset(name, configuration or None, streaming=True)
-
-
 @contextmanager
 def _hub_errors(reference: str) -> Iterator[None]:
     """What goes wrong between here and the hub, as one DataError."""
-    kinds = texts.needed("datasets", "hub").exceptions.DatasetsError
+    kinds = needed("datasets", PREFIX, extra="hub").exceptions.DatasetsError
     try:
         yield
     except (OSError, ValueError, RuntimeError, kinds) as error:
         reason = str(error).strip().split("\n")[0]
         fix = f"check the name; offline, give a file, a folder, {PREFIX}FOLDER with the data set's files, or {stdlib_docs.NAME}"
-        raise DataError(f"{reference} could not be read: {reason}", wanted=_HUB_FORM, fix=fix) from None
+        raise DataError(f"{reference} could not be read: {reason}", wanted=FORM, fix=fix) from None
 
 
 def _hub_digest(reference: str) -> str:
     """sha256 over the files of a data set's folder, or over the commit that the hub gives."""
-    name, configuration, split = _hub_parts(reference)
+    name, configuration, split = parts_of(reference)
     if Path(name).is_dir():
         return digest_json([configuration, split, digest_folder(Path(name))])
     with _hub_errors(reference):
-        files = texts.needed("datasets", "hub").load_dataset_builder(name, configuration or None).config.data_files or {}
+        files = needed("datasets", PREFIX, extra="hub").load_dataset_builder(name, configuration or None).config.data_files or {}
         return digest_json([reference, {str(key): [list(each) for each in value.origin_metadata] for key, value in files.items()}])

@@ -17,14 +17,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from rootstock.core.errors import DataError, UsageError, nearest
+from rootstock.core.errors import DataError, nearest
 from rootstock.data.dialect import find_delimiter, find_quoting
 
 PIECE = 256 * 2**10
@@ -68,15 +67,6 @@ def broken(mark: str, error: Broken) -> Unit:
 
 def _raise(error: Broken) -> str:
     raise error
-
-
-def needed(module: str, extra: str = "corpus") -> Any:
-    """A module that comes with an extra of ours. Raises UsageError where it is not installed."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0].replace("markdown_it", "markdown-it-py")
-        raise UsageError(f"reading this source needs the package {package}: {error}", fix=f"pip install 'rootstock[{extra}]'") from None
 
 
 _PACKERS: dict[bytes, Callable[[Any], Any]] = {

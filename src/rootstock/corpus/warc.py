@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rootstock.core.errors import DataError
-from rootstock.corpus.texts import Broken, Fields, Stream, Unit, broken, needed, plain
+from rootstock.core.modules import needed
+from rootstock.corpus.texts import Broken, Fields, Stream, Unit, broken, plain
 
 PAGE = 16 * 2**20
 """Bytes of the largest page; parsing takes some twenty times as much memory."""
@@ -55,7 +56,7 @@ def markdown(data: bytes) -> str:
 
 @cache
 def _markdown_parser() -> Any:
-    return needed("markdown_it").MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    return needed("markdown_it", "reading this source").MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 def _text(token: Any) -> str:
@@ -97,7 +98,7 @@ def page_text(data: bytes, charset: str = "") -> str:
 @cache
 def _trafilatura() -> Any:
     logging.getLogger("trafilatura").addHandler(logging.NullHandler())  # it reports each page without text on stderr
-    return needed("trafilatura")
+    return needed("trafilatura", "reading this source")
 
 
 def _source(data: bytes, charset: str) -> str:
@@ -131,7 +132,7 @@ def _codec(name: str) -> str:
 def warc(path: Path, fields: Fields) -> Iterator[Unit]:
     """The responses of a crawl, under the number of their record and their address. Raises DataError for a file that is no WARC."""
     stream = Stream(path, text=False)
-    archive = needed("warcio.archiveiterator")
+    archive = needed("warcio.archiveiterator", "reading this source")
     records = archive.WARCIterator(stream.buffered(), no_record_parse=True, check_digests=False)
     number = 0
     while True:
@@ -195,7 +196,7 @@ def response_text(block: bytes) -> str:
 
 def _body(stream: io.BytesIO, headers: Message) -> bytes:
     """What the headers wrap: chunks joined, content unpacked."""
-    readers = needed("warcio.bufferedreaders")
+    readers = needed("warcio.bufferedreaders", "reading this source")
     packing = str(headers.get("content-encoding", "")).strip().lower().removeprefix("x-").replace("identity", "")
     if packing and packing not in readers.BufferedReader.get_supported_decompressors():
         raise Broken(f"content encoding {packing}", stream.getvalue()[:2000])

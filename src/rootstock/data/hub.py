@@ -12,17 +12,14 @@ from rootstock.data.columnar import class_names, typed
 from rootstock.data.tables import Parsed
 
 PREFIX = "hf:"
-_FORM = "hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIGURATION:SPLIT"
+FORM = "hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIGURATION:SPLIT"
 _OFFLINE = "offline, give a local file, hf:FOLDER with the data set's files, or stdlib-docs"
 
 
 def read_hub(reference: str) -> tuple[Parsed, str]:
     """One split as a table (train where none is named), and the digest of its rows."""
-    name, *parts = reference.removeprefix(PREFIX).split(":")
-    if not name or len(parts) > 2:
-        raise DataError(f"{reference!r} names no data set", wanted=_FORM)
-    configuration, split = parts if len(parts) == 2 else ("", *(parts or [""]))
-    found = _load(name, configuration or None, reference)
+    name, configuration, split = parts_of(reference)
+    found = _load(name, configuration, reference)
     splits = dict(found) if isinstance(found, dict) else {"train": found}
     split = split or ("train" if "train" in splits else next(iter(splits)))
     if split not in splits:
@@ -38,22 +35,37 @@ def read_hub(reference: str) -> tuple[Parsed, str]:
     return Parsed(parsed.table, "hf", notes), digest_table(parsed.table)
 
 
-def _load(name: str, configuration: str | None, reference: str) -> Any:
+def parts_of(reference: str) -> tuple[str, str, str]:
+    """Name, configuration and split of a reference; "" for those that are not given."""
+    name, *parts = reference.removeprefix(PREFIX).split(":")
+    if not name or len(parts) > 2:
+        raise DataError(f"{reference!r} names no data set", wanted=FORM)
+    return (name, parts[0], parts[1]) if len(parts) == 2 else (name, "", parts[0] if parts else "")
+
+
+def open_set(name: str, configuration: str, *, streaming: bool = False) -> Any:
+    """A data set by its name, or one that `save_to_disk` wrote, as `datasets` gives it."""
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    if not any(Path(name, each).is_file() for each in ("state.json", "dataset_dict.json")):
+        return datasets.load_dataset(name, configuration or None, streaming=streaming)
+    if configuration:
+        raise DataError(f"{PREFIX}{name}: a saved data set has no configurations", wanted="hf:FOLDER or hf:FOLDER:SPLIT")
+    return datasets.load_from_disk(name)
+
+
+def _load(name: str, configuration: str, reference: str) -> Any:
     try:
         import datasets
     except ImportError:
         raise DataError(f"{reference} needs the package datasets", fix=f"pip install datasets; {_OFFLINE}") from None
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
     try:
-        if any(Path(name, each).is_file() for each in ("state.json", "dataset_dict.json")):
-            if configuration:
-                raise DataError(f"{reference}: a saved data set has no configurations", wanted="hf:FOLDER or hf:FOLDER:SPLIT")
-            return datasets.load_from_disk(name)
-        return datasets.load_dataset(name, configuration)
+        return open_set(name, configuration)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise DataError(f"{reference} could not be loaded: {reason}", wanted=_FORM, fix=f"check the name; {_OFFLINE}") from None
+        raise DataError(f"{reference} could not be loaded: {reason}", wanted=FORM, fix=f"check the name; {_OFFLINE}") from None
 
 
 def digest_table(table: pa.Table) -> str:

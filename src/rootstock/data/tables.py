@@ -44,10 +44,13 @@ def numbered(table: pa.Table, numbers: np.ndarray | None = None) -> tuple[pa.Tab
     return table.append_column(rows.ROW, pa.array(places)), notes
 
 
-def strings(values: Sequence[str | None], where: str) -> pa.Array:
+_STRING = pa.string()
+
+
+def strings(values: Sequence[str | None], where: str, kind: Any = _STRING) -> pa.Array:
     """Strings as an Arrow array. Raises DataError for half letters, which JSON escapes and odd encodings can hold."""
     try:
-        return pa.array(values, pa.string())
+        return pa.array(values, kind)
     except UnicodeEncodeError as error:
         raise DataError(
             f"{where} holds half of a surrogate pair ({error.object[error.start : error.end]!r})",

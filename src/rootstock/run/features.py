@@ -44,10 +44,11 @@ def remembered(prepared: Prepared, key: str, place: Place) -> tuple[Encoded, Enc
 
 def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[Encoded, Encoded]:
     """Training and validation rows as vectors; UsageError where the budget is too short for them, Interrupted where asked to stop."""
-    seconds = estimate(prepared, tap, place, watch)
+    missing = _missing(prepared, tap, place)
+    seconds = _estimate(prepared, tap, place, watch, missing=missing)
     if seconds > _WORTH_SAYING:
         watch.say(f"features  the base passes every row once, in about {seconds:.0f} s")
-    progress = _Progress(watch, sum(int(part.lengths.sum()) for part in _missing(prepared, tap, place)))
+    progress = _Progress(watch, sum(int(part.lengths.sum()) for part in missing))
 
     def vectors(part: Encoded) -> dict[str, np.ndarray]:
         feed = prepared.feed(part)
@@ -69,8 +70,12 @@ def estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> float:
 
     OutOfMemory where a batch does not fit, UsageError where the budget is too short.
     """
+    return _estimate(prepared, tap, place, watch, missing=_missing(prepared, tap, place))
+
+
+def _estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch, *, missing: list[Encoded]) -> float:
     seconds = 0.0
-    for part in _missing(prepared, tap, place):
+    for part in missing:
         feed = prepared.feed(part)
         order = feed.in_order(torch.get_num_threads())
         some = len(order) // 2

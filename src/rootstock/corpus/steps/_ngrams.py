@@ -7,17 +7,16 @@ Shape letters: W words of a batch, R references, E words of all of them, G n-gra
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 
+from rootstock.corpus.letters import UNSPACED, plain
+
 _FACTOR, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Thai, Lao, Burmese, Khmer, Kana and Han: no blanks between words, so that each letter is one."""
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 
 
 class Hit(NamedTuple):
@@ -37,11 +36,6 @@ class _Grams(NamedTuple):
 
 
 _BLANKS = {code: " " for code in range(128) if not chr(code).isalnum()}
-
-
-def plain(text: str) -> str:
-    """The text in one coding of its letters (NFKC)."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
 def words(text: str) -> list[str]:

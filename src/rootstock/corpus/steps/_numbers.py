@@ -7,10 +7,9 @@ too (a plain row of digits) need a word nearby that says what they are; forms of
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from typing import Any
 
-from rootstock.core.errors import UsageError
+from rootstock.core.modules import needed
 
 Span = tuple[int, int]
 """Where in a text something stands: [start, end)."""
@@ -115,17 +114,9 @@ def _explained(cue: str, near: str) -> bool:
 
 @cache
 def _checker(name: str) -> Any:
-    try:
-        return import_module(f"stdnum.{name}")
-    except ModuleNotFoundError:
-        raise missing("python-stdnum") from None
+    return needed(f"stdnum.{name}", "personal data")
 
 
 def check(name: str, number: str, **more: bool) -> bool:
     """Whether a number passes a check of python-stdnum, such as "luhn" or "us.ssn"."""
     return bool(_checker(name).is_valid(number, **more))
-
-
-def missing(package: str) -> UsageError:
-    """The error for a package that is not installed."""
-    return UsageError(f"personal data needs the package {package}", wanted="the extra corpus", fix="pip install 'rootstock[corpus]'")

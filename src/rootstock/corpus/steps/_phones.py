@@ -8,9 +8,9 @@ Numbers without an area code are left: they name nobody.
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from rootstock.corpus.steps._numbers import Span, alone, missing
+from rootstock.core.modules import needed
+from rootstock.corpus.steps._numbers import Span, alone
 
 _INTERNATIONAL = re.compile(r"(?:\+|(?<!\d)00)[1-9][\d ().\-/]{5,22}\d")
 _NORTH_AMERICAN = re.compile(r"(?:1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])[2-9]\d\d[-. ]\d{4}(?!\d)")
@@ -64,7 +64,7 @@ def _international(found: str) -> bool:
 
 def _possible(found: str) -> bool:
     """Whether the length is one of the country that the number names; numbers given out since the library's release pass too."""
-    library = _library()
+    library = needed("phonenumbers", "personal data")
     try:
         return bool(library.is_possible_number(library.parse(found, None)))
     except library.NumberParseException:
@@ -82,7 +82,7 @@ def _national(found: str, regions: tuple[str, ...], *, cued: bool) -> bool:
 
 def _valid(found: str, region: str | None) -> bool:
     """Whether a region, or the country that the number names, gives out such a number."""
-    library = _library()
+    library = needed("phonenumbers", "personal data")
     try:
         return bool(library.is_valid_number(library.parse(found, region)))
     except library.NumberParseException:
@@ -91,14 +91,6 @@ def _valid(found: str, region: str | None) -> bool:
 
 def _grouped(found: str, region: str) -> bool:
     """Whether it is also written in the groups that are usual there."""
-    library = _library()
+    library = needed("phonenumbers", "personal data")
     matches = library.PhoneNumberMatcher(found, region, leniency=library.Leniency.STRICT_GROUPING)
     return any(match.raw_string == found for match in matches)
-
-
-def _library() -> Any:
-    try:
-        import phonenumbers
-    except ModuleNotFoundError:
-        raise missing("phonenumbers") from None
-    return phonenumbers

@@ -8,18 +8,18 @@ Each text is read once, however long the list is (Aho and Corasick 1975, https:/
 import re
 import unicodedata
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from rootstock.core.errors import DataError, UsageError
+from rootstock.core.errors import DataError
+from rootstock.core.modules import needed
+from rootstock.corpus.letters import UNSPACED, folded
 from rootstock.corpus.step import Judged, TextStep
 from rootstock.data.files import decode, fetch
 
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-"""Thai, Lao, Burmese, Khmer, Kana and Han."""
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 class BlockList(TextStep):
@@ -39,7 +39,7 @@ class BlockList(TextStep):
 
     def judge(self, text: str) -> Judged:
         """The text as it is, dropped by the first list that it breaks."""
-        plain = _plain(text)
+        plain = folded(text)
         total = plain.count(" ") + 1
         for name, automaton in self._lists:
             hits, words = _hits(plain, automaton)
@@ -56,7 +56,7 @@ def entries(file: str) -> list[str]:
             f"there is no block list {file}", wanted="a text file with one word or phrase a line", fix="check the name given for the list"
         )
     lines = decode(fetch(path, file)[0], file, encoding="auto")[0].splitlines()
-    found = {_plain(line) for line in lines if not line.lstrip().startswith("#")} - {""}
+    found = {folded(line) for line in lines if not line.lstrip().startswith("#")} - {""}
     if not found:
         raise DataError(
             f"the block list {file} holds comments only", wanted="one word or phrase a line", fix="add some, or leave the list out"
@@ -64,22 +64,9 @@ def entries(file: str) -> list[str]:
     return sorted(found)
 
 
-def _plain(text: str) -> str:
-    """The text without case, and with single blanks."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.casefold().split())
-
-
 def _automaton(found: list[str]) -> Any:
     """All entries in one machine, each with its length in letters and in words."""
-    try:
-        ahocorasick = import_module("ahocorasick")
-    except ModuleNotFoundError:
-        raise UsageError(
-            "block lists need the package pyahocorasick", wanted="the extra corpus", fix="pip install 'rootstock[corpus]'"
-        ) from None
-    automaton = ahocorasick.Automaton()
+    automaton = needed("ahocorasick", "a block list").Automaton()
     for entry in found:
         automaton.add_word(entry, (len(entry), entry.count(" ") + 1))
     automaton.make_automaton()

@@ -17,8 +17,9 @@ from pydantic import Field, PrivateAttr
 from rootstock.core import rows
 from rootstock.core.errors import DataError
 from rootstock.core.recipe import DataSettings
+from rootstock.corpus.letters import plain
 from rootstock.corpus.step import TEXT, Applied, Step
-from rootstock.corpus.steps._ngrams import Hit, Index, plain, spans, words
+from rootstock.corpus.steps._ngrams import Hit, Index, spans, words
 from rootstock.data.files import decode, fetch
 from rootstock.data.source import read
 

@@ -6,7 +6,6 @@ with a chance of N²/2⁶⁵: 1 in 3,700 that it happens at all in 100 million t
 first is not said: to remember names would take more memory than all the rest.
 """
 
-import unicodedata
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 from pydantic import PrivateAttr
 
 from rootstock.core.errors import DataError
+from rootstock.corpus.letters import folded
 from rootstock.corpus.step import TEXT, Applied, Step
 
 
@@ -66,13 +66,6 @@ class ExactDuplicates(Step):
             run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")  # stable merges what is sorted already
         if len(run):
             self._runs.append(run)
-
-
-def folded(text: str) -> str:
-    """A text without what does not tell it from its copies."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.casefold().split())
 
 
 def digests(texts: Iterable[str], count: int) -> np.ndarray:

@@ -10,13 +10,12 @@ second and in 1.2 GB, fastText's small model 80.2 % at 6,000. heliport is nearly
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import import_module
-from typing import Any
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from rootstock.core.errors import UsageError, nearest
+from rootstock.core.errors import nearest
+from rootstock.core.modules import needed
 from rootstock.corpus.step import TEXT, Applied, Step
 
 NAMED = {"bs": "hr", "ms": "id", "no": "nb", "iw": "he", "jw": "jv", "zh-Hant": "zh", "un": ""}
@@ -63,7 +62,7 @@ class Language(Step):
 
 def languages() -> Mapping[str, str]:
     """Names of the languages that can be told apart, by code. Raises UsageError where pycld2 is not installed."""
-    cld2 = _cld2()
+    cld2 = needed("pycld2", "the step language")
     detected = {name for name in cld2.DETECTED_LANGUAGES if not name.startswith("X_")}
     found = {NAMED.get(code, code): name.lower() for name, code in cld2.LANGUAGES if name in detected and code not in ("bs", "ms")}
     return {code: found[code] for code in sorted(found) if code}
@@ -78,7 +77,7 @@ def _hint(code: str) -> str:
 @cache
 def _identifier() -> Callable[[str], tuple[str, float]]:
     """Text to language and confidence."""
-    cld2, known = _cld2(), languages()
+    cld2, known = needed("pycld2", "the step language"), languages()
 
     def detect(text: str) -> tuple[bool, str, int]:
         reliable, _, details = cld2.detect(text, isPlainText=True, bestEffort=True)
@@ -92,10 +91,3 @@ def _identifier() -> Callable[[str], tuple[str, float]]:
         return (code if code in known else ""), share / 100 if reliable else 0.0
 
     return identify
-
-
-def _cld2() -> Any:
-    try:
-        return import_module("pycld2")
-    except ImportError:
-        raise UsageError("the step language needs the package pycld2", fix="pip install 'rootstock[corpus]'") from None

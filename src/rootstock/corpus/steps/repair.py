@@ -14,7 +14,7 @@ from functools import cache
 
 from pydantic import Field
 
-from rootstock.core.errors import UsageError
+from rootstock.core.modules import needed
 from rootstock.corpus.step import Judged, TextStep
 
 _LINE_ENDS = re.compile(r"\r\n?|[\v\f]")
@@ -79,16 +79,16 @@ class Repair(TextStep):
                 # it names steps that changed nothing, too
                 kinds |= {_KINDS.get(name, "mojibake") for name in steps if lines[number] != line}
         mended, removed = _C1.subn("", "\n".join(lines))
-        return mended, kinds | {"control character"} if removed else kinds
+        if not removed:
+            return mended, kinds
+        mended, more = self._mended(mended)  # a control character can hide mojibake beside it
+        return mended, kinds | more | {"control character"}
 
 
 @cache
 def _fixer(quotes: bool, widths: bool, entities: bool) -> _Fixer:
     """ftfy with its settings. Raises UsageError where it is not installed."""
-    try:
-        import ftfy
-    except ImportError:
-        raise UsageError("the step repair needs the package ftfy", fix="pip install 'rootstock[corpus]'") from None
+    ftfy = needed("ftfy", "the step repair")
     config = ftfy.TextFixerConfig(unescape_html=entities, uncurl_quotes=quotes, fix_character_width=widths)
 
     def fix(line: str) -> tuple[str, list[str]]:
