@@ -114,6 +114,15 @@ def test_nobodys_files_are_written_over(raw, tmp_path, name):
     assert (out / name).read_text() == "my own"
 
 
+def test_a_folder_put_beside_a_finished_corpus_is_nobodys_to_remove(raw, tmp_path):
+    built(raw, tmp_path / "corpus")
+    (tmp_path / "corpus" / "parts").mkdir()
+    (tmp_path / "corpus" / "parts" / "thesis.txt").write_text("my own")
+    with pytest.raises(UsageError, match="other files: parts"):
+        built(raw, tmp_path / "corpus")
+    assert (tmp_path / "corpus" / "parts" / "thesis.txt").exists()
+
+
 def test_a_corpus_is_never_built_into_its_sources(raw, tmp_path):
     built(raw, tmp_path / "corpus")
     shard = tmp_path / "corpus" / "shard-00000.parquet"

@@ -35,10 +35,10 @@ def finished(out: Path, key: str, *, overwrite: bool) -> bool:
     if not out.exists() or not any(out.iterdir()):
         return False
     manifest = _manifest(out)
-    ours = {*manifest.get("files", ()), "manifest.json", "parts"} if manifest else set()
-    begun = _begun(out)
-    strangers = sorted(each.name for each in out.iterdir() if each.name not in ours and not (begun and _UNFINISHED.fullmatch(each.name)))
-    strangers = [name for name in strangers if not (name == "parts" and begun)]
+    ours = {*manifest.get("files", ()), "manifest.json"} if manifest else set()
+    if _begun(out):
+        ours |= {"parts", *(each.name for each in out.iterdir() if _UNFINISHED.fullmatch(each.name))}
+    strangers = sorted({each.name for each in out.iterdir()} - ours)
     if strangers:
         raise UsageError(f"{out} holds other files: {', '.join(strangers[:3])}", wanted="a new or empty folder", fix="choose another --out")
     if manifest and manifest.get("key") == key and all((out / name).is_file() for name in manifest["files"]):
