@@ -13,10 +13,11 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core.method import learning
 from rootstock.core.rows import Encoded
-from rootstock.core.task import inputs
+from rootstock.core.seed import Draw
+from rootstock.core.task import Labelled, inputs
 from tests.conftest import rows_of
 
-TASKS, METHODS = catalog.names("tasks"), catalog.names("methods")
+TASKS, METHODS = [name for name in catalog.names("tasks") if issubclass(catalog.find("tasks", name), Labelled)], catalog.names("methods")
 PAIRS = list(itertools.product(TASKS, METHODS))
 ROWS = rows_of(12)
 
@@ -38,7 +39,7 @@ def setup(tiny_base):
         encoded = task.encode(rows, tokenizer, None)
         tap = method.tap(model, loaded)
         if tap:
-            batch = task.collate(encoded, np.arange(12), tokenizer)
+            batch = task.collate(encoded, np.arange(12), tokenizer, Draw(0))
             with torch.no_grad():
                 vectors = tap.body(**inputs(batch)).numpy()
             encoded = Encoded({}, {**encoded.dense, "features": vectors}, np.ones(12, dtype=np.int64))
@@ -49,7 +50,7 @@ def setup(tiny_base):
 
 def batch_of(task, encoded, rows, tokenizer):
     if encoded.tokens:
-        return task.collate(encoded, rows, tokenizer)
+        return task.collate(encoded, rows, tokenizer, Draw(0))
     return {name: torch.from_numpy(array[rows]) for name, array in encoded.dense.items()}
 
 
@@ -106,7 +107,7 @@ def test_what_is_kept_and_what_is_merged_answers_the_same(setup, task_name, meth
     plain = task.encode(table(task_name), tokenizer, None)
     for make in (method.keep, method.merge):
         made = make(copy.deepcopy(model)).eval()
-        scores = task.decode(made, task.collate(plain, np.arange(12), tokenizer))["scores"]
+        scores = task.decode(made, task.collate(plain, np.arange(12), tokenizer, Draw(0)))["scores"]
         np.testing.assert_allclose(scores, answers, rtol=2e-3, atol=2e-3)
 
 
@@ -114,7 +115,7 @@ def test_what_is_kept_and_what_is_merged_answers_the_same(setup, task_name, meth
 def test_metrics_readable_and_details_speak_of_every_row(setup, task_name):
     task, _, _, model, _, encoded, tokenizer = setup(task_name)
     rows = table(task_name)
-    columns = task.decode(model.eval(), task.collate(encoded, np.arange(12), tokenizer)) | {"answers": task.answers(rows)}
+    columns = task.decode(model.eval(), task.collate(encoded, np.arange(12), tokenizer, Draw(0))) | {"answers": task.answers(rows)}
     metrics = task.metrics(columns)
     assert set(task.headline[:1]) <= set(metrics)
     assert task.metrics(columns, task.headline[:1]) == {task.headline[0]: metrics[task.headline[0]]}

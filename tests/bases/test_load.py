@@ -13,8 +13,7 @@ from rootstock.bases.load import fit, load, tokenizer
 from rootstock.bases.resolve import resolve
 from rootstock.bases.save import save_model
 from rootstock.core.errors import BaseError
-from rootstock.core.method import Loaded
-from rootstock.core.task import Head
+from rootstock.core.loaded import Head, Loaded
 
 Config = Callable[..., Any]
 CLASSIFIER = {"classifier.weight", "classifier.bias"}

@@ -10,7 +10,7 @@ from rootstock.bases.load import load, tokenizer
 from rootstock.bases.resolve import resolve
 from rootstock.bases.save import save_model
 from rootstock.core.errors import RunFailed
-from rootstock.core.task import Head
+from rootstock.core.loaded import Head
 from rootstock.sentinel.gate import admit
 
 HEAD = Head(

@@ -6,15 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, TEXT
-from rootstock.core.task import Head, Task
+from rootstock.core.task import Labelled
 from rootstock.tasks import _scores
 
 _FIGURES = {"class": _scores.class_metrics, "classes": _scores.label_set_metrics, "number": _scores.number_metrics}
 _HEADLINES = {"class": ("accuracy", "macro_f1"), "classes": ("micro_f1", "macro_f1"), "number": ("spearman", "pearson")}
 
 
-class FakeTask(Task):
+class FakeTask(Labelled):
     """Labels are class indices, 0/1 lists or numbers already."""
 
     of: str = "class"

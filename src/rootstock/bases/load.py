@@ -1,5 +1,6 @@
 """The one door for weights: an admitted folder becomes a model whose fresh parameters are known by name."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,9 @@ import torch
 from torch import nn
 
 from rootstock.bases import scratch
-from rootstock.bases.resolve import Resolved, resolve
+from rootstock.bases.resolve import VOCABULARIES, Resolved, resolve
 from rootstock.core.errors import BaseError, OutOfMemory, is_memory_shortage
-from rootstock.core.method import Loaded
-from rootstock.core.task import Head
+from rootstock.core.loaded import Head, Loaded
 from rootstock.sentinel import safetensors
 
 DROPOUTS = (
@@ -41,10 +41,17 @@ DROPOUTS = (
 LABELLED = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering")
 """Kinds of checkpoint whose head means something only with its own labels."""
 
+_CALLED = {
+    "MaskedLM": "masked language",
+    "CausalLM": "causal language",
+    "Seq2SeqLM": "sequence-to-sequence",
+    "SequenceClassification": "sequence classification",
+    "PreTraining": "pre-training",
+}
+_SUITS = {"MaskedLM": "scratch:bert-mini", "CausalLM": "scratch:gpt2-tiny", "Seq2SeqLM": "scratch:t5-tiny"}
+
 BUILD = {"dtype": torch.float32, "attn_implementation": None}
 """None stands against what a config.json may name: it gives sdpa where the architecture has it, and never code fetched from a hub."""
-
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
 
 def load(base: Resolved, head: Head, *, seed: int, dropout: float | None = None) -> Loaded:
@@ -60,8 +67,10 @@ def load(base: Resolved, head: Head, *, seed: int, dropout: float | None = None)
         _apply(config, head.options, dropout)
         torch.manual_seed(seed)
         auto = _auto(head)
+        _check_kind(base, auto, config)
         if base.folder is None:
             model = auto.from_config(config, **BUILD)
+            _spell(base, model)
             return Loaded(model, head, frozenset(name for name, _ in model.named_parameters()))
         stale = _stale(base, auto, config, same_labels=labels == dict(config.id2label or {}))
         model, report = _read(base, auto, config, stale)
@@ -69,8 +78,8 @@ def load(base: Resolved, head: Head, *, seed: int, dropout: float | None = None)
 
 
 def tokenizer(base: Resolved) -> Any:
-    """The fast tokenizer of a base; random bases borrow minilm's."""
-    folder = base.folder or resolve("minilm").folder
+    """The fast tokenizer of a base; random bases borrow minilm's where they were given none."""
+    folder = base.folder or base.tokenizer or resolve("minilm").folder
     assert folder is not None
     if not any((folder / name).is_file() for name in VOCABULARIES):
         # transformers would build an empty tokenizer from config.json alone.
@@ -94,7 +103,8 @@ def tokenizer(base: Resolved) -> Any:
 
 def fit(tokens: Any, model: Any) -> None:
     """Make tokenizer and model agree on padding; raises BaseError where the tokenizer gives ids that the model has no row for."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    # Of a model for images and captions it is the captions' half that reads tokens.
+    rows = getattr(model, "text_model", model).get_input_embeddings().weight.shape[0]
     highest = max(tokens.get_vocab().values(), default=-1)
     if highest >= rows:
         raise BaseError(
@@ -153,13 +163,28 @@ def _auto(head: Head) -> Any:
 
 def _config(base: Resolved) -> Any:
     if base.scratch is not None:
-        tokens = tokenizer(base)
-        config = scratch.config(base.scratch, len(tokens))
-        config.pad_token_id, config.bos_token_id, config.eos_token_id = tokens.pad_token_id, tokens.cls_token_id, tokens.sep_token_id
-        return config
+        return scratch.config(base.scratch, tokenizer(base) if scratch.takes_text(base.scratch) else None)
     from transformers import AutoConfig
 
+    scratch.register(json.loads((base.folder / "config.json").read_text("utf-8")).get("model_type") if base.folder else None)
     return AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
+
+
+def _check_kind(base: Resolved, auto: Any, config: Any) -> None:
+    """Raise BaseError where transformers has no such model of this architecture."""
+    if type(config) not in auto._model_mapping:
+        kind = auto.__name__.removeprefix("AutoModelFor").removeprefix("AutoModel") or "bare"
+        raise BaseError(
+            f"{base.reference} is a {config.model_type}, and of that there is no {_CALLED.get(kind, kind)} model",
+            wanted="an architecture that the task can use",
+            fix=f"choose a base such as {_SUITS[kind]}, or another --task" if kind in _SUITS else "choose another base, or another --task",
+        )
+
+
+def _spell(base: Resolved, model: Any) -> None:
+    """Tell a model that reads letters how its tokens are spelled."""
+    if hasattr(model.base_model, "spell"):
+        model.base_model.spell(tokenizer(base).get_vocab())
 
 
 def _apply(config: Any, options: Mapping[str, Any], dropout: float | None) -> None:

@@ -8,16 +8,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rootstock.bases.scratch import ARCHITECTURES, facts
+from rootstock.bases.scratch import ARCHITECTURES, facts, is_file, takes_text
 from rootstock.core.artifact import digest_json
 from rootstock.core.errors import BaseError, GateRefused, UnknownName, nearest
-from rootstock.sentinel.gate import WEIGHTS, Admission, admit
+from rootstock.sentinel.gate import WEIGHTS, Admission, admit, admit_tokenizer
 
 SCRATCH = "scratch:"
 OFFLINE_CHOICES = "without a network: minilm, a local folder, or scratch:bert-mini"
 HUB_ID = re.compile(r"(?P<id>(?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 FETCHED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md")
 """No pickled file is ever fetched."""
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+"""Files of which a tokenizer has at least one."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ KNOWN = {
 class Resolved:
     """A base that passed the gate.
 
-    folder is None and scratch names the architecture where the weights are random. adapter: the folder holds peft weights, which
-    need their own base. fine_tuned: the checkpoint brings a sequence-classification head. parameters: None where not known yet.
+    folder is None and scratch names the architecture (or its config.json) where the weights are random; tokenizer is the folder of the
+    tokenizer that they get, None for minilm's. adapter: the folder holds peft weights, which need their own base. fine_tuned: the
+    checkpoint brings a sequence-classification head. parameters: None where not known yet.
     """
 
     reference: str
@@ -55,6 +58,7 @@ class Resolved:
     digest: str
     folder: Path | None = None
     scratch: str | None = None
+    tokenizer: Path | None = None
     admission: Admission | None = None
     licence: str | None = None
     hub_id: str | None = None
@@ -64,14 +68,16 @@ class Resolved:
     fine_tuned: bool = False
 
 
-def resolve(reference: str, *, cache: Path | None = None) -> Resolved:
-    """Find a base and pass it through the gate; `cache` is where hub files go, the hub's own place by default.
+def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path | None = None) -> Resolved:
+    """Find a base and pass it through the gate. tokenizer: folder of the one that random weights get; None is minilm's.
 
+    cache: where hub files go, the hub's own place by default.
     Raises UnknownName with the nearest names, BaseError where it is missing or damaged, GateRefused where it could run code.
     """
     if reference.startswith(SCRATCH):
-        architecture = reference.removeprefix(SCRATCH)
-        return Resolved(reference=reference, name=architecture, scratch=architecture, digest=digest_json(facts(architecture)))
+        return _scratch(reference, None if tokenizer is None else Path(tokenizer).expanduser())
+    if tokenizer is not None:
+        raise BaseError(f"{reference} brings its own tokenizer", wanted="scratch:<architecture> for another", fix="leave the tokenizer out")
     if reference in KNOWN:
         return _known(reference, KNOWN[reference])
     place = Path(reference).expanduser()
@@ -84,6 +90,30 @@ def resolve(reference: str, *, cache: Path | None = None) -> Resolved:
     if found is None or ("/" not in reference and nearest(reference, KNOWN)):
         raise UnknownName("base", reference, _choices(place))
     return _hub(reference, found["id"], found["revision"], cache)
+
+
+def _scratch(reference: str, tokenizer: Path | None) -> Resolved:
+    architecture = reference.removeprefix(SCRATCH)
+    values, name = facts(architecture), architecture
+    if is_file(architecture):
+        path = Path(architecture).expanduser().resolve()
+        architecture, name = str(path), path.parent.name if path.stem == "config" else path.stem
+    if tokenizer is None:
+        return Resolved(reference=reference, name=name, scratch=architecture, digest=digest_json(values))
+    if not takes_text(architecture):
+        raise BaseError(f"{name} reads images, which take no tokenizer", fix="leave the tokenizer out")
+    digest = digest_json({"architecture": values, "tokenizer": _admit_tokenizer(tokenizer)})
+    return Resolved(reference=reference, name=name, scratch=architecture, tokenizer=tokenizer.resolve(), digest=digest)
+
+
+def _admit_tokenizer(folder: Path) -> dict[str, str]:
+    fix = f"learn one: rootstock tokenizer train CORPUS --out {folder}"
+    if not folder.is_dir():
+        raise BaseError(f"there is no folder {folder}" if not folder.exists() else f"{folder} is a file", wanted="a tokenizer's", fix=fix)
+    files = admit_tokenizer(folder)
+    if not set(VOCABULARIES) & set(files):
+        raise BaseError(f"{folder} holds no tokenizer", wanted=f"one of {', '.join(VOCABULARIES)}", fix=fix)
+    return files
 
 
 def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved:

@@ -23,7 +23,7 @@ class Mode:
     as_json: bool = False
 
 
-def recipe_for(data: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> "Recipe":
+def recipe_for(data: str | list[str], given: Mapping[str, Any], changes: Mapping[str, Any]) -> "Recipe":
     """The recipe that options describe; what is not given keeps its default."""
     from rootstock.core.recipe import Recipe
     from rootstock.core.settings import changed
@@ -35,6 +35,32 @@ def recipe_for(data: str, given: Mapping[str, Any], changes: Mapping[str, Any]) 
     return Recipe.build(changed(changed(values, options), changes), "").anchored(Path.cwd())
 
 
+def check_kind(task: str, *, labelled: bool) -> None:
+    """Raise UsageError for an objective where labels are read, and the other way round."""
+    from rootstock import catalog
+    from rootstock.core.errors import UsageError
+    from rootstock.core.task import Labelled
+
+    if task == "auto" or issubclass(catalog.find("tasks", task), Labelled) == labelled:
+        return
+    other = "rootstock pretrain" if labelled else "rootstock adapt"
+    held = "is learned without labels" if labelled else "reads its labels from the data"
+    raise UsageError(f"{task} {held}", wanted="one of `rootstock tasks` that fits the verb", fix=f"use {other}, or name another --task")
+
+
+def mix(given: str | None) -> str | float | list[float] | None:
+    """Shares of corpora as a recipe takes them: a word, a temperature, or weights with commas between."""
+    if given is None or given.isalpha():
+        return given
+    from rootstock.core.errors import UsageError
+
+    try:
+        numbers = [float(each) for each in given.split(",")]
+    except ValueError:
+        raise UsageError(f"--mix is {given!r}", wanted="proportional, equal, a number, or weights such as 2,1") from None
+    return numbers if "," in given else numbers[0]
+
+
 def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     """Carry a recipe out and print what came of it."""
     from rootstock.core.errors import Interrupted
@@ -44,7 +70,7 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)
-    folder = out or api.free_folder(Path("runs") / api.name_for(recipe.data.train))
+    folder = out or api.free_folder(Path("runs") / api.name_for(recipe))
     if mode.dry_run:
         api.check_place(RunFolder(folder), overwrite=mode.overwrite or mode.resume)
         show(plan := api.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))

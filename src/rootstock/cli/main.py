@@ -7,16 +7,38 @@ from io import TextIOWrapper
 
 import typer
 
-from rootstock.cli import adapt, corpus, diff, evaluate, inspect, methods, predict, recipe, run, tasks, tokenizer, verify_resume
+from rootstock.cli import (
+    adapt,
+    corpus,
+    diff,
+    evaluate,
+    fill,
+    generate,
+    inspect,
+    methods,
+    predict,
+    pretrain,
+    probe,
+    recipe,
+    run,
+    scaling,
+    tasks,
+    tokenizer,
+    verify_resume,
+)
 from rootstock.cli.console import STOPS
 
 app = typer.Typer(name="rootstock", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 VERBS: dict[str, Callable[..., None]] = {
+    "pretrain": pretrain.pretrain,
     "adapt": adapt.adapt,
     "run": run.run,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
     "inspect": inspect.inspect,
+    "probe": probe.probe,
+    "fill": fill.fill,
+    "generate": generate.generate,
     "verify-resume": verify_resume.verify_resume,
     "diff": diff.diff,
     "tasks": tasks.tasks,
@@ -26,6 +48,7 @@ for name, verb in VERBS.items():
     app.command(name)(verb)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(tokenizer.app, name="tokenizer")
+app.add_typer(scaling.app, name="scaling")
 app.add_typer(recipe.app, name="recipe")
 
 

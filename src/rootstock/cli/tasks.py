@@ -11,4 +11,5 @@ def tasks(as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False
     from rootstock.cli.console import show
 
     found = {name: catalog.summary("tasks", name) for name in catalog.names("tasks")}
-    show(found, "\n".join(f"{name:<22}{text}" for name, text in found.items()), as_json=as_json)
+    width = max(map(len, found)) + 2
+    show(found, "\n".join(f"{name:<{width}}{text}" for name, text in found.items()), as_json=as_json)

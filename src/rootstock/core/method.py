@@ -10,26 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rootstock.core.loaded import Loaded
 from rootstock.core.settings import Settings
-from rootstock.core.task import Head
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model as it came from its checkpoint.
-
-    fresh: names of parameters that the checkpoint did not hold. They are random, so every method must leave them trainable.
-    """
-
-    model: nn.Module
-    head: Head
-    fresh: frozenset[str]
-
-    @property
-    def width(self) -> int:
-        """Hidden size of the body."""
-        config: Any = self.model.config
-        return int(config.hidden_size)
 
 
 @dataclass(frozen=True)
@@ -107,6 +89,8 @@ class Method(Settings, ABC):
     """Operations for each parameter and token: 2 forward, 2 for gradients of what flows, 2 for gradients of weights."""
     trained: ClassVar[float] = 1.0
     """Share of the base's parameters that learn, roughly: each takes a gradient and two moments."""
+    frozen: ClassVar[bool] = False
+    """Whether the base never changes, so that only a head can learn."""
     saves: ClassVar[str] = "model"
     """What it leaves behind: "model" (whole weights) or "adapter" (peft's format, with the base's digest)."""
 

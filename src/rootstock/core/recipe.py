@@ -11,8 +11,10 @@ from rootstock.core.settings import Settings
 class DataSettings(Settings):
     """Where the rows come from and how they are split."""
 
-    train: str = Field(min_length=1)
-    """Training rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs."""
+    train: str | tuple[str, ...] = Field(min_length=1)
+    """Training rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs. For objectives: a corpus, or several of them."""
+    mix: Literal["proportional", "equal"] | float | tuple[float, ...] = "proportional"
+    """Shares of several corpora: by their size, equal, by their size with a temperature (a number, larger is flatter), or weights."""
     validation: str | float = 0.1
     """A file of validation rows, or the share of the training rows to hold out, in (0, 1)."""
     format: str = "auto"
@@ -85,6 +87,8 @@ class Recipe(Settings):
 
     base: str = Field(default="minilm", min_length=1)
     """minilm, a folder, a run, a hub id with an optional @revision, or scratch:<architecture>."""
+    tokenizer: str | None = None
+    """Folder of the tokenizer for a scratch base. None: minilm's. Every other base brings its own."""
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The task's name and its settings; `rootstock tasks` lists them. auto goes by the label column."""
     data: DataSettings
@@ -107,7 +111,7 @@ class Recipe(Settings):
     def anchored(self, folder: Path) -> "Recipe":
         """The same recipe with relative paths resolved against `folder`."""
         data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")})
-        return self.model_copy(update={"data": data, "base": _anchor(self.base, folder)})
+        return self.model_copy(update={"data": data, "base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)})
 
 
 EMBEDDED = ("minilm", "stdlib-docs")
@@ -116,6 +120,10 @@ EMBEDDED = ("minilm", "stdlib-docs")
 
 def _anchor(reference: Any, folder: Path) -> Any:
     """An existing relative path becomes absolute; names, ids and numbers stay as they are."""
+    if isinstance(reference, tuple):
+        return tuple(_anchor(each, folder) for each in reference)
+    if isinstance(reference, str) and reference.startswith("scratch:") and reference.endswith(".json"):
+        return f"scratch:{_anchor(reference.removeprefix('scratch:'), folder)}"
     if (
         isinstance(reference, str)
         and reference

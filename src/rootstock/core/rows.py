@@ -25,11 +25,17 @@ class Ragged:
     offsets: np.ndarray
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]], dtype: Any = np.int32) -> "Ragged":
+    def of(cls, rows: Sequence[Sequence[int] | np.ndarray], dtype: Any = np.int32) -> "Ragged":
         """Pack lists of integers."""
         lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
         flat = np.concatenate([np.asarray(row, dtype=dtype) for row in rows]) if len(rows) else np.empty(0, dtype)
         return cls(flat, np.concatenate([[0], np.cumsum(lengths)]))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """Rows of several parts after each other."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(np.concatenate([part.flat for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -66,6 +72,14 @@ class Encoded:
         """All of it as named flat arrays, for keeping."""
         ragged = {f"tokens/{name}/{part}": getattr(held, part) for name, held in self.tokens.items() for part in ("flat", "offsets")}
         return ragged | {f"dense/{name}": array for name, array in self.dense.items()} | {"lengths": self.lengths}
+
+    @classmethod
+    def joined(cls, parts: Sequence["Encoded"]) -> "Encoded":
+        """Rows of several parts after each other; all have the same columns."""
+        first = parts[0]
+        tokens = {name: Ragged.joined([part.tokens[name] for part in parts]) for name in first.tokens}
+        dense = {name: np.concatenate([part.dense[name] for part in parts]) for name in first.dense}
+        return cls(tokens, dense, np.concatenate([part.lengths for part in parts]))
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Encoded":

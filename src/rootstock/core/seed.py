@@ -2,8 +2,13 @@
 
 import hashlib
 import random
+from dataclasses import dataclass
 
 import numpy as np
+
+HELD_OUT = -1
+"""The epoch of rows that are measured: their masks are the same in every evaluation."""
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def derive(seed: int, *names: object) -> int:
@@ -15,6 +20,35 @@ def derive(seed: int, *names: object) -> int:
 def stream(seed: int, *names: object) -> np.random.Generator:
     """A NumPy generator for one named purpose."""
     return np.random.default_rng(derive(seed, *names))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Random numbers for the rows of one epoch. A row's numbers depend on seed, epoch, purpose and the row alone.
+
+    So batches may be cut, shared out to cores and gone on with after a kill, and each row still gets the same masks.
+    """
+
+    seed: int
+    epoch: int = HELD_OUT
+
+    def uniform(self, purpose: str, rows_B: np.ndarray, width: int) -> np.ndarray:
+        """Numbers in [0, 1), [B, width] of float64; a longer width begins with the numbers of a shorter one."""
+        start = np.uint64(derive(self.seed, purpose, self.epoch))
+        keys_B = _mixed(rows_B.astype(np.uint64) * _ODD + start)
+        places_T = np.arange(1, width + 1, dtype=np.uint64) * _ODD
+        return np.asarray((_mixed(keys_B[:, None] + places_T) >> np.uint64(11)) * 2.0**-53)
+
+    def generator(self, purpose: str, row: int) -> np.random.Generator:
+        """A generator of one row's own, where numbers alone are not enough."""
+        return stream(self.seed, purpose, self.epoch, row)
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele et al. 2014): 64 bits, each of which depends on all that went in."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 def seed_everything(seed: int) -> None:

@@ -5,14 +5,16 @@ Shape letters: N rows, B rows in a batch, T tokens in a row, C classes.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from torch import Tensor, nn
 
+from rootstock.core.loaded import Head
 from rootstock.core.rows import Columns, Encoded, spell
+from rootstock.core.seed import Draw
 from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
@@ -30,19 +32,54 @@ class Loss:
     count: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """The model class a task needs, by the name of its transformers Auto class, and its config values."""
-
-    auto: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Task(Settings, ABC):
-    """One objective, self-supervised or supervised. Subclasses are final and live in one file each.
+    """One objective, self-supervised or supervised: an Objective or a Labelled. Subclasses of these are final and live in one file each.
 
     collate, loss and decode run on several cores at once: they keep nothing from one call to the next and ask no global generator.
     """
+
+    @property
+    @abstractmethod
+    def headline(self) -> tuple[str, ...]:
+        """Figures that get an interval; the first is the one that a person quotes."""
+
+    @abstractmethod
+    def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
+        """How good a state with these metrics is: larger is better, later values decide ties. The best state is kept."""
+
+    @abstractmethod
+    def head(self) -> Head:
+        """The model class and config that the task needs; called after fit."""
+
+    @abstractmethod
+    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+        """What a model reads, at most `length` tokens a row unless None."""
+
+    @abstractmethod
+    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
+        """The chosen rows as padded tensors; labels are under "labels". What is random comes from `draw` and the rows' own numbers."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Summed loss of a batch."""
+
+    @abstractmethod
+    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+        """Per-row results of a batch as arrays: what `metrics` is made of."""
+
+    @abstractmethod
+    def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
+        """Figures of columns by their usual names: all, or only `names`. The one path to every number.
+
+        A figure that these rows do not define is left out, never NaN.
+        """
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model that can't carry this task, before anything is spent."""
+
+
+class Labelled(Task):
+    """A task whose labels are read from the data. decode gives "scores" [B, C]; metrics reads "scores" and "answers"."""
 
     text: str | None = None
     """Column of the text. None: found by name and content."""
@@ -56,11 +93,6 @@ class Task(Settings, ABC):
     def kind(self) -> Kind:
         """What a row's answer is: class, classes or number. Baselines and charts go by it."""
 
-    @property
-    @abstractmethod
-    def headline(self) -> tuple[str, ...]:
-        """Figures that get an interval; the first decides which checkpoint is best. Larger is better."""
-
     @classmethod
     @abstractmethod
     def claims(cls, labels: Sequence[Any]) -> float:
@@ -70,40 +102,18 @@ class Task(Settings, ABC):
     def fit(self, train: pa.Table, validation: pa.Table) -> Self:
         """The same task knowing its label names; raises DataError where the labels can't be learned."""
 
+    def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
+        """The first headline figure; on few rows many evaluations tie, then the smaller error decides."""
+        error = figures.get("log_loss", figures.get("root_mean_squared_error", 0.0))
+        return figures.get(self.headline[0], -1.0), -error
+
     def names(self, label: Any) -> list[str]:
         """The classes that a row's label names; one, unless rows hold several."""
         return [spell(label)]
 
     @abstractmethod
-    def head(self) -> Head:
-        """The model class and config that the task needs; called after fit."""
-
-    @abstractmethod
-    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
-        """Token ids, cut at `length` unless None, and labels where the rows have them."""
-
-    @abstractmethod
-    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> Batch:
-        """The chosen rows as padded tensors; labels are under "labels"."""
-
-    @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Summed loss of a batch."""
-
-    @abstractmethod
-    def decode(self, model: nn.Module, batch: Batch) -> Columns:
-        """Per-row answers of a batch as arrays; "scores" [B, C] is always there."""
-
-    @abstractmethod
     def answers(self, rows: pa.Table) -> np.ndarray:
         """The true answers in the form that metrics compare with: class index [N], 0/1 [N, C] or number [N]."""
-
-    @abstractmethod
-    def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
-        """Figures of `columns` ("scores" and "answers") by their usual names: all, or only `names`. The one path to every number.
-
-        A figure that these rows do not define is left out, never NaN.
-        """
 
     @abstractmethod
     def details(self, columns: Columns) -> dict[str, Any]:
@@ -112,9 +122,6 @@ class Task(Settings, ABC):
     @abstractmethod
     def readable(self, columns: Columns) -> dict[str, list[Any]]:
         """Predictions as a person reads them: label names and their probabilities, one list a column."""
-
-    def check(self, model: nn.Module) -> None:
-        """Refuse a model that can't carry this task, before anything is spent."""
 
     def settle(self, model: nn.Module, fresh: Collection[str]) -> Self:
         """Put what training kept outside the weights (such as a label's unit) into them; returns the task to go on with."""

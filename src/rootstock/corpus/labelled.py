@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rootstock.core import artifact
 from rootstock.core.errors import DataError
 from rootstock.corpus.sources import records
 from rootstock.corpus.step import LANGUAGE, TEXT
@@ -34,6 +35,24 @@ def labelled(
             yield language, record.text
         elif broken is not None and record.broken:
             broken[record.broken.partition(":")[0]] += 1
+
+
+def corpus_digest(reference: str) -> str | None:
+    """What tells a built corpus from any other: the digest of its shards, which are compared with its manifest. None where it is none.
+
+    Raises DataError where a shard is not the one that was built.
+    """
+    shards = sorted(Path(reference).glob("shard-*.parquet"))
+    if not shards:
+        return None
+    manifest = artifact.read_json(Path(reference) / "manifest.json", wanted="the manifest of a corpus", fix="build the corpus again")
+    found = {shard.name: artifact.digest_file(shard) for shard in shards}
+    for name, digest in found.items():
+        if manifest.get("files", {}).get(name) != digest:
+            raise DataError(
+                f"{reference}/{name} is not the shard that was built", wanted="the digest in manifest.json", fix="build the corpus again"
+            )
+    return artifact.digest_json(found)
 
 
 def _languages(reference: str) -> Iterator[str]:

@@ -15,8 +15,9 @@ import torch
 
 from rootstock.core.artifact import digest_bytes
 from rootstock.core.rows import Encoded
-from rootstock.core.seed import stream
+from rootstock.core.seed import HELD_OUT, Draw, stream
 from rootstock.core.task import Batch, Task
+from rootstock.data import unlabelled
 
 _WINDOW_BATCHES = 50
 
@@ -31,11 +32,17 @@ class Feed:
     budget: int
     micro: int
     seed: int
+    shares: tuple[float, ...] | None = None
+    """Of each corpus (column "source") in an epoch; None where there is one."""
 
     @lru_cache(maxsize=2)  # noqa: B019 - a feed lives as long as its run
     def epoch(self, number: int) -> list[np.ndarray]:
         """Row numbers of each batch of an epoch."""
-        return plan(self.encoded.lengths, self.budget, stream(self.seed, "order", number))
+        rng = stream(self.seed, "order", number)
+        if self.shares is None:
+            return plan(self.encoded.lengths, self.budget, rng)
+        order = unlabelled.mixed(self.encoded.dense["source"], self.encoded.lengths, np.asarray(self.shares), rng)
+        return plan(self.encoded.lengths, self.budget, rng, order)
 
     def in_order(self, beside: int = 1) -> list[np.ndarray]:
         """Every row once, longest first, in batches of which `beside` fit `micro`: for evaluation, where order is free."""
@@ -49,12 +56,12 @@ class Feed:
         cuts = np.searchsorted(middles, lengths.sum() * np.arange(1, count) / count)
         return [part for part in np.split(rows, cuts) if len(part)]
 
-    def micro_batches(self, rows: np.ndarray, beside: int = 1) -> Iterator[Batch]:
-        """Rows as tensors, in parts of which `beside` fit `micro`."""
+    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = HELD_OUT) -> Iterator[Batch]:
+        """Rows as tensors, in parts of which `beside` fit `micro`; what a task draws is drawn for this epoch."""
         for part in cut(self.encoded.lengths, rows, self.micro // beside):
-            if self.encoded.tokens:
-                yield self.task.collate(self.encoded, part, self.tokenizer)
-            else:
+            if "features" not in self.encoded.dense:
+                yield self.task.collate(self.encoded, part, self.tokenizer, Draw(self.seed, epoch))
+            else:  # vectors that a frozen base gave: nothing is left to collate
                 yield {name: torch.from_numpy(array[part]) for name, array in self.encoded.dense.items()}
 
     def digest(self, rows: np.ndarray) -> str:
@@ -86,9 +93,9 @@ class Feed:
         return cut(self.encoded.lengths, order, self.budget)[0]
 
 
-def plan(lengths: np.ndarray, budget: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Shuffled batches of like length; each row once. lengths: tokens of each row, [N]."""
-    order = rng.permutation(len(lengths))
+def plan(lengths: np.ndarray, budget: int, rng: np.random.Generator, order: np.ndarray | None = None) -> list[np.ndarray]:
+    """Shuffled batches of like length; each row once, or the rows of `order`. lengths: tokens of each row, [N]."""
+    order = rng.permutation(len(lengths)) if order is None else order
     window = max(1, int(_WINDOW_BATCHES * budget / max(lengths.mean(), 1)))
     batches: list[np.ndarray] = []
     for start in range(0, len(order), window):

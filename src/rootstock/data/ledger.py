@@ -94,11 +94,11 @@ def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, An
         "kind": facts.kind,
         "labels": _labels(left.labels, facts.kind),
         "validation_labels": _labels(right.labels, facts.kind),
-        "lengths": {"kept": facts.length, **_lengths(lengths)},
+        "lengths": {"kept": facts.length, **lengths_of(lengths)},
         "padding_share": float(facts.padding_share),
         "findings": {
-            **{name: _finding(name, len(found), total=of, examples=_shown(found)) for name, (found, of) in hits.items()},
-            "unlabelled": _finding("unlabelled", dropped, total=total + dropped, examples=lost),
+            **{name: finding(name, len(found), total=of, examples=_shown(found)) for name, (found, of) in hits.items()},
+            "unlabelled": finding("unlabelled", dropped, total=total + dropped, examples=lost),
         },
         "truncation": [_cut(lengths, cut) for cut in _CUTS],
     }
@@ -141,7 +141,8 @@ def _side(name: str, table: pa.Table, lengths: np.ndarray, facts: Facts) -> _Sid
     return _Side(name, texts, rows.column(table, rows.ROW), keys(table), labels, blank, lengths)
 
 
-def _finding(name: str, count: int, *, total: int, examples: list[dict[str, Any]]) -> dict[str, Any]:
+def finding(name: str, count: int, *, total: int, examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """One finding as the ledger holds it."""
     return {"count": count, "share": count / total if total else 0.0, "limit": LIMITS[name], "examples": examples}
 
 
@@ -219,7 +220,7 @@ def _numbers(values: np.ndarray) -> dict[str, Any]:
     return {"count": len(values), **{name: float(figure) for name, figure in figures.items()}}
 
 
-def _lengths(lengths: np.ndarray) -> dict[str, Any]:
+def lengths_of(lengths: np.ndarray) -> dict[str, Any]:
     """Histogram and percentiles of row lengths in tokens; bin i is [bins[i], bins[i + 1])."""
     longest = int(lengths.max(initial=0))
     bins = np.unique(np.linspace(0, longest + 1, min(longest + 1, 40) + 1).round().astype(int))

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from rootstock.core.rows import PAIR, TEXT, Columns, column
-from rootstock.core.task import Task
+from rootstock.core.task import Labelled
 
 _MANY_ROWS = 1000
 """From here on a word must occur in two rows: the others fill most columns and teach nothing."""
@@ -32,7 +32,7 @@ class _Fitted(NamedTuple):
     classes: int
 
 
-def baselines(train: pa.Table, validation: pa.Table, task: Task) -> Baselines:
+def baselines(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
     """Both baselines fitted on the training rows; the same input gives the same numbers. Odd input leaves one out with a reason."""
     if not len(train) or not len(validation):
         reason = f"{len(train)} training and {len(validation)} validation rows"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rootstock.core.rows import Columns
-from rootstock.core.task import Task
+from rootstock.core.task import Labelled
 from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.intervals import at_the_edge, draws, interval
 
@@ -38,7 +38,7 @@ class _Rival:
 
 
 def score(
-    columns: Columns, task: Task, *, seed: int, overlap_N: np.ndarray | None = None, baselines: Baselines | None = None
+    columns: Columns, task: Labelled, *, seed: int, overlap_N: np.ndarray | None = None, baselines: Baselines | None = None
 ) -> dict[str, Any]:
     """All that is known about these predictions, as JSON.
 
@@ -69,7 +69,7 @@ def score(
 
 
 def _rivals(
-    columns: Mapping[str, Columns], scored: Mapping[str, Mapping[str, float]], *, task: Task, seed: int, drawn_R: np.ndarray
+    columns: Mapping[str, Columns], scored: Mapping[str, Mapping[str, float]], *, task: Labelled, seed: int, drawn_R: np.ndarray
 ) -> dict[str, _Rival]:
     """Each baseline against the model on the same resamples (the same seed draws the same rows).
 
@@ -89,7 +89,7 @@ def _difference(rival: _Rival, figure: str) -> dict[str, Any]:
     return {"figure": figure, "difference": list(rival.difference), "separable": rival.separable}
 
 
-def _leakage(columns: Columns, task: Task, overlap_N: np.ndarray) -> dict[str, Any]:
+def _leakage(columns: Columns, task: Labelled, overlap_N: np.ndarray) -> dict[str, Any]:
     """Headline figures on all rows, on those that training never showed, and on those that it did."""
 
     def part(chosen_N: np.ndarray) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from rootstock.core.errors import ContractRefused, Diverged, Interrupted
 from rootstock.core.method import Method
+from rootstock.core.objective import Coupled
 from rootstock.core.recipe import TrainingSettings
 from rootstock.core.task import Batch, Task
 from rootstock.loop.checkpoint import Checkpoint, random_state, set_random_state
+from rootstock.loop.coupled import Passed, coupled_gradients, padded_tokens
 from rootstock.loop.crew import Crew, members
 from rootstock.loop.infer import to_device
 from rootstock.loop.optimizer import Optimizer, decayed_names
@@ -37,8 +39,8 @@ class Feed(Protocol):
         """One update's rows in at most `count` parts of like cost."""
         ...
 
-    def micro_batches(self, rows: np.ndarray, beside: int = 1) -> Iterable[Batch]:
-        """Rows as tensors, in parts of which `beside` fit in memory at once."""
+    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = -1) -> Iterable[Batch]:
+        """Rows as tensors, in parts of which `beside` fit in memory at once, with what is drawn anew in each epoch."""
         ...
 
     def digest(self, rows: np.ndarray) -> str:
@@ -70,14 +72,6 @@ class Job:
     stop: Callable[[], bool] = lambda: False
     seconds: float | None = None
     started: float = field(default_factory=time.monotonic)
-
-
-class _Passed(NamedTuple):
-    """Summed loss, its count, and padded tokens of some rows."""
-
-    loss: float
-    items: int
-    tokens: int
 
 
 @dataclass
@@ -146,9 +140,9 @@ class Training:
     def rehearse(self, rows: np.ndarray) -> int:
         """Forward and backward on these rows, then forget it; returns the padded tokens that were seen."""
         self._train_mode()
-        done = self.crew.gradients(self._pass, self.job.feed.shards(rows, len(self.crew.models)))
+        tokens = self._gradients(rows).tokens
         self.job.model.zero_grad(set_to_none=True)
-        return sum(each.tokens for each in done)
+        return tokens
 
     # -- one update ---------------------------------------------------------------------------------------------------
 
@@ -157,8 +151,7 @@ class Training:
         rows = job.feed.epoch(self.at.epoch)[self.at.batch]
         progress = self.progress()
         job.method.advance(job.model, progress)
-        done = self.crew.gradients(self._pass, job.feed.shards(rows, len(self.crew.models)))
-        total, count, tokens = (sum(column) for column in zip(*done, strict=True))
+        total, count, tokens = self._gradients(rows)
         if not math.isfinite(total):
             raise Diverged(
                 f"the loss became {total} at step {self.at.step + 1}", fix="lower training.rate, or set training.precision to fp32"
@@ -177,14 +170,27 @@ class Training:
         }
         job.note(event | {"batch": job.feed.digest(rows)} | spent)
 
-    def _pass(self, model: nn.Module, rows: np.ndarray) -> _Passed:
+    def _gradients(self, rows: np.ndarray) -> Passed:
+        """Forward and backward of one update's rows on all members."""
+        shards = self.job.feed.shards(rows, len(self.crew.models))
+        if isinstance(self.job.task, Coupled):
+            return coupled_gradients(self.crew, self.job.task, shards, self._batches)
+        done = self.crew.gradients(self._pass, shards)
+        return Passed(*(sum(column) for column in zip(*done, strict=True)))
+
+    def _batches(self, rows: np.ndarray) -> Iterator[Batch]:
+        """Micro-batches where the model is."""
+        for batch in self.job.feed.micro_batches(rows, len(self.crew.models), epoch=self.at.epoch):
+            yield to_device(batch, self.job.accelerator.device)
+
+    def _pass(self, model: nn.Module, rows: np.ndarray) -> Passed:
         """Forward and backward of these rows."""
         total, count, tokens = 0.0, 0, 0
-        for batch in self.job.feed.micro_batches(rows, len(self.crew.models)):
-            loss = self.job.task.loss(model, to_device(batch, self.job.accelerator.device))
+        for batch in self._batches(rows):
+            loss = self.job.task.loss(model, batch)
             self.job.accelerator.backward(loss.total)
-            total, count, tokens = total + loss.total.item(), count + loss.count, tokens + _size(batch)
-        return _Passed(total, count, tokens)
+            total, count, tokens = total + loss.total.item(), count + loss.count, tokens + padded_tokens(batch)
+        return Passed(total, count, tokens)
 
     def _advance(self) -> None:
         at = self.at
@@ -305,8 +311,3 @@ class Training:
         self.optimizer.load(saved.parts["optimizer"])
         self.best = saved.parts.get("best", {})
         set_random_state(saved.parts["random"])
-
-
-def _size(batch: Batch) -> int:
-    """Padded tokens of a batch; rows where it holds vectors."""
-    return batch["input_ids"].numel() if "input_ids" in batch else len(next(iter(batch.values())))

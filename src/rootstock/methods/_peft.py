@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rootstock.core.errors import ContractRefused
-from rootstock.core.method import Loaded
+from rootstock.core.loaded import Loaded
 
 # Importing peft draws random numbers: a first run in a process would start from other weights than a second.
 with torch.random.fork_rng(devices=[]):

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from rootstock.core.method import Answer, Loaded, Method, OnVectors, Tap, train_only, zeroed
-from rootstock.methods import _pooling
+from rootstock.core.loaded import Loaded
+from rootstock.core.method import Answer, Method, OnVectors, Tap, train_only, zeroed
+from rootstock.methods import _encoder_mean, _pooling
 
 
 class FeatureExtraction(Method):
@@ -24,9 +25,10 @@ class FeatureExtraction(Method):
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 2
     trained: ClassVar[float] = 0.0
+    frozen: ClassVar[bool] = True
 
     pool: Literal["auto", "mean", "first"] = "auto"
-    """Which vector stands for a text: the mean over its tokens, or what the model's own head reads (BERT's first token).
+    """Which vector stands for a text: the mean over its tokens, or what the model's own head reads (BERT's first token, T5's last).
 
     auto: mean where the base can hold it.
     """
@@ -44,7 +46,7 @@ class FeatureExtraction(Method):
         name = heads.pop()
         head = getattr(model, name)
         if self._mean(model):
-            body: nn.Module = _pooling.MeanBody(model)
+            body: nn.Module = _encoder_mean.EncoderMean(model) if _encoder_mean.possible(model) else _pooling.MeanBody(model)
         else:
             body = _HeadInput(model, head)
         linear = None
@@ -55,13 +57,15 @@ class FeatureExtraction(Method):
         return Tap(body=body, head=OnVectors(head, loaded.width), key=key, width=loaded.width, linear=linear)
 
     def keep(self, model: nn.Module) -> nn.Module:
-        """The frozen base with its new head; mean pooling becomes one more layer of the encoder."""
-        if self._mean(model):
+        """The frozen base with its new head; mean pooling becomes one more layer of the encoder, or all of the decoder."""
+        if self._mean(model) and _encoder_mean.possible(model):
+            _encoder_mean.replace_decoder(model)
+        elif self._mean(model):
             _pooling.graft(model)
         return model
 
     def _mean(self, model: nn.Module) -> bool:
-        return self.pool != "first" and _pooling.graftable(model)
+        return self.pool != "first" and (_pooling.graftable(model) or _encoder_mean.possible(model))
 
 
 def _head_names(loaded: Loaded, *, mean: bool) -> frozenset[str]:

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from rootstock.core.method import Loaded, Method
+from rootstock.core.loaded import Loaded
+from rootstock.core.method import Method
 
 
 class Full(Method):

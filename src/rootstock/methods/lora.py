@@ -10,7 +10,8 @@ from typing import ClassVar
 from pydantic import Field
 from torch import nn
 
-from rootstock.core.method import Loaded, Method
+from rootstock.core.loaded import Loaded
+from rootstock.core.method import Method
 
 
 class LoRA(Method):

@@ -42,9 +42,10 @@ def thin(values: Sequence[float], most: int = POINTS) -> list[int]:
     return sorted(kept)[:most]
 
 
-def _line(steps: list[dict[str, Any]], values: Sequence[float], **more: Any) -> dict[str, Any]:
+def line(steps: list[dict[str, Any]], values: Sequence[float], *, at: str = "step", **more: Any) -> dict[str, Any]:
+    """A curve over what each event holds under `at`."""
     kept = thin(values)
-    shown = {"type": "scatter", "mode": "lines", "x": [steps[i]["step"] for i in kept], "y": [values[i] for i in kept]}
+    shown = {"type": "scatter", "mode": "lines", "x": [steps[i][at] for i in kept], "y": [values[i] for i in kept]}
     return shown | more
 
 
@@ -52,18 +53,18 @@ def _loss(facts: Facts, steps: list[dict[str, Any]], evaluations: list[dict[str,
     losses = [float(event["loss"]) for event in steps]
     smoothed = smooth(losses)
     data = [
-        _line(steps, losses, name="each step", line={"color": FAINT, "width": 1}, hoverinfo="skip"),
-        _line(steps, smoothed, name="smoothed", line={"color": FIRST, "width": 2.5}),
+        line(steps, losses, name="each step", line={"color": FAINT, "width": 1}, hoverinfo="skip"),
+        line(steps, smoothed, name="smoothed", line={"color": FIRST, "width": 2.5}),
     ]
     held = [event for event in evaluations if words.is_number(event.get("log_loss"))]
     if held and dig(facts, "kind") == "class":  # elsewhere the two losses have different units
         data.append(
-            _line(held, [event["log_loss"] for event in held], name="validation", mode="lines+markers", line={"color": SECOND, "width": 2})
+            line(held, [event["log_loss"] for event in held], name="validation", mode="lines+markers", line={"color": SECOND, "width": 2})
         )
     rated = [event for event in steps if words.is_number(event.get("rate"))]
     if rated:
         data.append(
-            _line(
+            line(
                 rated,
                 [event["rate"] for event in rated],
                 name="learning rate",
@@ -96,7 +97,7 @@ def _validation(facts: Facts, evaluations: list[dict[str, Any]]) -> list[Chart]:
         held = [event for event in evaluations if words.is_number(event.get(name))]
         marks = {"color": colour, "size": 7}
         data.append(
-            _line(
+            line(
                 held,
                 [event[name] for event in held],
                 name=words.figure_name(name),
@@ -110,7 +111,7 @@ def _validation(facts: Facts, evaluations: list[dict[str, Any]]) -> list[Chart]:
     last = evaluations[-1].get(first)
     said = f"{words.several(len(evaluations), 'evaluation')}; {words.figure_name(first)} was {words.figure(last)} at the last one"
     said += f". The model that was kept is that of step {best:,}." if words.is_number(best) else "."
-    rows = [tuple([words.count(event["step"]), *(words.figure(event.get(name)) for name in names)]) for event in _picked(evaluations)]
+    rows = [tuple([words.count(event["step"]), *(words.figure(event.get(name)) for name in names)]) for event in picked(evaluations)]
     table = Table(("step", *map(words.figure_name, names)), rows)
     return [Chart(key="validation", title="Validation figures", sentence=said, figure=figure, table=table)]
 
@@ -152,7 +153,7 @@ def _guides(facts: Facts, best: Any, first: str) -> dict[str, Any]:
     return {"shapes": shapes, "annotations": notes}
 
 
-def _picked(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def picked(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """At most sixty evaluations, evenly spread, with the last."""
     every = -(-len(evaluations) // _LINES)
     return [event for i, event in enumerate(evaluations) if i % every == 0 or i == len(evaluations) - 1]

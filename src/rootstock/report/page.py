@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rootstock.report import account, answers, charts, costs, curves, summary, words
+from rootstock.report import account, answers, charts, costs, curves, pretraining, summary, words
 from rootstock.report import facts as read
 from rootstock.report.charts import Chart
 from rootstock.report.facts import Facts, dig
@@ -17,15 +17,21 @@ from rootstock.report.facts import Facts, dig
 
 def render(facts: Facts) -> str:
     """The page as HTML; whatever is missing in the facts is left out of it."""
+    if dig(facts, "kind") == "tokens":
+        own = {"base_facts": pretraining.base_facts(facts), "lineage": pretraining.lineage(facts)}
+        return filled("pretraining.html.j2", {**pretraining.page(facts), **_making(facts), **own})
     shown = _answers(facts) | _rows(facts) | {"curves": curves.curves(facts)}
+    return filled("page.html.j2", {**shown, **_summary(facts), **_making(facts)})
+
+
+def filled(template: str, shown: dict[str, Any]) -> str:
+    """A template with these values, and with every chart among them, alone or in a list, drawn."""
     drawn = list(_drawn(shown))
     return (
         _environment()
-        .get_template("page.html.j2")
+        .get_template(template)
         .render(
             **shown,
-            **_summary(facts),
-            **_making(facts),
             figures=[(chart.key, Markup(charts.embed(chart.figure))) for chart in drawn],
             style=_asset("page.css"),
             script=_asset("page.js"),

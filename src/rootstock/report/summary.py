@@ -1,5 +1,6 @@
 """The upper part of a report: what was reached, whether that is worth anything, and how far to trust it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from rootstock.report.facts import Facts, dig, events, figures, headline
 
 @dataclass(frozen=True)
 class Mark:
-    """A value on a tile's scale. kind: model, tfidf or majority. at: its place in percent; None where the value is not defined."""
+    """A value on a tile's scale. kind: model, tfidf, majority or unigram. at: its place in percent; None where the value is not defined."""
 
     kind: str
     called: str
@@ -42,13 +43,13 @@ class Judgement:
 
 def tiles(facts: Facts) -> list[Tile]:
     """The headline figures, each beside the baselines; where no figure is known, none."""
-    return [_tile(facts, name) for name in headline(facts)]
+    return [_tile(facts, name) for name in headline(facts) if name != "perplexity"]  # it is the loss once more, and stands under it
 
 
 def _tile(facts: Facts, name: str) -> Tile:
     value, between = figures(facts)[name], dig(facts, "metrics", "intervals", name, default=[])
     between = list(between) if len(between) == 2 else []
-    rivals = {key: found.get(name) for key, found in _baselines(facts).items()}
+    rivals = {key: found.get(name) for key, found in _baselines(facts).items() if name in found or key != "unigram"}
     low, high = _scale([value, *between, *rivals.values()])
 
     def place(of: Any) -> float | None:
@@ -60,13 +61,25 @@ def _tile(facts: Facts, name: str) -> Tile:
     ends = [end for end in map(place, between) if end is not None]
     span = (ends[0], round(ends[1] - ends[0], 2)) if len(ends) == 2 else None
     shown = words.between(between, " – ")
-    return Tile(words.figure_name(name), words.figure(value), shown, span, marks, (f"{low:.2g}", f"{high:.2g}"), _difference(facts, name))
+    return Tile(words.figure_name(name), words.figure(value), shown, span, marks, (f"{low:.2g}", f"{high:.2g}"), _note(facts, name))
 
 
 def _scale(values: list[Any]) -> tuple[float, float]:
     """Ends of a scale that holds 0, 1 and all values."""
     known = [float(value) for value in values if words.is_number(value)]
     return min(0.0, *known), max(1.0, *known)
+
+
+def _note(facts: Facts, name: str) -> str:
+    return _meaning(facts, name) if dig(facts, "kind") == "tokens" else _difference(facts, name)
+
+
+def _meaning(facts: Facts, name: str) -> str:
+    """What a figure of pre-training counts; loss and what follows from it only where it is a likelihood."""
+    perplexity = figures(facts).get("perplexity")
+    said = {"accuracy": "Share of all guesses that were right", "bits_per_byte": "Compares across tokenizers, as the loss does not"}
+    loss = "Nats a guess" if perplexity is None else f"Nats a token; perplexity {words.figure(perplexity)}"
+    return (said | {"loss": loss}).get(name, "")
 
 
 def _difference(facts: Facts, name: str) -> str:
@@ -78,14 +91,19 @@ def _difference(facts: Facts, name: str) -> str:
 
 
 def _baselines(facts: Facts) -> dict[str, dict[str, Any]]:
-    """The two baselines, the stronger kind first."""
+    """What needs no training, the stronger kind first; to guess by frequency has a perplexity as well as a loss."""
     found = dig(facts, "metrics", "baselines", default={})
-    return {key: found[key] for key in ("tfidf", "majority") if key in found}
+    known = {key: found[key] for key in ("tfidf", "majority", "unigram") if key in found}
+    if words.is_number(loss := dig(known, "unigram", "loss")):
+        known["unigram"] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+    return known
 
 
 def judgement(facts: Facts) -> Judgement | None:
     """Whether the model is worth more than a count of words; None where nothing is known."""
     beats, kind = dig(facts, "metrics", "beats", default={}), str(dig(facts, "kind", default=""))
+    if kind == "tokens":
+        return _against_frequency(facts)
     if "tfidf" not in beats:
         return _unknown(facts)
     if all(beats.values()):
@@ -109,6 +127,20 @@ def judgement(facts: Facts) -> Judgement | None:
     return Judgement("unsure", f"This model is not shown to beat {called}.", f"{text}Measure on more rows before you rely on it.{either}")
 
 
+def _against_frequency(facts: Facts) -> Judgement | None:
+    """Whether pre-training taught more than which tokens are frequent; None where the loss is no likelihood of tokens."""
+    rival, between = dig(facts, "metrics", "baselines", "unigram", "loss"), dig(facts, "metrics", "intervals", "loss", default=[])
+    if not words.is_number(rival) or len(between) != 2:
+        return None
+    if between[1] < rival:
+        text = "It has learned from what stands around a token. What that is worth for a task shows only after rootstock adapt."
+        return Judgement("good", "It beats guessing by frequency.", text)
+    text = "What stands around a token taught it nothing that shows. Train longer, on more text, or at another rate."
+    if between[0] > rival:
+        return Judgement("bad", "This model is worse than guessing by frequency.", text)
+    return Judgement("unsure", "This model is not shown to beat guessing by frequency.", text)
+
+
 def _unknown(facts: Facts) -> Judgement | None:
     reasons = [f"{name}: {reason}" for name, reason in dig(facts, "metrics", "left_out", default={}).items()]
     if not figures(facts) and not reasons:
@@ -123,9 +155,10 @@ def _unknown(facts: Facts) -> Judgement | None:
 def optimism(facts: Facts) -> str:
     """Why the score is a little better than the truth."""
     times = len(events(facts, "evaluation"))
+    held = "held-out" if dig(facts, "kind") == "tokens" else "validation"
     chosen = f"The best of {times:,} checkpoints was chosen" if times > 1 else "The checkpoint was chosen"
     rows = dig(facts, "metrics", "rows") or dig(facts, "manifest", "rows", "validation")
-    return f"{chosen} on these same {words.count(rows) + ' ' if rows else ''}validation rows, so the score is slightly optimistic."
+    return f"{chosen} on these same {words.count(rows) + ' ' if rows else ''}{held} rows, so the score is slightly optimistic."
 
 
 def all_figures(facts: Facts) -> Table | None:
@@ -133,7 +166,7 @@ def all_figures(facts: Facts) -> Table | None:
     kind, rivals = str(dig(facts, "kind", default="")), _baselines(facts)
     rows = []
     for name, value in figures(facts).items():
-        others = (words.figure(rival.get(name), "not defined") for rival in rivals.values())
+        others = (words.figure(rival.get(name), "–" if key == "unigram" else "not defined") for key, rival in rivals.items())
         rows.append((words.figure_name(name), words.figure(value), words.between(dig(facts, "metrics", "intervals", name)), *others))
     return Table(("figure", "this model", "95 % interval", *(words.baseline_name(key, kind) for key in rivals)), rows) if rows else None
 

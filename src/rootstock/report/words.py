@@ -9,6 +9,7 @@ _FIGURES = {
     "weighted_f1": "Weighted F1",
     "samples_f1": "F1 per row",
     "matthews": "Matthews correlation",
+    "bits_per_byte": "Bits per byte",
     "roc_auc": "ROC-AUC",
     "r2": "R²",
     "pearson": "Pearson correlation",
@@ -19,6 +20,7 @@ _BASELINES = {
     "class": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent class"},
     "classes": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent labels"},
     "number": {"tfidf": "TF-IDF + ridge regression", "majority": "Always the mean"},
+    "tokens": {"unigram": "Guessing by frequency alone"},
 }
 _UNKNOWN = "–"
 
@@ -58,6 +60,14 @@ def count(value: Any) -> str:
 def percent(value: Any, decimals: int = 1) -> str:
     """A share of one in percent."""
     return f"{100 * value:.{decimals}f} %" if is_number(value) else _UNKNOWN
+
+
+def amount(value: Any) -> str:
+    """A large number as it is spoken of: 8.4 million."""
+    if not is_number(value) or value < 1e6:
+        return count(value)
+    name, unit = next((name, unit) for name, unit in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)) if value >= unit)
+    return f"{value / unit:.3g} {name}"
 
 
 def span(seconds: Any) -> str:

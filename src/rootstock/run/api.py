@@ -21,6 +21,9 @@ from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
 from rootstock.run.use import Run
 
+_SECTIONS = ("tokenizer", "training", "budget", "accept", "merge", "seed", "track")
+"""Parts of a recipe that adapt() takes by their own names."""
+
 
 def adapt(
     data: str | Path,
@@ -35,7 +38,7 @@ def adapt(
 
     more: the other sections of a recipe as plain values, such as training={"epochs": 3}, validation="dev.csv", seed=1, overwrite=True.
     """
-    sections: dict[str, Any] = {name: more.pop(name) for name in ("training", "budget", "accept", "merge", "seed", "track") if name in more}
+    sections: dict[str, Any] = {name: more.pop(name) for name in _SECTIONS if name in more}
     overwrite = bool(more.pop("overwrite", False))
     values: dict[str, Any] = {
         "base": str(base),
@@ -45,7 +48,7 @@ def adapt(
         **sections,
     }
     recipe = Recipe.build(values, "").anchored(Path.cwd())
-    return carry_out(recipe, Path(out) if out else free_folder(Path("runs") / name_for(str(data))), Watch(), overwrite=overwrite)
+    return carry_out(recipe, Path(out) if out else free_folder(Path("runs") / name_for(recipe)), Watch(), overwrite=overwrite)
 
 
 def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = False, resume: bool = False) -> Run:
@@ -125,8 +128,9 @@ def free_folder(wanted: Path) -> Path:
     return found
 
 
-def name_for(reference: str) -> str:
+def name_for(recipe: Recipe) -> str:
     """A run's name from its data: reviews.csv.gz gives reviews, hf:glue:sst2:train gives glue."""
+    reference = recipe.data.train if isinstance(recipe.data.train, str) else recipe.data.train[0]
     path = reference.removeprefix(PREFIX).split(":")[0] if reference.startswith(PREFIX) else reference
     return Path(path).name.split(".")[0] or "run"
 

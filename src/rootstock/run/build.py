@@ -17,13 +17,15 @@ from rootstock.bases import load as bases
 from rootstock.bases import save as saving
 from rootstock.core import artifact, seed
 from rootstock.core.errors import RecipeError
-from rootstock.core.method import Loaded, OnVectors, Tap
+from rootstock.core.loaded import Loaded
+from rootstock.core.method import OnVectors, Tap
+from rootstock.core.objective import Objective
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import precision
 from rootstock.run import features, skeleton
-from rootstock.run.prepare import Prepared
+from rootstock.run.prepared import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +68,15 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
     bases.fit(prepared.tokenizer, loaded.model)
     prepared.task.check(loaded.model)
+    if isinstance(prepared.task, Objective):
+        loaded = prepared.task.outfit(loaded)
     model = accelerator.prepare_model(_applied(prepared, loaded))
     tap = prepared.method.tap(model, loaded)
     if tap:
         return _tapped(prepared, loaded, tap, accelerator, watch, dry=dry)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
-    kept = functools.cache(partial(prepared.method.keep, model))
+    kept = functools.cache(lambda: _bare(prepared, prepared.method.keep(model)))
     return Built(
         learner=model,
         kept=kept,
@@ -85,6 +89,10 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         fresh=frozenset(name for name, _ in model.named_parameters() if prepared.method.original(name) in loaded.fresh),
         accelerator=accelerator,
     )
+
+
+def _bare(prepared: Prepared, model: nn.Module) -> nn.Module:
+    return prepared.task.bare(model) if isinstance(prepared.task, Objective) else model
 
 
 def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:

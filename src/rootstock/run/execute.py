@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, Diverged, Interrupted, RootstockError, fitting
+from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, fitting
 from rootstock.core.resources import peak_memory
-from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder, recipe_text
-from rootstock.core.task import Task
 from rootstock.core.watch import Event, Say, Watch
 from rootstock.data import ledger
-from rootstock.evaluation import score as evaluation
-from rootstock.loop import checkpoint, infer, precision
+from rootstock.loop import checkpoint, precision
 from rootstock.loop.history import History, read
 from rootstock.loop.train import Job, Score, Training
-from rootstock.run import finish
+from rootstock.run import finish, held_out
 from rootstock.run.build import Built, build
-from rootstock.run.prepare import Prepared
+from rootstock.run.measure import measure
+from rootstock.run.prepared import LabelledRows, Prepared
 
 
 def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool = False) -> dict[str, Any]:
@@ -82,9 +80,9 @@ def _afterwards(prepared: Prepared, predicted: dict[str, Any]) -> float:
 
 
 def _rates(events: list[Event], seconds: float) -> dict[str, float]:
-    """Rows and padded tokens that each second of training took in, evaluations left out."""
+    """Padded tokens learned from in all, and rows and padded tokens of each second of training, evaluations left out."""
     seen = {key: sum(event[key] for event in events if event["event"] == "step") for key in ("rows", "tokens")}
-    return {f"{key}_per_second": round(total / max(seconds, 1e-9), 1) for key, total in seen.items()}
+    return {"tokens": seen["tokens"]} | {f"{key}_per_second": round(total / max(seconds, 1e-9), 1) for key, total in seen.items()}
 
 
 def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
@@ -121,7 +119,7 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         accelerator=built.accelerator,
         evaluate=partial(_evaluate, prepared, built),
         note=note,
-        used=None if built.tapped else _used(prepared, built),
+        used=_used(prepared, built) if isinstance(prepared, LabelledRows) and not built.tapped else None,
         save=save,
         stop=watch.stop,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,
@@ -136,14 +134,6 @@ def _used(prepared: Prepared, built: Built) -> np.ndarray:
     return np.unique(np.concatenate([feed.encoded.tokens["input_ids"].flat for feed in feeds] + padding))
 
 
-def answer(prepared: Prepared, built: Built, task: Task) -> Columns:
-    """Scores and true answers of the validation rows; raises Diverged where a score is no number."""
-    found = infer.predict(built.learner, built.feed_validation, task, device=built.accelerator.device)
-    if not np.isfinite(found["scores"]).all():
-        raise Diverged("the model's answers are no numbers any more", fix="lower training.rate, or set training.precision to fp32")
-    return {**found, "answers": task.answers(prepared.validation)}
-
-
 def _key(prepared: Prepared) -> str:
     """What a checkpoint belongs to: the recipe, base and rows that decide every step."""
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
@@ -156,10 +146,9 @@ def _key(prepared: Prepared) -> str:
 
 
 def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:
-    """The first headline figure; on few rows many evaluations tie, then the smaller error decides."""
-    figures = prepared.task.metrics(answer(prepared, built, prepared.task))
-    error = figures.get("log_loss", figures.get("root_mean_squared_error", 0.0))
-    return (figures.get(prepared.task.headline[0], -1.0), -error), figures
+    """How good the current state is, and its figures on the validation rows."""
+    figures = prepared.task.metrics(measure(prepared, built, prepared.task))
+    return prepared.task.merit(figures), figures
 
 
 def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
@@ -211,12 +200,6 @@ def _saved(folder: RunFolder, prepared: Prepared, say: Say) -> checkpoint.Checkp
 
 def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure the best state, write everything else that a run folder holds."""
-    task = prepared.task.settle(built.learner, built.fresh)
-    with precision.computing(built.learner, built.dtype, built.fresh):
-        columns = answer(prepared, built, task)
-    metrics = evaluation.score(
-        columns, task, seed=prepared.recipe.seed, overlap_N=finish.overlap(prepared), baselines=finish.baselines(prepared)
-    )
-    metrics |= facts
-    finish.write(prepared, built, folder, task, finish.Measured(columns, metrics, read(folder.history)))
-    return metrics
+    if isinstance(prepared, LabelledRows):
+        return finish.conclude(prepared, built, folder, facts)
+    return held_out.conclude(prepared, built, folder, facts)

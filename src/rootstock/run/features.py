@@ -19,7 +19,7 @@ from rootstock.core.task import Batch, inputs
 from rootstock.core.watch import Watch
 from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
-from rootstock.run.prepare import Prepared
+from rootstock.run.prepared import Prepared
 
 _WORTH_SAYING = 5
 """Seconds from which a wait is announced."""

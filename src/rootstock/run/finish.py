@@ -1,40 +1,39 @@
 """What a run leaves behind: the model in the ecosystem's formats, its figures, its card and report, and the digests of all of it."""
 
 import hashlib
-import importlib.metadata
-import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from rootstock.core import artifact
 from rootstock.core.errors import RunFailed
-from rootstock.core.resources import hardware
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns, column
 from rootstock.core.runfolder import RunFolder
-from rootstock.core.task import Task
+from rootstock.core.seed import Draw
+from rootstock.core.task import Labelled
 from rootstock.data import cache, split
 from rootstock.data.looks import shorten
+from rootstock.evaluation import score as evaluation
 from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.baselines import baselines as fit_baselines
 from rootstock.loop import precision
+from rootstock.loop.history import read
 from rootstock.loop.infer import to_device
 from rootstock.report import card, page
+from rootstock.run import ending
 from rootstock.run.build import Built
+from rootstock.run.measure import measure
 from rootstock.run.merge import write_merged
-from rootstock.run.prepare import Prepared
+from rootstock.run.prepared import LabelledRows
 
 _KEPT_TOLERANCE = 2e-3
 """Largest move of a probability (of a spread, for numbers) between the model measured and the model saved, both in fp32."""
 _SHOWN_LETTERS = 400
 """Letters of a text that the report shows."""
-_LIBRARIES = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -46,18 +45,28 @@ class Measured:
     history: list[dict[str, Any]]
 
 
+def conclude(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
+    """Measure the best state, write everything else that a run folder holds; returns the content of metrics.json."""
+    task = prepared.task.settle(built.learner, built.fresh)
+    with precision.computing(built.learner, built.dtype, built.fresh):
+        columns = measure(prepared, built, task)
+    metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=overlap(prepared), baselines=baselines(prepared)) | facts
+    write(prepared, built, folder, task, Measured(columns, metrics, read(folder.history)))
+    return metrics
+
+
 def seen_keys(rows: pa.Table) -> np.ndarray:
     """A 64-bit digest of each row's normalised text: what is needed to tell later whether a row was trained on, without its text."""
     digests = (hashlib.blake2b(key.encode(), digest_size=8).digest() for key in split.keys(rows))
     return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
-def overlap(prepared: Prepared) -> np.ndarray:
+def overlap(prepared: LabelledRows) -> np.ndarray:
     """Which validation rows also occur in training, [N] of bool."""
     return np.isin(seen_keys(prepared.validation), seen_keys(prepared.train))
 
 
-def baselines(prepared: Prepared) -> Baselines:
+def baselines(prepared: LabelledRows) -> Baselines:
     """Majority and TF-IDF on the same split, kept by content digest: they depend on nothing but the rows."""
     rows = [[column(part, name) for name in part.column_names if name != ROW] for part in (prepared.train, prepared.validation)]
     key = {
@@ -80,17 +89,17 @@ def baselines(prepared: Prepared) -> Baselines:
     return Baselines({name: {"scores": scores, "answers": answers} for name, scores in sorted(arrays.items())}, left_out)
 
 
-def write(prepared: Prepared, built: Built, folder: RunFolder, task: Task, measured: Measured) -> None:
+def write(prepared: LabelledRows, built: Built, folder: RunFolder, task: Labelled, measured: Measured) -> None:
     """Write all that is left; manifest.json comes last and makes the run complete."""
     artifact.write_json(folder.path / "metrics.json", measured.metrics)
     _write_predictions(prepared, folder, task, measured.columns)
     check_kept(prepared, built, task, measured.columns)
-    contract = _contract(prepared, built, task)
+    contract = ending.contract(prepared, built, task)
     with artifact.whole_folder(folder.model) as beside:
         built.save(beside)
         artifact.write_json(beside / "contract.json", contract)
     save_seen(folder.path / "seen.safetensors", prepared)
-    manifest = _manifest(prepared, task)
+    manifest = ending.manifest(prepared, task, {"train": len(prepared.train), "validation": len(prepared.validation)})
     facts = {
         "manifest": manifest,
         "metrics": measured.metrics,
@@ -106,27 +115,20 @@ def write(prepared: Prepared, built: Built, folder: RunFolder, task: Task, measu
     facts |= {"name": folder.path.name, "kind": task.kind, "choices": prepared.choices, "contract": contract}
     artifact.write_text(folder.path / "README.md", card.render(facts))
     artifact.write_text(folder.path / "report.html", page.render(facts))
-    _seal(folder, manifest)
+    ending.seal(folder, manifest)
     if prepared.recipe.merge and prepared.method.saves == "adapter" and built.kept:
         write_merged(prepared, folder, built.kept())
-        _seal(folder, manifest)
+        ending.seal(folder, manifest)
 
 
-def _seal(folder: RunFolder, manifest: dict[str, Any]) -> None:
-    """Write the manifest with the digest of every file that stays; only now the run is complete."""
-    files = artifact.digest_folder(folder.path)
-    stay = {
-        name: digest for name, digest in files.items() if not name.startswith(("checkpoints/", "track/", ".")) and name != "manifest.json"
-    }
-    artifact.write_json(folder.manifest, manifest | {"files": stay})
-
-
-def check_kept(prepared: Prepared, built: Built, task: Task, columns: Columns) -> None:
+def check_kept(prepared: LabelledRows, built: Built, task: Labelled, columns: Columns) -> None:
     """Where only a head was trained, the model to save is another than the one measured: it must give the same answers."""
     if not built.tapped or built.kept is None:
         return
     rows = np.arange(min(len(prepared.validation), 32))
-    batch = to_device(task.collate(prepared.encoded_validation, rows, prepared.tokenizer), built.accelerator.device)
+    batch = to_device(
+        task.collate(prepared.encoded_validation, rows, prepared.tokenizer, Draw(prepared.recipe.seed)), built.accelerator.device
+    )
     scores = task.decode(built.kept().eval(), batch)["scores"]
     measured = np.asarray(columns["scores"])[rows]
     moved = float(np.abs(scores - measured).max() / (1.0 if task.kind != "number" else max(float(np.std(columns["scores"])), 1e-6)))
@@ -135,47 +137,20 @@ def check_kept(prepared: Prepared, built: Built, task: Task, columns: Columns) -
         raise RunFailed(f"the model to save answers otherwise than the one measured: by {moved:.2g}", wanted=f"at most {allowed}")
 
 
-def save_seen(path: Path, prepared: Prepared) -> None:
+def save_seen(path: Path, prepared: LabelledRows) -> None:
     """Keep the digests of the rows that were learned from ("rows") and of those that chose the best state ("chose")."""
     with artifact.writing(path):
         save_file({"rows": seen_keys(prepared.train), "chose": seen_keys(prepared.validation)}, path)
 
 
-def _contract(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
-    """What a model must meet again to give the same answers."""
-    return {
-        "base": {
-            "reference": prepared.recipe.base,
-            "sha256": prepared.base.digest,
-            "hub_id": prepared.base.hub_id,
-            "revision": prepared.base.revision,
-        },
-        "tokenizer_sha256": built.tokenizer_sha256,
-        "labels": list(getattr(task, "labels", ())),
-        "length": prepared.length,
-        "method": prepared.recipe.method,
-        "task": prepared.recipe.task,
-        "saves": prepared.method.saves,
-        "fresh": sorted(prepared.method.original(name) for name in built.fresh),
-    }
-
-
-def _write_predictions(prepared: Prepared, folder: RunFolder, task: Task, columns: Columns) -> None:
+def _write_predictions(prepared: LabelledRows, folder: RunFolder, task: Labelled, columns: Columns) -> None:
     rows = prepared.validation
     table = {name: rows.column(name) for name in (ROW, TEXT, PAIR) if name in rows.column_names}
     table |= {"answer": _truth(rows, task, columns), **task.readable(columns)}
-    artifact.write_bytes(folder.path / "predictions.parquet", parquet(table))
+    artifact.write_bytes(folder.path / "predictions.parquet", ending.parquet(table))
 
 
-def parquet(columns: Mapping[str, Any]) -> bytes:
-    """Columns as a Parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink)
-    held: bytes = sink.getvalue().to_pybytes()
-    return held
-
-
-def _truth(rows: pa.Table, task: Task, columns: Columns) -> list[Any]:
+def _truth(rows: pa.Table, task: Labelled, columns: Columns) -> list[Any]:
     """The true answers as the predictions are written: label names, lists of them, or numbers."""
     names, answers = getattr(task, "labels", ()), columns["answers"]
     if task.kind == "class":
@@ -185,7 +160,7 @@ def _truth(rows: pa.Table, task: Task, columns: Columns) -> list[Any]:
     return [float(value) for value in column(rows, LABEL)]
 
 
-def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> list[dict[str, Any]]:
+def mistakes(rows: pa.Table, task: Labelled, columns: Columns, count: int = 12) -> list[dict[str, Any]]:
     """The wrong answers that the model was surest of, or the numbers that it missed by most."""
     readable, truth = task.readable(columns), _truth(rows, task, columns)
     if task.kind == "number":
@@ -212,28 +187,3 @@ def mistakes(rows: pa.Table, task: Task, columns: Columns, count: int = 12) -> l
 
 def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _manifest(prepared: Prepared, task: Task) -> dict[str, Any]:
-    base = prepared.base
-    return {
-        "format": 1,
-        "task": prepared.recipe.task["name"],
-        "method": prepared.recipe.method["name"],
-        "base": {
-            "reference": base.reference,
-            "name": base.name,
-            "sha256": base.digest,
-            "licence": base.licence,
-            "hub_id": base.hub_id,
-            "revision": base.revision,
-            "parameters": base.parameters,
-        },
-        "data": prepared.sources,
-        "rows": {"train": len(prepared.train), "validation": len(prepared.validation)},
-        "labels": list(getattr(task, "labels", ())),
-        "seed": prepared.recipe.seed,
-        "hardware": hardware(),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
-    }

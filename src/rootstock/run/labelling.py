@@ -16,7 +16,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.rows import PAIR, ROW, TEXT, column
 from rootstock.core.watch import Say
-from rootstock.run.finish import parquet
+from rootstock.run.ending import parquet
 from rootstock.run.use import Predictions, Run, table_of
 
 Table = dict[str, Any]

@@ -12,7 +12,7 @@ from rootstock.core.errors import MergeRefused
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import inputs
 from rootstock.loop import infer
-from rootstock.run.prepare import Prepared
+from rootstock.run.prepared import Prepared
 
 TOLERANCE = 1e-3
 """Largest difference of a logit, beside the spread of the logits, that fp32 rounding explains with room to spare."""

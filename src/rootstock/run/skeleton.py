@@ -17,7 +17,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import WriteFailed
 from rootstock.core.method import zeroed
 from rootstock.core.resources import cache_folder
-from rootstock.run.prepare import Prepared
+from rootstock.run.prepared import Prepared
 
 
 @dataclass(frozen=True)

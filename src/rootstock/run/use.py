@@ -21,14 +21,14 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns
 from rootstock.core.runfolder import RunFolder, read_recipe
-from rootstock.core.task import Task
+from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
 from rootstock.data import batches, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
 from rootstock.run.build import tokenizer_digest
 from rootstock.run.finish import seen_keys
-from rootstock.run.prepare import device_name
+from rootstock.run.prepared import device_name
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,14 @@ class Run:
         return found
 
     @cached_property
-    def task(self) -> Task:
-        """The task with its label names."""
+    def task(self) -> Labelled:
+        """The task with its label names; UsageError where the run learned without labels."""
         settings = dict(self.recipe.task)
-        found: Task = catalog.find("tasks", settings.pop("name")).build(settings, "task")
+        name = settings.pop("name")
+        found = catalog.find("tasks", name).build(settings, "task")
+        if not isinstance(found, Labelled):
+            fix = f"rootstock adapt FILE --base {self.path}"
+            raise UsageError(f"{self.path} was pre-trained with {name}: it gives no labels", wanted="a run on labelled rows", fix=fix)
         return found
 
     @cached_property

@@ -61,12 +61,21 @@ def admit(folder: Path) -> Admission:
     _check_links(folder)
     weights = _weights(folder)
     for name in CONFIGS:
-        _check_config(folder / name)
+        check_config(folder / name)
     count = sum(safetensors.parameters(_header(path)) for path in weights)
     others = [path for name in (*CONFIGS, INDEX, *TOKENIZER) for path in sorted(folder.glob(name))]
     files = {path.name: digest_file(path) for path in (*weights, *others)}
     deciding = {name: digest for name, digest in files.items() if name.endswith(".safetensors") or name in CONFIGS[:2]}
     return Admission(files, weights, digest_json(deciding), count, tuple(_notes(folder)))
+
+
+def admit_tokenizer(folder: Path) -> dict[str, str]:
+    """Check the folder of a tokenizer alone; name to sha256 of every file that decides what it is. Raises as admit does."""
+    folder = folder.resolve()
+    _check_links(folder)
+    for name in CONFIGS:
+        check_config(folder / name)
+    return {path.name: digest_file(path) for name in TOKENIZER for path in sorted(folder.glob(name))}
 
 
 def pickles(folder: Path) -> list[str]:
@@ -143,7 +152,8 @@ def _check_links(folder: Path) -> None:
             )
 
 
-def _check_config(path: Path) -> None:
+def check_config(path: Path) -> None:
+    """Raises GateRefused where a config names code of its own, BaseError where it is no JSON object; a missing one passes."""
     if path.is_file() and (keys := sorted(set(_keys(_json(path))) & CODE_KEYS)):
         raise GateRefused(
             f"{path} names Python code of its own ({', '.join(keys)}), which loading would run",

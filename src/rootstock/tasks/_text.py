@@ -43,8 +43,23 @@ def pad_batch(encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> dict[str, T
 
 def logits(model: nn.Module, batch: Batch) -> Tensor:
     """The model's answers in fp32, [B, C]."""
-    out: Tensor = model(**inputs(batch)).logits
-    return out.float()
+    given = inputs(batch)
+    kinds_B = _ends(model, given)
+    if kinds_B is None:
+        out: Tensor = model(**given).logits
+        return out.float()
+    groups = [(kinds_B == kind).nonzero()[:, 0] for kind in set(kinds_B.tolist())]
+    found = [model(**{name: value[rows_M] for name, value in given.items()}).logits for rows_M in groups]
+    return torch.cat(found).float()[torch.cat(groups).argsort()]
+
+
+def _ends(model: nn.Module, given: Batch) -> Tensor | None:
+    """How many end tokens each row has, [B], where that differs: T5's and BART's classifiers take only rows that are alike in it."""
+    config: Any = getattr(model, "config", None)
+    if not getattr(config, "is_encoder_decoder", False):
+        return None
+    ends_B = (given["input_ids"] == config.eos_token_id).sum(1)
+    return ends_B if len(set(ends_B.tolist())) > 1 else None
 
 
 def numbers(values: Sequence[Any], *, finite: bool = True) -> list[float] | None:

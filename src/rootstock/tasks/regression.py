@@ -15,15 +15,17 @@ from pydantic import PrivateAttr
 from torch import nn
 
 from rootstock.core.errors import BaseError, DataError
+from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
-from rootstock.core.task import Batch, Head, Kind, Loss, Task
+from rootstock.core.seed import Draw
+from rootstock.core.task import Batch, Kind, Labelled, Loss
 from rootstock.tasks import _scores, _text
 
 _MOST, _LEAST_SPREAD = 1e30, 1e-6
 """Largest label, and smallest spread beside the mean, that 32-bit arithmetic carries."""
 
 
-class Regression(Task):
+class Regression(Labelled):
     """One number a row, in the unit of the label column."""
 
     _center: float = PrivateAttr(0.0)
@@ -78,7 +80,7 @@ class Regression(Task):
         """The labels [N] as float32."""
         return _values(rows).astype(np.float32)
 
-    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> Batch:
+    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Padded to the longest of the chosen rows."""
         return _text.pad_batch(encoded, rows, tokenizer)
 

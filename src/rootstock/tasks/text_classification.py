@@ -16,15 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rootstock.core.errors import DataError
+from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column, spell
-from rootstock.core.task import Batch, Head, Kind, Loss, Task
+from rootstock.core.seed import Draw
+from rootstock.core.task import Batch, Kind, Labelled, Loss
 from rootstock.tasks import _scores, _text
 
 _SEPARATORS = ("|", ";")
 _MANY = 1000
 
 
-class TextClassification(Task):
+class TextClassification(Labelled):
     """Label names come from the training rows and survive to config, predictions and report."""
 
     labels: tuple[str, ...] = ()
@@ -117,7 +119,7 @@ class TextClassification(Task):
             hot_NC[row, classes] = 1
         return hot_NC
 
-    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> Batch:
+    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Padded to the longest of the chosen rows."""
         return _text.pad_batch(encoded, rows, tokenizer)
 

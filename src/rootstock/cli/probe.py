@@ -1,0 +1,39 @@
+"""What did a model learn?"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def probe(
+    base: Annotated[str, Argument(help="A base, a run folder, or a folder of a model.")],
+    suite: Annotated[str | None, Option(help="blimp, pos, order; several joined by commas [all that the data allows].")] = None,
+    data: Annotated[
+        list[str] | None, Option(help="SUITE=PATH, or a PATH: BLiMP's zip, folder or JSONL; a treebank's folder or file; repeatable.")
+    ] = None,
+    limit: Annotated[
+        int, Option(help="Pairs of each paradigm; the probes learn from 100 times as many words, 50 times as many pairs.")
+    ] = 100,
+    masking: Annotated[str, Option(help="What a masked model must not see: word (the token and the rest of its word) or token.")] = "word",
+    beside_random: Annotated[bool, Option(help="Ask the same of the architecture with random weights.")] = True,
+    seed: Annotated[int, Option(help="Draws pairs, words, control tags and random weights.")] = 0,
+    out: Annotated[Path | None, Option(help="Folder for probes.json and the report probes.html.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace probes that lie there.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What did it learn? Minimal pairs, and linear probes for parts of speech and sentence order in each layer."""
+    from rootstock.cli.console import Console, show
+    from rootstock.core.watch import Watch
+    from rootstock.report.probe_text import as_text
+    from rootstock.run import probe as probing
+
+    plan = probing.told(suite, data or [], limit=limit, masking=masking, beside_random=beside_random, seed=seed)
+    if out is not None:
+        probing.check_place(out, overwrite=overwrite)
+    console = Console()
+    found = probing.probe(base, plan, Watch(say=console.say, event=console.event))
+    if out is not None:
+        probing.write(found, out)
+        console.say(f"written   {out / probing.FILES[0]} and {out / probing.FILES[1]}")
+    show(found, as_text(found), as_json=as_json)

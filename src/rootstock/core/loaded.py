@@ -1,0 +1,33 @@
+"""What a task asks of a base, and the model that it gets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The model class a task needs, by the name of its transformers Auto class, and its config values."""
+
+    auto: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as it came from its checkpoint.
+
+    fresh: names of parameters that the checkpoint did not hold. They are random, so every method must leave them trainable.
+    """
+
+    model: nn.Module
+    head: Head
+    fresh: frozenset[str]
+
+    @property
+    def width(self) -> int:
+        """Hidden size of the body."""
+        config: Any = self.model.config
+        return int(config.hidden_size)

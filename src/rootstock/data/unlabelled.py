@@ -1,0 +1,140 @@
+"""Documents to learn from without labels: which part is held out, how corpora are mixed, and the account of it.
+
+Shape letters: N rows, S corpora.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rootstock.core.errors import RecipeError
+from rootstock.core.rows import TEXT, column
+from rootstock.data.ledger import finding, lengths_of
+from rootstock.data.looks import shorten
+
+SOURCE = "source"
+"""Column of the number of a row's corpus."""
+PART_LETTERS = 8_000
+"""A long document is held out by parts of about so many letters, or a corpus of few books could not be measured on."""
+_BORDER = re.compile(r"\n\s*\n|\n")
+
+
+def parts(text: str) -> Iterator[str]:
+    """A document in consecutive parts that end at a line's end; one line stays whole. Joined they are the document."""
+    start = 0
+    while len(text) - start > 1.5 * PART_LETTERS:
+        border = _BORDER.search(text, start + PART_LETTERS)
+        if border is None:
+            break
+        yield text[start : border.end()]
+        start = border.end()
+    yield text[start:]
+
+
+def read(corpora: Sequence[Iterable[str]]) -> pa.Table:
+    """All documents in parts: text [N], and the number of the corpus [N]."""
+    texts: list[str] = []
+    of_corpus: list[int] = []
+    chunks = []
+    for number, documents in enumerate(corpora):
+        for document in documents:
+            texts += (made := [part for part in parts(document) if part.strip()])
+            of_corpus += [number] * len(made)
+            if len(texts) > 4096:
+                chunks.append(_table(texts, of_corpus))
+                texts, of_corpus = [], []
+    return pa.concat_tables([*chunks, _table(texts, of_corpus)])
+
+
+def _table(texts: list[str], of_corpus: list[int]) -> pa.Table:
+    return pa.table({TEXT: pa.array(texts, pa.large_string()), SOURCE: pa.array(of_corpus, pa.int16())})
+
+
+def digests(rows: pa.Table) -> np.ndarray:
+    """64 bits of each row's text, blanks and case aside, [N]."""
+    made = bytearray()
+    for chunk in rows.column(TEXT).chunks:
+        for text in chunk.to_pylist():
+            made += blake2b(" ".join(text.casefold().split()).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return np.frombuffer(bytes(made), dtype=np.uint64)
+
+
+def held_out(digest_N: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which rows are for measuring, [N] of bool: about `share` and at least one text. The text alone decides, so copies stay together."""
+    salt = np.frombuffer(blake2b(str(seed).encode(), digest_size=8).digest(), dtype=np.uint64)[0]
+    place_N = ((digest_N ^ salt) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(11)) * 2.0**-53
+    chosen_N: np.ndarray = place_N < share
+    return chosen_N if chosen_N.any() or not len(place_N) else place_N == place_N.min()
+
+
+def shares(mix: str | float | tuple[float, ...], tokens_S: np.ndarray) -> np.ndarray:
+    """Share of each corpus in what is learned from, [S]; they add up to 1. tokens_S: what each of them holds.
+
+    proportional: as large as they are. equal: all alike. A number T: sizes to the power 1/T (1 is proportional, larger is flatter;
+    Conneau et al. 2020, arXiv:1911.02116, with alpha = 1/T). Numbers: these weights. Raises RecipeError where they do not fit.
+    """
+    if isinstance(mix, tuple):
+        if len(mix) != len(tokens_S) or min(mix) < 0 or sum(mix) <= 0:
+            raise RecipeError(f"data.mix gives {len(mix)} weights", wanted=f"one for each of the {len(tokens_S)} corpora, none negative")
+        weights_S = np.asarray(mix, dtype=np.float64) * (tokens_S > 0)
+    else:
+        power = {"proportional": 1.0, "equal": 0.0}[mix] if isinstance(mix, str) else 1.0 / mix
+        weights_S = np.where(tokens_S > 0, np.maximum(tokens_S, 1).astype(np.float64) ** power, 0.0)
+    return np.asarray(weights_S / weights_S.sum())
+
+
+def mixed(source_N: np.ndarray, lengths_N: np.ndarray, shares_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The rows of one epoch in random order: as many tokens as all rows have, each corpus with its share of them.
+
+    A corpus that has less than its share is repeated, the rest of a round drawn without replacement; none is repeated where all are
+    proportional.
+    """
+    wanted_S = shares_S * lengths_N.sum()
+    chosen = [_rounds(np.flatnonzero(source_N == number), lengths_N, wanted, rng) for number, wanted in enumerate(wanted_S)]
+    return rng.permutation(np.concatenate(chosen))
+
+
+def _rounds(rows: np.ndarray, lengths_N: np.ndarray, wanted: float, rng: np.random.Generator) -> np.ndarray:
+    """Rows worth `wanted` tokens: all of them as often as they fit, then some."""
+    held = float(lengths_N[rows].sum())
+    if not held or not wanted:
+        return rows[:0]
+    whole, rest = divmod(wanted / held, 1.0)
+    order = rng.permutation(rows)
+    some = order[: int(np.searchsorted(np.cumsum(lengths_N[order]), rest * held + 1e-6 * held, side="right"))] if rest < 1 - 1e-9 else order
+    return np.concatenate([*[rows] * int(whole), some])
+
+
+def account(rows: pa.Table, held_N: np.ndarray, digest_N: np.ndarray, broken: Counter[str]) -> dict[str, Any]:
+    """The ledger's part on documents, as JSON: rows, what was broken and left out, and repeats among what is learned from."""
+    _, first_N = np.unique(digest_N, return_index=True)
+    repeated_N = np.ones(len(digest_N), bool)
+    repeated_N[first_N] = False
+    places = np.flatnonzero(repeated_N & ~held_N)
+    examples = [{"row": int(place) + 1, "in": "train", "text": shorten(rows.column(TEXT)[int(place)].as_py())} for place in places[:3]]
+    train, lost = int((~held_N).sum()), sum(broken.values())
+    return {
+        "rows": {"read": len(held_N) + lost, "dropped": lost, "train": train, "validation": int(held_N.sum())},
+        "broken": dict(broken),
+        "findings": {"duplicates": finding("duplicates", len(places), total=train, examples=examples)},
+    }
+
+
+def measured(ledger: dict[str, Any], lengths: np.ndarray, *, kept: int, padding_share: float) -> dict[str, Any]:
+    """The same account with what became of the documents. lengths: tokens of each row that the model will see."""
+    return ledger | {"kind": "tokens", "lengths": {"kept": kept, **lengths_of(lengths)}, "padding_share": padding_share}
+
+
+def slices(rows: pa.Table, count: int = 512) -> Iterator[pa.Table]:
+    """The rows in parts small enough to be Python strings."""
+    return (rows.slice(start, count) for start in range(0, len(rows), count))
+
+
+def texts(rows: pa.Table) -> list[str]:
+    """The texts as a list."""
+    return column(rows, TEXT)

@@ -1,0 +1,80 @@
+"""Probes as a person reads them in a terminal."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rootstock.report.facts import Facts
+
+WORDS = {"blimp": "minimal pairs", "pos": "parts of speech", "order": "sentence order"}
+
+
+def as_text(found: Facts) -> str:
+    """Every suite as a table, and why one is missing."""
+    parts = ["\n".join(_PARTS[suite](held)) for suite, held in found["suites"].items()]
+    parts += [f"{suite}: left out: {reason}" for suite, reason in found["skipped"].items()]
+    return "\n\n".join(parts)
+
+
+def share(figure: Facts) -> str:
+    """0.812 (0.790 to 0.833)."""
+    if figure["value"] is None:
+        return "–"
+    return f"{figure['value']:.3f} ({figure['interval'][0]:.3f} to {figure['interval'][1]:.3f})"
+
+
+def accuracy(row: Facts) -> dict[str, Any]:
+    """A row of minimal pairs as a figure."""
+    return {"value": row["accuracy"], "interval": row["interval"]}
+
+
+def _blimp(held: Facts) -> Iterator[str]:
+    random = held.get("random")
+    yield f"minimal pairs: {held['pairs']:,}, {held['score']}; chance {held['chance']:g}, intervals at 95 %"
+    levels = [("all", held, random), *_beside(held, random, "fields"), *_beside(held, random, "terms")]
+    rows = [(name, str(row["pairs"]), share(accuracy(row)), f"{other['accuracy']:.3f}" if other else "") for name, row, other in levels]
+    yield from _aligned([("", "pairs", "accuracy", "random" if random else ""), *rows])
+    if held["left_out"]:
+        yield f"left out: {held['left_out']:,} pairs with a sentence longer than the model takes"
+    if held["ties"]:
+        yield f"ties, which count half: {held['ties']:,}"
+    if held["unknown"] > 0.01:
+        yield f"{held['unknown']:.1%} of the tokens are unknown to the tokenizer: these figures say little"
+
+
+def _beside(held: Facts, random: Facts | None, level: str) -> list[tuple[str, Facts, Facts | None]]:
+    others = {row["name"]: row for row in random[level]} if random else {}
+    return [(row["name"], row, others.get(row["name"])) for row in held[level]]
+
+
+def _pos(held: Facts) -> Iterator[str]:
+    words = held["words"]
+    yield f"parts of speech: linear probe on {words['train']:,} words, measured on {words['test']:,}; intervals at 95 %"
+    yield f"always the most frequent tag {held['most_frequent']:.3f}, each word's most frequent tag {held['by_word']:.3f}"
+    yield from _by_layer(held, ("accuracy", "control", "selectivity"))
+
+
+def _order(held: Facts) -> Iterator[str]:
+    pairs = held["pairs"]
+    yield f"sentence order: linear probe on {pairs['train']:,} pairs, measured on {pairs['test']:,}; chance {held['chance']:g}"
+    yield from _by_layer(held, ("accuracy",))
+
+
+def _by_layer(held: Facts, figures: Sequence[str]) -> Iterator[str]:
+    random = held.get("random", {}).get("layers")
+    rows = [("layer", *figures, "random" if random else "")]
+    for i, row in enumerate(held["layers"]):
+        mark = "*" if i == held["best"] else ""
+        rows.append((f"{i}{mark}", *(share(row[name]) for name in figures), f"{random[i]['accuracy']['value']:.3f}" if random else ""))
+    yield from _aligned(rows)
+    yield "layer 0 is the embeddings; * is best on the dev rows"
+    if "gain" in held:
+        yield f"best layer over the best of random weights: {share(held['gain'])}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+_PARTS = {"blimp": _blimp, "pos": _pos, "order": _order}

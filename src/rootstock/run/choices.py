@@ -1,0 +1,152 @@
+"""The choices that a recipe leaves open and that every kind of run makes alike."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rootstock import catalog
+from rootstock.bases.resolve import KNOWN, Resolved, resolve
+from rootstock.bases.scratch import facts
+from rootstock.core.errors import RecipeError, nearest
+from rootstock.core.method import Method
+from rootstock.core.recipe import Recipe
+from rootstock.core.resources import total_memory
+from rootstock.core.rows import Encoded
+from rootstock.core.task import Task
+from rootstock.core.watch import Say
+from rootstock.data import ledger
+from rootstock.loop import crew, precision
+from rootstock.planning import advise
+from rootstock.run.prepared import device_name
+
+
+def check(recipe: Recipe) -> None:
+    """Raise for a name or a key that does not exist, so that nobody waits for the data before a misspelling is found."""
+    ledger.check_names(recipe.accept)
+    if recipe.track and not find_spec(recipe.track):
+        raise RecipeError(f"track is {recipe.track}, which is not installed", fix=f"pip install {recipe.track}, or leave track out")
+    for section, kind in (("task", "tasks"), ("method", "methods")):
+        settings = dict(getattr(recipe, section))
+        name = settings.pop("name", "auto")
+        if name != "auto":
+            catalog.find(kind, name).build(settings, section)  # type: ignore[arg-type]
+        elif settings:
+            _check_auto(section, settings, {each: catalog.find(kind, each) for each in catalog.names(kind)})  # type: ignore[arg-type]
+
+
+def _check_auto(section: str, settings: dict[str, Any], choices: dict[str, Any]) -> None:
+    """Settings beside the name auto must fit at least one of the choices."""
+    for key in settings:
+        owners = [name for name, each in choices.items() if key in each.model_fields]
+        if not owners:
+            known = sorted({key for each in choices.values() for key in each.model_fields})
+            near = nearest(key, known)
+            fix = f"did you mean {near!r}?" if near else "remove the key"
+            raise RecipeError(f"unknown key '{section}.{key}'", wanted=f"one of {', '.join(known)}", fix=fix)
+        if section == "method":
+            raise RecipeError(
+                f"method.{key} is set while method.name is auto", wanted="a method of that setting", fix=f"choose --method {owners[0]}"
+            )
+
+
+def kept_length(recipe: Recipe, room: int, *, longest: int) -> int:
+    """Tokens kept of a row: as set, else all of the longest that fit."""
+    if recipe.training.length and recipe.training.length > room:
+        raise RecipeError(f"training.length is {recipe.training.length}", wanted=f"at most {room}, all that the base takes")
+    return recipe.training.length or min(longest, room)
+
+
+def room(base: Resolved) -> int:
+    """The most tokens that the base takes, by its own files."""
+    config = facts(base.scratch) if base.scratch else config_file(base, "config.json")
+    said = [config.get(key, 512 if base.scratch else None) for key in ("max_position_embeddings", "n_positions")]
+    if "roberta" in str(config.get("model_type")) and said[0]:
+        said[0] -= int(config.get("pad_token_id") or 1) + 1  # its positions begin after the padding's
+    said.append(config_file(base, "tokenizer_config.json").get("model_max_length"))
+    return int(min(number for number in (*said, 10**9) if number))
+
+
+def config_file(base: Resolved, name: str) -> dict[str, Any]:
+    """A JSON file of a base's folder; empty where there is none."""
+    path = base.folder / name if base.folder else None
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path and path.exists() else {}
+    return found
+
+
+def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say) -> tuple[Method, str]:
+    """The method that the recipe names, or the one that suits these rows; and the reason."""
+    settings = dict(recipe.method)
+    name = settings.pop("name", "auto")
+    reason = "asked for"
+    if name == "auto":
+        name, reason = (
+            ("full", "the base's weights are random, so all of them must learn") if base.scratch else _advice(recipe, base, encoded)
+        )
+        say(f"method    {name}: {reason}")
+    method: Method = catalog.find("methods", name).build(settings, "method")
+    if base.scratch and method.trained < 1:
+        raise RecipeError(
+            f"{name} keeps the base's weights, which are random in {recipe.base}",
+            wanted="a method that trains them all",
+            fix="choose --method full",
+        )
+    return method, reason
+
+
+def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]:
+    dtype = precision.choose(recipe.training.precision, device_name())
+    config = config_file(base, "config.json")
+    size = advise.size_of(config, base.parameters or 22_000_000, int(encoded.lengths.sum()), recipe.training.micro_tokens)
+    speed = advise.speed(device_name(), dtype)
+    costs = {}
+    for name in ("full", "lora", "feature-extraction"):
+        method = catalog.find("methods", name)
+        epochs = recipe.training.epochs or method.passes(updates(encoded.lengths, recipe.training.batch_tokens or method.batch_tokens))
+        twins = crew.most(recipe.training.batch_tokens or method.batch_tokens, device_name())
+        costs[name] = advise.estimate(method, size, epochs=epochs, speed=speed, bytes_each=dtype.itemsize, twins=twins)
+    seconds = recipe.budget.minutes * 60 if recipe.budget.minutes else None
+    memory = torch.cuda.get_device_properties(0).total_memory if device_name() == "cuda" else total_memory()
+    name, reason = advise.choose(len(encoded), costs, memory_bytes=memory, seconds=seconds)
+    cost = costs[name]
+    return name, f"{reason} (about {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"
+
+
+def updates(lengths: np.ndarray, batch_tokens: int) -> int:
+    """Updates of an epoch, padding aside."""
+    return -(-int(lengths.sum()) // batch_tokens)
+
+
+def resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, *, columns: dict[str, Any], usual: dict[str, Any]) -> Recipe:
+    """The recipe with every None filled in, so that it runs the same again. usual: values of training where it names none."""
+    given = recipe.training.model_dump()
+    training = recipe.training.model_copy(update={key: value for key, value in usual.items() if given[key] is None})
+    named_task = {"name": catalog.name_of("tasks", type(task)), **task.plain(), **columns}
+    named_method = {"name": catalog.name_of("methods", type(method)), **method.plain()}
+    # A hub id moves; the commit that was trained on does not.
+    pinned = (
+        f"{base.hub_id}@{base.revision}"
+        if base.revision and base.reference not in KNOWN and not Path(base.reference).exists()
+        else recipe.base
+    )
+    return recipe.model_copy(update={"base": pinned, "training": training, "task": named_task, "method": named_method}).anchored(Path.cwd())
+
+
+def usual_of(method: Method, epochs: float) -> dict[str, Any]:
+    """The values of training that suit a method."""
+    held = {"rate": method.rate, "batch_tokens": method.batch_tokens, "weight_decay": method.weight_decay, "dropout": method.base_dropout}
+    return {"epochs": epochs, **held}
+
+
+def base_for(recipe: Recipe, say: Say) -> Resolved:
+    """The base, found and admitted; what is to be known of it is said."""
+    base = resolve(recipe.base, tokenizer=Path(recipe.tokenizer) if recipe.tokenizer else None)
+    size = f", {base.parameters / 1e6:.1f}M parameters" if base.parameters else ""
+    licence = ", random weights" if base.scratch else f", licence {base.licence or 'unknown'}"
+    say(f"base      {base.name}{size}{licence}")
+    for note in base.admission.notes if base.admission else ():
+        say(f"base      {note}")
+    return base

@@ -1,0 +1,80 @@
+"""What every kind of run leaves behind: contract, manifest, and the seal that makes the folder complete."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rootstock.core import artifact
+from rootstock.core.resources import hardware
+from rootstock.core.runfolder import RunFolder
+from rootstock.core.task import Task
+from rootstock.run.build import Built
+from rootstock.run.prepared import Prepared
+
+_LIBRARIES = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "pyarrow", "numpy")
+
+
+def seal(folder: RunFolder, facts: dict[str, Any]) -> None:
+    """Write the manifest with the digest of every file that stays; only now the run is complete."""
+    files = artifact.digest_folder(folder.path)
+    stay = {
+        name: digest for name, digest in files.items() if not name.startswith(("checkpoints/", "track/", ".")) and name != "manifest.json"
+    }
+    artifact.write_json(folder.manifest, facts | {"files": stay})
+
+
+def contract(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
+    """What a model must meet again to give the same answers."""
+    return {
+        "base": {
+            "reference": prepared.recipe.base,
+            "sha256": prepared.base.digest,
+            "hub_id": prepared.base.hub_id,
+            "revision": prepared.base.revision,
+        },
+        "tokenizer_sha256": built.tokenizer_sha256,
+        "labels": list(getattr(task, "labels", ())),
+        "length": prepared.length,
+        "method": prepared.recipe.method,
+        "task": prepared.recipe.task,
+        "saves": prepared.method.saves,
+        "fresh": sorted(prepared.method.original(name) for name in built.fresh),
+    }
+
+
+def manifest(prepared: Prepared, task: Task, rows: Mapping[str, int]) -> dict[str, Any]:
+    """Where all of it came from; the digests of the files are added when they stand. rows: on each side."""
+    base = prepared.base
+    return {
+        "format": 1,
+        "task": prepared.recipe.task["name"],
+        "method": prepared.recipe.method["name"],
+        "base": {
+            "reference": base.reference,
+            "name": base.name,
+            "sha256": base.digest,
+            "licence": base.licence,
+            "hub_id": base.hub_id,
+            "revision": base.revision,
+            "parameters": base.parameters,
+        },
+        "data": prepared.sources,
+        "rows": dict(rows),
+        "labels": list(getattr(task, "labels", ())),
+        "seed": prepared.recipe.seed,
+        "hardware": hardware(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def parquet(columns: Mapping[str, Any]) -> bytes:
+    """Columns as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    held: bytes = sink.getvalue().to_pybytes()
+    return held

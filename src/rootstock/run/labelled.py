@@ -1,0 +1,172 @@
+"""From a recipe to labelled rows that can be learned from: everything that is decided before a model is built, and printed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rootstock import catalog
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import Resolved
+from rootstock.core.artifact import digest_json
+from rootstock.core.errors import DataError, RecipeError
+from rootstock.core.method import Method
+from rootstock.core.recipe import Recipe
+from rootstock.core.rows import LABEL, PAIR, TEXT, Encoded, column
+from rootstock.core.seed import stream
+from rootstock.core.task import Labelled, Task
+from rootstock.core.watch import Say
+from rootstock.data import batches, ledger, schema, source, split
+from rootstock.data.cache import remembered
+from rootstock.run import choices
+from rootstock.run.prepared import LabelledRows
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rows of both sides, before anything is known of the task."""
+
+    train: pa.Table
+    validation: pa.Table
+    schema: schema.Schema
+    dropped: tuple[int, ...]
+    sources: dict[str, Any]
+
+
+def prepare(recipe: Recipe, say: Say) -> LabelledRows:
+    """Make every choice that the recipe leaves open, saying each with its reason.
+
+    Names and keys are checked before the first row is read.
+    """
+    choices.check(recipe)
+    base = choices.base_for(recipe, say)
+    rows = read_rows(recipe, say)
+    task = _task(recipe, rows, say)
+    tokens = cache(partial(bases.tokenizer, base))
+    raw, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
+    room = choices.room(base)
+    length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
+    method, why = choices.method_for(recipe, base, raw, say)
+    epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), say)
+    known = rows.schema
+    columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label}
+    settled = choices.resolved(recipe, base, task, method, columns=columns, usual=choices.usual_of(method, epochs))
+    encoded, encoded_validation = (
+        made if made.lengths.max() <= length else task.encode(part, tokens(), length)
+        for made, part in ((raw, rows.train), (raw_validation, rows.validation))
+    )
+    prepared = LabelledRows(
+        recipe=settled,
+        base=base,
+        tokens=tokens,
+        task=task,
+        method=method,
+        train=rows.train,
+        validation=rows.validation,
+        encoded=encoded,
+        encoded_validation=encoded_validation,
+        ledger={},
+        length=recipe.training.length or room,
+        sources=rows.sources,
+        choices={"method": why, "schema": list(rows.schema.reasons)},
+    )
+    assert settled.training.batch_tokens is not None
+    plan = batches.plan(encoded.lengths, settled.training.batch_tokens, stream(recipe.seed, "order", 0))
+    facts = ledger.Facts(
+        train_lengths=raw.lengths,
+        validation_lengths=raw_validation.lengths,
+        length=length,
+        kind=task.kind,
+        dropped=rows.dropped,
+        padding_share=batches.padding_share(encoded.lengths, plan),
+        names=task.names,
+    )
+    return replace(prepared, ledger=ledger.account(rows.train, rows.validation, facts))
+
+
+def encode(task: Task, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]) -> Encoded:
+    """Uncut token ids and labels, kept by the digests of rows, tokenizer and task: tokenised once."""
+    if base.admission is None:
+        return task.encode(rows, tokens(), None)
+    columns = {name: column(rows, name) for name in (TEXT, PAIR, LABEL) if name in rows.column_names}
+    files = {name: digest for name, digest in base.admission.files.items() if not name.endswith(".safetensors")}
+    key = {
+        "rows": digest_json(columns),
+        "files": files,
+        "task": [catalog.name_of("tasks", type(task)), task.plain()],
+        "tokenizers": version("tokenizers"),
+    }
+    arrays, _ = remembered("tokens", key, lambda: task.encode(rows, tokens(), None).arrays())
+    return Encoded.of_arrays(arrays)
+
+
+def read_rows(recipe: Recipe, say: Say) -> Rows:
+    """Read, recognise, split; every decision is said."""
+    data, task = recipe.data, recipe.task
+    if not isinstance(data.train, str):
+        raise RecipeError(
+            f"data.train names {len(data.train)} places", wanted="one file or folder of labelled rows", fix="join them to one file"
+        )
+    found = source.read(data.train, data)
+    for note in found.notes:
+        say(f"data      {note}")
+    known = schema.infer(found.table, text=task.get("text"), text_pair=task.get("text_pair"), label=task.get("label"))
+    for reason in known.reasons:
+        say(f"columns   {reason}")
+    unlabelled = "unlabelled" in recipe.accept
+    train = schema.canonical(found, known, unlabelled=unlabelled)
+    rows, dropped = train.rows, train.dropped
+    if data.rows and data.rows < len(rows):
+        rows = split.draw(rows, data.rows, recipe.seed)
+    sources = {"train": {"name": found.name, "format": found.format, "sha256": found.digest}}
+    if isinstance(data.validation, str):
+        held = source.read(data.validation, data)
+        validation = schema.canonical(held, known, unlabelled=unlabelled)
+        dropped += validation.dropped
+        sources["validation"] = {"name": held.name, "format": held.format, "sha256": held.digest}
+        parts = rows, validation.rows
+    else:
+        different = len(set(map(str, column(rows, LABEL))))
+        # Where most values occur once they are amounts, of which none can be held out "by its share".
+        stratify = different <= max(2, len(rows) // 2)
+        parts = split.split(rows, data.validation, recipe.seed, stratify=stratify)
+        say(
+            f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate "
+            f"({100 * data.validation:.3g} %{', stratified' if stratify else ''}, duplicates kept together)"
+        )
+    if not len(parts[0]) or not len(parts[1]):
+        raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
+    return Rows(*parts, known, dropped, sources)
+
+
+def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
+    settings = dict(recipe.task)
+    name = settings.pop("name", "auto")
+    if name == "auto":
+        labels = column(rows.train, LABEL)
+        found = {name: catalog.find("tasks", name) for name in catalog.names("tasks")}
+        claims = {name: each.claims(labels) for name, each in found.items() if issubclass(each, Labelled)}
+        name = max(claims, key=lambda key: claims[key])
+    files = " with ".join(dict.fromkeys(str(each["name"]) for each in rows.sources.values()))
+    try:
+        task: Labelled = catalog.find("tasks", name).build(settings, "task").fit(rows.train, rows.validation)
+    except DataError as error:
+        raise DataError(f"{files}: {error.found}", wanted=error.wanted, fix=error.fix) from None
+    labels_found = getattr(task, "labels", ())
+    shown = ", ".join(labels_found[:8]) + (" …" if len(labels_found) > 8 else "")
+    many = "; a row can have several (task.several=no reads each cell as one)" if task.kind == "classes" else ""
+    say(f"task      {name}" + (f", {len(labels_found)} labels: {shown}" if labels_found else "") + many)
+    return task
+
+
+def _epochs(recipe: Recipe, method: Method, lengths: np.ndarray, say: Say) -> float:
+    """Epochs for a recipe that names none; where rows are too few for the usual number, it says so. lengths: tokens kept of each row."""
+    updates = choices.updates(lengths, recipe.training.batch_tokens or method.batch_tokens)
+    epochs = method.passes(updates)
+    if epochs > method.epochs and not recipe.training.steps:
+        say(f"training  {epochs:g} epochs, not {method.epochs:g}: one of these rows is about {updates} update{'s' if updates > 1 else ''}")
+    return epochs

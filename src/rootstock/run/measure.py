@@ -1,0 +1,18 @@
+"""What a model answers on the rows that are held out: the one way to every figure of a run."""
+
+import numpy as np
+
+from rootstock.core.errors import Diverged
+from rootstock.core.rows import Columns
+from rootstock.core.task import Task
+from rootstock.loop import infer
+from rootstock.run.build import Built
+from rootstock.run.prepared import LabelledRows, Prepared
+
+
+def measure(prepared: Prepared, built: Built, task: Task) -> Columns:
+    """Per-row results on the validation rows, with the true answers where rows have them; Diverged where one is no number."""
+    found = infer.predict(built.learner, built.feed_validation, task, device=built.accelerator.device)
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise Diverged("the model's answers are no numbers any more", fix="lower training.rate, or set training.precision to fp32")
+    return {**found, "answers": prepared.task.answers(prepared.validation)} if isinstance(prepared, LabelledRows) else found

@@ -1,0 +1,107 @@
+"""A base or a run, opened to look at: its model with the head that it was trained with, its tokenizer, and what it can be asked."""
+
+import copy
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import Resolved, resolve
+from rootstock.core.errors import BaseError
+from rootstock.core.loaded import Head
+from rootstock.run.choices import room
+from rootstock.run.prepared import device_name
+
+Kind = Literal["masked", "causal", "seq2seq", "none"]
+AUTO = {"masked": "AutoModelForMaskedLM", "causal": "AutoModelForCausalLM", "seq2seq": "AutoModelForSeq2SeqLM", "none": "AutoModel"}
+_ENDINGS: tuple[tuple[str, Kind], ...] = (
+    ("ForMaskedLM", "masked"),
+    ("WithLMHeadModel", "masked"),
+    ("ForCausalLM", "causal"),
+    ("LMHeadModel", "causal"),
+    ("ForConditionalGeneration", "seq2seq"),
+)
+_TWO_HEADS = (
+    "BertForPreTraining",
+    "AlbertForPreTraining",
+    "MobileBertForPreTraining",
+    "MegatronBertForPreTraining",
+    "BigBirdForPreTraining",
+)
+"""Checkpoints of masked words and sentence order together; ELECTRA's of this name has no words to say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """kind: what its head does. room: most tokens it takes."""
+
+    base: Resolved
+    kind: Kind
+    model: Any
+    tokens: Any
+    room: int
+
+    @property
+    def body(self) -> nn.Module:
+        """The model without its head; of an encoder and a decoder the encoder."""
+        found: nn.Module = self.model.get_encoder() if self.model.config.is_encoder_decoder else self.model.base_model
+        return found
+
+    @property
+    def architecture(self) -> str:
+        """The class that the checkpoint names."""
+        return type(self.model).__name__
+
+    def randomised(self, seed: int) -> "Opened":
+        """The same architecture with weights as they are before any training."""
+        with bases.quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = type(self.model)(copy.deepcopy(self.model.config)).to(self.model.device).eval().requires_grad_(False)
+        held = dict(self.model.named_buffers())
+        for name, buffer in model.named_buffers():
+            buffer.copy_(held[name])  # what is not learned, such as how tokens are spelled
+        return replace(self, model=model)
+
+
+def open_base(reference: str) -> Opened:
+    """The weights that a reference names, in fp32. Raises UnknownName, BaseError or GateRefused where it can't be used."""
+    merged = Path(reference).expanduser() / "merged"
+    base = resolve(reference)
+    if base.adapter and merged.is_dir():
+        base = resolve(str(merged))
+    if base.adapter:
+        raise BaseError(
+            f"{reference} is an adapter", wanted="a whole model", fix="train with --set merge=true, or name the base that it was trained on"
+        )
+    kind = kind_of(base)
+    loaded = bases.load(base, Head(auto=AUTO[kind]), seed=0)
+    if kind != "none" and loaded.fresh:
+        raise BaseError(
+            f"{reference} lacks {len(loaded.fresh)} of its head's tensors, first {min(loaded.fresh)}",
+            wanted="the head that its config.json names",
+            fix="use the config.json that belongs to these weights",
+        )
+    model: Any = loaded.model.to(device_name()).eval().requires_grad_(False)
+    if not hasattr(model.config, "vocab_size"):
+        raise BaseError(f"{reference} reads more than text", wanted="a model of text alone", fix="name another base")
+    tokens = bases.tokenizer(base)
+    bases.fit(tokens, model)
+    return Opened(base=base, kind=kind, model=model, tokens=tokens, room=room(base))
+
+
+def kind_of(base: Resolved) -> Kind:
+    """What the head of a checkpoint does, by the class that its config.json names; random weights have learned no head."""
+    if base.folder is None:
+        return "none"
+    config = json.loads((base.folder / "config.json").read_text("utf-8"))
+    for name in map(str, config.get("architectures") or ()):
+        if name in _TWO_HEADS:
+            return "masked"
+        for ending, kind in _ENDINGS:
+            if name.endswith(ending):
+                return kind
+    return "none"

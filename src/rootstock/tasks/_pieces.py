@@ -1,0 +1,82 @@
+"""Shared by objectives on text: documents as pieces that a model takes whole.
+
+A piece never holds two documents, so nothing has to keep them from seeing each other, and batches of like length leave little padding.
+Shape letters: N pieces, B pieces in a batch, T tokens in a piece.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from rootstock.core.rows import TEXT, Encoded, Ragged, column
+
+
+class Around(NamedTuple):
+    """Ids that a tokenizer puts before and after one text."""
+
+    before: list[int]
+    after: list[int]
+
+
+class Piece(NamedTuple):
+    """Consecutive tokens of one document without special ones. last: it ends its document. bytes: its share of the document's UTF-8."""
+
+    ids: np.ndarray
+    document: int
+    last: bool
+    bytes: float
+
+
+def around(tokenizer: Any) -> Around:
+    """What stands around a text."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    place = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+    return Around(whole[:place], whole[place + len(bare) :])
+
+
+def pieces(rows: pa.Table, tokenizer: Any, room: int) -> Iterator[Piece]:
+    """The documents in as few pieces of at most `room` tokens as it takes, of like length, so that no piece is a mere rest."""
+    texts = column(rows, TEXT)
+    made = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"] if texts else []
+    for number, (text, ids) in enumerate(zip(texts, made, strict=True)):
+        if not ids:
+            continue
+        size = len(text.encode("utf-8", "surrogatepass"))
+        parts = np.array_split(np.asarray(ids, dtype=np.int32), -(-len(ids) // room))
+        for place, part in enumerate(parts):
+            yield Piece(part, number, place == len(parts) - 1, size * len(part) / len(ids))
+
+
+def encoded(ids: Sequence[np.ndarray], **dense: np.ndarray) -> Encoded:
+    """Rows of token ids."""
+    held = Ragged.of(ids)
+    return Encoded({"input_ids": held}, dense, held.lengths)
+
+
+def wrapped(rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+    """Pieces as the tokenizer wraps a text of its own ([CLS] … [SEP], say), each at most `length` tokens; whole where None."""
+    held = around(tokenizer)
+    room = (length - len(held.before) - len(held.after)) if length else 10**9
+    return encoded([np.concatenate([held.before, piece.ids, held.after]).astype(np.int32) for piece in pieces(rows, tokenizer, room)])
+
+
+def padded(rows: Encoded, chosen: np.ndarray, tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and attention mask of the chosen rows, both int64 [B, T]."""
+    ids_BT = rows.tokens["input_ids"].padded(chosen, tokenizer.pad_token_id)
+    mask_BT = np.arange(ids_BT.shape[1]) < rows.lengths[chosen][:, None]
+    return ids_BT, mask_BT.astype(np.int64)
+
+
+def tensors(**arrays: np.ndarray) -> dict[str, Tensor]:
+    """Arrays as tensors."""
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+def summed(values_M: Tensor, rows_M: Tensor, count: int) -> np.ndarray:
+    """Sum of the values of each row, [B] of float64."""
+    return torch.zeros(count, dtype=torch.float64).index_add_(0, rows_M.cpu(), values_M.double().cpu()).numpy()

@@ -1,0 +1,74 @@
+"""Guess tokens that were masked (BERT's masked language modelling).
+
+Prefer it for bases that are to classify or embed texts; prefer causal-lm for bases that are to write. Needs documents.
+Devlin et al. 2019, https://arxiv.org/abs/1810.04805; whole words: Cui et al. 2021, https://arxiv.org/abs/1906.08101; spans:
+Joshi et al. 2020, https://arxiv.org/abs/1907.10529
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+from torch import nn
+
+from rootstock.core.errors import BaseError
+from rootstock.core.loaded import Head
+from rootstock.core.objective import Objective
+from rootstock.core.rows import Columns, Encoded
+from rootstock.core.seed import Draw
+from rootstock.core.task import Batch, Loss, inputs
+from rootstock.tasks import _masks, _pieces, _vocabulary
+
+
+class MaskedLM(Objective):
+    """Cross-entropy at the masked positions. Masks are drawn anew in each epoch; those of rows that are measured stay the same."""
+
+    share: float = Field(default=0.15, gt=0, lt=1)
+    """Of the tokens that are guessed. 0.15 is BERT's; larger bases gain from up to 0.4 (Wettig et al. 2023, arXiv:2202.08005)."""
+    unit: Literal["token", "word", "span"] = "token"
+    """What is masked as one. word: all tokens of a word, so that the rest of a word never gives it away. span: one to ten tokens in a row."""
+    masked: float = Field(default=0.8, ge=0, le=1)
+    """Share of the guessed tokens that become the mask token."""
+    replaced: float = Field(default=0.1, ge=0, le=1)
+    """Share of them that become a random token; the rest stay as they are, so that the model can't trust what it sees."""
+
+    def head(self) -> Head:
+        """A masked language model."""
+        return Head(auto="AutoModelForMaskedLM")
+
+    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+        """Pieces of documents with the tokenizer's special tokens around them."""
+        return (
+            _masks.with_words(_pieces.wrapped(rows, tokenizer, length), tokenizer)
+            if self.unit == "word"
+            else _pieces.wrapped(rows, tokenizer, length)
+        )
+
+    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
+        """Ids with masks in them [B, T], and as labels the tokens that stood there, -100 elsewhere."""
+        if tokenizer.mask_token_id is None:
+            raise BaseError(
+                "the tokenizer has no mask token", wanted="one for masked-lm", fix="train one: rootstock tokenizer train --family bert"
+            )
+        ids_BT, mask_BT = _pieces.padded(encoded, rows, tokenizer)
+        free_BT = (mask_BT > 0) & ~np.isin(ids_BT, tokenizer.all_special_ids)
+        chosen_BT, unit_BT = _masks.choose(self.unit, free_BT, self.share, _masks.Rows(encoded, rows, draw))
+        labels_BT = np.where(chosen_BT, ids_BT, _vocabulary.NOT_ASKED)
+        way_BT = np.take_along_axis(draw.uniform("way", rows, ids_BT.shape[1]), unit_BT, axis=1)
+        random_BT = (draw.uniform("token", rows, ids_BT.shape[1]) * len(tokenizer)).astype(np.int64)
+        ids_BT = np.where(chosen_BT & (way_BT < self.masked), tokenizer.mask_token_id, ids_BT)
+        ids_BT = np.where(chosen_BT & (way_BT >= self.masked) & (way_BT < self.masked + self.replaced), random_BT, ids_BT)
+        return _pieces.tensors(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Cross-entropy in nats, summed over the guessed tokens."""
+        return _vocabulary.language_loss(model, inputs(batch), batch["labels"])
+
+    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+        """Loss, count and hits of each row."""
+        return _vocabulary.language_results(model, inputs(batch), batch["labels"])
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model whose scores are more than its output layer's."""
+        _vocabulary.check_output_layer(model, _vocabulary.few_tokens(model))

@@ -1,0 +1,126 @@
+"""From documents to a base, end to end: found again bit for bit after a kill, and of use to adapt."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.conftest import make_base, rows_of, write_csv
+
+from rootstock.core.errors import BaseError, DataError, Interrupted, RecipeError, UsageError
+from rootstock.core.recipe import Recipe
+from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.watch import Watch
+from rootstock.run import api, verify
+from rootstock.run.use import Run
+
+TRAINING = {"epochs": 2, "rate": 3e-3, "batch_tokens": 128, "length": 24, "checkpoint_steps": 4}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A folder of forty texts."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(40):
+        text = ". ".join(text for text, _ in rows_of(12, seed=number))
+        (folder / f"{number:02}.txt").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def pretrain(corpus, tiny_base, tmp_path):
+    """A pre-training on the corpus; keyword arguments override."""
+
+    def run(out="run", *, stop=None, **more):
+        values = {"base": str(tiny_base), "task": {"name": "masked-lm"}, "method": {"name": "full"}, "training": TRAINING}
+        values |= {"data": {"train": str(corpus), "validation": 0.2}} | more
+        return api.carry_out(Recipe.build(values, ""), tmp_path / out, Watch(stop=stop) if stop else Watch())
+
+    return run
+
+
+def weights(run):
+    return load_file(RunFolder(run.path).model / "model.safetensors")
+
+
+def test_a_base_is_made_that_plain_transformers_loads_and_adapt_takes(pretrain, tmp_path):
+    from transformers import AutoModelForMaskedLM
+
+    run = pretrain()
+    _, report = AutoModelForMaskedLM.from_pretrained(run.path / "model", output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    figures = run.metrics
+    assert figures["metrics"]["loss"] < 3.3, "below the ln 32 of knowing nothing"
+    low, high = figures["intervals"]["loss"]
+    assert low < figures["metrics"]["loss"] < high
+    assert set(figures["baselines"]) == {"unigram"}
+    for name in ("ledger.json", "history.jsonl", "plan.json", "predictions.parquet", "README.md", "report.html", "manifest.json"):
+        assert (run.path / name).is_file(), name
+    reviews = write_csv(tmp_path / "reviews.csv", rows_of(60))
+    adapted = api.adapt(reviews, base=run.path, method="full", out=tmp_path / "adapted", training={"epochs": 2, "batch_tokens": 64})
+    assert adapted.predict("a good film")[0] in ("positive", "negative")
+    assert json.loads((tmp_path / "adapted" / "manifest.json").read_text())["base"]["name"] == "run"
+
+
+@pytest.mark.parametrize("more", [{}, {"method": {"name": "lora"}}, {"training": {**TRAINING, "dropout": 0.1}}])
+def test_stopped_and_resumed_is_the_same_base(pretrain, tmp_path, more):
+    straight = pretrain("straight", **more)
+    recipe = read_recipe(straight.folder.recipe)
+    with pytest.raises(Interrupted):
+        api.carry_out(recipe, tmp_path / "stopped", Watch(stop=verify._Countdown(6)))
+    again = api.carry_out(read_recipe(tmp_path / "stopped" / "recipe.yaml"), tmp_path / "stopped", Watch(), resume=True)
+    for name in sorted(each.name for each in (straight.path / "model").glob("*.safetensors")):
+        one, other = load_file(straight.path / "model" / name), load_file(again.path / "model" / name)
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert straight.metrics["metrics"] == again.metrics["metrics"]
+
+
+def test_each_epoch_has_masks_of_its_own_and_a_measurement_always_the_same(pretrain):
+    run = pretrain(training={**TRAINING, "rate": 1e-12, "batch_tokens": 100_000, "schedule": "constant", "epochs": 3})
+    events = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    losses = [event["loss"] for event in events if event["event"] == "step"]
+    held = [event["loss"] for event in events if event["event"] == "evaluation"]
+    assert len(set(losses)) == 3, "the same weights, other masks"
+    assert held == pytest.approx([held[0]] * len(held), rel=1e-6)
+
+
+def test_several_corpora_are_mixed_and_said(pretrain, corpus, tmp_path):
+    (tmp_path / "more.txt").write_text(" ".join(text for text, _ in rows_of(400, seed=5)))
+    said = []
+    values = {"base": str(make_base(tmp_path / "base")), "task": {"name": "masked-lm"}, "method": {"name": "full"}, "training": TRAINING}
+    values["data"] = {"train": [str(corpus), str(tmp_path / "more.txt")], "mix": "equal", "validation": 0.2}
+    api.rehearse(Recipe.build(values, ""), Watch(say=said.append))
+    assert [line.split(":")[-1].split(" of ")[0].strip() for line in said if line.startswith("mix")] == ["50.0%", "50.0%"]
+
+
+def test_the_digest_of_the_corpus_is_in_the_manifest_and_a_changed_text_is_another(pretrain, corpus):
+    one = json.loads((pretrain("one").path / "manifest.json").read_text())["data"]["train"]["sha256"]
+    (corpus / "00.txt").write_text("a good film")
+    assert json.loads((pretrain("two").path / "manifest.json").read_text())["data"]["train"]["sha256"] != one
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "told"),
+    [
+        ({"training": {**TRAINING, "length": 600}}, RecipeError, "at most 64"),
+        ({"method": {"name": "feature-extraction"}}, RecipeError, "frozen base"),
+        ({"base": "scratch:gpt-mini"}, BaseError, "no masked language model"),
+        ({"base": "scratch:bert-tiny", "method": {"name": "lora"}}, RecipeError, "random"),
+        ({"data": {"train": "nowhere"}}, DataError, "nowhere"),
+    ],
+)
+def test_what_can_not_be_is_said_before_anything_is_spent(pretrain, more, kind, told):
+    with pytest.raises(kind, match=told):
+        pretrain(**more)
+
+
+def test_an_empty_corpus_is_said(pretrain, tmp_path):
+    (tmp_path / "empty.txt").write_text("   \n")
+    with pytest.raises(DataError):
+        pretrain(data={"train": str(tmp_path / "empty.txt")})
+
+
+def test_a_pretrained_run_gives_no_labels(pretrain):
+    with pytest.raises(UsageError, match="pre-trained with masked-lm"):
+        Run(pretrain().path).predict("a text")
