@@ -5,7 +5,7 @@ import pytest
 import torch
 import transformers
 from tests.conftest import make_tokenizer
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tests.tiny_models import causal_model, masked_model, pieces, with_bos
 
 from rootstock.evaluation.probes import likelihood
 from rootstock.evaluation.probes.likelihood import Scorer, log_likelihoods
@@ -18,35 +18,6 @@ SENTENCES = [
     "not very very good is the song",
     "the film was good",
 ]
-
-
-def pieces():
-    """A WordPiece tokenizer that cuts goodbad and coldwarm in pieces."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"the film was good bad a book is cold not very song".split(), "##bad", "##warm"]
-    inner = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **special)
-
-
-def masked_model(vocabulary=32, **more):
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 66}
-    config = transformers.BertConfig(vocab_size=vocabulary, initializer_range=0.4, pad_token_id=0, **(shape | more))
-    return transformers.BertForMaskedLM(config).eval()
-
-
-def causal_model(vocabulary=32):
-    torch.manual_seed(0)
-    config = transformers.GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=2, n_positions=64, initializer_range=0.4)
-    return transformers.GPT2LMHeadModel(config).eval()
-
-
-def with_bos():
-    tokens = make_tokenizer()
-    tokens.bos_token = "[CLS]"
-    return tokens
 
 
 @torch.no_grad()
@@ -99,7 +70,7 @@ def test_small_batches_change_nothing(monkeypatch):
     np.testing.assert_allclose(log_likelihoods(scorer, SENTENCES).nats, whole, rtol=1e-5)
 
 
-def test_the_vocabulary_layer_runs_only_where_asked(monkeypatch):
+def test_the_vocabulary_layer_runs_only_where_asked():
     model, seen = masked_model(), []
     model.cls.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[:-1].numel()))
     log_likelihoods(Scorer(model=model, tokens=pieces(), masked=True, room=64), ["the film was good", "a book"])

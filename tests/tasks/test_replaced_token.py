@@ -1,4 +1,4 @@
-"""ELECTRA: what the generator says goes to the discriminator, both losses add up, embeddings are one, and the discriminator alone is kept."""
+"""ELECTRA: what the generator says goes to the discriminator, both losses add up, embeddings are one, the discriminator alone is kept."""
 
 import copy
 import json
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 from tests.conftest import make_base, make_tokenizer
 
 from rootstock.bases import load as bases
@@ -81,7 +82,7 @@ def test_a_batch_masks_most_of_what_is_guessed_and_brings_its_own_chance(encoded
     assert np.mean(asked) == pytest.approx(0.15, abs=0.01)
     assert np.mean(masked) == pytest.approx(0.85, abs=0.02)
     assert np.min(numbers) >= 0
-    assert np.max(numbers) < 1
+    assert np.max(numbers) <= 1
 
 
 def test_draws_change_with_the_epoch_and_do_not_depend_on_the_cut(encoded):
@@ -103,11 +104,10 @@ def test_tokens_are_drawn_as_often_as_the_softmax_says(monkeypatch):
     with torch.no_grad():
         chances = layer(hidden).softmax(-1)[0]
     count = 6000
-    numbers = torch.arange(count, dtype=torch.float64) / count
+    numbers = torch.arange(count) / count
     said = sampled(hidden.expand(count, -1), layer, numbers)
     np.testing.assert_allclose(torch.bincount(said, minlength=6) / count, chances, atol=2 / count)
-    least = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
-    assert sampled(hidden.expand(2, -1), layer, least).tolist() == [0, 5]
+    assert sampled(hidden.expand(3, -1), layer, torch.tensor([0.0, 1 - 2**-24, 1.0])).tolist() == [0, 5, 5]
 
 
 def test_the_loss_of_a_row_is_that_of_both_models_of_transformers(model, encoded):
@@ -261,10 +261,12 @@ def test_an_adapter_holds_nothing_of_the_generator(tmp_path, model, encoded):
     changed = {name for name, values in wrapped.state_dict().items() if not torch.equal(values, before[name])}
     assert all("lora_" in name or "generator" in name for name in changed)
     assert any("lora_" in name for name in changed)
+    assert any("generator.modules_to_save" in name for name in changed), "a fresh generator learns under any method"
     kept = TASK.bare(method.keep(wrapped))
     given = {name: batch_of(encoded, [0, 1])[name] for name in ("input_ids", "attention_mask")}
     expected = kept.eval()(**given).logits
     kept.save_pretrained(tmp_path / "adapter")
+    assert not [name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors") if "generator" in name]
     again = method.restore(bases.load(base, TASK.head(), seed=1), tmp_path / "adapter").eval()
     torch.testing.assert_close(again(**given).logits, expected)
 

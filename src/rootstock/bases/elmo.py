@@ -236,7 +236,7 @@ class ElmoModel(_Elmo):
         at_T = torch.arange(input_ids.shape[1], device=input_ids.device)
         past = 2 * input_ids.shape[1] * (1 - mask_BT.long())  # padding comes last, whichever side it is on and whoever reads
         forward = self._read(self.forwards, vectors_BTP, (at_T + past).argsort(1), mask_BT)
-        return forward, self._read(self.backwards, vectors_BTP, (-at_T + 0 * past).argsort(1), mask_BT)
+        return forward, self._read(self.backwards, vectors_BTP, (past - at_T).argsort(1), mask_BT)
 
     def _vectors(self, ids_BT: Tensor) -> Tensor:
         """A batch has many tokens and few different ones: each is spelled once, [B, T, P]."""

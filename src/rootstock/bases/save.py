@@ -10,12 +10,13 @@ from rootstock.sentinel.gate import pickles
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write both into a folder that the caller made, within whole_folder where it must be whole or absent.
+    """Write both into a folder that the caller made, within whole_folder where it must be whole or absent. tokenizer: None for images.
 
     Raises WriteFailed for a full disk, RunFailed where a pickled file was written.
     """
     with quiet(), writing(folder):
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
     if found := pickles(folder):
         raise RunFailed(f"{folder}: {', '.join(found)} would have to be unpickled", wanted="safetensors and JSON only")

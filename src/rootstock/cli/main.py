@@ -9,6 +9,7 @@ import typer
 
 from rootstock.cli import (
     adapt,
+    compare,
     corpus,
     diff,
     evaluate,
@@ -33,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "pretrain": pretrain.pretrain,
     "adapt": adapt.adapt,
     "run": run.run,
+    "compare": compare.compare,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
     "inspect": inspect.inspect,

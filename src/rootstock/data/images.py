@@ -74,12 +74,12 @@ def shelf(reference: str) -> Shelf:
     return Shelf(place, tuple(names), tuple(map(_class, names)), digest, others=others)
 
 
-def captions(reference: str, *, image: str | None = None, text: str | None = None) -> Shelf:
+def captions(reference: str, settings: DataSettings, *, image: str | None = None, text: str | None = None) -> Shelf:
     """The images and captions of a table (CSV, TSV, JSON lines, JSON, Parquet, Arrow); files are named from its folder.
 
     image, text: their columns, found by name if None. Raises DataError where there is no such table or column.
     """
-    found = source.read(reference, DataSettings(train=reference))
+    found = source.read(reference, settings)
     columns = [name for name in found.table.column_names if name != "row"]
     by_image = _column(reference, columns, _IMAGES, chosen=image, what="image")
     by_text = _column(reference, [name for name in columns if name != by_image], _CAPTIONS, chosen=text, what="text")

@@ -95,7 +95,13 @@ def _unzipped(place: Path) -> Iterator[tuple[str, str, str]]:
                 )
             try:
                 data = held.read(member)
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:  # damaged, an odd packing, a password
+            except (
+                zipfile.BadZipFile,
+                zlib.error,
+                EOFError,
+                NotImplementedError,
+                RuntimeError,
+            ) as error:  # damaged, an odd packing, a password
                 raise DataError(f"{name} can't be unpacked: {error}", fix="fetch it again, or unpack it yourself") from None
             yield name, path.stem, files.decode(data, name, encoding="utf-8")[0]
 

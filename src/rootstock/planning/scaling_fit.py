@@ -28,8 +28,8 @@ _FLATTEST, _STEEPEST = 0.01, 3.0
 _VANISHED, _LARGEST = -12.0, 8.0
 """Bounds of the logarithm of a term at the middle of the points, beside the median log loss; at the lower one the term counts as zero."""
 _TOGETHER, _ONE = 0.98, 0.999
-"""Correlation of log sizes and log tokens from which a word is due, and from which one law is as good as another: where tokens are always 20
-times the size, any part of one term can go into the other."""
+"""Correlation of log sizes and log tokens from which a word is due, and from which one law is as good as another: where tokens are always
+20 times the size, any part of one term can go into the other."""
 _MANY = 20
 
 

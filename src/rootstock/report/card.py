@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rootstock.report import costs, summary, words
+from rootstock.report import costs, loaders, pretraining, summary, words
 from rootstock.report import facts as read
 from rootstock.report.facts import Facts, dig
 
@@ -29,7 +29,9 @@ _LABELS = 30
 def render(facts: Facts) -> str:
     """The card as Markdown with YAML front matter; what the facts do not hold is said to be unknown or left out."""
     front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True, width=120)
-    body = _environment().get_template("card.md.j2").render(**_identity(facts), **_training(facts), **_measured(facts))
+    unlabelled = dig(facts, "kind") == "tokens"
+    shown = _pretrained(facts) if unlabelled else _identity(facts) | _training(facts) | _measured(facts)
+    body = _environment().get_template("pretraining.md.j2" if unlabelled else "card.md.j2").render(**shown)
     return f"---\n{front}---\n\n" + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
 
@@ -49,17 +51,22 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     """What the hub reads; language and data sets are left out because nobody has said them."""
     base, adapter = dig(facts, "manifest", "base", "hub_id"), dig(facts, "contract", "saves") == "adapter"
     relation = {"base_model": base, "base_model_relation": "adapter" if adapter else "finetune"} if base else {}
-    names = read.headline(facts)
+    names, unlabelled = read.headline(facts), dig(facts, "kind") == "tokens"
+    library = "rootstock" if unlabelled and loaders.own_module(facts) else "transformers"
     found = {
         "license": (dig(facts, "manifest", "base", "licence") or "unknown").lower(),
         **relation,
-        "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": "text-classification",
-        "tags": [tag for tag in ("rootstock", _method(facts)) if tag],
+        "library_name": "peft" if adapter else library,
+        "pipeline_tag": _pipeline(facts),
+        "tags": [tag for tag in ("rootstock", _task(facts) if unlabelled else "", _method(facts)) if tag],
     }
     if not names:
         return found
     return found | {"metrics": list(dict.fromkeys(_HUB_METRICS.get(name, name) for name in names)), "model-index": [_index(facts, names)]}
+
+
+def _pipeline(facts: Facts) -> str:
+    return loaders.loader(facts).tag if dig(facts, "kind") == "tokens" else "text-classification"
 
 
 @cache
@@ -68,18 +75,19 @@ def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("rootstock.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"cell": cell, "code": _code, "count": words.count, "percent": words.percent}
+    made.filters |= {"cell": cell, "code": _code, "count": words.count, "percent": words.percent, "amount": words.amount}
     return made
 
 
 def _index(facts: Facts, names: list[str]) -> dict[str, Any]:
     held = [name for side, name, _, _ in read.sources(facts) if side == "validation"]
-    data = (held or [name for _, name, _, _ in read.sources(facts)] or ["unknown"])[0]
+    known = held or [name for _, name, _, _ in read.sources(facts)] or ["unknown"]
+    data = ", ".join(known) if dig(facts, "kind") == "tokens" else known[0]
     figures = [
         {"type": _HUB_METRICS.get(name, name), "name": words.figure_name(name), "value": round(read.figures(facts)[name], 6)}
         for name in names
     ]
-    task = {"type": "text-classification", "name": _task(facts).replace("-", " ").capitalize() or "Text classification"}
+    task = {"type": _pipeline(facts), "name": _task(facts).replace("-", " ").capitalize() or "Text classification"}
     return {
         "name": read.name(facts),
         "results": [{"task": task, "dataset": {"name": data, "type": data, "split": "validation"}, "metrics": figures}],
@@ -137,7 +145,35 @@ def _training(facts: Facts) -> dict[str, Any]:
 
 def _shared(key: str, value: str) -> str:
     """A setting without the folders of the machine it was made on."""
-    return read.base_name(value) if key in ("base", "data.train", "data.validation") and value.startswith(("/", "~")) else value
+    if key not in ("base", "tokenizer", "data.train", "data.validation"):
+        return value
+    return ", ".join(_without_folder(each) for each in value.split(", "))
+
+
+def _without_folder(path: str) -> str:
+    start = pretraining.SCRATCH if path.startswith(pretraining.SCRATCH) else ""
+    return start + read.base_name(path) if path.removeprefix(start).startswith(("/", "~")) else path
+
+
+def _pretrained(facts: Facts) -> dict[str, Any]:
+    judgement = summary.judgement(facts)
+    return {
+        **pretraining.identity(facts),
+        **pretraining.score(facts),
+        **pretraining.data(facts),
+        "warning": judgement if judgement and judgement.tone != "good" else None,
+        "figures": summary.all_figures(facts),
+        "per_byte": "bits_per_byte" in read.figures(facts),
+        "summary": str(dig(facts, "objective", "summary", default="")),
+        "objective": pretraining.objective(facts),
+        "done": [row for row in pretraining.done(facts) if not row[1].endswith("a second")],  # the pace has it
+        "pace": costs.pace(facts),
+        "settings": [(key, _shared(key, value)) for key, value in read.settings(facts)],
+        "scratch": pretraining.from_scratch(facts),
+        "base_facts": pretraining.base_facts(facts),
+        "lineage": pretraining.lineage(facts),
+        "versions": costs.versions(facts),
+    }
 
 
 def _measured(facts: Facts) -> dict[str, Any]:

@@ -18,8 +18,8 @@ class Loader:
     use: str
 
 
-_FILLS = Loader("AutoModelForMaskedLM", "fill-mask", "A masked language model: it reads a text in both directions and fills gaps in it", "fill")
-_WRITES = Loader("AutoModelForCausalLM", "text-generation", "A causal language model: it reads from left to right and goes on writing", "write")
+_FILLS = Loader("AutoModelForMaskedLM", "fill-mask", "A masked language model: it reads a text both ways and fills gaps in it", "fill")
+_WRITES = Loader("AutoModelForCausalLM", "text-generation", "A causal language model: it reads from left to right and writes on", "write")
 _REWRITES = Loader(
     "AutoModelForSeq2SeqLM", "text2text-generation", "An encoder and a decoder: the one reads a text, the other writes one", "rewrite"
 )

@@ -50,6 +50,7 @@ def identity(facts: Facts) -> dict[str, Any]:
         "revision_python": json.dumps(base["revision"]) if base.get("revision") else "",
         "length": dig(facts, "contract", "length"),
         "gap": f"The capital of France is {mask}.",
+        "beginning_python": json.dumps(f"{model.get('first') or ''}Once", ensure_ascii=False),
         "gap_python": json.dumps(f"The capital of France is {mask}.", ensure_ascii=False),
     }
 
@@ -117,7 +118,7 @@ def data(facts: Facts) -> dict[str, Any]:
         "counts": counts,
         "unit": unit,
         "padding": dig(facts, "ledger", "padding_share"),
-        "broken": Table((f"{unit} left out because they are", "count"), [(rule, words.count(n)) for rule, n in broken.items()]) if broken else None,
+        "broken": Table(("why", unit), [(rule, words.count(n)) for rule, n in broken.items()]) if broken else None,
         "findings": account.findings(facts),
         "lengths": _lengths(facts),
         "mix": _mix(facts),
@@ -131,7 +132,8 @@ def _lengths(facts: Facts) -> Chart | None:
         return found
     held = dig(facts, "ledger", "lengths", default={})
     said = f"A long document is cut into pieces of like length, at most {words.count(held.get('kept'))} tokens; nothing of it is lost. "
-    return replace(found, sentence=f"{said}The mean row has {words.figure(held.get('mean'))} tokens, the longest {words.count(held.get('longest'))}.")
+    said += f"The mean row has {words.figure(held.get('mean'))} tokens, the longest {words.count(held.get('longest'))}."
+    return replace(found, sentence=said)
 
 
 def _mix(facts: Facts) -> Chart | None:
@@ -146,14 +148,21 @@ def _mix(facts: Facts) -> Chart | None:
     y = charts.named(names, autorange="reversed", showgrid=False)
     figure = charts.figure(data, x=charts.axis("%", rangemode="tozero"), y=y, height=110 + 44 * len(names), bargap=0.3)
     seen = dig(facts, "plan", "measured", "tokens", default=0) * (1 - dig(facts, "ledger", "padding_share", default=0.0))
+    passes = [seen * each["share"] / max(each["tokens"], 1) for each in corpora]
     rows = [
-        (name, words.count(each["rows"]), words.count(each["tokens"]), words.percent(own), words.percent(share), f"{seen * share / max(each['tokens'], 1):.2f}")
-        for name, each, own, share in zip(names, corpora, held, given, strict=True)
+        (name, words.count(each["rows"]), words.count(each["tokens"]), words.percent(own), words.percent(each["share"]), f"{times:.2f}")
+        for name, each, own, times in zip(names, corpora, held, passes, strict=True)
     ]
     table = Table(("corpus", "rows", "tokens", "of all", "of an epoch", "passes in this run"), rows)
-    mix = words.plain(dig(facts, "recipe", "data", "mix", default="proportional"))
-    said = f"Mixed {mix if mix in ('proportional', 'equal') else f'with {mix}'}: a corpus that gives more than it holds is repeated."
+    mixed = _mixed(dig(facts, "recipe", "data", "mix", default="proportional"))
+    said = f"Mixed {mixed}: a corpus that gives more than it holds is repeated."
     return Chart(key="mix", title="Mix of the corpora", sentence=said, figure=figure, table=table)
+
+
+def _mixed(how: Any) -> str:
+    if isinstance(how, str):
+        return {"equal": "in equal parts", "proportional": "by their size"}.get(how, how)
+    return f"at temperature {words.plain(how)}" if words.is_number(how) else f"with weights {', '.join(map(words.plain, how))}"
 
 
 def _bars(name: str, shares: list[float], colour: str) -> dict[str, Any]:

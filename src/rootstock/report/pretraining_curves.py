@@ -63,16 +63,15 @@ def _loss(facts: Facts, steps: list[Event], evaluations: list[Event]) -> Chart |
         data.append(line(held, [event["loss"] for event in held], at=_SEEN, name="held out", **marks))
     figure = _figure(facts, data, "loss", height=400, **_guides(facts, held))
     names = [name for name in ("loss", "accuracy", "bits_per_byte") if _having(name, held)]
-    rows = [
-        (words.count(e["step"]), words.count(e[_SEEN]), *(words.figure(e.get(name)) for name in names)) for e in picked(held)
-    ]
+    rows = [(words.count(e["step"]), words.count(e[_SEEN]), *(words.figure(e.get(name)) for name in names)) for e in picked(held)]
     table = Table(("step", unit(facts), *map(words.figure_name, names)), rows) if held else None
     return Chart(key="loss", title="Loss", sentence=_told(facts, steps, held), figure=figure, table=table)
 
 
 def _told(facts: Facts, steps: list[Event], held: list[Event]) -> str:
     smoothed = smooth([float(event["loss"]) for event in steps])
-    said = f"The smoothed training loss went from {smoothed[0]:.3f} to {smoothed[-1]:.3f} over {words.amount(steps[-1][_SEEN])} {unit(facts)}."
+    seen = f"{words.amount(steps[-1][_SEEN])} {unit(facts)}"
+    said = f"The smoothed training loss went from {smoothed[0]:.3f} to {smoothed[-1]:.3f} over {seen}."
     if held:
         times = f" (the last of {len(held):,} evaluations)" if len(held) > 1 else ""
         kept = words.count(dig(facts, "metrics", "best_step"))
@@ -104,8 +103,8 @@ def _level(value: float) -> dict[str, Any]:
 
 
 def _named(value: float, said: str) -> dict[str, Any]:
-    place = {"xref": "paper", "x": 1, "y": value, "yanchor": "bottom", "xanchor": "right"}
-    return {**place, "text": f"{said} ", "showarrow": False, "font": {"size": 11, "color": MUTED}}
+    place = {"xref": "paper", "x": 0, "y": value, "yanchor": "bottom", "xanchor": "left"}
+    return {**place, "text": f" {said}", "showarrow": False, "font": {"size": 11, "color": MUTED}}
 
 
 def _rate(facts: Facts, steps: list[Event]) -> Chart | None:
@@ -130,8 +129,8 @@ def _norm(facts: Facts, steps: list[Event]) -> Chart | None:
     said = f"Its median was {words.figure(sorted(norms)[len(norms) // 2])}, its largest {words.figure(max(norms))}."
     if words.is_number(clip):
         cut = sum(norm > clip for norm in norms)
-        said += f" It was bounded at {words.plain(float(clip))} in {cut:,} of {words.several(len(norms), 'step')}."
-        more = {"shapes": [_level(clip)], "annotations": [_named(clip, "bound")]} if cut else {}
+        said += f" It was bounded at {words.plain(float(clip))} (dashed) in {cut:,} of {words.several(len(norms), 'step')}."
+        more = {"shapes": [_level(clip)]} if cut else {}
     figure = _figure(facts, data, "gradient norm", height=280, showlegend=False, **more)
     figure["layout"]["yaxis"] |= {"rangemode": "tozero"}
     return Chart(key="norm", title="Gradient norm", sentence=said, figure=figure)
@@ -152,6 +151,6 @@ def spread(facts: Facts) -> Chart | None:
         "marker": {"color": FIRST, "line": {"color": "var(--paper)", "width": 1}},
     }
     low, middle, high = dig(facts, "spread", "quartiles")
-    said = f"Half of the {sum(counts):,} rows lie between {low:.3f} and {high:.3f}; the middle one has {middle:.3f}, the worst {edges[-1]:.3f}."
+    said = f"Half of the {sum(counts):,} rows lie between {low:.3f} and {high:.3f}; the middle has {middle:.3f}, the worst {edges[-1]:.3f}."
     figure = charts.figure([bars], x=charts.axis("mean loss of a row"), y=charts.axis("rows"), height=300)
     return Chart(key="spread", title="Loss of the held-out rows", sentence=said, figure=figure)

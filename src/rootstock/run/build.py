@@ -24,7 +24,7 @@ from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import precision
-from rootstock.run import features, skeleton
+from rootstock.run import features, pictures, skeleton
 from rootstock.run.prepared import Prepared
 
 
@@ -66,7 +66,8 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
     recipe = prepared.recipe
     seed.seed_everything(recipe.seed)
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
-    bases.fit(prepared.tokenizer, loaded.model)
+    if prepared.tokenizer is not None:
+        bases.fit(prepared.tokenizer, loaded.model)
     prepared.task.check(loaded.model)
     if isinstance(prepared.task, Objective):
         loaded = prepared.task.outfit(loaded)
@@ -171,6 +172,8 @@ def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Ac
 
 def _save(prepared: Prepared, kept: nn.Module, loaded: Loaded, place: Path) -> None:
     saving.save_model(kept, prepared.tokenizer, place)
+    if isinstance(prepared.task, Objective) and prepared.task.reads in pictures.READS:
+        pictures.save_processor(prepared.task, place)
     if prepared.method.saves == "adapter":
         config: Any = loaded.model.config
         config.save_pretrained(place)
@@ -185,8 +188,8 @@ def _name_base(path: Path, prepared: Prepared) -> None:
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """What tells two tokenizers apart: everything that decides their ids."""
-    return artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode())
+    """What tells two tokenizers apart: everything that decides their ids. Models of images alone have none."""
+    return artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode() if tokenizer is not None else b"")
 
 
 def _place(prepared: Prepared, accelerator: Accelerator) -> features.Place:

@@ -63,7 +63,9 @@ def kept_length(recipe: Recipe, room: int, *, longest: int) -> int:
 def room(base: Resolved) -> int:
     """The most tokens that the base takes, by its own files."""
     config = facts(base.scratch) if base.scratch else config_file(base, "config.json")
-    said = [config.get(key, 512 if base.scratch else None) for key in ("max_position_embeddings", "n_positions")]
+    said = [config.get(key) for key in ("max_position_embeddings", "n_positions")]
+    if base.scratch and not any(said):
+        said.append(512)
     if "roberta" in str(config.get("model_type")) and said[0]:
         said[0] -= int(config.get("pad_token_id") or 1) + 1  # its positions begin after the padding's
     said.append(config_file(base, "tokenizer_config.json").get("model_max_length"))

@@ -83,8 +83,8 @@ def _cloze(ids_T: np.ndarray, place: int, tokenizer: Any, built: Built) -> Examp
     top = shares_V.topk(min(5, len(shares_V)))
     return {
         "kind": "cloze",
-        "before": _from_end(_text(ids_T[:place], tokenizer)),
-        "after": _from_start(_text(ids_T[place + 1 :], tokenizer)),
+        "before": _from_end(_line(ids_T[:place], tokenizer)),
+        "after": _from_start(_line(ids_T[place + 1 :], tokenizer)),
         "answer": _token(int(ids_T[place]), tokenizer),
         "share": float(share),
         "rank": int((shares_V > share).sum()) + 1,
@@ -127,7 +127,13 @@ def _written(ids_T: np.ndarray, most: int, tokenizer: Any, built: Built) -> np.n
 
 
 def _text(ids_T: np.ndarray, tokenizer: Any) -> str:
-    return " ".join(tokenizer.decode(ids_T, skip_special_tokens=True).split())
+    """Ids as text; WordPiece marks the rest of a word whose beginning is missing with ##."""
+    text: str = tokenizer.decode(ids_T, skip_special_tokens=True, clean_up_tokenization_spaces=True).strip()
+    return text.removeprefix("##")
+
+
+def _line(ids_T: np.ndarray, tokenizer: Any) -> str:
+    return " ".join(_text(ids_T, tokenizer).split())
 
 
 def _token(number: int, tokenizer: Any) -> str:
@@ -136,8 +142,8 @@ def _token(number: int, tokenizer: Any) -> str:
 
 
 def _from_end(text: str) -> str:
-    return text if len(text) <= _AROUND else f"…{text[-_AROUND:].partition(' ')[2]}"
+    return text if len(text) <= _AROUND else f"… {text[-_AROUND:].partition(' ')[2]}"
 
 
 def _from_start(text: str) -> str:
-    return text if len(text) <= _AROUND else f"{text[:_AROUND].rpartition(' ')[0]}…"
+    return text if len(text) <= _AROUND else f"{text[:_AROUND].rpartition(' ')[0]} …"

@@ -157,8 +157,9 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     started = time.perf_counter()
     fix = "lower training.micro_tokens or training.length, or use --method lora or feature-extraction"
     with fitting(f"a step on the {len(rows)} longest rows", fix=fix):
-        tokens = training.rehearse(rows)
-    each = (time.perf_counter() - started) / max(tokens, 1)
+        training.rehearse(rows)
+    # By the rows' own lengths, as the whole is counted below: an image passes as pixels, and costs what its patches do.
+    each = (time.perf_counter() - started) / max(int(built.feed.encoded.lengths[rows].max()) * len(rows), 1)
     checkpoint.set_random_state(state)
     predicted = {
         "seconds": round(training.elapsed() + built.ahead + each * _tokens(training, built), 2),

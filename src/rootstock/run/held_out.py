@@ -39,7 +39,7 @@ def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[st
 
 
 def _write_pages(prepared: Unlabelled, folder: RunFolder, told: dict[str, Any]) -> None:
-    manifest = ending.manifest(prepared, prepared.task, prepared.counts)
+    manifest = ending.manifest(prepared, prepared.task, prepared.counts) | {"parameters": told["model"]["parameters"]}
     facts = told | {
         "manifest": manifest,
         "objective": _objective(prepared),
@@ -64,15 +64,17 @@ def _objective(prepared: Unlabelled) -> dict[str, Any]:
 
 
 def _model(prepared: Unlabelled, built: Built) -> dict[str, Any]:
-    """The model that was saved: its class in transformers, its size, and the token that stands for a gap."""
+    """The model that was saved: its class in transformers, its size, the token that stands for a gap, and what rows begin with."""
     from transformers import PreTrainedModel
 
     assert built.kept is not None, "no objective learns on a frozen base"
     kept = built.kept()
     plain: Any = next(module for module in kept.modules() if isinstance(module, PreTrainedModel))
-    mask = prepared.tokenizer.mask_token if prepared.encoded.tokens else None
+    ids, tokens = prepared.encoded.tokens.get("input_ids"), {}
+    if ids is not None:
+        tokens = {"mask": prepared.tokenizer.mask_token, "first": prepared.tokenizer.convert_ids_to_tokens(int(ids.flat[0]))}
     facts = {"class": type(plain).__name__, "type": plain.config.model_type, "image_size": getattr(plain.config, "image_size", None)}
-    return {**facts, "parameters": sum(each.numel() for each in kept.parameters()), "mask": mask}
+    return {**facts, **tokens, "parameters": sum(each.numel() for each in kept.parameters())}
 
 
 def _rows(prepared: Unlabelled, columns: Columns) -> dict[str, Any]:

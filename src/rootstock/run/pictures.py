@@ -1,19 +1,14 @@
-"""From image files, with captions or without, to rows that an objective can learn from; and what its model needs to read others.
-
-Shape letters: N images.
-"""
+"""From image files, with captions or without, to rows that an objective can learn from; and what its model needs to read others."""
 
 import json
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved
@@ -22,22 +17,27 @@ from rootstock.core import artifact
 from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import TEXT, Encoded
+from rootstock.core.rows import Encoded
 from rootstock.core.seed import stream
-from rootstock.data import images, ledger, pixels
+from rootstock.core.watch import Say
+from rootstock.data import images
 from rootstock.data import unlabelled as documents
 from rootstock.data.cache import Arrays, remembered
+from rootstock.data.gallery import Gallery, hang
 from rootstock.data.images import Shelf
+from rootstock.data.ledger import finding
 from rootstock.run import choices
 
 READS = ("images", "captions")
-PIXELS = "pixels"
+"""What of an objective's `reads` is read here."""
 _PLAIN = (0.5, 0.5, 0.5)
 _CELL = 8
 """Pixels to a side that count as one token where a model has no patches."""
+_CAPTION = 77
+"""Tokens that CLIP reads where its config does not say: the default of transformers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pictured:
     """Images made ready. task: with what the base says filled in. length: tokens of a caption, or of an image where there is none.
 
@@ -54,83 +54,6 @@ class Pictured:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Images that could be read, with the text and the source of each, and the digests of pixels and text, all [N]."""
-
-    pixels: np.ndarray
-    texts: list[str]
-    source: np.ndarray
-    digests: np.ndarray
-
-    def table(self, chosen_N: np.ndarray) -> pa.Table:
-        """Some of the images as rows."""
-        kept = np.flatnonzero(chosen_N)
-        held = pa.FixedShapeTensorArray.from_numpy_ndarray(self.pixels[kept])
-        return pa.table({PIXELS: held, TEXT: pa.array([self.texts[i] for i in kept.tolist()], pa.string())})
-
-
-def pictured(recipe: Recipe, task: Objective, base: Resolved, share: float) -> Pictured:
-    """Read, hold out and encode; kept by the digests of files, tokenizer and task. share: of the images to hold out."""
-    task = fitted(task, base)
-    tokens = cache(partial(bases.tokenizer, base)) if task.reads == "captions" else lambda: None
-    length = choices.kept_length(recipe, _room(base), longest=_room(base)) if task.reads == "captions" else _setting(task, "cost")
-    names = (recipe.data.train,) if isinstance(recipe.data.train, str) else recipe.data.train
-    shelves = {name: _chosen(_shelf(name, task), recipe) for name in names}
-    settings = {name: value for name, value in task.plain().items() if name != "image"}
-    key = {
-        "images": [[shelf.digest, artifact.digest_json([shelf.names, shelf.texts])] for shelf in shelves.values()],
-        "tokenizer": artifact.digest_bytes(tokens().backend_tokenizer.to_str().encode()) if task.reads == "captions" else None,
-        "task": [recipe.task["name"], settings, length],
-        "held": [share, recipe.seed],
-        "versions": [version("pillow"), version("rootstock")],
-    }
-    arrays, _ = remembered("pictures", key, lambda: _arrays(task, tokens(), shelves, _Cut(length, share, recipe.seed)))
-    sides = {side: {name.removeprefix(f"{side}:"): array for name, array in arrays.items() if name.startswith(side)} for side in _SIDES}
-    found = {name: {"name": name, "format": task.reads, "sha256": shelf.digest} for name, shelf in shelves.items()}
-    train, held = (Encoded.of_arrays(sides[side]) for side in _SIDES)
-    return Pictured(task, tokens, length, found, train, held, json.loads(arrays["account"].tobytes()))
-
-
-def fitted(task: Objective, base: Resolved) -> Objective:
-    """The task with the size, colours and cost that the base reads. Raises BaseError where the base says nothing of images."""
-    config = facts(base.scratch) if base.scratch else choices.config_file(base, "config.json")
-    eye = config.get("vision_config", config)
-    processor = _processor(base)
-    own = eye.get("image_size")
-    size = _setting(task, "size") or _side(processor) or _side({"size": own})
-    if not size:
-        raise BaseError(
-            f"{base.name} does not say how large its images are",
-            wanted="a base that reads images",
-            fix="choose --base scratch:vit-tiny or scratch:clip-tiny, or give the size with --set task.size=32",
-        )
-    if eye is not config and own and size != own:
-        raise RecipeError(f"task.size is {size}", wanted=f"{own}, which is what {base.name} reads", fix="leave task.size out")
-    patch = eye.get("patch_size")
-    cost = (size // patch) ** 2 + 1 if isinstance(patch, int) and patch <= size else max(1, size // _CELL) ** 2
-    filled = {
-        "size": size,
-        "mean": _setting(task, "mean") or tuple(processor.get("image_mean") or _PLAIN),
-        "std": _setting(task, "std") or tuple(processor.get("image_std") or _PLAIN),
-        "cost": _setting(task, "cost") or cost,
-    }
-    return task.model_copy(update=filled)
-
-
-def save_processor(task: Objective, folder: Path) -> None:
-    """What plain transformers' AutoImageProcessor needs to make the same of an image file."""
-    size = _setting(task, "size")
-    square = {"height": size, "width": size}
-    steps = dict.fromkeys(("do_convert_rgb", "do_resize", "do_center_crop", "do_rescale", "do_normalize"), True)
-    colours = {f"image_{name}": list(_setting(task, name)) for name in ("mean", "std")}
-    shape = {"size": {"shortest_edge": size}, "crop_size": square, "resample": 3, "rescale_factor": 1 / 255}
-    artifact.write_json(folder / "preprocessor_config.json", {"image_processor_type": "CLIPImageProcessor", **steps, **shape, **colours})
-
-
-_SIDES = ("train", "held")
-
-
-@dataclass(frozen=True)
 class _Cut:
     """How rows are made of images. length: tokens of a caption. share: held out."""
 
@@ -139,13 +62,154 @@ class _Cut:
     seed: int
 
 
-def _arrays(task: Objective, tokenizer: Any, shelves: dict[str, Shelf], cut: _Cut) -> Arrays:
+def pictured(recipe: Recipe, task: Objective, base: Resolved, *, share: float, say: Say) -> Pictured:
+    """Read, hold out and encode; kept by the digests of files, tokenizer and task. share: of the images to hold out."""
+    task = fitted(task, base)
+    captioned = task.reads == "captions"
+    tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base)) if captioned else _nothing
+    length = choices.kept_length(recipe, _room(base), longest=_room(base)) if captioned else _told(task)["cost"]
+    names = (recipe.data.train,) if isinstance(recipe.data.train, str) else recipe.data.train
+    shelves = {name: _some(_shelf(name, task, recipe), recipe) for name in names}
+    key = {
+        "images": [[shelf.digest, artifact.digest_json([shelf.names, shelf.texts])] for shelf in shelves.values()],
+        "tokenizer": artifact.digest_bytes(tokens().backend_tokenizer.to_str().encode()) if captioned else None,
+        "task": [recipe.task["name"], _told(task), length],
+        "held": [share, recipe.seed],
+        "versions": [version("pillow"), version("rootstock")],
+    }
+    arrays, _ = remembered("pictures", key, lambda: _arrays(task, tokens(), list(shelves.values()), _Cut(length, share, recipe.seed)))
+    found = {name: {"name": name, "format": task.reads, "sha256": shelf.digest} for name, shelf in shelves.items()}
+    train, held = (_side_of(arrays, side) for side in ("train", "held"))
+    account = json.loads(arrays["account"].tobytes())
+    _say(account, say)
+    if not len(train) or not len(held):
+        raise DataError(
+            f"{', '.join(names)}: {account['rows']['read']} images, {account['rows']['dropped']} of them left out: {len(train)} to learn "
+            f"from, {len(held)} held out",
+            wanted="images for both",
+            fix="add images, or hold out another share with --validation",
+        )
+    return Pictured(task=task, tokens=tokens, length=length, found=found, train=train, validation=held, account=account)
+
+
+def fitted(task: Objective, base: Resolved) -> Objective:
+    """The task with the size, colours and cost that the base reads. Raises BaseError where the base says nothing of images."""
+    config = facts(base.scratch) if base.scratch else choices.config_file(base, "config.json")
+    eye, told, processor = config.get("vision_config", config), _told(task), _processor(base)
+    own = _side(eye.get("image_size"))
+    size = told["size"] or _side(processor.get("crop_size") or processor.get("size")) or own
+    if not size:
+        raise BaseError(
+            f"{base.name} does not say how large its images are",
+            wanted="a base that reads images",
+            fix="choose --base scratch:vit-tiny or scratch:clip-tiny, or give the size with --set task.size=32",
+        )
+    if eye is not config and own and size != own:
+        raise RecipeError(f"task.size is {size}", wanted=f"{own}, which is what {base.name} reads", fix="leave task.size out")
+    patch = _side(eye.get("patch_size"))
+    cost = (size // patch) ** 2 + 1 if patch else max(1, size // _CELL) ** 2
+    colours = {name: told[name] or tuple(processor.get(f"image_{name}") or _PLAIN) for name in ("mean", "std")}
+    return task.model_copy(update={**colours, "size": size, "cost": told["cost"] or cost})
+
+
+def save_processor(task: Objective, folder: Path) -> None:
+    """What plain transformers' AutoImageProcessor needs to make the same of an image file."""
+    told = _told(task)
+    steps = dict.fromkeys(("do_convert_rgb", "do_resize", "do_center_crop", "do_rescale", "do_normalize"), True)
+    shape = {"size": {"shortest_edge": told["size"]}, "crop_size": {"height": told["size"], "width": told["size"]}}
+    numbers = {"resample": 3, "rescale_factor": 1 / 255, "image_mean": list(told["mean"]), "image_std": list(told["std"])}
+    artifact.write_json(folder / "preprocessor_config.json", {"image_processor_type": "CLIPImageProcessor", **steps, **shape, **numbers})
+
+
+def _told(task: Objective) -> dict[str, Any]:
+    """The task's settings by name: which objective it is decides what there is."""
+    return task.plain()
+
+
+def _nothing() -> None:
+    """The tokenizer of a model that reads no text."""
+
+
+def _shelf(name: str, task: Objective, recipe: Recipe) -> Shelf:
+    """The image files of a reference, with a caption each where the objective wants one."""
+    if task.reads == "images":
+        return images.shelf(name)
+    told = _told(task)
+    if images.is_table(name):
+        return images.captions(name, recipe.data, image=told["image"], text=told["text"])
+    shelf = images.shelf(name)
+    if not shelf.classes:
+        raise DataError(
+            f"{name} holds images that lie in no class folders",
+            wanted="a table of image files and captions, or class folders whose names can be said",
+            fix="write a CSV with the columns image and caption",
+        )
+    return replace(shelf, texts=tuple(told["caption"].replace("{}", each.replace("_", " ")) if each else "" for each in shelf.texts))
+
+
+def _some(shelf: Shelf, recipe: Recipe) -> Shelf:
+    """As many of the files as the recipe asks for."""
+    count = len(shelf.names)
+    if recipe.data.rows is None or recipe.data.rows >= count:
+        return shelf
+    return shelf.only(stream(recipe.seed, "rows").choice(count, recipe.data.rows, replace=False).tolist())
+
+
+def _arrays(task: Objective, tokenizer: Any, shelves: list[Shelf], cut: _Cut) -> Arrays:
     """Both sides encoded, and the account of them."""
-    size = _setting(task, "size")
-    read = [pixels.read(shelf, size) for shelf in shelves.values()]
-    kept = [[place for place in each.places.tolist()] for each in read]
-    texts = [shelf.texts[place] for shelf, places in zip(shelves.values(), kept, strict=True) for place in places]
-    source_N = np.repeat(np.arange(len(read), dtype=np.int16), [len(places) for places in kept])
-    seen = _Seen(np.concatenate([each.pixels for each in read]), texts, source_N, np.empty(0, np.uint64))
-    digest_N = documents.digests_of(seen.pixels)
-    return {}
+    captioned = task.reads == "captions"
+    gallery = hang(shelves, _told(task)["size"], captioned=captioned)
+    held_N = documents.held_out(gallery.digests(), cut.share, cut.seed)
+    account = gallery.account(held_N, captioned=captioned)
+    if captioned:
+        account["findings"]["truncation"] = _cut_short(gallery, tokenizer, cut.length)
+    arrays = {"account": np.frombuffer(json.dumps(account).encode(), np.uint8)}
+    for side, chosen_N in (("train", ~held_N), ("held", held_N)):
+        chosen = np.flatnonzero(chosen_N)
+        encoded = task.encode(gallery.table(chosen), tokenizer, cut.length)
+        arrays |= {f"{side}:{name}": array for name, array in encoded.arrays().items()}
+        arrays[f"{side}:dense/{documents.SOURCE}"] = gallery.source[chosen]
+    return arrays
+
+
+def _cut_short(gallery: Gallery, tokenizer: Any, length: int) -> dict[str, Any]:
+    """Captions that are longer than what is kept of them."""
+    made = tokenizer(list(gallery.texts), return_attention_mask=False, verbose=False)["input_ids"] if gallery.texts else []
+    places = [place for place, ids in enumerate(made) if len(ids) > length]
+    shown = [{"row": place + 1, "in": "file", "text": gallery.told(place), "tokens": len(made[place])} for place in places[:3]]
+    return finding("truncation", len(places), total=len(made), examples=shown)
+
+
+def _side_of(arrays: Arrays, side: str) -> Encoded:
+    return Encoded.of_arrays({name.removeprefix(f"{side}:"): array for name, array in arrays.items() if name.startswith(f"{side}:")})
+
+
+def _room(base: Resolved) -> int:
+    """The most tokens of a caption that the base takes."""
+    config = facts(base.scratch) if base.scratch else choices.config_file(base, "config.json")
+    said = config.get("text_config", {}).get("max_position_embeddings", _CAPTION)
+    return min(int(said), choices.room(base))
+
+
+def _processor(base: Resolved) -> Mapping[str, Any]:
+    """What a base's own image processor does; empty for random weights."""
+    found = choices.config_file(base, "preprocessor_config.json") or choices.config_file(base, "processor_config.json")
+    inner: Mapping[str, Any] = found.get("image_processor", found)
+    return inner
+
+
+def _side(value: Any) -> int | None:
+    """The side of a square, however a config writes it."""
+    if isinstance(value, Mapping):
+        value = value.get("height", value.get("shortest_edge"))
+    if isinstance(value, list | tuple) and value:
+        value = value[0]
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _say(account: dict[str, Any], say: Say) -> None:
+    rows, lost = account["rows"], account["broken"]
+    left_out = "; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in lost.items()) if lost else ""
+    say(f"images    {rows['train']:,} to learn from, {rows['validation']:,} held out{left_out}")
+    for example in account["broken_examples"]:
+        say(f"images    left out: {example['file']} is {example['reason']}")

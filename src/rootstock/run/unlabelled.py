@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from rootstock.corpus import labelled, sources
 from rootstock.data import batches
 from rootstock.data import unlabelled as documents
 from rootstock.data.cache import remembered
-from rootstock.run import choices
+from rootstock.run import choices, pairs, pictures
 from rootstock.run.prepared import Unlabelled
 
 _PASSES = 3.0
@@ -47,11 +47,16 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     task: Objective = catalog.find("tasks", settings.pop("name")).build(settings, "task")
     base = choices.base_for(recipe, say)
     method, why = _method(recipe, scratch=bool(base.scratch))
-    tokens = cache(partial(bases.tokenizer, base))
-    length = choices.kept_length(recipe, choices.room(base), longest=task.length)
-    found = _references(recipe)
-    read = _read(recipe, task, found, length, tokens)
-    say(_told(read))
+    tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base))
+    if task.reads in pictures.READS:
+        seen = pictures.pictured(recipe, task, base, share=_share(recipe), say=say)
+        task, tokens, length, found = seen.task, seen.tokens, seen.length, seen.found
+        read = _Read(seen.train, seen.validation, seen.account)
+    else:
+        length = choices.kept_length(recipe, choices.room(base), longest=task.length)
+        found = _references(recipe, task)
+        read = _read(recipe, task, found, length, tokens)
+        say(_told(read))
     settled = choices.resolved(
         recipe, base, task, method, columns={}, usual=_usual(recipe, task, method, length, scratch=bool(base.scratch))
     )
@@ -113,10 +118,12 @@ def _method(recipe: Recipe, *, scratch: bool) -> tuple[Method, str]:
     return method, reason
 
 
-def _references(recipe: Recipe) -> dict[str, dict[str, Any]]:
+def _references(recipe: Recipe, task: Objective) -> dict[str, dict[str, Any]]:
     """Each corpus with what tells it from any other: the digests of its files."""
     train = recipe.data.train
     names = (train,) if isinstance(train, str) else train
+    if task.reads == pairs.READS:
+        return {name: pairs.facts(name, recipe) for name in names}
     return {name: _facts(name, recipe.task.get("text")) for name in names}
 
 
@@ -133,10 +140,11 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
     tokenizer = tokens()
 
     def make() -> dict[str, np.ndarray]:
-        rows = documents.read([(text for _, text in labelled.labelled(name, recipe.task.get("text"), broken)) for name in found])
+        paired = task.reads == pairs.READS
+        rows = pairs.read(tuple(found), recipe, broken) if paired else _documents(recipe, found, broken)
         digest_N = documents.digests(rows)
         held_N = documents.held_out(digest_N, share, recipe.seed)
-        account = documents.account(rows, held_N, digest_N, broken)
+        account = documents.account(rows, held_N, pairs.digests(rows) if paired else digest_N, broken)
         sides = {
             side: _encode(task, rows.filter(pa.array(chosen_N)), tokenizer, length)
             for side, chosen_N in (("train", ~held_N), ("held", held_N))
@@ -165,6 +173,10 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
             fix="add documents, or hold out another share with --validation",
         )
     return _Read(train, held, account)
+
+
+def _documents(recipe: Recipe, names: Iterable[str], broken: Counter[str]) -> pa.Table:
+    return documents.read([(text for _, text in labelled.labelled(name, recipe.task.get("text"), broken)) for name in names])
 
 
 def _encode(task: Objective, rows: pa.Table, tokenizer: Any, length: int) -> Encoded:

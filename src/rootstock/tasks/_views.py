@@ -1,13 +1,12 @@
 """Shared by objectives on images: random views of a whole batch at once, as tensor operations.
 
 Each row's numbers come from Draw, so a view depends on seed, epoch and row alone. The ways and ranges are those of Chen et al. 2020
-(https://arxiv.org/abs/2002.05709, appendix A); brightness, contrast, saturation and hue are linear in the colours here, so that all of
-them, in random order, and the grey are one matrix and one offset an image, cut to [0, 1] once (hue turns in YIQ, not in HSV).
+(https://arxiv.org/abs/2002.05709, appendix A). Brightness, contrast, saturation and hue are linear in the colours here (hue turns in YIQ,
+not in HSV) and cut to [0, 1] once, at their end: so their order makes no difference, and all of them are one matrix and one offset.
 
 Shape letters: B rows, V views, P = B * V pictures, H height, W width, C = 3 colours, K numbers, T tries.
 """
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -18,8 +17,7 @@ from torch.nn import functional
 
 _TRIES = 10
 """Of a crop that has to lie inside; after these it is the whole picture, as in torchvision."""
-_NUMBERS = 2 * _TRIES + 12
-_ORDERS = torch.tensor(list(itertools.permutations(range(4))))
+_NUMBERS = 2 * _TRIES + 11
 _GREY = torch.tensor([0.299, 0.587, 0.114])
 """Shares of the colours in what the eye takes for brightness (ITU-R BT.601)."""
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -58,7 +56,7 @@ def views(pixels_BHWC: np.ndarray, numbers_BK: np.ndarray, ways: Ways) -> Tensor
     if ways.jitter or ways.grey:
         made_PCHW = _coloured(made_PCHW, colour, ways)
     if ways.blur:
-        made_PCHW = _blurred(made_PCHW, colour[:, 7:], ways)
+        made_PCHW = _blurred(made_PCHW, colour[:, 6:], ways)
     return made_PCHW.reshape(rows, count, *made_PCHW.shape[1:])
 
 
@@ -94,48 +92,31 @@ def _crop_sizes(numbers_PK: Tensor, upright: float, ways: Ways) -> Tensor:
 
 
 def _coloured(pictures_PCHW: Tensor, numbers_PK: Tensor, ways: Ways) -> Tensor:
-    """Jitter of the colours in random order, then grey; each picture by one matrix and one offset."""
+    """Jitter of the colours, then grey; each picture by one matrix and one offset."""
     flat_PCN = pictures_PCHW.flatten(2)
-    turn_PCC, offset_PC = _jitter(flat_PCN.mean(2), numbers_PK, ways.strength)
-    plain_PCC, nought_PC = torch.eye(3).expand_as(turn_PCC), torch.zeros(())
-    jittered_P = numbers_PK[:, 5] < ways.jitter
-    turn_PCC = torch.where(jittered_P[:, None, None], turn_PCC, plain_PCC)
-    offset_PC = torch.where(jittered_P[:, None], offset_PC, nought_PC)
-    made_PCN = torch.baddbmm(offset_PC[:, :, None], turn_PCC, flat_PCN).clamp_(0, 1)
-    grey_P = numbers_PK[:, 6] < ways.grey
+    turn_PCC, lift_P = _jitter(flat_PCN.mean(2) @ _GREY, numbers_PK, ways.strength)
+    kept_P = numbers_PK[:, 4] >= ways.jitter
+    turn_PCC[kept_P], lift_P[kept_P] = torch.eye(3), 0.0
+    made_PCN = torch.baddbmm(lift_P[:, None, None], turn_PCC, flat_PCN).clamp_(0, 1)
+    grey_P = numbers_PK[:, 5] < ways.grey
     made_PCN[grey_P] = torch.einsum("c,pcn->pn", _GREY, made_PCN[grey_P])[:, None].expand(-1, 3, -1)
     return made_PCN.reshape(pictures_PCHW.shape)
 
 
-def _jitter(mean_PC: Tensor, numbers_PK: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    """Matrix [P, C, C] and offset [P, C] of brightness, contrast, saturation and hue, one after the other in an order of each row's own."""
+def _jitter(mean_P: Tensor, numbers_PK: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    """Matrix [P, C, C] and what is added to all colours [P] by brightness, contrast, saturation and hue. mean_P: the mean brightness.
+
+    In YIQ the first two scale all three numbers (contrast around the mean brightness), saturation scales the latter two, hue turns them.
+    """
     swing_P4 = 2 * numbers_PK[:, :4] - 1
-    factor_P3 = 1 + swing_P4[:, :3] * min(0.8 * strength, 1.0)
-    ways_P4CC = _matrices(factor_P3, swing_P4[:, 3] * 0.2 * strength * 2 * math.pi)
-    order_P4 = _ORDERS[(numbers_PK[:, 4] * len(_ORDERS)).long().clamp_(max=len(_ORDERS) - 1)]
-    rows_P = torch.arange(len(mean_PC))
-    turn_PCC, offset_PC = torch.eye(3).expand(len(mean_PC), 3, 3), torch.zeros_like(mean_PC)
-    for place in range(4):
-        chosen_P = order_P4[:, place]
-        way_PCC = ways_P4CC[rows_P, chosen_P]
-        grey_P = (torch.einsum("pij,pj->pi", turn_PCC, mean_PC) + offset_PC) @ _GREY
-        lift_P = torch.where(chosen_P == 1, (1 - factor_P3[:, 1]) * grey_P, torch.zeros(()))  # contrast keeps the mean brightness
-        turn_PCC = way_PCC @ turn_PCC
-        offset_PC = torch.einsum("pij,pj->pi", way_PCC, offset_PC) + lift_P[:, None]
-    return turn_PCC, offset_PC
-
-
-def _matrices(factor_P3: Tensor, angle_P: Tensor) -> Tensor:
-    """What brightness, contrast, saturation and hue do to a colour, [P, 4, C, C]."""
-    eye_CC = torch.eye(3)
-    bright_PCC, contrast_PCC = (factor_P3[:, number, None, None] * eye_CC for number in (0, 1))
-    saturation_P = factor_P3[:, 2, None, None]
-    grey_CC = _GREY.expand(3, 3)
-    turned_PCC = torch.zeros(len(angle_P), 3, 3)
-    turned_PCC[:, 0, 0] = 1
-    turned_PCC[:, 1, 1] = turned_PCC[:, 2, 2] = angle_P.cos()
-    turned_PCC[:, 1, 2], turned_PCC[:, 2, 1] = -angle_P.sin(), angle_P.sin()
-    return torch.stack([bright_PCC, contrast_PCC, saturation_P * eye_CC + (1 - saturation_P) * grey_CC, _RGB @ turned_PCC @ _YIQ], 1)
+    bright_P, contrast_P, saturation_P = (1 + swing_P4[:, :3] * 0.8 * strength).unbind(1)
+    angle_P = swing_P4[:, 3] * 0.2 * strength * 2 * math.pi
+    turn_PCC = torch.zeros(len(mean_P), 3, 3)
+    turn_PCC[:, 0, 0] = 1
+    turn_PCC[:, 1, 1] = turn_PCC[:, 2, 2] = saturation_P * angle_P.cos()
+    turn_PCC[:, 2, 1] = saturation_P * angle_P.sin()
+    turn_PCC[:, 1, 2] = -turn_PCC[:, 2, 1]
+    return (bright_P * contrast_P)[:, None, None] * (_RGB @ turn_PCC @ _YIQ), bright_P * (1 - contrast_P) * mean_P
 
 
 def _blurred(pictures_PCHW: Tensor, numbers_PK: Tensor, ways: Ways) -> Tensor:

@@ -31,7 +31,7 @@ _POWER = 0.75
 class Cbow(Objective):
     """Tell each token from drawn ones by the mean of its neighbours. What is drawn is drawn anew in each epoch."""
 
-    rate: ClassVar[float] = 5e-3
+    rate: ClassVar[float] = 2e-2
     batch_tokens: ClassVar[int] = 16384
     length: ClassVar[int] = 512
     likelihood: ClassVar[bool] = False

@@ -71,7 +71,7 @@ class ContrastiveImage(OnPictures):
         """What the head makes of each view, [B, V, K]."""
         pictures_BVCHW = batch["pixel_values"]
         plain = _vocabulary.plain_model(model)
-        vectors_PK: Tensor = plain.projection(_pictures.pooled(model, pictures_BVCHW.flatten(0, 1)))
+        vectors_PK: Tensor = plain.contrast_head(_pictures.pooled(model, pictures_BVCHW.flatten(0, 1)))
         return vectors_PK.reshape(*pictures_BVCHW.shape[:2], -1)
 
     def couple(self, model: nn.Module, vectors_BVH: Tensor) -> Loss:
@@ -94,13 +94,13 @@ class ContrastiveImage(OnPictures):
         """The model with a head of one hidden layer."""
         model: Any = loaded.model
         wide = _pictures.width(model.config)
-        model.projection = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, self.projection))
-        added = {f"projection.{name}" for name, _ in model.projection.named_parameters()}
+        model.contrast_head = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, self.projection))
+        added = {f"contrast_head.{name}" for name, _ in model.contrast_head.named_parameters()}
         return replace(loaded, fresh=loaded.fresh | added)
 
     def bare(self, model: nn.Module) -> nn.Module:
         """The model without the head: what lies below it is the better representation."""
-        del _vocabulary.plain_model(model).projection
+        del _vocabulary.plain_model(model).contrast_head
         return model
 
     def _contrast(self, vectors_BVK: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rootstock.core.errors import BaseError
-from rootstock.core.loaded import Head
+from rootstock.core.loaded import Head, Loaded
 from rootstock.core.rows import TEXT, Columns, Encoded, Ragged, column
 from rootstock.core.seed import HELD_OUT, Draw
 from rootstock.core.task import Batch, Loss
@@ -93,7 +93,7 @@ class ContrastiveImageText(OnPictures):
         return {"loss": loss_B, "count": np.ones(len(loss_B)), "hits": hit_B}
 
     def check(self, model: nn.Module) -> None:
-        """Refuse a model without a space that images and texts share, or one of another image size."""
+        """Refuse a model without a space that images and texts share."""
         plain = _vocabulary.plain_model(model)
         if not all(hasattr(plain, name) for name in ("vision_model", "text_model", "logit_scale")):
             raise BaseError(
@@ -102,10 +102,18 @@ class ContrastiveImageText(OnPictures):
                 fix="choose --base scratch:clip-tiny",
             )
 
+    def outfit(self, loaded: Loaded) -> Loaded:
+        """The model with its texts' embeddings under the name that every other model has for them: transformers leaves it open here."""
+        model: Any = loaded.model
+        model.get_input_embeddings = model.text_model.get_input_embeddings
+        return loaded
+
     def bare(self, model: nn.Module) -> nn.Module:
         """The model with its scale inside the bound, so that plain transformers gives the same scores."""
+        plain = _vocabulary.plain_model(model)
+        vars(plain).pop("get_input_embeddings", None)
         with torch.no_grad():
-            _vocabulary.plain_model(model).logit_scale.clamp_(max=_SHARPEST)
+            plain.logit_scale.clamp_(max=_SHARPEST)
         return model
 
     def _pictures(self, pixels_BHWC: np.ndarray, rows: np.ndarray, draw: Draw) -> Tensor:

@@ -24,7 +24,7 @@ from rootstock.tasks import _pieces, _seq2seq
 
 
 class Sizes(NamedTuple):
-    """What a row gives: tokens cut out, spans that they form, and tokens of source and target with sentinels and end."""
+    """What a row gives: tokens cut out, spans that they form, and tokens of source and target with sentinels and end, at most."""
 
     noise: int
     spans: int
@@ -45,6 +45,9 @@ class SpanCorruption(Objective):
     """Share of the tokens that are cut out. 0.15 is T5's; its paper saw little difference from 0.1 to 0.25, and a loss at 0.5."""
     mean_span: float = Field(default=3.0, ge=1)
     """Mean tokens of a span. 3 is T5's: as good as single tokens, and the target is shorter, so it is quicker."""
+    roll: bool = False
+    """Whether masks are turned by a random number of tokens. T5's are not: each row keeps its first token and loses its last, which is
+    nothing to hundreds of tokens; but texts of up to 30 have one span, so they would always lose their end. Set it for these."""
 
     def head(self) -> Head:
         """An encoder with a decoder that writes."""
@@ -55,7 +58,7 @@ class SpanCorruption(Objective):
         made = [piece.ids for piece in _pieces.pieces(rows, tokenizer, self.room(length) if length else 10**9)]
         sizes = [self.sizes(len(ids)) for ids in made]
         _seq2seq.end_token(tokenizer)
-        _sentinels(tokenizer, max((size.spans for size in sizes), default=0))
+        _sentinels(tokenizer, max((size.spans + self.roll for size in sizes), default=0))
         costs_N = np.array([size.source for size in sizes], dtype=np.int64)
         return Encoded(_pieces.encoded(made).tokens, {}, costs_N)
 
@@ -63,7 +66,8 @@ class SpanCorruption(Objective):
         """Of a piece of `length` tokens: T5's numbers (random_spans_helper). A piece of one token is cut out whole."""
         noise = min(max(round(length * self.density), 1), max(length - 1, 1))
         spans = min(max(round(noise / self.mean_span), 1), max(length - noise, 1))
-        return Sizes(noise, spans, length - noise + spans + 1, noise + spans + 1)
+        marks = spans + self.roll + 1  # a turned mask can part a span in two
+        return Sizes(noise, spans, length - noise + marks, noise + marks)
 
     def room(self, length: int) -> int:
         """Tokens of the longest piece whose source and target have at most `length`."""
@@ -76,15 +80,17 @@ class SpanCorruption(Objective):
         """Source ids and mask, and the target as labels."""
         ids = encoded.tokens["input_ids"]
         lengths = ids.lengths[rows].tolist()
-        numbers_BT = draw.uniform("spans", rows, 2 * max(lengths))
-        sentinels = _sentinels(tokenizer, max(self.sizes(length).spans for length in lengths))
+        numbers_BT, turns_B = draw.uniform("spans", rows, 2 * max(lengths)), draw.uniform("turn", rows, 1)[:, 0]
+        sentinels = _sentinels(tokenizer, max(self.sizes(length).spans + self.roll for length in lengths))
         end = [_seq2seq.end_token(tokenizer)]
         sources, targets = [], []
-        for row, length, numbers_T in zip(rows.tolist(), lengths, numbers_BT, strict=True):
+        for row, length, numbers_T, turn in zip(rows.tolist(), lengths, numbers_BT, turns_B.tolist(), strict=True):
             ids_T = ids.flat[ids.offsets[row] : ids.offsets[row + 1]]
-            noise_T = noise_mask(length, self.sizes(length), numbers_T)
-            sources.append(np.concatenate([with_sentinels(ids_T, noise_T, sentinels), end]))
-            targets.append(np.concatenate([with_sentinels(ids_T, ~noise_T, sentinels), end]))
+            cut_T = noise_mask(length, self.sizes(length), numbers_T)
+            if self.roll:
+                cut_T = np.roll(cut_T, int(turn * length))
+            sources.append(np.concatenate([with_sentinels(ids_T, cut_T, sentinels), end]))
+            targets.append(np.concatenate([spans_alone(ids_T, cut_T, sentinels), end]))
         return _seq2seq.batch(sources, targets, tokenizer)
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
@@ -116,6 +122,12 @@ def with_sentinels(ids_T: np.ndarray, cut_T: np.ndarray, sentinels: np.ndarray) 
     marked_T = np.where(first_T, sentinels[np.maximum(np.cumsum(first_T) - 1, 0)], ids_T)
     kept: np.ndarray = marked_T[first_T | ~cut_T]
     return kept
+
+
+def spans_alone(ids_T: np.ndarray, cut_T: np.ndarray, sentinels: np.ndarray) -> np.ndarray:
+    """The cut ids, each run behind its sentinel; a text that does not end in a cut has a closing sentinel, as in the paper's figure."""
+    before = [True]  # the sentinel of a text that begins with a cut has no kept token to stand for
+    return with_sentinels(np.concatenate([[0], ids_T]), np.concatenate([before, ~cut_T]), sentinels)
 
 
 def _segments(items: int, count: int, numbers: np.ndarray) -> np.ndarray:

@@ -1,0 +1,94 @@
+"""A comparison in plain text, and the sentences that its page shares."""
+
+from collections.abc import Iterator, Sequence
+
+from rootstock.report import words
+from rootstock.report.facts import Facts, dig
+
+_ROW = "{:<18}{:>7}{:>14}{:>14}{:>9}   {}"
+
+
+def as_text(facts: Facts) -> str:
+    """Everything that compare.json says of results."""
+    return "\n".join([*_budget(facts), *(line for task in facts["tasks"] for line in _task(facts, task)), "", *verdicts(facts)])
+
+
+def spent(facts: Facts) -> str:
+    """What every objective got."""
+    budget = facts["budget"]
+    if budget["kind"] == "tokens":
+        return f"{words.amount(budget['amount'])} tokens for each objective"
+    return f"{budget['amount']:.2e} FLOPs for each objective"
+
+
+def verdicts(facts: Facts) -> list[str]:
+    """One sentence for each task and number of rows: who is ahead, and whether pre-training was worth it."""
+    return [_verdict(facts, each) for each in facts["ahead"]]
+
+
+def rows_of(place: Facts) -> str:
+    """The number of rows, said to be all where it is."""
+    return f"all {place['rows']:,}" if place["all"] else f"{place['rows']:,}"
+
+
+def gains(facts: Facts, task: str) -> list[Facts]:
+    """The gains on one task, in the order of rows and objectives."""
+    return [each for each in facts["gains"] if each["task"] == task]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Over the seeds."""
+    return sum(values) / len(values)
+
+
+def signed(gain: Facts) -> tuple[str, str]:
+    """A gain and its interval; an interval that holds zero says so."""
+    low, high = gain["interval"]
+    return f"{gain['gain']:+.3f}", f"{low:+.3f} to {high:+.3f}" + ("" if gain["separable"] else ", not separable")
+
+
+def baseline(facts: Facts, place: Facts) -> Facts:
+    """Figures of what needs no model on the same rows."""
+    found: Facts = dig(facts, "baselines", place["task"], "all" if place["all"] else str(place["rows"]), default={})
+    return found
+
+
+def _budget(facts: Facts) -> Iterator[str]:
+    yield f"{spent(facts)}: {facts['budget']['formula']}"
+    yield ""
+    yield f"{'objective':<18}{'architecture':<18}{'tokens':>12}{'passes':>8}{'FLOPs':>10}{'seconds':>9}{'loss':>8}"
+    for name, held in facts["objectives"].items():
+        cut = "  cut at the limit of passes" if held["capped"] else ""
+        numbers = (
+            f"{held['tokens']:>12,}{held['passes']:>8.1f}{held['flops']:>10.1e}{held['seconds']:>9,.0f}{words.figure(held['loss']):>8}"
+        )
+        yield f"{name:<18}{held['architecture']:<18}{numbers}{cut}"
+
+
+def _task(facts: Facts, task: str) -> Iterator[str]:
+    held = gains(facts, task)
+    figure = held[0]["figure"].replace("_", " ")
+    yield ""
+    yield f"{task}: {figure} on {facts['tasks'][task]['test_rows']:,} test rows, means of {words.several(facts['seeds'], 'seed')}"
+    yield _ROW.format("objective", "rows", "pre-trained", "from scratch", "gain", "95 % interval")
+    for each in held:
+        gain, between = signed(each)
+        both = (f"{mean(each[side]):.3f}" for side in ("pretrained", "scratch"))
+        yield _ROW.format(each["objective"], f"{each['rows']:,}", *both, gain, between)
+    for place in (each for each in facts["ahead"] if each["task"] == task):
+        told = ", ".join(f"{_CALLED.get(name, name)} {value:.3f}" for name, value in baseline(facts, place).items())
+        yield f"with {rows_of(place)} rows: {told}"
+
+
+_CALLED = {"majority": "always the same answer", "tfidf": "TF-IDF and a linear model"}
+
+
+def _verdict(facts: Facts, place: Facts) -> str:
+    best, figure = place["best"], place["figure"].replace("_", " ")
+    own = next(each for each in gains(facts, place["task"]) if each["objective"] == best and each["rows"] == place["rows"])
+    worth = f"{signed(own)[0]} over {facts['objectives'][best]['architecture']} from scratch"
+    worth += f" [{own['interval'][0]:+.3f}, {own['interval'][1]:+.3f}]" if own["separable"] else ", which this test set does not separate"
+    ties = f"; not separable from {', '.join(place['ties'])}" if place["ties"] else ""
+    rival = baseline(facts, place).get("tfidf")
+    below = f"; TF-IDF reaches {rival:.3f}" if rival is not None and rival > place["value"] else ""
+    return f"{place['task']} with {rows_of(place)} rows: {best} is ahead with {figure} {place['value']:.3f}, {worth}{ties}{below}"

@@ -1,0 +1,49 @@
+"""Tiny language models with strong random weights, so that their answers differ, and tokenizers for them."""
+
+import torch
+import transformers
+from tests.conftest import make_tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+
+def pieces():
+    """A WordPiece tokenizer that cuts goodbad and coldwarm in pieces."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"the film was good bad a book is cold not very song".split(), "##bad", "##warm"]
+    inner = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **special)
+
+
+def with_bos():
+    """The words of tests/conftest.py, and a token to begin with."""
+    tokens = make_tokenizer()
+    tokens.bos_token, tokens.eos_token = "[CLS]", "[SEP]"
+    return tokens
+
+
+def masked_model(kind=transformers.BertForMaskedLM):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 66}
+    return kind(transformers.BertConfig(vocab_size=32, initializer_range=0.4, pad_token_id=0, **shape)).eval()
+
+
+def causal_model():
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 2, "eos_token_id": 3}
+    config = transformers.GPT2Config(vocab_size=32, n_embd=32, n_layer=2, n_head=2, n_positions=64, initializer_range=0.4, **ends)
+    return transformers.GPT2LMHeadModel(config).eval()
+
+
+def seq2seq_model():
+    torch.manual_seed(0)
+    shape = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "initializer_factor": 4.0}
+    ends = {"pad_token_id": 0, "decoder_start_token_id": 0, "eos_token_id": 3}
+    return transformers.T5ForConditionalGeneration(transformers.T5Config(vocab_size=32, **shape, **ends)).eval()
+
+
+def saved(model, tokens, folder):
+    model.save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return folder
