@@ -9,10 +9,13 @@ import yaml
 
 from rootstock.report import card, page, pretraining, pretraining_curves, summary
 from tests.conftest import make_tokenizer
+from tests.report import test_browser
 from tests.report.test_page import Page
 
+opened = test_browser.opened
+
 EVIL = "</p><script>alert(1)</script> & {{ 7*7 }} | pipe"
-SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 32}
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 25}
 
 
 def made(**more):
@@ -117,6 +120,12 @@ def test_a_reader_meets_the_sections_in_order():
     assert plots == set(seen.blocks) == {f"figure-{key}" for key in ("loss", "rate", "norm", "spread", "mix", "lengths")}
 
 
+def test_a_browser_draws_every_chart_without_a_complaint(opened):
+    dom, console = opened(page.render(made()))
+    assert console == []
+    assert len(re.findall(r'<div class="plot js-plotly-plot"', dom)) == 6
+
+
 def test_curves_run_over_the_tokens_learned_from():
     loss, rate, norm = pretraining_curves.curves(made())
     each, smoothed, held = loss.figure["data"]
@@ -175,7 +184,7 @@ def test_the_account_of_documents_is_whole():
     for wanted in ("110 texts read", "7 left out", "100 to learn from", "3 held out", "12,000 tokens to learn from", "not UTF-8 5"):
         assert wanted in words
     assert "news 20 4.500 4.400 to 4.600" in words
-    assert "Half of the 30 rows lie between 4.000 and 6.000" in words
+    assert "Half of the 30 rows with a guess lie between 4.000 and 6.000" in words
 
 
 def test_a_hidden_word_is_shown_with_what_the_model_said():
@@ -265,9 +274,9 @@ def test_every_table_of_the_card_keeps_its_columns():
 TINY = {
     "BertForMaskedLM": lambda: transformers.BertForMaskedLM(transformers.BertConfig(**SHAPE)),
     "BertForPreTraining": lambda: transformers.BertForPreTraining(transformers.BertConfig(**SHAPE)),
-    "GPT2LMHeadModel": lambda: transformers.GPT2LMHeadModel(transformers.GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=32)),
+    "GPT2LMHeadModel": lambda: transformers.GPT2LMHeadModel(transformers.GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=25)),
     "T5ForConditionalGeneration": lambda: transformers.T5ForConditionalGeneration(
-        transformers.T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=32, decoder_start_token_id=0)
+        transformers.T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=25, decoder_start_token_id=0)
     ),
     "ElectraForPreTraining": lambda: transformers.ElectraForPreTraining(transformers.ElectraConfig(**SHAPE, embedding_size=16)),
     "ViTModel": lambda: transformers.ViTModel(transformers.ViTConfig(**(SHAPE | {"image_size": 16, "patch_size": 8}))),
@@ -297,7 +306,7 @@ def test_the_code_in_the_card_loads_the_model(name, tmp_path, monkeypatch, capsy
 def test_the_code_for_our_own_architecture_imports_it(tmp_path, monkeypatch, capsys):
     from rootstock.bases.cbow import CbowConfig, CbowForPreTraining
 
-    CbowForPreTraining(CbowConfig(vocab_size=32, hidden_size=8)).save_pretrained(tmp_path / "model")
+    CbowForPreTraining(CbowConfig(vocab_size=25, hidden_size=8)).save_pretrained(tmp_path / "model")
     make_tokenizer().save_pretrained(tmp_path / "model")
     text = card.render(saved_as("CbowForPreTraining", "rootstock-cbow"))
     assert "import rootstock.bases.cbow" in code(text)

@@ -1,5 +1,6 @@
 """Each kind of damage by its definition, its distributions by their closed form, and the loss against transformers' own."""
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -82,7 +83,7 @@ def texts(batch, row):
 def sentences(ids):
     """Lists that each end with a full stop."""
     ends = [0, *(place + 1 for place, token in enumerate(ids) if token == 25)]
-    return [tuple(ids[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    return [tuple(ids[a:b]) for a, b in itertools.pairwise(ends)]
 
 
 # -- damage -------------------------------------------------------------------------------------------------------------

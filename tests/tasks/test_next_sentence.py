@@ -15,6 +15,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.bases.save import save_model
 from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.seed import HELD_OUT, Draw
+from rootstock.loop.precision import Weights
 from rootstock.tasks import _sentences
 from rootstock.tasks.next_sentence import NextSentence, fitted
 
@@ -215,10 +216,18 @@ def test_it_learns_and_plain_transformers_reads_what_was_learned(model, encoded,
     assert not report["missing_keys"], "the pooler was trained as well"
 
 
-def test_a_checkpoint_of_a_body_gets_fresh_heads(tmp_path):
-    loaded = bases.load(resolve(str(make_base(tmp_path))), TASK.head(), seed=1)
+def test_a_checkpoint_of_a_body_gets_fresh_heads_that_learn_in_bf16(tmp_path, encoded):
+    loaded = bases.load(resolve(str(make_base(tmp_path, vocab_size=len(TOKENIZER)))), TASK.head(), seed=1, dropout=0.0)
     assert {"cls.seq_relationship.weight", "cls.predictions.bias"} <= loaded.fresh
     TASK.check(loaded.model)
+    batch = TASK.collate(encoded, np.arange(len(encoded)), TOKENIZER, Draw(3, 0))
+    plain = float(TASK.loss(loaded.model, batch).total.detach())
+    weights = Weights(loaded.model, torch.bfloat16, loaded.fresh)
+    loss = TASK.loss(loaded.model, batch)
+    loss.total.backward()
+    assert float(loss.total.detach()) == pytest.approx(plain, rel=0.01)
+    told = dict(zip(weights.names, weights.pull(), strict=True))
+    assert all(told[name].abs().sum() > 0 for name in ("cls.predictions.bias", "bert.embeddings.word_embeddings.weight"))
 
 
 def test_an_architecture_without_second_texts_is_refused(tmp_path):

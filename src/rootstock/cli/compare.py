@@ -9,10 +9,10 @@ from typer import Argument, Option
 def compare(
     corpora: Annotated[list[str], Argument(help="Corpora: folders of `corpus build`, or any files and folders of text, stdlib-docs.")],
     downstream: Annotated[str, Option(help="Labelled files to adapt to, with commas between.")],
-    objectives: Annotated[str, Option(help="Objectives, or objective=architecture, with commas between.")] = "masked-lm,causal-lm,span-corruption",
-    evolution: Annotated[
-        bool, Option("--evolution", help="word2vec, ELMo, GPT, BERT and T5 instead, in this order.")
-    ] = False,
+    objectives: Annotated[
+        str, Option(help="Objectives, or objective=architecture, with commas between.")
+    ] = "masked-lm,causal-lm,span-corruption",
+    evolution: Annotated[bool, Option("--evolution", help="word2vec, ELMo, GPT, BERT and T5 instead, in this order.")] = False,
     minutes: Annotated[float | None, Option(help="Time for all of it; each objective gets the same FLOPs [60].")] = None,
     flops: Annotated[str | None, Option(help="FLOPs for each objective instead, such as 1e14.")] = None,
     tokens: Annotated[str | None, Option(help="Tokens for each objective instead, such as 5M.")] = None,
@@ -22,6 +22,7 @@ def compare(
     tokenizer: Annotated[Path | None, Option(help="Folder of one tokenizer for all [8,192 tokens learned from the corpus].")] = None,
     text: Annotated[str | None, Option(help="Field or column of the text in tables [by its name].")] = None,
     accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
+    change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe of adapting: section.key=value.")] = None,
     out: Annotated[Path, Option(help="Folder; a comparison that lies there is gone on with.")] = Path("runs/compare"),
     overwrite: Annotated[bool, Option("--overwrite", help="Begin again.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Check everything, share out the budget, write nothing.")] = False,
@@ -29,7 +30,7 @@ def compare(
 ) -> None:
     """Pre-train with several objectives at equal compute, adapt each, and measure what it was worth."""
     from rootstock import STARTED
-    from rootstock.cli.console import Console, show
+    from rootstock.cli.console import Console, assignments, show
     from rootstock.core.watch import Watch
     from rootstock.report.compare_text import as_text
     from rootstock.run import compare as comparing
@@ -40,7 +41,7 @@ def compare(
         corpora=tuple(corpora), architectures=compare_bases.chosen(listed, size),
         downstream=compare_transfer.names([each.strip() for each in downstream.split(",") if each.strip()]),
         budget=comparing.budget(minutes, flops, tokens), rows=comparing.counts(rows), seeds=seeds, tokenizer=tokenizer, text=text,
-        accept=tuple(accept or ()),
+        changes=assignments(change or []) | ({"accept": accept} if accept else {}),
     )  # fmt: skip
     console = Console()
     watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)

@@ -45,8 +45,11 @@ def wrap(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """peft still asks transformers by a name that warns of its end; nothing a user could do about it."""
+    """Without warnings about which a user could do nothing."""
     with warnings.catch_warnings():
+        # A base of the GPT-2 family has its matrices turned round; peft sees that by itself, and says so each time.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False but the target module is `Conv1D`", UserWarning)
+        # peft still asks transformers by a name whose end is near.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         yield
 

@@ -85,10 +85,15 @@ _CALLED = {"majority": "always the same answer", "tfidf": "TF-IDF and a linear m
 
 def _verdict(facts: Facts, place: Facts) -> str:
     best, figure = place["best"], place["figure"].replace("_", " ")
-    own = next(each for each in gains(facts, place["task"]) if each["objective"] == best and each["rows"] == place["rows"])
-    worth = f"{signed(own)[0]} over {facts['objectives'][best]['architecture']} from scratch"
-    worth += f" [{own['interval'][0]:+.3f}, {own['interval'][1]:+.3f}]" if own["separable"] else ", which this test set does not separate"
-    ties = f"; not separable from {', '.join(place['ties'])}" if place["ties"] else ""
-    rival = baseline(facts, place).get("tfidf")
+    where, rival = f"{place['task']} with {rows_of(place)} rows", baseline(facts, place).get("tfidf")
     below = f"; TF-IDF reaches {rival:.3f}" if rival is not None and rival > place["value"] else ""
-    return f"{place['task']} with {rows_of(place)} rows: {best} is ahead with {figure} {place['value']:.3f}, {worth}{ties}{below}"
+    here = {each["objective"]: each for each in gains(facts, place["task"]) if each["rows"] == place["rows"]}
+    told = [f"{name} {signed(each)[0]}" for name, each in here.items() if each["separable"]]
+    if not told and len(place["ties"]) == len(here) - 1:
+        return f"{where}: not separable with this test set, neither objectives nor gains; highest {figure} {place['value']:.3f}{below}"
+    ahead = f"{best} is ahead with {figure} {place['value']:.3f}"
+    ties = f", not separable from {', '.join(place['ties'])}" if place["ties"] else ", apart from all others" if len(here) > 1 else ""
+    worth = f"over the same architecture from scratch: {', '.join(told)}" if told else "no gain over scratch is separable"
+    unsure = [name for name, each in here.items() if not each["separable"]]
+    rest = f" (not separable: {', '.join(unsure)})" if told and unsure else ""
+    return f"{where}: {ahead}{ties}; {worth}{rest}{below}"

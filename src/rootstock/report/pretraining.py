@@ -24,7 +24,7 @@ def page(facts: Facts) -> dict[str, Any]:
         "curves": pretraining_curves.curves(facts),
         "spread": pretraining_curves.spread(facts),
         "clozes": _examples(facts, "cloze"),
-        "continuations": _examples(facts, "continuation"),
+        "continuations": [{name: " ↵ ".join(text.split("\n")) for name, text in each.items()} for each in _examples(facts, "continuation")],
     }
 
 

@@ -151,6 +151,6 @@ def spread(facts: Facts) -> Chart | None:
         "marker": {"color": FIRST, "line": {"color": "var(--paper)", "width": 1}},
     }
     low, middle, high = dig(facts, "spread", "quartiles")
-    said = f"Half of the {sum(counts):,} rows lie between {low:.3f} and {high:.3f}; the middle has {middle:.3f}, the worst {edges[-1]:.3f}."
+    said = f"Half of the {sum(counts):,} rows with a guess lie between {low:.3f} and {high:.3f}; the middle has {middle:.3f}, the worst {edges[-1]:.3f}."
     figure = charts.figure([bars], x=charts.axis("mean loss of a row"), y=charts.axis("rows"), height=300)
     return Chart(key="spread", title="Loss of the held-out rows", sentence=said, figure=figure)

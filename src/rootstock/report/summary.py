@@ -133,9 +133,9 @@ def _against_frequency(facts: Facts) -> Judgement | None:
     if not words.is_number(rival) or len(between) != 2:
         return None
     if between[1] < rival:
-        text = "It has learned from what stands around a token. What that is worth for a task shows only after rootstock adapt."
+        text = "It has learned from the context of a token. What that is worth for a task shows only after rootstock adapt."
         return Judgement("good", "It beats guessing by frequency.", text)
-    text = "What stands around a token taught it nothing that shows. Train longer, on more text, or at another rate."
+    text = "The context of a token taught it nothing that shows. Train longer, on more text, or at another rate."
     if between[0] > rival:
         return Judgement("bad", "This model is worse than guessing by frequency.", text)
     return Judgement("unsure", "This model is not shown to beat guessing by frequency.", text)

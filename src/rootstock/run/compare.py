@@ -6,7 +6,7 @@ What has ended in the folder of a comparison is not done again: the same command
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ _LEAST_SHARE, _RUN_SECONDS = 0.25, 6.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to compare. architectures: by objective. rows: labelled rows of each point of the curve, None for all."""
+    """What to compare. architectures: by objective. rows: labelled rows of each point of the curve, None for all.
+
+    changes: keys of the recipe of every adaptation, set to other values.
+    """
 
     corpora: tuple[str, ...]
     architectures: Mapping[str, str]
@@ -43,7 +46,7 @@ class Plan:
     seeds: int = 3
     tokenizer: Path | None = None
     text: str | None = None
-    accept: tuple[str, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def fixed(self) -> dict[str, Any]:
         """What may not change when a comparison is gone on with; rows, seeds and objectives may be added."""
@@ -53,6 +56,7 @@ class Plan:
             "budget": [self.budget.kind, self.budget.amount],
             "tokenizer": str(self.tokenizer.resolve()) if self.tokenizer else None,
             "text": self.text,
+            "changes": dict(self.changes),
         }
 
 
@@ -133,7 +137,8 @@ class _Comparison:
             compare_bases.one_tokenizer(self.plan.corpora, self.plan.tokenizer, folder, self.plan.text, self.watch.say)
         files = self.plan.downstream.items()
         self.downstream = [
-            compare_transfer.divided(name, file, self.out / "data", self.plan.rows, self.plan.accept) for name, file in files
+            compare_transfer.divided(name, file, self.out / "data", self.plan.rows, self.plan.changes.get("accept", ()))
+            for name, file in files
         ]
         reference = next(iter(self.references.values()))
         trial = [self._unit(reference, reference, each, rows, seed) for each, rows, seed in self._cells()]
@@ -230,7 +235,7 @@ class _Comparison:
 
     def _unit(self, arm: str, base: str, each: Downstream, rows: int | None, seed: int) -> Unit:
         tokenizer = str((self.out / "tokenizer").resolve()) if base.startswith("scratch:") else None
-        return Unit(arm=arm, base=base, tokenizer=tokenizer, downstream=each, rows=rows, seed=seed, accept=self.plan.accept)
+        return Unit(arm=arm, base=base, tokenizer=tokenizer, downstream=each, rows=rows, seed=seed, changes=self.plan.changes)
 
     def _cells(self) -> Iterator[tuple[Downstream, int | None, int]]:
         return ((each, rows, seed) for each in self.downstream for rows in each.rows for seed in range(self.plan.seeds))

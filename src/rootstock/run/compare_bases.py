@@ -66,7 +66,8 @@ def _named(family: str, size: str) -> str:
     if family in ARCHITECTURES:
         return family
     layers, width = _SHAPES[size]
-    return f"{family}-{layers}x{width}"
+    known = f"{family}-{size}"
+    return known if ARCHITECTURES.get(known) == _config(family, layers, width) else f"{family}-{layers}x{width}"
 
 
 def references(architectures: Mapping[str, str], folder: Path) -> dict[str, str]:

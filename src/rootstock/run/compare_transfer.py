@@ -16,6 +16,7 @@ from rootstock.core.errors import DataError, Interrupted, UsageError
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, column
 from rootstock.core.runfolder import RunFolder
+from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say, Watch
 from rootstock.data import schema, source, split
@@ -47,7 +48,7 @@ class Downstream:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One adapted base. arm: an objective, or the architecture from scratch."""
+    """One adapted base. arm: an objective, or the architecture from scratch. changes: to the recipe, the same for every arm."""
 
     arm: str
     base: str
@@ -55,7 +56,7 @@ class Unit:
     downstream: Downstream
     rows: int | None
     seed: int
-    accept: tuple[str, ...]
+    changes: Mapping[str, Any]
 
     @property
     def place(self) -> str:
@@ -68,7 +69,7 @@ class Unit:
         data = {"train": str(self.downstream.pool), "rows": self.rows}
         columns = {"text": TEXT, "label": LABEL, **({"text_pair": PAIR} if self.downstream.pair else {})}
         values = {"base": self.base, "tokenizer": self.tokenizer, "data": data, "task": {"name": self.downstream.task, **columns}}
-        return Recipe.build({**values, "method": {"name": "full"}, "seed": self.seed, "accept": self.accept}, "")
+        return Recipe.build(changed({**values, "method": {"name": "full"}, "seed": self.seed}, self.changes), "")
 
 
 def names(files: Sequence[str]) -> dict[str, str]:
@@ -128,7 +129,7 @@ def rehearsed(units: Sequence[Unit], say: Say) -> dict[str, Any]:
     figures: dict[str, dict[str, dict[str, list[float]]]] = {}
     for unit in units:
         prepared = labelled.prepare(unit.recipe, lambda text: None)
-        refuse(prepared.ledger, unit.accept)
+        refuse(prepared.ledger, unit.recipe.accept)
         test = _rows(unit.downstream)
         try:
             prepared.task.answers(test)
@@ -168,7 +169,7 @@ def carried_out(recipe: Recipe, place: Path, watch: Watch) -> Run:
     folder = RunFolder(place)
     if place.exists() and not folder.begun:
         shutil.rmtree(place)  # killed before it had written what it is
-    quiet = replace(watch, say=lambda text: None)
+    quiet = replace(watch, say=lambda text: None, event=lambda event: None if event["event"] == "evaluation" else watch.event(event))
     try:
         return api.carry_out(recipe, place, quiet, resume=folder.begun)
     except Interrupted as stop:

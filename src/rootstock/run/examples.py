@@ -127,9 +127,11 @@ def _written(ids_T: np.ndarray, most: int, tokenizer: Any, built: Built) -> np.n
 
 
 def _text(ids_T: np.ndarray, tokenizer: Any) -> str:
-    """Ids as text; WordPiece marks the rest of a word whose beginning is missing with ##."""
-    text: str = tokenizer.decode(ids_T, skip_special_tokens=True, clean_up_tokenization_spaces=True).strip()
-    return text.removeprefix("##")
+    """Ids as text without special tokens, but for the unknown one: it stands for a word that was there."""
+    edges = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
+    hidden = set(tokenizer.all_special_ids) - ({tokenizer.unk_token_id} - edges)
+    text: str = tokenizer.decode([int(number) for number in ids_T if number not in hidden], clean_up_tokenization_spaces=True)
+    return text.strip().removeprefix("##")  # WordPiece marks the rest of a word so, here of one that begins in the row before
 
 
 def _line(ids_T: np.ndarray, tokenizer: Any) -> str:

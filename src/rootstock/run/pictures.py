@@ -82,13 +82,6 @@ def pictured(recipe: Recipe, task: Objective, base: Resolved, *, share: float, s
     train, held = (_side_of(arrays, side) for side in ("train", "held"))
     account = json.loads(arrays["account"].tobytes())
     _say(account, say)
-    if not len(train) or not len(held):
-        raise DataError(
-            f"{', '.join(names)}: {account['rows']['read']} images, {account['rows']['dropped']} of them left out: {len(train)} to learn "
-            f"from, {len(held)} held out",
-            wanted="images for both",
-            fix="add images, or hold out another share with --validation",
-        )
     return Pictured(task=task, tokens=tokens, length=length, found=found, train=train, validation=held, account=account)
 
 
@@ -108,7 +101,7 @@ def fitted(task: Objective, base: Resolved) -> Objective:
         raise RecipeError(f"task.size is {size}", wanted=f"{own}, which is what {base.name} reads", fix="leave task.size out")
     patch = _side(eye.get("patch_size"))
     cost = (size // patch) ** 2 + 1 if patch else max(1, size // _CELL) ** 2
-    colours = {name: told[name] or tuple(processor.get(f"image_{name}") or _PLAIN) for name in ("mean", "std")}
+    colours = {name: tuple(told[name] or processor.get(f"image_{name}") or _PLAIN) for name in ("mean", "std")}
     return task.model_copy(update={**colours, "size": size, "cost": told["cost"] or cost})
 
 
@@ -161,6 +154,14 @@ def _arrays(task: Objective, tokenizer: Any, shelves: list[Shelf], cut: _Cut) ->
     gallery = hang(shelves, _told(task)["size"], captioned=captioned)
     held_N = documents.held_out(gallery.digests(), cut.share, cut.seed)
     account = gallery.account(held_N, captioned=captioned)
+    rows = account["rows"]
+    if not rows["train"] or not rows["validation"]:
+        raise DataError(
+            f"{', '.join(str(shelf.place) for shelf in shelves)}: {rows['read']} images, {rows['dropped']} of them left out: "
+            f"{rows['train']} to learn from, {rows['validation']} held out",
+            wanted="images for both",
+            fix="add images, or hold out another share with --validation",
+        )
     if captioned:
         account["findings"]["truncation"] = _cut_short(gallery, tokenizer, cut.length)
     arrays = {"account": np.frombuffer(json.dumps(account).encode(), np.uint8)}

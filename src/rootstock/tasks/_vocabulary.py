@@ -68,7 +68,7 @@ def row_results(hidden_MH: Tensor, layer: Layer, labels_M: Tensor, rows_M: Tenso
     """Of each of `count` rows: loss in nats, count and hits over the positions that are its own, [count]."""
     losses, hits = [], []
     for hidden_CH, labels_C in zip(torch.split(hidden_MH, _PART), torch.split(labels_M, _PART), strict=True):
-        scores_CV = layer(hidden_CH).float()
+        scores_CV = nn.functional.linear(*_alike(hidden_CH, layer)).float()
         losses.append(nn.functional.cross_entropy(scores_CV, labels_C, reduction="none"))
         hits.append(scores_CV.argmax(-1) == labels_C)
     found = {"loss": torch.cat(losses), "count": torch.ones_like(labels_M), "hits": torch.cat(hits)}
@@ -77,9 +77,14 @@ def row_results(hidden_MH: Tensor, layer: Layer, labels_M: Tensor, rows_M: Tenso
 
 def cross_entropy(hidden_MH: Tensor, layer: Layer, labels_M: Tensor) -> Tensor:
     """Summed cross-entropy of a linear layer's scores, shape (); the scores exist for a part of the positions at a time."""
-    bias: Tensor | None = layer.bias
-    total: Tensor = _LinearCrossEntropy.apply(hidden_MH, layer.weight, bias, labels_M)  # type: ignore[no-untyped-call]
+    total: Tensor = _LinearCrossEntropy.apply(*_alike(hidden_MH, layer), labels_M)  # type: ignore[no-untyped-call]
     return total
+
+
+def _alike(hidden_MH: Tensor, layer: Layer) -> tuple[Tensor, Tensor, Tensor | None]:
+    """States, weight and bias in the weight's number format: it may be a bf16 embedding, and the rest of a fresh head in fp32."""
+    weight_VH, bias_V = layer.weight, layer.bias
+    return hidden_MH.to(weight_VH.dtype), weight_VH, None if bias_V is None else bias_V.to(weight_VH.dtype)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

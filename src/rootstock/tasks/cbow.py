@@ -60,9 +60,10 @@ class Cbow(Objective):
         there_BT = np.arange(ids_BT.shape[1]) < encoded.lengths[rows][:, None]
         keep_BT = there_BT & (draw.uniform("keep", rows, ids_BT.shape[1]) < table.kept(self.subsample)[ids_BT])
         ids_BT, mask_BT = _closed_up(ids_BT, keep_BT)
-        count, places = len(rows), ids_BT.shape[1]
+        places = ids_BT.shape[1]
         window_BT = 1 + (draw.uniform("window", rows, places) * self.window).astype(np.int64)
-        drawn_BTK = table.drawn(draw.uniform("negative", rows, places * self.negatives)).reshape(count, places, self.negatives)
+        # A stream of its own for each negative, so that a row's numbers do not depend on how wide its batch is.
+        drawn_BTK = np.stack([table.drawn(draw.uniform(f"negative {k}", rows, places)) for k in range(self.negatives)], axis=2)
         labels_BTK = np.concatenate([ids_BT[..., None], drawn_BTK], axis=2)
         return _pieces.tensors(input_ids=ids_BT, attention_mask=mask_BT, window=window_BT, labels=labels_BTK)
 

@@ -1,0 +1,234 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from tests.conftest import WORDS, make_tokenizer, rows_of, write_csv
+
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import resolve
+from rootstock.core.errors import DataError, Interrupted, UnknownName, UsageError
+from rootstock.core.recipe import Recipe
+from rootstock.core.watch import Watch
+from rootstock.planning.compute import Budget
+from rootstock.report import compare as page
+from rootstock.report.compare_text import as_text
+from rootstock.run import compare, compare_bases, compare_transfer
+
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
+T5 = {"model_type": "t5", "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "n_positions": 64}
+CBOW = {"model_type": "rootstock-cbow", "hidden_size": 16}
+
+
+def config(folder, name, values):
+    path = folder / name / "config.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A corpus of 60 documents, a labelled file of 150 rows, a tokenizer without sentinels, and two architectures."""
+    folder = tmp_path_factory.mktemp("given")
+    rng = np.random.default_rng(0)
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text("\n".join(json.dumps({"text": " ".join(rng.choice(WORDS, 30))}) for _ in range(60)))
+    make_tokenizer().save_pretrained(folder / "tok")
+    return {
+        "corpora": (str(corpus),),
+        "downstream": {"reviews": str(write_csv(folder / "reviews.csv", rows_of(150)))},
+        "architectures": {"masked-lm": config(folder, "bert", BERT), "cbow": config(folder, "cbow", CBOW)},
+        "tokenizer": folder / "tok",
+        "budget": Budget("tokens", 4000),
+        "rows": (40,),
+        "seeds": 1,
+        "changes": {"training.epochs": 2, "training.rate": 1e-2},
+    }
+
+
+def plan(given, **changes):
+    return compare.Plan(**{**given, **changes})
+
+
+@pytest.fixture(scope="module")
+def done(given, tmp_path_factory):
+    """A comparison that was killed after its first adaptation and gone on with, and how often each run was carried out."""
+    out, carried = tmp_path_factory.mktemp("out") / "compare", []
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ROOTSTOCK_CACHE", str(out.parent / "cache"))
+    real = compare_transfer.carried_out
+
+    def counting(recipe, place, watch):
+        if len(carried) == 3 and "killed" not in carried:
+            carried.append("killed")
+            raise Interrupted("killed")
+        carried.append(place.name)
+        return real(recipe, place, watch)
+
+    patch.setattr(compare_transfer, "carried_out", counting)
+    with pytest.raises(Interrupted):
+        compare.compare(plan(given), out, Watch())
+    assert not (out / "compare.json").exists()
+    found = compare.compare(plan(given), out, Watch())
+    patch.undo()
+    return out, found, carried
+
+
+def test_a_killed_comparison_goes_on_and_adapts_nothing_twice(done):
+    out, found, carried = done
+    adapted = [name for name in carried if name.endswith("-40-0")]
+    assert sorted(adapted) == sorted(set(adapted))
+    assert len(adapted) == 4
+    assert found == json.loads((out / "compare.json").read_text())
+    assert not list((out / "runs").iterdir()), "an adapted model is not kept once its answers are"
+
+
+def test_gains_are_differences_of_means_on_rows_that_no_run_saw(done):
+    out, found, _ = done
+    assert found["tasks"]["reviews"]["test_rows"] == 30
+    pool, test = (
+        compare_transfer.source.read(str(out / "data" / "reviews" / f"{side}.parquet"), _data(out)).table for side in ("pool", "test")
+    )
+    assert not set(pool.column("text").to_pylist()) & set(test.column("text").to_pylist())
+    for each in found["gains"]:
+        assert each["gain"] == pytest.approx(np.mean(each["pretrained"]) - np.mean(each["scratch"]))
+        assert each["interval"][0] <= each["gain"] <= each["interval"][1]
+    assert {each["objective"] for each in found["gains"]} == {"masked-lm", "cbow"}
+    ahead = found["ahead"][0]
+    assert ahead["value"] == max(np.mean(each["pretrained"]) for each in found["gains"])
+    assert set(found["baselines"]["reviews"]["40"]) == {"majority", "tfidf"}
+
+
+def _data(out):
+    from rootstock.core.recipe import DataSettings
+
+    return DataSettings(train=str(out))
+
+
+def test_every_objective_read_the_same_tokens_and_its_flops_are_those_of_the_formula(done):
+    _, found, _ = done
+    bert, cbow = found["objectives"]["masked-lm"], found["objectives"]["cbow"]
+    # A layer: four projections, two of the feed-forward part, their biases, two norms; then the head's dense layer and norm.
+    layer = 4 * (16 * 16 + 16) + 2 * 16 * 32 + 32 + 16 + 4 * 16
+    assert bert["body"] == layer + 2 * 16 + 16 * 16 + 16 + 2 * 16
+    assert bert["output"] == (25 + 100) * 16, "the words, and the sentinels that the tokenizer got"
+    assert 0.08 < bert["guessed"] < 0.22
+    assert bert["flops_per_token"] == pytest.approx(6 * (bert["body"] + bert["guessed"] * bert["output"]))
+    assert cbow["body"] == 0
+    assert cbow["output"] == 6 * 16, "the true token and five drawn ones"
+    for held in (bert, cbow):
+        assert held["flops"] == pytest.approx(held["tokens"] * held["flops_per_token"])
+        assert held["tokens"] == pytest.approx(4000, rel=0.25)
+
+
+def test_a_decoder_counts_for_the_tokens_that_it_writes(given, tmp_path):
+    compare_bases.one_tokenizer(given["corpora"], given["tokenizer"], tmp_path / "tok", None, lambda text: None)
+    values = {
+        "base": f"scratch:{config(tmp_path, 't5', T5)}",
+        "tokenizer": str(tmp_path / "tok"),
+        "task": {"name": "span-corruption"},
+        "data": {"train": given["corpora"][0]},
+    }
+    found = compare_bases.measured(Recipe.build(values, ""), Watch())
+    attention, feed, norm = 4 * 16 * 16, 2 * 16 * 32, 16
+    assert found.body == attention + feed + 3 * norm
+    assert found.decoder == 2 * attention + feed + 4 * norm
+    assert found.output == 125 * 16
+    assert 0.15 < found.guessed < 0.5
+    assert found.seconds > 0
+
+
+def test_the_page_and_the_text_say_the_same(done):
+    _, found, _ = done
+    html, told = page.render(found), as_text(found)
+    for each in found["gains"]:
+        gain = f"{each['gain']:+.3f}"
+        assert gain in told
+        assert gain in html
+    assert "6 x (N_body" in told
+    assert "6 x (N_body" in html
+    assert "reviews with 40 rows" in told
+    assert "reviews with 40 rows" in html
+
+
+def test_going_on_with_another_budget_is_refused_and_more_rows_are_not(done, given):
+    out, _, _ = done
+    with pytest.raises(UsageError, match="another budget"):
+        compare.compare(plan(given, budget=Budget("tokens", 9000)), out, Watch())
+    with pytest.raises(UsageError, match="another changes"):
+        compare.compare(plan(given, changes={}), out, Watch())
+
+
+def test_labels_that_few_rows_lack_are_found_before_anything_is_spent(given, tmp_path):
+    many = [(text, f"label {number % 15}") for number, (text, _) in enumerate(rows_of(150))]
+    file = write_csv(tmp_path / "many.csv", many)
+    with pytest.raises(DataError, match=r"10 rows of many \(seed 0\) do not hold every label"):
+        compare.compare(plan(given, downstream={"many": str(file)}, rows=(10,)), tmp_path / "out", Watch())
+    assert not (tmp_path / "out" / "pretrained").exists()
+
+
+def test_a_folder_with_other_files_is_refused(given, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="mine.txt"):
+        compare.compare(plan(given), tmp_path, Watch(), overwrite=True)
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_a_tokenizer_gets_what_a_family_needs_and_keeps_its_ids(given, tmp_path):
+    said = []
+    compare_bases.one_tokenizer((), given["tokenizer"], tmp_path / "tok", None, said.append)
+    tokens = bases.tokenizer(resolve("scratch:bert-tiny", tokenizer=tmp_path / "tok"))
+    before = make_tokenizer().get_vocab()
+    assert {word: tokens.get_vocab()[word] for word in before} == before
+    assert tokens.convert_tokens_to_ids("<extra_id_99>") not in (None, tokens.unk_token_id)
+    assert tokens.convert_tokens_to_ids("<extra_id_0>") in tokens.all_special_ids
+    assert re.search("extra_id_0", said[0])
+
+
+@pytest.mark.parametrize(
+    ("objectives", "size", "wanted"),
+    [
+        (["masked-lm", "causal-lm", "cbow"], "tiny", {"masked-lm": "bert-tiny", "causal-lm": "gpt2-tiny", "cbow": "cbow"}),
+        (["span-corruption", "bidirectional-lm"], "mini", {"span-corruption": "t5-4x256", "bidirectional-lm": "elmo-small"}),
+        (["causal-lm=llama-tiny"], "small", {"causal-lm": "llama-tiny"}),
+    ],
+)
+def test_each_objective_gets_an_architecture_that_suits_it(objectives, size, wanted):
+    assert compare_bases.chosen(objectives, size) == wanted
+
+
+def test_shapes_of_our_own_are_configs_of_the_same_layers_and_width(tmp_path):
+    references = compare_bases.references({"span-corruption": "t5-4x256", "denoising": "bart-4x512", "masked-lm": "bert-mini"}, tmp_path)
+    assert references["masked-lm"] == "scratch:bert-mini"
+    t5, bart = (json.loads(open(references[name].removeprefix("scratch:")).read()) for name in ("span-corruption", "denoising"))
+    assert (t5["num_layers"], t5["num_decoder_layers"], t5["d_model"], t5["num_heads"]) == (4, 4, 256, 4)
+    assert (bart["encoder_layers"], bart["decoder_layers"], bart["d_model"], bart["decoder_ffn_dim"]) == (4, 4, 512, 2048)
+
+
+def test_what_can_not_be_meant_is_said():
+    with pytest.raises(UnknownName, match="did you mean 'masked-lm'"):
+        compare_bases.chosen(["maskedlm"], "tiny")
+    with pytest.raises(UnknownName, match="bert-tiny"):
+        compare_bases.chosen(["masked-lm=bert-tny"], "tiny")
+    with pytest.raises(UnknownName, match="mini"):
+        compare_bases.chosen(["masked-lm"], "huge")
+    with pytest.raises(UsageError, match="one budget"):
+        compare.budget(5, "1e12", None)
+    with pytest.raises(UsageError, match="1e15"):
+        compare.budget(None, "many", None)
+    with pytest.raises(UsageError, match="100,500,all"):
+        compare.counts("100,few")
+    assert compare.counts("100, 500,all,100") == (100, 500, None)
+    assert compare.budget(None, None, "5M") == Budget("tokens", 5e6)
+    assert compare.budget(None, None, None) == Budget("seconds", 3600)
+    with pytest.raises(UsageError, match="twice"):
+        compare_transfer.names(["a/x.csv", "a/x.csv", "a/x.csv"])
+    assert compare_transfer.names(["a/x.csv", "b/x.tsv"]) == {"x": "a/x.csv", "b-x": "b/x.tsv"}
