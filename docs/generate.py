@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rootstock import catalog
+from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 
 HERE = Path(__file__).parent
@@ -39,7 +40,8 @@ Where a default is *none*, the meaning says what is filled in. What methods fill
 TASKS = """# Tasks
 
 A task turns rows into labelled batches, a loss, predictions and metrics. `rootstock tasks` lists them. Without `--task` the label column
-decides: names and a few whole numbers are classes, other numbers are amounts.
+decides: names and a few whole numbers are classes, other numbers are amounts. Objectives make their labels from the data itself: they are for
+[`rootstock pretrain`](pretrain.md).
 """
 
 METHODS = """# Methods
@@ -84,7 +86,8 @@ def tasks_page() -> str:
     for name in own("tasks"):
         cls = catalog.find("tasks", name)
         headline = ", ".join(f"`{figure}`" for figure in cls().headline)
-        first = f"Headline figures of one answer a row, each with a 95 % interval: {headline}. The first decides which checkpoint is best."
+        rows = "" if issubclass(cls, Objective) else " of one answer a row"
+        first = f"Headline figures{rows}, each with a 95 % interval: {headline}. The first decides which checkpoint is best."
         parts += [f"## {name}", *_told("tasks", name), first, _settings("tasks", name)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

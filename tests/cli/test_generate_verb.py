@@ -73,6 +73,14 @@ def test_one_likeliest_token_is_greedy_and_cold_is_nearly(command):
     assert asked(command, "causal 'a song' --temperature 0.0001 --max-tokens 8")["texts"][0]["text"] == greedy
 
 
+def test_what_is_drawn_follows_from_the_command_alone(command, place):
+    model = causal_model()
+    model.generation_config = transformers.GenerationConfig(do_sample=True, top_k=1, repetition_penalty=9.0, max_length=3, min_new_tokens=9)
+    saved(model, with_bos(), place / "settled")
+    line = "'a song' --max-tokens 8 --seed 4"
+    assert asked(command, f"settled {line}")["texts"] == asked(command, f"causal {line}")["texts"]
+
+
 def test_an_encoder_and_decoder_generates_what_transformers_does(command):
     found = asked(command, "seq2seq 'the film' --greedy --max-tokens 5")["texts"][0]
     tokens = with_bos()

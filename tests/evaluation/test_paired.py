@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from rootstock.evaluation.paired import Answered, difference
+from rootstock.evaluation import paired
+from rootstock.evaluation.paired import Answered
 
 
 class Mean:
@@ -15,10 +16,15 @@ def answered(values):
     return Answered({"values": np.asarray(values, float), "answers": np.zeros(len(values))}, Mean())
 
 
+def difference(first, second, resamples=1000):
+    one, other = (paired.draw(each, "mean", seed=1, resamples=resamples) for each in (first, second))
+    return paired.difference(one, other, seed=2)
+
+
 def test_with_one_seed_the_interval_is_that_of_the_mean_difference_over_rows():
     rng = np.random.default_rng(0)
     common, apart = rng.normal(0, 5, 400), rng.normal(0.3, 1, 400)
-    found = difference([answered(common + apart)], [answered(common)], "mean", seed=1)
+    found = difference([answered(common + apart)], [answered(common)])
     error = apart.std(ddof=1) / 20
     assert found.value == pytest.approx(apart.mean())
     assert found.interval == pytest.approx((apart.mean() - 1.96 * error, apart.mean() + 1.96 * error), abs=0.02)
@@ -38,9 +44,9 @@ def test_seeds_that_disagree_widen_it_by_as_much_as_other_seeds_would():
 
 def test_what_is_alike_or_rests_on_few_rows_is_not_separable():
     same = [answered(np.arange(50.0))] * 2
-    assert difference(same, same, "mean", seed=0).interval == (0.0, 0.0)
-    assert not difference(same, same, "mean", seed=0).separable
-    few = difference([answered(np.ones(10))], [answered(np.zeros(10))], "mean", seed=0)
+    assert difference(same, same).interval == (0.0, 0.0)
+    assert not difference(same, same).separable
+    few = difference([answered(np.ones(10))], [answered(np.zeros(10))])
     assert (few.value, few.separable) == (1.0, False)
 
 
@@ -50,4 +56,4 @@ def test_a_figure_that_is_not_defined_counts_as_zero():
             return {}
 
     nothing = Answered({"answers": np.zeros(30)}, Undefined())
-    assert difference([answered(np.ones(30))], [nothing], "mean", seed=0).value == 1.0
+    assert difference([answered(np.ones(30))], [nothing]).value == 1.0

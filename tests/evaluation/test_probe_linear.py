@@ -81,8 +81,8 @@ def test_parts_end_where_they_end():
 
 def test_the_best_layer_is_chosen_on_dev_rows_and_compared_with_random_weights():
     right = [np.array([True] * 80 + [False] * 20), np.array([True] * 60 + [False] * 40)]
-    trained = Measured([{"dev": 0.7}, {"dev": 0.9}], right, np.arange(100), {})
-    random = Measured([{"dev": 0.5}, {"dev": 0.4}], [right[1], right[0]], np.arange(100), {})
+    trained = Measured([{"dev": {"loss": 0.9}}, {"dev": {"loss": 0.7}}], right, np.arange(100), {})
+    random = Measured([{"dev": {"loss": 0.4}}, {"dev": {"loss": 0.5}}], [right[1], right[0]], np.arange(100), {})
     found = table(trained, random, seed=0)
     assert (found["best"], found["random"]["best"]) == (1, 0)
     assert found["gain"]["value"] == 0.0

@@ -6,11 +6,11 @@ import re
 import pytest
 import transformers
 import yaml
-
-from rootstock.report import card, page, pretraining, pretraining_curves, summary
 from tests.conftest import make_tokenizer
 from tests.report import test_browser
 from tests.report.test_page import Page
+
+from rootstock.report import card, page, pretraining, pretraining_curves, summary
 
 opened = test_browser.opened
 
@@ -141,6 +141,9 @@ def test_images_are_not_called_tokens():
     found = made()
     found["objective"] |= {"reads": "images", "coupled": True, "likelihood": False}
     words = Page(page.render(found)).words
+    found["ledger"]["broken_examples"] = [{"file": "a.png", "reason": "cut short"}]
+    assert "a.png: cut short" in Page(page.render(found)).words
+    assert "rootstock adapt" not in card.render(found | {"model": {"class": "ViTModel", "image_size": 32}})
     assert "images learned from" in words
     assert "tokens learned from" not in words
     assert "compare their course, not their height" in words
@@ -242,7 +245,10 @@ def test_a_base_is_named_where_there_was_one():
 def test_the_hub_library_reads_the_card():
     hub = pytest.importorskip("huggingface_hub")
     data = hub.ModelCard(card.render(made())).data
-    assert [(each.metric_type, each.dataset_name) for each in data.eval_results][:2] == [("loss", "news, books"), ("accuracy", "news, books")]
+    assert [(each.metric_type, each.dataset_name) for each in data.eval_results][:2] == [
+        ("loss", "news, books"),
+        ("accuracy", "news, books"),
+    ]
 
 
 def test_the_card_tells_how_and_how_far(capsys):
@@ -253,7 +259,7 @@ def test_the_card_tells_how_and_how_far(capsys):
         "share 0.15, unit word",
         "1,280 tokens learned from, with padding; 2.00 passes",
         "rootstock adapt train.csv --base 'my bert'",
-        'rootstock fill \'my bert\' "The capital of France is [MASK]."',
+        "rootstock fill 'my bert' \"The capital of France is [MASK].\"",
         "different tokenizers can't be compared",
         "of the same corpora",
         "Left out: 5 not UTF-8, 2 binary.",

@@ -19,8 +19,7 @@ def layer(number, value):
     tags = {"NOUN": value, "<b>X": 0.25}
     return {
         "layer": number,
-        "dev": value,
-        "l2": 0.1,
+        "dev": {"loss": 1 - value, "accuracy": value, "l2": 0.1},
         "accuracy": figure(value),
         "control": figure(0.4),
         "selectivity": figure(value - 0.4),

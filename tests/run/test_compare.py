@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,7 +178,7 @@ def test_labels_that_few_rows_lack_are_found_before_anything_is_spent(given, tmp
 
 def test_a_folder_with_other_files_is_refused(given, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(UsageError, match="mine.txt"):
+    with pytest.raises(UsageError, match=r"mine\.txt"):
         compare.compare(plan(given), tmp_path, Watch(), overwrite=True)
     assert (tmp_path / "mine.txt").exists()
 
@@ -208,9 +209,21 @@ def test_each_objective_gets_an_architecture_that_suits_it(objectives, size, wan
 def test_shapes_of_our_own_are_configs_of_the_same_layers_and_width(tmp_path):
     references = compare_bases.references({"span-corruption": "t5-4x256", "denoising": "bart-4x512", "masked-lm": "bert-mini"}, tmp_path)
     assert references["masked-lm"] == "scratch:bert-mini"
-    t5, bart = (json.loads(open(references[name].removeprefix("scratch:")).read()) for name in ("span-corruption", "denoising"))
+    t5, bart = (json.loads(Path(references[name].removeprefix("scratch:")).read_text()) for name in ("span-corruption", "denoising"))
     assert (t5["num_layers"], t5["num_decoder_layers"], t5["d_model"], t5["num_heads"]) == (4, 4, 256, 4)
     assert (bart["encoder_layers"], bart["decoder_layers"], bart["d_model"], bart["decoder_ffn_dim"]) == (4, 4, 512, 2048)
+
+
+def test_objectives_of_one_architecture_share_its_arm_from_scratch():
+    found = compare_bases.arms(
+        {"masked-lm": "bert-tiny", "next-sentence": "bert-tiny", "causal-lm": "a/x/config.json", "cbow": "b/x/config.json"}
+    )
+    assert found == {
+        "masked-lm": "scratch-bert-tiny",
+        "next-sentence": "scratch-bert-tiny",
+        "causal-lm": "scratch-x",
+        "cbow": "scratch-x-cbow",
+    }
 
 
 def test_what_can_not_be_meant_is_said():

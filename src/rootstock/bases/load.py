@@ -71,7 +71,7 @@ def load(base: Resolved, head: Head, *, seed: int, dropout: float | None = None)
         if base.folder is None:
             model = auto.from_config(config, **BUILD)
             _spell(base, model)
-            return Loaded(model, head, frozenset(name for name, _ in model.named_parameters()))
+            return Loaded(model.eval(), head, frozenset(name for name, _ in model.named_parameters()))
         stale = _stale(base, auto, config, same_labels=labels == dict(config.id2label or {}))
         model, report = _read(base, auto, config, stale)
     return Loaded(model, head, _fresh(base, model, report))

@@ -43,24 +43,39 @@ class Difference:
     separable: bool
 
 
-def difference(first: Sequence[Answered], second: Sequence[Answered], figure: str, *, seed: int, resamples: int = 1000) -> Difference:
-    """Of two ways that were tried with the same seeds on the same test rows.
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of one way to train with each seed, on all rows [S] and on resamples of them [R, S]."""
+
+    whole: np.ndarray
+    resampled: np.ndarray
+    rows: int
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds, on all rows."""
+        return float(self.whole.mean())
+
+
+def draw(answers: Sequence[Answered], figure: str, *, seed: int, resamples: int = 1000) -> Drawn:
+    """Answers of one way, one a seed. Equal seeds draw the same rows, so what two ways give on the same rows is paired."""
+    rng, rows = np.random.default_rng(seed), answers[0].rows
+    chosen = (rng.integers(0, rows, rows) for _ in range(resamples))
+    drawn_RS = np.array([[each.figure(figure, chosen_N) for each in answers] for chosen_N in chosen])
+    return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, rows)
+
+
+def difference(first: Drawn, second: Drawn, *, seed: int) -> Difference:
+    """Of two ways that were tried with the same seeds on the same test rows, and drawn with the same seed.
 
     Every resample draws rows, the same for all, and seeds, the same for both ways. Few seeds drawn from themselves vary too little by the
     share 1 / S; their deviations are widened by as much. With one seed the interval speaks of rows alone.
     """
-    rng, rows, seeds = np.random.default_rng(seed), first[0].rows, len(first)
-    drawn_R = np.empty(resamples)
+    apart_RS = first.resampled - second.resampled
+    resamples, seeds = apart_RS.shape
     wider = (seeds / (seeds - 1)) ** 0.5 if seeds > 1 else 1.0
-    for place in range(resamples):
-        chosen_N = rng.integers(0, rows, rows)
-        apart_S = _apart(first, second, figure, chosen_N)
-        middle = apart_S.mean()
-        drawn_R[place] = middle + wider * (apart_S[rng.integers(0, seeds, seeds)].mean() - middle)
-    low, high = interval(drawn_R) or (0.0, 0.0)
-    return Difference(float(_apart(first, second, figure).mean()), (low, high), rows >= FEWEST and (low > 0 or high < 0))
-
-
-def _apart(first: Sequence[Answered], second: Sequence[Answered], figure: str, chosen_N: np.ndarray | None = None) -> np.ndarray:
-    """What the first gains over the second with each seed, [S]."""
-    return np.array([one.figure(figure, chosen_N) - other.figure(figure, chosen_N) for one, other in zip(first, second, strict=True)])
+    chosen_RS = np.random.default_rng(seed).integers(0, seeds, (resamples, seeds))
+    middle_R = apart_RS.mean(1)
+    moved_R = middle_R + wider * (np.take_along_axis(apart_RS, chosen_RS, axis=1).mean(1) - middle_R)
+    low, high = interval(moved_R) or (0.0, 0.0)
+    return Difference(first.mean - second.mean, (low, high), first.rows >= FEWEST and (low > 0 or high < 0))

@@ -117,7 +117,8 @@ def data(facts: Facts) -> dict[str, Any]:
     return {
         "counts": counts,
         "unit": unit,
-        "padding": dig(facts, "ledger", "padding_share"),
+        "padding": None if unit == "images" else dig(facts, "ledger", "padding_share"),
+        "broken_examples": [f"{each['file']}: {each['reason']}" for each in dig(facts, "ledger", "broken_examples", default=[])],
         "broken": Table(("why", unit), [(rule, words.count(n)) for rule, n in broken.items()]) if broken else None,
         "findings": account.findings(facts),
         "lengths": _lengths(facts),
@@ -127,9 +128,10 @@ def data(facts: Facts) -> dict[str, Any]:
 
 
 def _lengths(facts: Facts) -> Chart | None:
-    found = account.lengths(facts)
-    if found is None or dig(facts, "objective", "reads") != "documents":
-        return found
+    """Rows of images all cost the same; only texts have lengths."""
+    found, reads = account.lengths(facts), dig(facts, "objective", "reads")
+    if found is None or reads != "documents":
+        return None if reads in ("images", "captions") else found
     held = dig(facts, "ledger", "lengths", default={})
     said = f"A long document is cut into pieces of like length, at most {words.count(held.get('kept'))} tokens; nothing of it is lost. "
     said += f"The mean row has {words.figure(held.get('mean'))} tokens, the longest {words.count(held.get('longest'))}."

@@ -1,6 +1,7 @@
 """Curves of pre-training over the tokens learned from: loss on both sides, rate, gradient norm; and how the loss spreads over rows."""
 
 from itertools import accumulate, pairwise
+from statistics import median
 from typing import Any
 
 from rootstock.report import charts, words
@@ -126,7 +127,7 @@ def _norm(facts: Facts, steps: list[Event]) -> Chart | None:
     norms, clip = [float(event["gradient_norm"]) for event in steps], dig(facts, "recipe", "training", "clip")
     data = _both(steps, "gradient_norm")
     more: dict[str, Any] = {}
-    said = f"Its median was {words.figure(sorted(norms)[len(norms) // 2])}, its largest {words.figure(max(norms))}."
+    said = f"Its median was {words.figure(median(norms))}, its largest {words.figure(max(norms))}."
     if words.is_number(clip):
         cut = sum(norm > clip for norm in norms)
         said += f" It was bounded at {words.plain(float(clip))} (dashed) in {cut:,} of {words.several(len(norms), 'step')}."
@@ -151,6 +152,7 @@ def spread(facts: Facts) -> Chart | None:
         "marker": {"color": FIRST, "line": {"color": "var(--paper)", "width": 1}},
     }
     low, middle, high = dig(facts, "spread", "quartiles")
-    said = f"Half of the {sum(counts):,} rows with a guess lie between {low:.3f} and {high:.3f}; the middle has {middle:.3f}, the worst {edges[-1]:.3f}."
+    said = f"Half of the {sum(counts):,} rows with a guess lie between {low:.3f} and {high:.3f}; "
+    said += f"the middle has {middle:.3f}, the worst {edges[-1]:.3f}."
     figure = charts.figure([bars], x=charts.axis("mean loss of a row"), y=charts.axis("rows"), height=300)
     return Chart(key="spread", title="Loss of the held-out rows", sentence=said, figure=figure)

@@ -15,7 +15,7 @@ from rootstock.core.errors import UsageError
 from rootstock.core.method import MOST_EPOCHS
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
-from rootstock.evaluation.paired import Answered, difference
+from rootstock.evaluation.paired import Answered, Drawn, difference, draw
 from rootstock.loop.history import read
 from rootstock.planning.compute import FORMULA, MEANING, Budget, Cost, Share, share_out
 from rootstock.report import compare as page
@@ -127,6 +127,7 @@ class _Comparison:
         self.state: dict[str, Any] = {}
         self.shares: dict[str, Share] = {}
         self.downstream: list[Downstream] = []
+        self.scratch = compare_bases.arms(plan.architectures)
         self.references = compare_bases.references(plan.architectures, out / "architectures")
 
     def prepare(self) -> None:
@@ -226,12 +227,8 @@ class _Comparison:
     def _arms(self, each: Downstream, rows: int | None, seed: int, pretrained: Mapping[str, Run]) -> Iterator[Unit]:
         for name, run in pretrained.items():
             yield self._unit(name, str(run.path), each, rows, seed)
-        for architecture, reference in {self.scratch(name): self.references[name] for name in pretrained}.items():
-            yield self._unit(architecture, reference, each, rows, seed)
-
-    def scratch(self, name: str) -> str:
-        """The arm of an objective's architecture with random weights; objectives that share one share it."""
-        return f"scratch-{Path(self.plan.architectures[name]).name.removesuffix('.json')}"
+        for arm, reference in {self.scratch[name]: self.references[name] for name in pretrained}.items():
+            yield self._unit(arm, reference, each, rows, seed)
 
     def _unit(self, arm: str, base: str, each: Downstream, rows: int | None, seed: int) -> Unit:
         tokenizer = str((self.out / "tokenizer").resolve()) if base.startswith("scratch:") else None
@@ -282,35 +279,25 @@ def _results(held: _Comparison, answers: Mapping[tuple[str, str, int | None], Se
     gains, ahead = [], []
     for each in held.downstream:
         for rows in each.rows:
-            arms = {name: answers[name, each.name, rows] for name in held.plan.architectures}
-            figure = next(iter(arms.values()))[0].task.headline[0]
+            here = {arm: given for (arm, task, count), given in answers.items() if (task, count) == (each.name, rows)}
+            figure = next(iter(here.values()))[0].task.headline[0]
+            drawn = {arm: draw(given, figure, seed=0) for arm, given in here.items()}
             place = {"task": each.name, "rows": rows or each.pool_rows, "all": rows is None, "figure": figure}
-            for name, pretrained in arms.items():
-                scratch = answers[held.scratch(name), each.name, rows]
-                gains.append({"objective": name, **place, **_gain(pretrained, scratch, figure)})
-            ahead.append(place | _ahead(arms, figure))
+            arms = {name: drawn[name] for name in held.plan.architectures}
+            gains += [{"objective": name, **place, **_gain(arm, drawn[held.scratch[name]])} for name, arm in arms.items()]
+            ahead.append(place | _ahead(arms))
     return {"gains": gains, "ahead": ahead}
 
 
-def _gain(pretrained: Sequence[Answered], scratch: Sequence[Answered], figure: str) -> dict[str, Any]:
-    found = difference(pretrained, scratch, figure, seed=0)
-    return {
-        "pretrained": [each.figure(figure) for each in pretrained],
-        "scratch": [each.figure(figure) for each in scratch],
-        "gain": found.value,
-        "interval": list(found.interval),
-        "separable": found.separable,
-    }
+def _gain(pretrained: Drawn, scratch: Drawn) -> dict[str, Any]:
+    found = difference(pretrained, scratch, seed=0)
+    sides = {"pretrained": pretrained.whole.tolist(), "scratch": scratch.whole.tolist()}
+    return {**sides, "gain": found.value, "interval": list(found.interval), "separable": found.separable}
 
 
-def _ahead(arms: Mapping[str, Sequence[Answered]], figure: str) -> dict[str, Any]:
+def _ahead(arms: Mapping[str, Drawn]) -> dict[str, Any]:
     """The best objective here, and those that the test rows and seeds do not tell from it."""
-    means = {name: sum(each.figure(figure) for each in held) / len(held) for name, held in arms.items()}
-    best = max(means, key=lambda name: means[name])
-    apart = {name: difference(arms[best], held, figure, seed=0) for name, held in arms.items() if name != best}
-    return {
-        "best": best,
-        "value": means[best],
-        "ties": [name for name, found in apart.items() if not found.separable],
-        "behind": {name: {"difference": found.value, "interval": list(found.interval)} for name, found in apart.items() if found.separable},
-    }
+    best = max(arms, key=lambda name: arms[name].mean)
+    apart = {name: difference(arms[best], held, seed=0) for name, held in arms.items() if name != best}
+    behind = {name: {"difference": found.value, "interval": list(found.interval)} for name, found in apart.items() if found.separable}
+    return {"best": best, "value": arms[best].mean, "ties": [name for name in apart if name not in behind], "behind": behind}

@@ -100,6 +100,17 @@ def _config(family: str, layers: int, width: int) -> dict[str, Any]:
     return {**start, **changes[family]}
 
 
+def arms(architectures: Mapping[str, str]) -> dict[str, str]:
+    """By objective, the arm that starts from random weights: objectives of one architecture share it."""
+    found: dict[str, str] = {}
+    for name, architecture in architectures.items():
+        path = Path(architecture)
+        called = (path.parent.name if path.stem == "config" else path.stem) if architecture.endswith(".json") else architecture
+        arm = f"scratch-{called}"
+        found.setdefault(architecture, f"{arm}-{name}" if arm in found.values() else arm)
+    return {name: found[architecture] for name, architecture in architectures.items()}
+
+
 # -- one tokenizer ------------------------------------------------------------------------------------------------------------
 
 

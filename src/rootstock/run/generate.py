@@ -43,9 +43,9 @@ class Drawing:
 
     @property
     def options(self) -> dict[str, Any]:
-        """For transformers' generate; what is not given here is switched off, whatever a model's generation_config.json says."""
+        """For transformers' generate."""
         if self.greedy:
-            return {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
+            return {"do_sample": False}
         return {"do_sample": True, "temperature": self.temperature, "top_k": self.top_k or 0, "top_p": self.top_p or 1.0}
 
 
@@ -65,6 +65,7 @@ def generate(reference: str, prompt: str, drawing: Drawing) -> dict[str, Any]:
             f"a prompt of {len(ids):,} tokens", wanted=f"fewer than {opened.room:,}, all that the model takes", fix="shorten the prompt"
         )
     most = min(drawing.max_tokens, room)
+    _settle(opened, drawing)
     return {
         "prompt": prompt,
         "prompt_tokens": len(ids),
@@ -91,6 +92,19 @@ def _read(opened: Opened, prompt: str) -> list[int]:
     return [tokens.bos_token_id, *ids] if begins else list(ids)
 
 
+def _settle(opened: Opened, drawing: Drawing) -> None:
+    """Draw as told, and not as the model's generation_config.json would; only the tokens that it begins and ends with stay."""
+    from transformers import GenerationConfig
+
+    old, tokens = opened.model.generation_config, opened.tokens
+    begins = {name: getattr(old, name, None) for name in ("decoder_start_token_id", "forced_bos_token_id")}
+    said = old.eos_token_id if isinstance(old.eos_token_id, list) else [old.eos_token_id]
+    ends = sorted({tokens.eos_token_id, *said} - {None})
+    opened.model.generation_config = GenerationConfig(
+        eos_token_id=ends, pad_token_id=tokens.pad_token_id, bos_token_id=tokens.bos_token_id, **begins, **drawing.options
+    )
+
+
 @torch.inference_mode()
 def _go_on(opened: Opened, ids: list[int], drawing: Drawing, most: int, number: int) -> dict[str, Any]:
     """One text. Each has a seed of its own, so that the first of three is the same as the first of one."""
@@ -102,11 +116,8 @@ def _go_on(opened: Opened, ids: list[int], drawing: Drawing, most: int, number: 
             input_ids=ids_1T,
             attention_mask=torch.ones_like(ids_1T),
             max_new_tokens=most,
-            pad_token_id=tokens.pad_token_id,
-            eos_token_id=tokens.eos_token_id,
-            **drawing.options,
         )
     new = made_1T[0].tolist()[0 if opened.kind == "seq2seq" else len(ids) :]
-    ended = bool(new) and new[-1] == tokens.eos_token_id
+    ended = bool(new) and new[-1] in opened.model.generation_config.eos_token_id
     text = tokens.decode(new if opened.kind == "seq2seq" else ids + new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return {"text": text, "tokens": len(new), "ended": ended}

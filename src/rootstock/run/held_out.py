@@ -74,7 +74,9 @@ def _model(prepared: Unlabelled, built: Built) -> dict[str, Any]:
     if ids is not None:
         tokens = {"mask": prepared.tokenizer.mask_token, "first": prepared.tokenizer.convert_ids_to_tokens(int(ids.flat[0]))}
     facts = {"class": type(plain).__name__, "type": plain.config.model_type, "image_size": getattr(plain.config, "image_size", None)}
-    return {**facts, **tokens, "parameters": sum(each.numel() for each in kept.parameters())}
+    # peft keeps the module beside its copy that was trained; only the copy is used
+    used = [each for name, each in kept.named_parameters() if "original_module" not in name.split(".")]
+    return {**facts, **tokens, "parameters": sum(each.numel() for each in used)}
 
 
 def _rows(prepared: Unlabelled, columns: Columns) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """A base or a run, opened to look at: its model with the head that it was trained with, its tokenizer, and what it can be asked."""
 
 import copy
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Head
-from rootstock.run.choices import room
+from rootstock.run.choices import config_file, room
 from rootstock.run.prepared import device_name
 
 Kind = Literal["masked", "causal", "seq2seq", "none"]
@@ -37,9 +36,10 @@ _TWO_HEADS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """kind: what its head does. room: most tokens it takes."""
+    """architecture: the class that the checkpoint names. kind: what its head does. room: most tokens it takes."""
 
     base: Resolved
+    architecture: str
     kind: Kind
     model: Any
     tokens: Any
@@ -50,11 +50,6 @@ class Opened:
         """The model without its head; of an encoder and a decoder the encoder."""
         found: nn.Module = self.model.get_encoder() if self.model.config.is_encoder_decoder else self.model.base_model
         return found
-
-    @property
-    def architecture(self) -> str:
-        """The class that the checkpoint names."""
-        return type(self.model).__name__
 
     def randomised(self, seed: int) -> "Opened":
         """The same architecture with weights as they are before any training."""
@@ -77,7 +72,8 @@ def open_base(reference: str) -> Opened:
         raise BaseError(
             f"{reference} is an adapter", wanted="a whole model", fix="train with --set merge=true, or name the base that it was trained on"
         )
-    kind = kind_of(base)
+    named = _named(base)
+    kind: Kind = next((found for found in map(kind_of, named) if found != "none"), "none")
     loaded = bases.load(base, Head(auto=AUTO[kind]), seed=0)
     if kind != "none" and loaded.fresh:
         raise BaseError(
@@ -90,18 +86,18 @@ def open_base(reference: str) -> Opened:
         raise BaseError(f"{reference} reads more than text", wanted="a model of text alone", fix="name another base")
     tokens = bases.tokenizer(base)
     bases.fit(tokens, model)
-    return Opened(base=base, kind=kind, model=model, tokens=tokens, room=room(base))
+    architecture = named[0] if named else type(model).__name__
+    return Opened(base=base, architecture=architecture, kind=kind, model=model, tokens=tokens, room=room(base))
 
 
-def kind_of(base: Resolved) -> Kind:
-    """What the head of a checkpoint does, by the class that its config.json names; random weights have learned no head."""
-    if base.folder is None:
-        return "none"
-    config = json.loads((base.folder / "config.json").read_text("utf-8"))
-    for name in map(str, config.get("architectures") or ()):
-        if name in _TWO_HEADS:
-            return "masked"
-        for ending, kind in _ENDINGS:
-            if name.endswith(ending):
-                return kind
-    return "none"
+def kind_of(architecture: str) -> Kind:
+    """What the head of a class does, by the name of the class."""
+    if architecture in _TWO_HEADS:
+        return "masked"
+    return next((kind for ending, kind in _ENDINGS if architecture.endswith(ending)), "none")
+
+
+def _named(base: Resolved) -> list[str]:
+    """The classes that a checkpoint's config.json names; random weights have learned no head."""
+    found = config_file(base, "config.json").get("architectures")
+    return [str(each) for each in found or ()]

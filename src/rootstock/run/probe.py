@@ -188,13 +188,13 @@ def _layered(name: str, measure: Callable[..., layers.Measured]) -> Callable[[_M
     """The suite whose figures come layer by layer."""
 
     def ask(opened: Opened, models: _Models, held: Any, label: str) -> layers.Measured:
-        models.watch.say(f"{name:<10}{label}")
+        models.watch.say(f"{name:<10}each layer, {label}")
         reader = hidden.Reader(body=opened.body, tokens=opened.tokens, room=opened.room, passed=models.progress())
         return measure(reader, held, models.plan.seed, models.progress())
 
     def carry_out(models: _Models, held: tuple[Any, str]) -> dict[str, Any]:
         chosen, divided = held
-        first = ask(models.opened, models, chosen, "trained")
+        first = ask(models.opened, models, chosen, "trained weights")
         second = ask(models.random, models, chosen, "random weights") if models.random else None
         return layers.table(first, second, models.plan.seed) | ({"divided": divided} if divided else {})
 

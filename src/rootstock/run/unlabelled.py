@@ -161,7 +161,8 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
     }
     arrays, _ = remembered("documents", key, make)
     train, held = (
-        Encoded.of_arrays({name.removeprefix(f"{side}:"): array for name, array in arrays.items() if name.startswith(f"{side}:")})
+        # sorted: a file gives its arrays in any order, and a checkpoint knows its rows by their arrays one after the other
+        Encoded.of_arrays({name.removeprefix(f"{side}:"): arrays[name] for name in sorted(arrays) if name.startswith(f"{side}:")})
         for side in ("train", "held")
     )
     account = json.loads(arrays["account"].tobytes())

@@ -62,3 +62,21 @@ def check_reads_images(plain: Any) -> None:
             wanted="an architecture whose input is pixels",
             fix="choose --base scratch:vit-tiny, or another model of images",
         )
+
+
+def name_embeddings(model: Any) -> None:
+    """Let a model answer which its input embeddings are, as the loop asks it: transformers leaves that open for CLIP and convolutions."""
+    texts = getattr(model, "text_model", None)
+    try:
+        model.get_input_embeddings()
+    except NotImplementedError:
+        model.get_input_embeddings = texts.get_input_embeddings if texts is not None else _none
+
+
+def forget_embeddings(model: Any) -> None:
+    """Take back what `name_embeddings` added."""
+    vars(model).pop("get_input_embeddings", None)
+
+
+def _none() -> None:
+    """A model of images alone looks nothing up."""

@@ -93,6 +93,7 @@ class ContrastiveImage(OnPictures):
     def outfit(self, loaded: Loaded) -> Loaded:
         """The model with a head of one hidden layer."""
         model: Any = loaded.model
+        _pictures.name_embeddings(model)
         wide = _pictures.width(model.config)
         model.contrast_head = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, self.projection))
         added = {f"contrast_head.{name}" for name, _ in model.contrast_head.named_parameters()}
@@ -100,7 +101,9 @@ class ContrastiveImage(OnPictures):
 
     def bare(self, model: nn.Module) -> nn.Module:
         """The model without the head: what lies below it is the better representation."""
-        del _vocabulary.plain_model(model).contrast_head
+        plain = _vocabulary.plain_model(model)
+        _pictures.forget_embeddings(plain)
+        del plain.contrast_head
         return model
 
     def _contrast(self, vectors_BVK: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from rootstock.core.loaded import Head, Loaded
 from rootstock.core.rows import TEXT, Columns, Encoded, Ragged, column
 from rootstock.core.seed import HELD_OUT, Draw
 from rootstock.core.task import Batch, Loss
-from rootstock.tasks import _views, _vocabulary
+from rootstock.tasks import _pictures, _views, _vocabulary
 from rootstock.tasks._pictures import PIXELS, OnPictures
 
 _SHARPEST = math.log(100)
@@ -103,15 +103,14 @@ class ContrastiveImageText(OnPictures):
             )
 
     def outfit(self, loaded: Loaded) -> Loaded:
-        """The model with its texts' embeddings under the name that every other model has for them: transformers leaves it open here."""
-        model: Any = loaded.model
-        model.get_input_embeddings = model.text_model.get_input_embeddings
+        """The model as it is; the loop only has to find its embeddings."""
+        _pictures.name_embeddings(loaded.model)
         return loaded
 
     def bare(self, model: nn.Module) -> nn.Module:
         """The model with its scale inside the bound, so that plain transformers gives the same scores."""
         plain = _vocabulary.plain_model(model)
-        vars(plain).pop("get_input_embeddings", None)
+        _pictures.forget_embeddings(plain)
         with torch.no_grad():
             plain.logit_scale.clamp_(max=_SHARPEST)
         return model

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1705.00652
 Shape letters: N rows of an update, B rows in a batch, V = 2 views, T tokens, H width, G groups.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -31,6 +31,9 @@ _HIDDEN = 0.15
 """Share of the tokens that the second view of a measured row does not see: without dropout both are equal, and always found."""
 _GROUP = 32
 """Rows that are told from each other when measured, as near as a batch allows: a figure must not rise because batches are small."""
+
+_UNTOLD = 1e9
+"""Stands for a loss that is not defined."""
 
 
 class ContrastiveText(Coupled):
@@ -57,6 +60,10 @@ class ContrastiveText(Coupled):
     def reads(self) -> Literal["documents", "pairs"]:  # type: ignore[override]  # here a setting decides it
         """A table of pairs, or documents."""
         return "pairs" if self.views == "pairs" else "documents"
+
+    def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
+        """The smaller the loss, the better; finite also where each row was measured alone, as a checkpoint keeps it."""
+        return (-figures.get("loss", _UNTOLD),)
 
     def head(self) -> Head:
         """The body alone: what is learned are its vectors."""
@@ -104,7 +111,8 @@ class ContrastiveText(Coupled):
         units_BVH = _unit(self.embed(model, batch))
         found = [self._group(units) for units in units_BVH.tensor_split(max(1, round(len(units_BVH) / _GROUP)))]
         columns = {name: torch.cat([each[name] for each in found]).double().cpu().numpy() for name in found[0]}
-        return {**columns, "count": np.ones(len(units_BVH))}
+        told = columns["others"] > 0  # a row alone is found whatever its vectors are: it says nothing
+        return {**columns, "hits": columns["hits"] * told, "count": told.astype(np.float64)}
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """loss, accuracy (its other view is the nearest), and alignment and uniformity of the vectors, both the lower the better.

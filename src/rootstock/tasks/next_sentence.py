@@ -50,7 +50,7 @@ class NextSentence(Objective):
     """Share of the guessed tokens that become the mask token."""
     replaced: float = Field(default=0.1, ge=0, le=1)
     """Share of them that become a random token; the rest stay as they are."""
-    false: float = Field(default=0.5, gt=0, lt=1)
+    random: float = Field(default=0.5, gt=0, lt=1)
     """Share of the rows whose second text is of another document; half, as in BERT. Documents of one sentence have no true second text."""
     short: float = Field(default=0.1, ge=0, le=1)
     """Share of the rows that are cut to a random length, as in BERT, so that short pairs are no stranger than long ones."""
@@ -109,7 +109,7 @@ class NextSentence(Objective):
         """Both texts of a row, and whether the second is a false one."""
         run, other = _run(encoded, row), _other(encoded, row, numbers[0])
         end = 1 + int(numbers[1] * (len(run) - 1))
-        false = other is not None and (len(run) == 1 or numbers[2] < self.false)
+        false = other is not None and (len(run) == 1 or numbers[2] < self.random)
         room = self._room(encoded, row, numbers[3:6])
         first = np.concatenate(run[:end])
         if other is not None and false:

@@ -54,12 +54,12 @@ class SpanCorruption(Objective):
         return Head(auto="AutoModelForSeq2SeqLM")
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
-        """Pieces without special tokens, so long that neither source nor target has more than `length`. A row costs its source."""
+        """Pieces without special tokens, so long that neither source nor target has more than `length`. A row costs the longer one."""
         made = [piece.ids for piece in _pieces.pieces(rows, tokenizer, self.room(length) if length else 10**9)]
         sizes = [self.sizes(len(ids)) for ids in made]
         _seq2seq.end_token(tokenizer)
         _sentinels(tokenizer, max((size.spans + self.roll for size in sizes), default=0))
-        costs_N = np.array([size.source for size in sizes], dtype=np.int64)
+        costs_N = np.array([max(size.source, size.target) for size in sizes], dtype=np.int64)
         return Encoded(_pieces.encoded(made).tokens, {}, costs_N)
 
     def sizes(self, length: int) -> Sizes:
@@ -142,7 +142,7 @@ def _sentinels(tokenizer: Any, count: int) -> np.ndarray:
     ids = [None if number == tokenizer.unk_token_id else number for number in tokenizer.convert_tokens_to_ids(names)]
     if None in ids:
         raise BaseError(
-            f"the tokenizer has {ids.index(None)} of the sentinels <extra_id_0> …",
+            f"the tokenizer has {ids.index(None) or 'none'} of the sentinels <extra_id_0> …",
             wanted=f"{count} for span-corruption at this length",
             fix="train one: rootstock tokenizer train --kind unigram --family t5"
             if ids[0] is None

@@ -21,8 +21,8 @@ class Measured:
 
     @property
     def best(self) -> int:
-        """The layer that is best on the dev rows: chosen on the test rows, its figure there would flatter."""
-        return int(np.argmax([row["dev"] for row in self.rows]))
+        """The layer of least loss on the dev rows: chosen on the test rows, its figure there would flatter."""
+        return int(np.argmin([row["dev"]["loss"] for row in self.rows]))
 
 
 def table(measured: Measured, random: Measured | None, seed: int) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class Probe:
     loss: float = math.inf
     accuracy: float = 0.0
 
+    @property
+    def dev(self) -> dict[str, float]:
+        """How it was chosen, as JSON."""
+        return {"loss": self.loss, "accuracy": self.accuracy, "l2": self.l2}
+
     def logits(self, vectors_NH: Tensor) -> Tensor:
         """[N, C]."""
         return functional.linear((vectors_NH - self.middle) / self.spread, self.weights, self.bias)

@@ -17,7 +17,7 @@ from rootstock.data.conllu import SPLITS, Sentence, Treebank
 from rootstock.evaluation.probes import hidden, linear
 from rootstock.evaluation.probes.layers import Measured, split_at
 
-PAIRS = {"train": 50, "dev": 10, "test": 15}
+PAIRS = {"train": 50, "dev": 15, "test": 15}
 """Pairs of each part for one unit of the limit."""
 CHANCE = 0.5
 
@@ -55,7 +55,7 @@ def measure(reader: hidden.Reader, chosen: Chosen, seed: int, told: Callable[[in
         probe = linear.fit(parts["train"], parts["dev"], 2)
         right = probe.right(parts["test"])
         found = linear.shares({"accuracy": right}, parts["test"].groups, seed=derive(seed, "order"))
-        rows.append({"layer": layer, "dev": probe.accuracy, "l2": probe.l2, **found})
+        rows.append({"layer": layer, "dev": probe.dev, **found})
         rights.append(right)
         told(layer + 1, len(vectors_LN2H))
     documents = {split: len({each.document for each in chosen[split]}) for split in SPLITS}

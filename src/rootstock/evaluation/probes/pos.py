@@ -48,7 +48,7 @@ def measure(reader: hidden.Reader, chosen: Chosen, seed: int, told: Callable[[in
         right = {name: each for name, (_, each) in made.items()}
         found = linear.shares(right, group_N[kept["test"]], seed=derive(seed, "pos"), less=("selectivity", "accuracy", "control"))
         by_tag = _by_tag(names, labels_N[kept["test"]], right["accuracy"])
-        rows.append({"layer": layer, "dev": made["accuracy"][0].accuracy, "l2": made["accuracy"][0].l2, **found, "tags": by_tag})
+        rows.append({"layer": layer, "dev": made["accuracy"][0].dev, **found, "tags": by_tag})
         rights.append(right["accuracy"])
         told(layer + 1, len(layers.vectors))
     facts = {
