@@ -13,9 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from run import HERE, ROOTSTOCK, peer
-
 from rootstock.bases.resolve import resolve
+from run import HERE, ROOTSTOCK, peer
 
 BLOCK, BATCH, RATE = 128, 32, 5e-4
 SHAPES = {

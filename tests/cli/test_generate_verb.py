@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import transformers
 from tests.conftest import make_tokenizer
 from tests.tiny_models import causal_model, masked_model, saved, seq2seq_model, with_bos
 

@@ -45,3 +45,14 @@ def test_no_place_to_write_is_no_failure(monkeypatch, tmp_path):
     arrays, found = remembered("t", {"a": 1}, maker([]))
     assert not found
     assert arrays["x"].tolist() == [1, 1, 1]
+
+
+def test_arrays_come_in_the_same_order_made_or_kept():
+    def make():
+        return {name: np.arange(3) for name in ("middle", "last", "first", "another", "zeroth")}
+
+    made, _ = remembered("order", {"a": 1}, make)
+    for _ in range(5):
+        kept, there = remembered("order", {"a": 1}, make)
+        assert there
+        assert list(kept) == list(made) == sorted(made)

@@ -4,6 +4,7 @@ import math
 import re
 
 import pytest
+import torch
 import transformers
 import yaml
 from tests.conftest import make_tokenizer
@@ -302,6 +303,7 @@ def test_the_code_in_the_card_loads_the_model(name, tmp_path, monkeypatch, capsy
     model = TINY[name]()
     model.save_pretrained(tmp_path / "model")
     make_tokenizer().save_pretrained(tmp_path / "model")
+    transformers.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "model")
     found = saved_as(name, model.config.model_type, image_size=getattr(model.config, "image_size", None))
     said = prints(card.render(found), tmp_path, monkeypatch, capsys)
     wanted = {"BertForMaskedLM": r"\[('[^']+'(, )?){5}\]", "ElectraForPreTraining": r"\[1, 4, 16\]", "ViTModel": r"\[1, 5, 16\]"}
@@ -319,18 +321,32 @@ def test_the_code_for_our_own_architecture_imports_it(tmp_path, monkeypatch, cap
     assert "[1, 4, 8]" in prints(text, tmp_path, monkeypatch, capsys)
 
 
+def base_states(folder, ids_BT):
+    return transformers.AutoModel.from_pretrained(folder / "base").eval()(ids_BT).last_hidden_state
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_the_code_for_an_adapter_writes_a_whole_model(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("trained", [["cls"], None], ids=["head trained", "head kept"])
+def test_the_code_for_an_adapter_writes_the_same_model_whole(trained, tmp_path, monkeypatch, capsys):
     import peft
 
     base = TINY["BertForMaskedLM"]()
     base.save_pretrained(tmp_path / "base")
-    peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["query"])).save_pretrained(tmp_path / "model")
+    model = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["value"], modules_to_save=trained)).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter)
+    model.save_pretrained(tmp_path / "model")
     make_tokenizer().save_pretrained(tmp_path / "model")
     found = copy.deepcopy(made())
     found["manifest"]["base"] |= {"reference": "./base", "name": "base"}
     found["contract"]["saves"] = "adapter"
     prints(card.render(found), tmp_path, monkeypatch, capsys)
-    kept = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "merged")
-    assert kept.config.hidden_size == 16
+    whole = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "merged").eval()
+    ids_BT = torch.arange(4, 12)[None]
+    body = model.base_model.model.bert
+    with torch.no_grad():
+        assert torch.allclose(whole.bert(ids_BT).last_hidden_state, body(ids_BT).last_hidden_state, atol=1e-4)
+        assert trained or torch.allclose(whole(ids_BT).logits, model(ids_BT).logits, atol=1e-4)
+        assert not torch.allclose(body(ids_BT).last_hidden_state, base_states(tmp_path, ids_BT), atol=1e-2), "or the adapter did nothing"
     assert json.loads((tmp_path / "merged" / "tokenizer_config.json").read_text())

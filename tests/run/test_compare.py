@@ -51,7 +51,8 @@ def given(tmp_path_factory):
         "budget": Budget("tokens", 4000),
         "rows": (40,),
         "seeds": 1,
-        "changes": {"training.epochs": 2, "training.rate": 1e-2},
+        "changes": {"training.epochs": 2},
+        "rates": (1e-2,),
     }
 
 
@@ -85,7 +86,7 @@ def done(given, tmp_path_factory):
 
 def test_a_killed_comparison_goes_on_and_adapts_nothing_twice(done):
     out, found, carried = done
-    adapted = [name for name in carried if name.endswith("-40-0")]
+    adapted = [name for name in carried if "-40-0-" in name]
     assert sorted(adapted) == sorted(set(adapted))
     assert len(adapted) == 4
     assert found == json.loads((out / "compare.json").read_text())
@@ -161,11 +162,45 @@ def test_the_page_and_the_text_say_the_same(done):
 
 
 def test_going_on_with_another_budget_is_refused_and_more_rows_are_not(done, given):
-    out, _, _ = done
+    out, found, _ = done
     with pytest.raises(UsageError, match="another budget"):
         compare.compare(plan(given, budget=Budget("tokens", 9000)), out, Watch())
     with pytest.raises(UsageError, match="another changes"):
         compare.compare(plan(given, changes={}), out, Watch())
+    more = compare.compare(plan(given, rows=(40, 60)), out, Watch())
+    assert [each["rows"] for each in more["ahead"]] == [40, 60]
+    assert [each for each in more["gains"] if each["rows"] == 40] == found["gains"]
+
+
+def test_of_the_rates_that_counts_which_is_best_on_the_validation_rows(given, tmp_path, monkeypatch):
+    class Task:
+        def merit(self, figures):
+            return (figures["accuracy"],)
+
+        def metrics(self, columns):
+            return {}
+
+        def answers(self, rows):
+            return np.zeros(len(rows))
+
+    class Run:
+        def __init__(self, rate, place):
+            self.task, self.path = Task(), place
+            self.metrics = {"metrics": {"accuracy": {2e-4: 0.7, 1e-3: 0.9, 5e-3: 0.8}[rate]}}
+            self.recipe = Recipe.build({"data": {"train": "x"}, "task": {"name": "text-classification"}}, "")
+            place.mkdir(parents=True)
+
+    chosen = []
+    Run.predictions = lambda self, rows: chosen.append(self.path.name) or type("P", (), {"columns": {"scores": np.zeros((len(rows), 2))}})
+    monkeypatch.setattr(compare_transfer, "carried_out", lambda recipe, place, watch: Run(recipe.training.rate, place))
+    held = compare_transfer.divided("reviews", given["downstream"]["reviews"], tmp_path, (None,), ())
+    unit = compare_transfer.Unit(
+        arm="a", base="scratch:bert-tiny", tokenizer=None, downstream=held, rows=None, seed=0, changes={}, rates=(2e-4, 1e-3, 5e-3)
+    )
+    compare_transfer.answered(unit, tmp_path, Watch())
+    assert chosen == ["a-reviews-all-0-0.001"]
+    assert json.loads((tmp_path / "answers" / "a" / "reviews" / "all-0.json").read_text())["rate"] == 1e-3
+    assert not list((tmp_path / "runs").iterdir())
 
 
 def test_labels_that_few_rows_lack_are_found_before_anything_is_spent(given, tmp_path):
@@ -239,6 +274,9 @@ def test_what_can_not_be_meant_is_said():
         compare.budget(None, "many", None)
     with pytest.raises(UsageError, match="100,500,all"):
         compare.counts("100,few")
+    with pytest.raises(UsageError, match="2e-4,1e-3"):
+        compare.rates("1e-3,fast")
+    assert compare.rates("1e-3,2e-4") == (1e-3, 2e-4)
     assert compare.counts("100, 500,all,100") == (100, 500, None)
     assert compare.budget(None, None, "5M") == Budget("tokens", 5e6)
     assert compare.budget(None, None, None) == Budget("seconds", 3600)

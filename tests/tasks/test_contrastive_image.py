@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.conftest import make_base
-from transformers import AutoModel, ResNetConfig, ResNetModel, ViTConfig, ViTModel
+from transformers import AutoModel, BitConfig, BitModel, ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
@@ -168,11 +168,20 @@ def test_an_adapter_learns_with_the_head_beside_it_and_is_saved_without(outfitte
 
 def test_maps_of_convolutions_do_as_well(encoded):
     torch.manual_seed(0)
-    shape = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
-    loaded = TASK.outfit(Loaded(ResNetModel(ResNetConfig(**shape)), TASK.head(), frozenset()))
+    shape = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "preactivation", "num_groups": 2}
+    model = BitModel(BitConfig(**shape))
+    TASK.check(model)
+    loaded = TASK.outfit(Loaded(model, TASK.head(), frozenset()))
     vectors = TASK.embed(loaded.model, TASK.collate(encoded, np.arange(4), None, Draw(1, 0)))
     assert vectors.shape == (4, 2, 8)
-    TASK.check(loaded.model)
+    assert loaded.model.get_input_embeddings() is None, "asked by the loop, and left open by transformers"
+    assert "get_input_embeddings" not in vars(TASK.bare(loaded.model))
+
+
+def test_running_statistics_are_refused():
+    shape = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    with pytest.raises(BaseError, match="ResNetModel keeps running statistics"):
+        TASK.check(ResNetModel(ResNetConfig(**shape)))
 
 
 def test_a_size_is_the_models_where_its_weights_are_random(tmp_path):

@@ -116,6 +116,8 @@ def test_figures_are_those_of_the_formulas(load, encoded):
     assert found["accuracy"] == pytest.approx(both)
     assert set(found) == {"loss", "accuracy", "alignment", "uniformity"}, "its loss is no likelihood of tokens"
     assert TASK.metrics(TASK.decode(model, batch_of(TASK, encoded, [0], HELD_OUT))) == {}, "a row alone is always found"
+    assert TASK.merit({}) < TASK.merit({"loss": 1e3})
+    assert np.isfinite(TASK.merit({})[0]), "a checkpoint keeps it as JSON"
     assert TASK.metrics(columns, ["accuracy"]) == {"accuracy": found["accuracy"]}
 
 

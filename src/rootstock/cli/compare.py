@@ -17,6 +17,7 @@ def compare(
     flops: Annotated[str | None, Option(help="FLOPs for each objective instead, such as 1e14.")] = None,
     tokens: Annotated[str | None, Option(help="Tokens for each objective instead, such as 5M.")] = None,
     rows: Annotated[str, Option(help="Labelled rows to adapt with: points of the learning curves.")] = "100,500,all",
+    rates: Annotated[str, Option(help="Learning rates of adapting; each base takes the better on its own validation rows.")] = "2e-4,1e-3",
     seeds: Annotated[int, Option(help="Adaptations of each, with rows and order of their own.", min=1)] = 3,
     size: Annotated[str, Option(help="Of the architectures: tiny, mini or small, as BERT's.")] = "tiny",
     tokenizer: Annotated[Path | None, Option(help="Folder of one tokenizer for all [8,192 tokens learned from the corpus].")] = None,
@@ -40,7 +41,8 @@ def compare(
     plan = comparing.Plan(
         corpora=tuple(corpora), architectures=compare_bases.chosen(listed, size),
         downstream=compare_transfer.names([each.strip() for each in downstream.split(",") if each.strip()]),
-        budget=comparing.budget(minutes, flops, tokens), rows=comparing.counts(rows), seeds=seeds, tokenizer=tokenizer, text=text,
+        budget=comparing.budget(minutes, flops, tokens), rows=comparing.counts(rows), seeds=seeds, rates=comparing.rates(rates),
+        tokenizer=tokenizer, text=text,
         changes=assignments(change or []) | ({"accept": accept} if accept else {}),
     )  # fmt: skip
     console = Console()

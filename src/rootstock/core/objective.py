@@ -4,6 +4,7 @@ Shape letters: N rows, B rows in a batch, V views of a row, H width.
 """
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from typing import ClassVar, Literal
@@ -45,7 +46,7 @@ class Objective(Task):
 
     def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
         """The smaller the loss, the better."""
-        return (-figures.get("loss", math.inf),)
+        return (-figures.get("loss", sys.float_info.max),)
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """loss (nats an item), accuracy, and where the loss is a likelihood perplexity and bits per byte (with "bytes" [N])."""

@@ -86,7 +86,8 @@ class Encoded:
         """What `arrays` gave, again."""
         names = {key.split("/")[1] for key in arrays if key.startswith("tokens/")}
         tokens = {name: Ragged(arrays[f"tokens/{name}/flat"], arrays[f"tokens/{name}/offsets"]) for name in sorted(names)}
-        dense = {key.removeprefix("dense/"): array for key, array in arrays.items() if key.startswith("dense/")}
+        # sorted: a file gives its arrays in any order, and a checkpoint knows its rows by their arrays one after the other
+        dense = {key.removeprefix("dense/"): arrays[key] for key in sorted(arrays) if key.startswith("dense/")}
         return cls(tokens, dense, arrays["lengths"])
 
 

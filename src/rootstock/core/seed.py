@@ -48,7 +48,7 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele et al. 2014): 64 bits, each of which depends on all that went in."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
+    return np.asarray(numbers ^ (numbers >> np.uint64(31)))
 
 
 def seed_everything(seed: int) -> None:

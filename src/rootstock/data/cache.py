@@ -27,7 +27,7 @@ def remembered(kind: str, key: Mapping[str, Any], make: Callable[[], Arrays]) ->
     if found is not None:
         return found, True
     path = _path(kind, key)
-    arrays = make()
+    arrays = _ordered(make())
     try:
         payload = save(arrays)
         write_bytes(path, hashlib.sha256(payload).digest() + payload)
@@ -50,4 +50,9 @@ def _read(path: Path) -> Arrays | None:
         return None
     held = path.read_bytes()
     digest, payload = held[:32], held[32:]
-    return load(payload) if hashlib.sha256(payload).digest() == digest else None
+    return _ordered(load(payload)) if hashlib.sha256(payload).digest() == digest else None
+
+
+def _ordered(arrays: Arrays) -> Arrays:
+    """By name, as digests of the arrays go by their order: safetensors gives them back in another one each time."""
+    return dict(sorted(arrays.items()))

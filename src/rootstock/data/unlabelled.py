@@ -7,10 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rootstock.core.errors import RecipeError
 from rootstock.core.rows import TEXT, column
@@ -20,15 +22,18 @@ from rootstock.data.looks import shorten
 SOURCE = "source"
 """Column of the number of a row's corpus."""
 PART_LETTERS = 8_000
-"""A long document is held out by parts of about so many letters, or a corpus of few books could not be measured on."""
+"""A long document is held out by parts of about so many letters at most, or a corpus of few books could not be measured on."""
+_FEWEST_PARTS, _LEAST_LETTERS = 40, 200
+"""A small corpus is cut into so many parts, unless they would be shorter than this."""
+_CHUNK = 4096
 _BORDER = re.compile(r"\n\s*\n|\n")
 
 
-def parts(text: str) -> Iterator[str]:
-    """A document in consecutive parts that end at a line's end; one line stays whole. Joined they are the document."""
+def parts(text: str, size: int = PART_LETTERS) -> Iterator[str]:
+    """A document in consecutive parts of `size` letters or more that end at a line's end; one line stays whole. Joined they are the document."""
     start = 0
-    while len(text) - start > 1.5 * PART_LETTERS:
-        border = _BORDER.search(text, start + PART_LETTERS)
+    while len(text) - start > 1.5 * size:
+        border = _BORDER.search(text, start + size)
         if border is None:
             break
         yield text[start : border.end()]
@@ -38,17 +43,21 @@ def parts(text: str) -> Iterator[str]:
 
 def read(corpora: Sequence[Iterable[str]]) -> pa.Table:
     """All documents in parts: text [N], and the number of the corpus [N]."""
-    texts: list[str] = []
-    of_corpus: list[int] = []
-    chunks = []
-    for number, documents in enumerate(corpora):
-        for document in documents:
-            texts += (made := [part for part in parts(document) if part.strip()])
-            of_corpus += [number] * len(made)
-            if len(texts) > 4096:
-                chunks.append(_table(texts, of_corpus))
-                texts, of_corpus = [], []
-    return pa.concat_tables([*chunks, _table(texts, of_corpus)])
+    whole = _gathered((text, number) for number, documents in enumerate(corpora) for text in documents)
+    letters = pc.sum(pc.utf8_length(whole.column(TEXT))).as_py() or 0
+    size = max(_LEAST_LETTERS, min(PART_LETTERS, letters // _FEWEST_PARTS))
+    rows = zip(*(chain.from_iterable(chunk.to_pylist() for chunk in whole.column(name).chunks) for name in (TEXT, SOURCE)), strict=True)
+    return _gathered((part, number) for text, number in rows for part in parts(text, size) if part.strip())
+
+
+def _gathered(rows: Iterable[tuple[str, int]]) -> pa.Table:
+    """Rows as a table, with few of them as Python strings at a time."""
+    held = iter(rows)
+    chunks = [_table([], [])]
+    while some := list(islice(held, _CHUNK)):
+        texts, numbers = zip(*some, strict=True)
+        chunks.append(_table(list(texts), list(numbers)))
+    return pa.concat_tables(chunks)
 
 
 def _table(texts: list[str], of_corpus: list[int]) -> pa.Table:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rootstock.core.objective import Coupled
 from rootstock.core.task import Batch, Loss
+from rootstock.loop.checkpoint import random_state, set_random_state
 from rootstock.loop.crew import Crew
 
 Batches = Callable[[np.ndarray], Iterable[Batch]]
@@ -30,7 +31,7 @@ class _Seen(NamedTuple):
     """Vectors of a micro-batch, and the generator's state before they were computed."""
 
     vectors: Tensor
-    random: Tensor
+    random: dict[str, Tensor]
     tokens: int
 
 
@@ -41,25 +42,25 @@ def coupled_gradients(crew: Crew, task: Coupled, shards: Sequence[np.ndarray], b
 
     def look(model: nn.Module, rows: np.ndarray) -> list[_Seen]:
         with torch.no_grad():
-            return [_Seen(random=torch.get_rng_state(), vectors=task.embed(model, b), tokens=padded_tokens(b)) for b in batches(rows)]
+            return [_Seen(random=random_state(), vectors=task.embed(model, b), tokens=padded_tokens(b)) for b in batches(rows)]
 
     seen = crew.gradients(look, shards)
-    after = torch.get_rng_state()
+    after = random_state()
     vectors_NVH = torch.cat([each.vectors for part in seen for each in part]).requires_grad_()
     loss = _backward(task.couple(crew.models[0], vectors_NVH))
     assert vectors_NVH.grad is not None
     told = iter(torch.split(vectors_NVH.grad, [len(each.vectors) for part in seen for each in part]))
     work = [(rows, [(each.random, next(told)) for each in part]) for rows, part in zip(shards, seen, strict=True)]
 
-    def learn(model: nn.Module, item: tuple[np.ndarray, list[tuple[Tensor, Tensor]]]) -> None:
+    def learn(model: nn.Module, item: tuple[np.ndarray, list[tuple[dict[str, Tensor], Tensor]]]) -> None:
         rows, told = item
         for batch, (random, gradient) in zip(batches(rows), told, strict=True):
             if len(crew.models) == 1:
-                torch.set_rng_state(random)
+                set_random_state(random)
             torch.autograd.backward(task.embed(model, batch), gradient)
 
     crew.gradients(learn, work)
-    torch.set_rng_state(after)
+    set_random_state(after)
     return _passed(loss, sum(each.tokens for part in seen for each in part))
 
 

@@ -25,6 +25,7 @@ def render(facts: Facts) -> str:
             "meaning": facts["budget"]["meaning"],
             "verdicts": verdicts(facts),
             "seeds": facts["seeds"],
+            "rates": ", ".join(f"{rate:g}" for rate in facts["rates"]),
             "objectives": _objectives(facts),
             "costs": _costs(facts),
             "capped": [name for name, held in facts["objectives"].items() if held["capped"]],

@@ -87,9 +87,22 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         feed_validation=prepared.feed(prepared.encoded_validation),
         tapped=False,
         dtype=precision.choose(recipe.training.precision, accelerator.device.type),
-        fresh=frozenset(name for name, _ in model.named_parameters() if prepared.method.original(name) in loaded.fresh),
+        fresh=_exact(prepared, model, loaded),
         accelerator=accelerator,
     )
+
+
+def _exact(prepared: Prepared, model: nn.Module, loaded: Loaded) -> frozenset[str]:
+    """Parameters that stay in fp32 whatever the products are in: a fresh head's, whose answers are the ones that get measured.
+
+    Of a base from nothing all is fresh, and only what lies outside its body is a head. An objective's head is the vocabulary: the larger
+    part of the work, and its loss is taken in fp32 anyway.
+    """
+    if isinstance(prepared.task, Objective):
+        return frozenset()
+    body = f"{loaded.model.base_model_prefix}."
+    fresh = {name for name in loaded.fresh if not (prepared.base.scratch and name.startswith(body))}
+    return frozenset(name for name, _ in model.named_parameters() if prepared.method.original(name) in fresh)
 
 
 def _bare(prepared: Prepared, model: nn.Module) -> nn.Module:

@@ -35,7 +35,7 @@ _LEAST_SHARE, _RUN_SECONDS = 0.25, 6.0
 class Plan:
     """What to compare. architectures: by objective. rows: labelled rows of each point of the curve, None for all.
 
-    changes: keys of the recipe of every adaptation, set to other values.
+    changes: keys of the recipe of every adaptation, set to other values. rates: of them, tried for every arm.
     """
 
     corpora: tuple[str, ...]
@@ -47,6 +47,7 @@ class Plan:
     tokenizer: Path | None = None
     text: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    rates: tuple[float, ...] = (2e-4, 1e-3)
 
     def fixed(self) -> dict[str, Any]:
         """What may not change when a comparison is gone on with; rows, seeds and objectives may be added."""
@@ -57,6 +58,7 @@ class Plan:
             "tokenizer": str(self.tokenizer.resolve()) if self.tokenizer else None,
             "text": self.text,
             "changes": dict(self.changes),
+            "rates": list(self.rates),
         }
 
 
@@ -71,6 +73,17 @@ def budget(minutes: float | None, flops: str | None, tokens: str | None) -> Budg
     except ValueError:
         raise UsageError(f"the budget is {flops or tokens!r}", wanted="a number, such as 1e15 or 20M") from None
     return Budget("seconds", 60 * (60.0 if minutes is None else minutes))
+
+
+def rates(text: str) -> tuple[float, ...]:
+    """Learning rates as a person writes them: 2e-4,1e-3."""
+    try:
+        found = tuple(dict.fromkeys(float(each) for each in text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or min(found) <= 0:
+        raise UsageError(f"--rates is {text!r}", wanted="numbers above zero with commas between: 2e-4,1e-3")
+    return found
 
 
 def counts(text: str) -> tuple[int | None, ...]:
@@ -187,7 +200,7 @@ class _Comparison:
         """About what all adaptations take, from the speed of pre-training and texts of some 40 tokens."""
         tokens = sum(MOST_EPOCHS / 2 * 40 * min(rows or each.pool_rows, 2000) for each, rows, _ in self._cells())
         runs = sum(1 for _ in self._cells())
-        return sum(2 * (_RUN_SECONDS * runs + cost.seconds * tokens) for cost in costs.values())
+        return len(self.plan.rates) * sum(2 * (_RUN_SECONDS * runs + cost.seconds * tokens) for cost in costs.values())
 
     def recipe(self, name: str) -> Recipe:
         """The pre-training of one objective."""
@@ -232,7 +245,9 @@ class _Comparison:
 
     def _unit(self, arm: str, base: str, each: Downstream, rows: int | None, seed: int) -> Unit:
         tokenizer = str((self.out / "tokenizer").resolve()) if base.startswith("scratch:") else None
-        return Unit(arm=arm, base=base, tokenizer=tokenizer, downstream=each, rows=rows, seed=seed, changes=self.plan.changes)
+        return Unit(
+            arm=arm, base=base, tokenizer=tokenizer, downstream=each, rows=rows, seed=seed, changes=self.plan.changes, rates=self.plan.rates
+        )
 
     def _cells(self) -> Iterator[tuple[Downstream, int | None, int]]:
         return ((each, rows, seed) for each in self.downstream for rows in each.rows for seed in range(self.plan.seeds))
@@ -247,6 +262,7 @@ class _Comparison:
             "format": 1,
             "corpora": list(plan.corpora),
             "seeds": plan.seeds,
+            "rates": list(plan.rates),
             "budget": self.state["budget"],
             "objectives": {name: self._learned(name, run) for name, run in pretrained.items()},
             "tasks": {each.name: {"file": plan.downstream[each.name], **compare_transfer.plain(each)} for each in self.downstream},

@@ -48,7 +48,10 @@ class Downstream:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One adapted base. arm: an objective, or the architecture from scratch. changes: to the recipe, the same for every arm."""
+    """One adapted base. arm: an objective, or the architecture from scratch. changes, rates: of the recipe, the same for every arm.
+
+    Of the rates the one counts that is best on the run's own validation rows: what suits a trained base does not suit random weights.
+    """
 
     arm: str
     base: str
@@ -57,19 +60,20 @@ class Unit:
     rows: int | None
     seed: int
     changes: Mapping[str, Any]
+    rates: tuple[float, ...]
 
     @property
     def place(self) -> str:
         """Where its answers go, below the folder of all answers."""
         return f"{self.arm}/{self.downstream.name}/{self.rows or 'all'}-{self.seed}"
 
-    @property
-    def recipe(self) -> Recipe:
+    def recipe(self, rate: float) -> Recipe:
         """The recipe: the same for every arm but for the base."""
         data = {"train": str(self.downstream.pool), "rows": self.rows}
         columns = {"text": TEXT, "label": LABEL, **({"text_pair": PAIR} if self.downstream.pair else {})}
         values = {"base": self.base, "tokenizer": self.tokenizer, "data": data, "task": {"name": self.downstream.task, **columns}}
-        return Recipe.build(changed({**values, "method": {"name": "full"}, "seed": self.seed}, self.changes), "")
+        settings = {"method": {"name": "full"}, "seed": self.seed, "training": {"rate": rate}}
+        return Recipe.build(changed({**values, **settings}, self.changes), "")
 
 
 def names(files: Sequence[str]) -> dict[str, str]:
@@ -128,8 +132,9 @@ def rehearsed(units: Sequence[Unit], say: Say) -> dict[str, Any]:
     """
     figures: dict[str, dict[str, dict[str, list[float]]]] = {}
     for unit in units:
-        prepared = labelled.prepare(unit.recipe, lambda text: None)
-        refuse(prepared.ledger, unit.recipe.accept)
+        recipe = unit.recipe(unit.rates[0])
+        prepared = labelled.prepare(recipe, lambda text: None)
+        refuse(prepared.ledger, recipe.accept)
         test = _rows(unit.downstream)
         try:
             prepared.task.answers(test)
@@ -153,13 +158,16 @@ def answered(unit: Unit, folder: Path, watch: Watch) -> Answered:
     """The answers of this unit on the test rows; adapted now, or gone on with, where they are not there yet."""
     place = folder / "answers" / f"{unit.place}.safetensors"
     if not place.exists():
-        run = carried_out(unit.recipe, folder / "runs" / unit.place.replace("/", "-"), watch)
+        stem = unit.place.replace("/", "-")
+        runs = {rate: carried_out(unit.recipe(rate), folder / "runs" / f"{stem}-{rate:g}", watch) for rate in unit.rates}
+        rate, run = max(runs.items(), key=lambda each: each[1].task.merit(each[1].metrics["metrics"]))
         test = _rows(unit.downstream)
         columns = {"scores": run.predictions(test).columns["scores"], "answers": run.task.answers(test)}
-        facts = {"task": run.recipe.task, "metrics": run.task.metrics(columns), "test": len(test)}
+        facts = {"task": run.recipe.task, "rate": rate, "metrics": run.task.metrics(columns), "test": len(test)}
         artifact.write_json(place.with_suffix(".json"), facts)
         artifact.write_bytes(place, save({name: np.ascontiguousarray(values) for name, values in columns.items()}))
-        shutil.rmtree(run.path)
+        for each in runs.values():
+            shutil.rmtree(each.path)
     settings = dict(artifact.read_json(place.with_suffix(".json"), wanted="a comparison's answers", fix="remove it")["task"])
     return Answered(load_file(place), catalog.find("tasks", settings.pop("name")).build(settings, "task"))
 

@@ -83,7 +83,9 @@ def open_base(reference: str) -> Opened:
         )
     model: Any = loaded.model.to(device_name()).eval().requires_grad_(False)
     if not hasattr(model.config, "vocab_size"):
-        raise BaseError(f"{reference} reads more than text", wanted="a model of text alone", fix="name another base")
+        raise BaseError(
+            f"{reference} ({type(model).__name__}) reads other things than text", wanted="a model of text", fix="name another base"
+        )
     tokens = bases.tokenizer(base)
     bases.fit(tokens, model)
     architecture = named[0] if named else type(model).__name__

@@ -161,15 +161,14 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
     }
     arrays, _ = remembered("documents", key, make)
     train, held = (
-        # sorted: a file gives its arrays in any order, and a checkpoint knows its rows by their arrays one after the other
-        Encoded.of_arrays({name.removeprefix(f"{side}:"): arrays[name] for name in sorted(arrays) if name.startswith(f"{side}:")})
+        Encoded.of_arrays({name.removeprefix(f"{side}:"): array for name, array in arrays.items() if name.startswith(f"{side}:")})
         for side in ("train", "held")
     )
     account = json.loads(arrays["account"].tobytes())
     if not len(train) or not len(held):
-        rows = account["rows"]
+        lost = ", ".join(f"{count:,} left out as {rule}" for rule, count in account["broken"].items())
         raise DataError(
-            f"{', '.join(found)}: {rows['read']} texts, {rows['dropped']} of them broken: {len(train)} rows to learn from, {len(held)} held out",
+            f"{', '.join(found)}: {len(train)} rows to learn from and {len(held)} held out{f'; {lost}' if lost else ''}",
             wanted="text for both",
             fix="add documents, or hold out another share with --validation",
         )

@@ -55,12 +55,19 @@ def width(config: Any) -> int:
 
 
 def check_reads_images(plain: Any) -> None:
-    """Refuse a model that does not read images, and nothing but images."""
+    """Refuse a model that does not read images, and one whose weights are not all that it learns."""
     if plain.main_input_name != "pixel_values":
         raise BaseError(
             f"{type(plain).__name__} does not read images",
             wanted="an architecture whose input is pixels",
             fix="choose --base scratch:vit-tiny, or another model of images",
+        )
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in plain.modules()):
+        # Parts of an update on several cores would write them at once, and a checkpoint holds what has a gradient.
+        raise BaseError(
+            f"{type(plain).__name__} keeps running statistics of its batches (batch normalisation)",
+            wanted="an architecture with layer or group normalisation",
+            fix="choose --base scratch:vit-tiny, or scratch:config.json with a model_type such as vit, convnext or bit",
         )
 
 
