@@ -40,8 +40,8 @@ Where a default is *none*, the meaning says what is filled in. What methods fill
 TASKS = """# Tasks
 
 A task turns rows into labelled batches, a loss, predictions and metrics. `rootstock tasks` lists them. Without `--task` the label column
-decides: names and a few whole numbers are classes, other numbers are amounts. Objectives make their labels from the data itself: they are for
-[`rootstock pretrain`](pretrain.md).
+decides: names and a few whole numbers are classes, other numbers are amounts. Objectives make their labels from the data itself: they are
+for [`rootstock pretrain`](pretrain.md).
 """
 
 METHODS = """# Methods

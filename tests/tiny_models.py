@@ -6,10 +6,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tests.conftest import make_tokenizer
 
+WORDS = ("the", "film", "was", "good", "bad", "a", "book", "is", "cold", "not", "very", "song")
+
 
 def pieces():
     """A WordPiece tokenizer that cuts goodbad and coldwarm in pieces."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *["the", "film", "was", "good", "bad", "a", "book", "is", "cold", "not", "very", "song"], "##bad", "##warm"]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##bad", "##warm"]
     inner = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))

@@ -146,3 +146,9 @@ def test_order_is_read_where_the_first_sentence_shows_it():
     measured = order.measure(reader(), order.choose(made, 10, seed=0), 0, nothing)
     assert [round(row["accuracy"]["value"], 1) for row in measured.rows] == [1.0, pytest.approx(0.5, abs=0.2)]
     assert measured.facts["pairs"] == {"train": 100, "dev": 30, "test": 60}
+
+
+def test_both_sentences_are_read_each_in_its_place():
+    couple = order.Couple("the film", "was good", True, "one")
+    (first, second), text = order._spans(couple), "the film was good"
+    assert (text[slice(*first)], text[slice(*second)]) == ("the film", "was good")

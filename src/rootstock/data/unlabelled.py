@@ -30,7 +30,7 @@ _BORDER = re.compile(r"\n\s*\n|\n")
 
 
 def parts(text: str, size: int = PART_LETTERS) -> Iterator[str]:
-    """A document in consecutive parts of `size` letters or more that end at a line's end; one line stays whole. Joined they are the document."""
+    """A document in consecutive parts of `size` letters or more that end with a line. Joined they are the document."""
     start = 0
     while len(text) - start > 1.5 * size:
         border = _BORDER.search(text, start + size)

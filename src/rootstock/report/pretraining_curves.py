@@ -1,6 +1,6 @@
 """Curves of pre-training over the tokens learned from: loss on both sides, rate, gradient norm; and how the loss spreads over rows."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 from typing import Any
 
@@ -29,7 +29,7 @@ def curves(facts: Facts) -> list[Chart]:
 def _counted(facts: Facts) -> tuple[list[Event], list[Event]]:
     """Steps and evaluations with the tokens seen until then."""
     steps = events(facts, "step")
-    seen = [int(event.get("tokens") or 0) for event in steps]
+    seen = list(accumulate(int(event.get("tokens") or 0) for event in steps))
     at = {event["step"]: count for event, count in zip(steps, seen, strict=True)}
     counted = [{**event, _SEEN: at[event["step"]]} for event in steps]
     return counted, [{**event, _SEEN: at.get(event["step"], 0)} for event in events(facts, "evaluation")]

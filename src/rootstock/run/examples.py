@@ -77,7 +77,7 @@ def _is_word(ids_T: np.ndarray, place: int, decode: Callable[..., str]) -> bool:
 
 def _cloze(ids_T: np.ndarray, place: int, tokenizer: Any, built: Built) -> Example:
     hidden_T = ids_T.astype(np.int64)
-    pass
+    hidden_T[place] = tokenizer.mask_token_id
     shares_V = _logits(built, hidden_T)[place].softmax(-1)
     share = shares_V[int(ids_T[place])]
     top = shares_V.topk(min(5, len(shares_V)))

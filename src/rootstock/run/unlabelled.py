@@ -202,4 +202,5 @@ def _told(read: _Read) -> str:
     rows, lost = read.account["rows"], read.account["broken"]
     left_out = "; left out: " + ", ".join(f"{count:,} {rule}" for rule, count in lost.items()) if lost else ""
     tokens = int(read.train.lengths.sum())
-    return f"corpus    {rows['train']:,} texts ({tokens:,} tokens in {len(read.train):,} rows) to learn from, {rows['validation']:,} held out{left_out}"
+    learned = f"{rows['train']:,} texts ({tokens:,} tokens in {len(read.train):,} rows) to learn from"
+    return f"corpus    {learned}, {rows['validation']:,} held out{left_out}"

@@ -27,7 +27,7 @@ class MaskedLM(Objective):
     share: float = Field(default=0.15, gt=0, lt=1)
     """Of the tokens that are guessed. 0.15 is BERT's; larger bases gain from up to 0.4 (Wettig et al. 2023, arXiv:2202.08005)."""
     unit: Literal["token", "word", "span"] = "token"
-    """What is masked as one. word: all tokens of a word, so that the rest of a word never gives it away. span: one to ten tokens in a row."""
+    """What is masked as one. word: all tokens of a word, so that its rest never gives it away. span: one to ten tokens in a row."""
     masked: float = Field(default=0.8, ge=0, le=1)
     """Share of the guessed tokens that become the mask token."""
     replaced: float = Field(default=0.1, ge=0, le=1)

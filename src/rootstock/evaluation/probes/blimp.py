@@ -57,6 +57,6 @@ def _groups(pairs: Sequence[Pair], margin_N: np.ndarray, named: Callable[[Pair],
 def _row(margin_N: np.ndarray) -> dict[str, Any]:
     defined = margin_N[np.isfinite(margin_N)]
     ties = int((defined == 0).sum())
-    right = float((defined > 0).sum() )
+    right = float((defined > 0).sum() + ties / 2)
     accuracy = right / len(defined) if len(defined) else None
     return dict(zip(_FIGURES, (len(defined), right, accuracy, list(wilson(right, len(defined))), ties), strict=True))
