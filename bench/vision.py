@@ -48,11 +48,11 @@ CONFIGS = {
 SETTINGS = {
     "simclr": {
         "task": {"name": "contrastive-image", "temperature": 0.2, "area": 0.2},
-        "training": {"epochs": 12, "rate": 2e-3, "batch_tokens": 8192, "micro_tokens": 8192},
+        "training": {"epochs": 6, "rate": 2e-3, "batch_tokens": 8192, "micro_tokens": 8192},
     },
     "clip": {
         "task": {"name": "contrastive-image-text", "flip": 0.5},
-        "training": {"epochs": 8, "rate": 1e-3, "batch_tokens": 6144, "micro_tokens": 6144},
+        "training": {"epochs": 6, "rate": 1e-3, "batch_tokens": 6144, "micro_tokens": 6144},
     },
 }
 

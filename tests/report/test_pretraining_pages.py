@@ -1,10 +1,7 @@
-import copy
-import json
 import math
 import re
 
 import pytest
-import torch
 import transformers
 import yaml
 from tests.conftest import make_tokenizer
@@ -319,34 +316,3 @@ def test_the_code_for_our_own_architecture_imports_it(tmp_path, monkeypatch, cap
     text = card.render(saved_as("CbowForPreTraining", "rootstock-cbow"))
     assert "import rootstock.bases.cbow" in code(text)
     assert "[1, 4, 8]" in prints(text, tmp_path, monkeypatch, capsys)
-
-
-def base_states(folder, ids_BT):
-    return transformers.AutoModel.from_pretrained(folder / "base").eval()(ids_BT).last_hidden_state
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("trained", [["cls"], None], ids=["head trained", "head kept"])
-def test_the_code_for_an_adapter_writes_the_same_model_whole(trained, tmp_path, monkeypatch, capsys):
-    import peft
-
-    base = TINY["BertForMaskedLM"]()
-    base.save_pretrained(tmp_path / "base")
-    model = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["value"], modules_to_save=trained)).eval()
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.normal_(parameter)
-    model.save_pretrained(tmp_path / "model")
-    make_tokenizer().save_pretrained(tmp_path / "model")
-    found = copy.deepcopy(made())
-    found["manifest"]["base"] |= {"reference": "./base", "name": "base"}
-    found["contract"]["saves"] = "adapter"
-    prints(card.render(found), tmp_path, monkeypatch, capsys)
-    whole = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "merged").eval()
-    ids_BT = torch.arange(4, 12)[None]
-    body = model.base_model.model.bert
-    with torch.no_grad():
-        assert torch.allclose(whole.bert(ids_BT).last_hidden_state, body(ids_BT).last_hidden_state, atol=1e-4)
-        assert trained or torch.allclose(whole(ids_BT).logits, model(ids_BT).logits, atol=1e-4)
-        assert not torch.allclose(body(ids_BT).last_hidden_state, base_states(tmp_path, ids_BT), atol=1e-2), "or the adapter did nothing"
-    assert json.loads((tmp_path / "merged" / "tokenizer_config.json").read_text())

@@ -124,3 +124,18 @@ def test_an_empty_corpus_is_said(pretrain, tmp_path):
 def test_a_pretrained_run_gives_no_labels(pretrain):
     with pytest.raises(UsageError, match="pre-trained with masked-lm"):
         Run(pretrain().path).predict("a text")
+
+
+def test_an_adapter_is_folded_in_so_that_the_base_can_be_built_on(pretrain, tiny_base, tmp_path):
+    from transformers import AutoModelForMaskedLM
+
+    run = pretrain(method={"name": "lora"}, training={**TRAINING, "rate": 1e-2})
+    model, report = AutoModelForMaskedLM.from_pretrained(run.path / "model", output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    before, after = load_file(tiny_base / "model.safetensors"), model.bert.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.endswith(("query.weight", "value.weight")) for name in changed)
+    assert torch.equal(model.get_output_embeddings().weight, model.get_input_embeddings().weight)
+    reviews = write_csv(tmp_path / "reviews.csv", rows_of(40))
+    assert api.adapt(reviews, base=run.path, method="full", out=tmp_path / "adapted", training={"epochs": 1}).metrics["rows"]

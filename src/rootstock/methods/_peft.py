@@ -28,9 +28,14 @@ def original(name: str) -> str:
 
 
 def head_modules(loaded: Loaded) -> list[str]:
-    """Modules that hold fresh parameters; peft trains and saves them beside the adapter. Within the body only the very module is named."""
+    """Modules that are wholly fresh; peft trains and saves them beside the adapter. Within the body only the very module is named.
+
+    What shares weights with the base (a language model's output layer) is none: peft would train a copy of them, apart from the base.
+    """
     body = getattr(loaded.model, "base_model_prefix", "")
-    return sorted({name.rsplit(".", 1)[0] if name.startswith(f"{body}.") else name.split(".", 1)[0] for name in loaded.fresh})
+    named = {name.rsplit(".", 1)[0] if name.startswith(f"{body}.") else name.split(".", 1)[0] for name in loaded.fresh}
+    held = {module: {f"{module}.{name}" for name, _ in loaded.model.get_submodule(module).named_parameters()} for module in named}
+    return sorted(module for module, names in held.items() if names <= loaded.fresh)
 
 
 def wrap(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
@@ -40,6 +45,9 @@ def wrap(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
     )
     with _quiet():
         wrapped: nn.Module = peft.get_peft_model(loaded.model, config)
+    for name, parameter in wrapped.named_parameters():
+        if original(name) in loaded.fresh and ".original_module." not in name:
+            parameter.requires_grad_(True)
     return wrapped
 
 

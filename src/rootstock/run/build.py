@@ -77,7 +77,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         return _tapped(prepared, loaded, tap, accelerator, watch, dry=dry)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
-    kept = functools.cache(lambda: _bare(prepared, prepared.method.keep(model)))
+    kept = functools.cache(partial(_kept, prepared, model))
     return Built(
         learner=model,
         kept=kept,
@@ -105,8 +105,11 @@ def _exact(prepared: Prepared, model: nn.Module, loaded: Loaded) -> frozenset[st
     return frozenset(name for name, _ in model.named_parameters() if prepared.method.original(name) in fresh)
 
 
-def _bare(prepared: Prepared, model: nn.Module) -> nn.Module:
-    return prepared.task.bare(model) if isinstance(prepared.task, Objective) else model
+def _kept(prepared: Prepared, model: nn.Module) -> nn.Module:
+    """The model to save."""
+    if isinstance(prepared.task, Objective):
+        return prepared.task.bare(prepared.method.merge(model))
+    return prepared.method.keep(model)
 
 
 def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
@@ -187,7 +190,7 @@ def _save(prepared: Prepared, kept: nn.Module, loaded: Loaded, place: Path) -> N
     saving.save_model(kept, prepared.tokenizer, place)
     if isinstance(prepared.task, Objective) and prepared.task.reads in pictures.READS:
         pictures.save_processor(prepared.task, place)
-    if prepared.method.saves == "adapter":
+    if prepared.saves == "adapter":
         config: Any = loaded.model.config
         config.save_pretrained(place)
         _name_base(place / "adapter_config.json", prepared)

@@ -41,7 +41,7 @@ def contract(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
         "length": prepared.length,
         "method": prepared.recipe.method,
         "task": prepared.recipe.task,
-        "saves": prepared.method.saves,
+        "saves": prepared.saves,
         "fresh": sorted(prepared.method.original(name) for name in built.fresh),
     }
 

@@ -1,11 +1,14 @@
 """The end of a run without labels: figures on held-out documents, the base as plain transformers loads it, card and report."""
 
+import math
 from typing import Any
 
 import numpy as np
+import torch
 
 from rootstock import catalog
 from rootstock.core import artifact
+from rootstock.core.errors import MergeRefused
 from rootstock.core.objective import Coupled
 from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder
@@ -13,10 +16,12 @@ from rootstock.evaluation import held_out
 from rootstock.evaluation.intervals import bootstrap
 from rootstock.loop import precision
 from rootstock.loop.history import read
+from rootstock.loop.infer import to_device
 from rootstock.report import card, page
 from rootstock.run import ending, examples
 from rootstock.run.build import Built
 from rootstock.run.measure import measure
+from rootstock.run.merge import TOLERANCE
 from rootstock.run.prepared import Prepared, Unlabelled
 
 
@@ -30,12 +35,31 @@ def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[st
     artifact.write_json(folder.path / "metrics.json", metrics)
     artifact.write_bytes(folder.path / "predictions.parquet", ending.parquet({"row": np.arange(1, len(columns["loss"]) + 1), **columns}))
     contract = ending.contract(prepared, built, prepared.task)
+    _check_kept(prepared, built)
     with artifact.whole_folder(folder.model) as beside:
         built.save(beside)
         artifact.write_json(beside / "contract.json", contract)
     told = {"metrics": metrics, "contract": contract, "examples": shown, "model": _model(prepared, built)}
     _write_pages(prepared, folder, told | _rows(prepared, columns))
     return metrics
+
+
+def _check_kept(prepared: Unlabelled, built: Built) -> None:
+    """Fold an adapter into the base; MergeRefused where that would move the loss on held-out rows."""
+    if prepared.method.saves != "adapter":
+        return
+    batch = to_device(
+        next(iter(built.feed_validation.micro_batches(np.arange(min(len(prepared.encoded_validation), 32))))), built.accelerator.device
+    )
+    built.learner.eval()
+    with torch.no_grad():
+        before = prepared.task.loss(built.learner, batch).total.item()
+        assert built.kept is not None
+        after = prepared.task.loss(built.kept().eval(), batch).total.item()
+    if not math.isclose(before, after, rel_tol=TOLERANCE):
+        raise MergeRefused(
+            f"merged weights move the loss from {before:.6g} to {after:.6g}", wanted=f"at most {TOLERANCE} of it", fix="use --method full"
+        )
 
 
 def _write_pages(prepared: Unlabelled, folder: RunFolder, told: dict[str, Any]) -> None:

@@ -51,6 +51,11 @@ class Prepared:
         """The base's tokenizer, read when it is first needed: rows that were encoded before need none."""
         return self.tokens()
 
+    @property
+    def saves(self) -> str:
+        """What the run leaves behind: "model" or "adapter". A base that was pre-trained is to be built on, so it is always whole."""
+        return "model" if isinstance(self.task, Objective) else self.method.saves
+
     @cached_property
     def device(self) -> str:
         """cuda where there is a GPU, else cpu."""

@@ -24,7 +24,7 @@ from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Loss
 from rootstock.tasks import _pieces, _vocabulary
 
-_POWER = 1.0
+_POWER = 0.75
 """Negatives are drawn by frequency to this power: of those tried by Mikolov et al. the one that served best."""
 
 

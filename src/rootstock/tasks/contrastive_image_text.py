@@ -129,7 +129,7 @@ def _contrast(model: nn.Module, vectors_BVK: Tensor) -> tuple[Tensor, Tensor]:
     own_B = torch.arange(len(scores_BB), device=scores_BB.device)
     by_image_B, by_text_B = (functional.cross_entropy(each, own_B, reduction="none") for each in (scores_BB, scores_BB.T))
     hits_B = scores_BB.diagonal() >= scores_BB.amax(1) - 1e-3
-    return by_image_B, hits_B
+    return (by_image_B + by_text_B) / 2, hits_B
 
 
 def _scale(model: nn.Module) -> Tensor:
