@@ -10,12 +10,12 @@ the same; its time is given as it was, and as processor time shared out to two c
 
 import argparse
 import json
-import os
 import resource
 import time
 from pathlib import Path
 
 import numpy as np
+from sets import DATA
 
 import rootstock  # noqa: F401 - sets how threads wait, before torch is imported
 from rootstock.bases import load as bases
@@ -29,7 +29,7 @@ from rootstock.evaluation.images import Colours, Images, linear_probe, zero_shot
 from rootstock.run import api
 
 HERE = Path(__file__).parent
-DATA = Path(os.environ.get("ROOTSTOCK_DATA", HERE.parents[1] / "shared" / "data")) / "cifar10_images"
+SET = DATA / "cifar10_images"
 SIDE, PROBED = 32, 20_000
 TOWER = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512, "projection_dim": 128}
 CONFIGS = {
@@ -59,7 +59,7 @@ SETTINGS = {
 
 def labelled(name, rows=None):
     """Images and labels of one of the archives, and the names of the classes; a part is every so manieth."""
-    shelf = images.shelf(str(DATA / f"{name}.tar.gz"))
+    shelf = images.shelf(str(SET / f"{name}.tar.gz"))
     chosen = shelf if rows is None else shelf.only(range(0, len(shelf.names), max(1, len(shelf.names) // rows)))
     found = pixels.read(chosen, SIDE)
     return Images(found.pixels, np.array([shelf.classes.index(chosen.texts[place]) for place in found.places])), shelf.classes
@@ -80,7 +80,7 @@ def pretrain(part, a, seed):
     training = {**settings["training"], "precision": "fp32"} | ({"epochs": a.epochs} if a.epochs else {})
     values = {
         "base": f"scratch:{config}", "task": settings["task"], "method": {"name": "full"}, "seed": seed, "training": training,
-        "data": {"train": str(DATA / "train.tar.gz"), "validation": 0.02, "rows": a.rows},
+        "data": {"train": str(SET / "train.tar.gz"), "validation": 0.02, "rows": a.rows},
     }  # fmt: skip
     started, used = time.monotonic(), processor_seconds()
     if not (folder / "manifest.json").exists():

@@ -127,6 +127,18 @@ def test_rows_are_as_many_as_asked_for_and_captions_too_long_are_counted(pretrai
         pretrain(CLIP, "long", data={"train": str(pictures / "captions.csv"), "validation": 0.3})
 
 
+@pytest.mark.parametrize("config", [VIT, CLIP], ids=["images", "captions"])
+def test_several_sources_are_mixed_and_products_may_be_in_bf16(pretrain, pictures, tmp_path, config):
+    (tmp_path / "more").mkdir()
+    (pictures / "good").rename(tmp_path / "more" / "good")
+    sources = [str(pictures), str(tmp_path / "more")]
+    run = pretrain(config, training={**TRAINING, "precision": "bf16"}, data={"train": sources, "validation": 0.3, "mix": "equal"})
+    assert np.isfinite(run.metrics["metrics"]["loss"])
+    weights = load_file(run.path / "model" / "model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    assert len(json.loads((run.path / "manifest.json").read_text())["data"]) == 2
+
+
 def test_what_does_not_fit_is_said_before_anything_is_spent(pretrain, pictures, tmp_path):
     with pytest.raises(BaseError, match="does not say how large its images are"):
         pretrain(base=str(make_base(tmp_path / "bert")))

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,7 @@ def carried_out(recipe: Recipe, place: Path, watch: Watch) -> Run:
     folder = RunFolder(place)
     if place.exists() and not folder.begun:
         shutil.rmtree(place)  # killed before it had written what it is
-    quiet = replace(watch, say=lambda text: None, event=lambda event: None if event["event"] == "evaluation" else watch.event(event))
+    quiet = Watch(event=lambda event: None if event["event"] == "evaluation" else watch.event(event), stop=watch.stop)
     try:
         return api.carry_out(recipe, place, quiet, resume=folder.begun)
     except Interrupted as stop:
