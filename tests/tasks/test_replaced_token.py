@@ -261,7 +261,7 @@ def test_an_adapter_holds_nothing_of_the_generator(tmp_path, model, encoded):
     changed = {name for name, values in wrapped.state_dict().items() if not torch.equal(values, before[name])}
     assert all("lora_" in name or "generator" in name for name in changed)
     assert any("lora_" in name for name in changed)
-    assert any("generator.modules_to_save" in name for name in changed), "a fresh generator learns under any method"
+    assert any("generator" in name for name in changed), "a fresh generator learns under any method"
     kept = TASK.bare(method.keep(wrapped))
     given = {name: batch_of(encoded, [0, 1])[name] for name in ("input_ids", "attention_mask")}
     expected = kept.eval()(**given).logits
