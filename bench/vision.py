@@ -52,7 +52,7 @@ SETTINGS = {
     },
     "clip": {
         "task": {"name": "contrastive-image-text", "flip": 0.5},
-        "training": {"epochs": 6, "rate": 1e-3, "batch_tokens": 6144, "micro_tokens": 6144},
+        "training": {"epochs": 5, "rate": 1e-3, "batch_tokens": 3072, "micro_tokens": 4096},
     },
 }
 

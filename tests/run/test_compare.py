@@ -280,6 +280,10 @@ def test_what_can_not_be_meant_is_said():
     assert compare.counts("100, 500,all,100") == (100, 500, None)
     assert compare.budget(None, None, "5M") == Budget("tokens", 5e6)
     assert compare.budget(None, None, None) == Budget("seconds", 3600)
+    with pytest.raises(UsageError, match="names no file"):
+        compare_transfer.names([])
+    with pytest.raises(UsageError, match="masked-lm"):
+        compare_bases.chosen([], "tiny")
     with pytest.raises(UsageError, match="twice"):
         compare_transfer.names(["a/x.csv", "a/x.csv", "a/x.csv"])
     assert compare_transfer.names(["a/x.csv", "b/x.tsv"]) == {"x": "a/x.csv", "b-x": "b/x.tsv"}

@@ -146,14 +146,13 @@ class _Comparison:
     def prepare(self) -> None:
         """Everything that can fail before something is spent: data, tokenizer, architectures, and what each gets of the budget."""
         self.state = self._begun()
-        folder = self.out / "tokenizer"
-        if not folder.is_dir():
-            compare_bases.one_tokenizer(self.plan.corpora, self.plan.tokenizer, folder, self.plan.text, self.watch.say)
         files = self.plan.downstream.items()
         self.downstream = [
             compare_transfer.divided(name, file, self.out / "data", self.plan.rows, self.plan.changes.get("accept", ()))
             for name, file in files
         ]
+        if not (self.out / _STATE).exists():  # what an earlier try left there may be of other options
+            compare_bases.one_tokenizer(self.plan.corpora, self.plan.tokenizer, self.out / "tokenizer", self.plan.text, self.watch.say)
         reference = next(iter(self.references.values()))
         trial = [self._unit(reference, reference, each, rows, seed) for each, rows, seed in self._cells()]
         self.state["baselines"] = compare_transfer.rehearsed(trial, self.watch.say)

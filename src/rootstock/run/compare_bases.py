@@ -11,7 +11,7 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.bases.scratch import ARCHITECTURES, facts
 from rootstock.core import artifact
-from rootstock.core.errors import UnknownName
+from rootstock.core.errors import UnknownName, UsageError
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.task import Batch
@@ -54,6 +54,8 @@ def chosen(objectives: Sequence[str], size: str) -> dict[str, str]:
     if size not in SIZES:
         raise UnknownName("size", size, SIZES)
     pairs = [each.partition("=")[::2] for each in objectives]
+    if not pairs:
+        raise UsageError("--objectives names none", wanted=f"some of {', '.join(_FAMILIES)}, with commas between")
     for name, told in pairs:
         if name not in _FAMILIES:
             raise UnknownName("objective to compare", name, _FAMILIES)

@@ -85,6 +85,8 @@ def names(files: Sequence[str]) -> dict[str, str]:
         if name in found:
             raise UsageError(f"{file} is named twice", fix="name each file once")
         found[name] = file
+    if not found:
+        raise UsageError("--downstream names no file", wanted="labelled files with commas between")
     return found
 
 
