@@ -12,7 +12,6 @@ import pyarrow as pa
 from pydantic import Field
 from torch import nn
 
-from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Head
 from rootstock.core.objective import Objective
 from rootstock.core.rows import Columns, Encoded
@@ -47,19 +46,16 @@ class MaskedLM(Objective):
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids with masks in them [B, T], and as labels the tokens that stood there, -100 elsewhere."""
-        if tokenizer.mask_token_id is None:
-            raise BaseError(
-                "the tokenizer has no mask token", wanted="one for masked-lm", fix="train one: rootstock tokenizer train --family bert"
-            )
+        _masks.check_token(tokenizer, "masked-lm")
         ids_BT, mask_BT = _pieces.padded(encoded, rows, tokenizer)
         free_BT = (mask_BT > 0) & ~np.isin(ids_BT, tokenizer.all_special_ids)
-        chosen_BT, unit_BT = _masks.choose(self.unit, free_BT, self.share, _masks.Rows(encoded, rows, draw))
-        labels_BT = np.where(chosen_BT, ids_BT, _vocabulary.NOT_ASKED)
-        way_BT = np.take_along_axis(draw.uniform("way", rows, ids_BT.shape[1]), unit_BT, axis=1)
-        random_BT = (draw.uniform("token", rows, ids_BT.shape[1]) * len(tokenizer)).astype(np.int64)
-        ids_BT = np.where(chosen_BT & (way_BT < self.masked), tokenizer.mask_token_id, ids_BT)
-        ids_BT = np.where(chosen_BT & (way_BT >= self.masked) & (way_BT < self.masked + self.replaced), random_BT, ids_BT)
-        return _pieces.tensors(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT)
+        of = _masks.Rows(encoded, rows, draw)
+        hidden = _masks.choose(self.unit, free_BT, self.share, of)
+        return _pieces.tensors(
+            input_ids=_masks.cover(ids_BT, hidden, (self.masked, self.replaced), of, tokenizer),
+            attention_mask=mask_BT,
+            labels=np.where(hidden[0], ids_BT, _vocabulary.NOT_ASKED),
+        )
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Cross-entropy in nats, summed over the guessed tokens."""
