@@ -1,9 +1,10 @@
 """Was the pre-training worth it? A bert-mini pre-trained here against the same architecture from scratch, on few labelled rows.
 
-    python bench/transfer.py FOLDER [--minutes 30] [--rows 500] [--seeds 5]
+    python bench/transfer.py FOLDER [--in-domain] [--minutes 30] [--rows 500] [--seeds 5]
 
 Corpus, tokenizer, base and every cell are kept in FOLDER, so a sitting that was cut short goes on. Writes results/transfer.json.
-Both starts are given the same rates and keep the better on their validation rows.
+Both starts are given the same ways to adapt and keep the best on their validation rows. With --in-domain half of the text is that of the
+downstream sets' own training pools, each row a document, without its label; no test row is ever in a corpus.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import sets
 HERE = Path(__file__).parent
 ROOTSTOCK = [sys.executable, "-m", "rootstock"]
 SETS = ("rotten_tomatoes_polarity", "subjectivity")
-RATES = (2e-4, 1e-3)
+WAYS = (("full", 2e-4), ("full", 1e-3), ("feature-extraction", None))
+"""To adapt: a method and its rate."""
 
 
 def call(*arguments):
@@ -28,48 +30,57 @@ def call(*arguments):
 
 
 def few_rows(folder, name, rows, seed):
-    """`rows` training rows of a set drawn with a seed, and its test rows, as CSV files."""
+    """`rows` training rows of a set drawn with a seed (None: all), and its test rows, as CSV files."""
     (train, validation, test), header = getattr(sets, name)()
-    drawn = random.Random(seed).sample(train + validation, rows)
-    paths = folder / f"{name}-{rows}-{seed}.csv", folder / f"{name}-test.csv"
+    pool = train + validation
+    drawn = random.Random(seed).sample(pool, rows or len(pool))
+    paths = folder / f"{name}-{rows or 'pool'}-{seed}.csv", folder / f"{name}-test.csv"
     for path, part in zip(paths, (drawn, test), strict=True):
         with path.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([header, *part])
     return paths
 
 
-def base(folder, minutes):
-    """The corpus, the tokenizer and the pre-trained base; each is made once."""
-    tests = [few_rows(folder, name, 500, 0)[1] for name in SETS]
+def corpus(folder, a):
+    """The corpora that the base learns from; each is made once."""
+    tests = [few_rows(folder, name, a.rows, 0)[1] for name in SETS]
+    held = [part for path in tests for part in ("--decontaminate", path)]
     if not (folder / "texts").exists():
         subprocess.run([sys.executable, HERE / "texts.py", folder / "texts"], check=True)
-    if not (folder / "corpus" / "manifest.json").exists():
-        held = [part for path in tests for part in ("--decontaminate", path)]
-        call(
-            "corpus", "build", folder / "texts", "stdlib-docs", "--out", folder / "corpus", "--languages", "en", "--quality", "none", *held
-        )
+    sources = {"corpus": [folder / "texts", "stdlib-docs"]}
+    if a.in_domain:
+        sources["pools"] = [few_rows(folder, name, None, 0)[0] for name in SETS]
+    for name, given in sources.items():
+        if not (folder / name / "manifest.json").exists():
+            call("corpus", "build", *given, "--out", folder / name, "--languages", "en", "--quality", "none", *held)
+    return [folder / name for name in sources]
+
+
+def base(folder, a):
+    """The tokenizer and the pre-trained base; each is made once."""
+    corpora = corpus(folder, a)
     if not (folder / "tokenizer").exists():
-        call(
-            "tokenizer", "train", folder / "corpus", "--kind", "wordpiece", "--size", 8192, "--case", "lower", "--out", folder / "tokenizer"
-        )
+        shape = ["--kind", "wordpiece", "--size", 8192, "--case", "lower"]
+        call("tokenizer", "train", *corpora, *shape, "--out", folder / "tokenizer")
     if not (folder / "base" / "manifest.json").exists():
-        scratch = ["--base", "scratch:bert-mini", "--tokenizer", folder / "tokenizer", "--length", 64]
-        more = ["--set", "training.batch_tokens=2048", "--overwrite"]
-        call("pretrain", folder / "corpus", "--task", "masked-lm", *scratch, "--minutes", minutes, "--out", folder / "base", *more)
+        scratch = ["--base", "scratch:bert-mini", "--tokenizer", folder / "tokenizer", "--length", 64, "--mix", "equal"]
+        more = ["--set", "training.batch_tokens=2048", "--set", f"task.share={a.share}", "--overwrite"]
+        call("pretrain", *corpora, "--task", "masked-lm", *scratch, "--minutes", a.minutes, "--out", folder / "base", *more)
 
 
 def cell(folder, name, a, seed, start):
-    """Test correctness of each row after adapting one start on few rows; kept."""
-    kind, rate = start
-    path = folder / "cells" / f"{name}-{a.rows}-{seed}-{kind}-{rate}.json"
+    """Whether each test row is right after adapting one start one way on few rows, and the accuracy on validation rows; kept."""
+    kind, (method, rate) = start
+    path = folder / "cells" / f"{name}-{a.rows}-{seed}-{kind}-{method}-{rate}.json"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         train, test = few_rows(folder, name, a.rows, seed)
         chosen = ["--base", folder / "base"] if kind == "pretrained" else ["--base", "scratch:bert-mini"]
         chosen += ["--set", f"tokenizer={folder / 'tokenizer'}"] if kind == "scratch" else []
+        chosen += ["--rate", rate] if rate else []
         out = folder / "runs" / path.stem
         accept = [part for finding in ("duplicates", "overlap", "contradictions", "truncation") for part in ("--accept", finding)]
-        call("adapt", train, *chosen, "--method", "full", "--rate", rate, "--seed", seed, "--out", out, "--overwrite", *accept)
+        call("adapt", train, *chosen, "--method", method, "--seed", seed, "--out", out, "--overwrite", *accept)
         import rootstock as rs
 
         run = rs.Run(out)
@@ -80,38 +91,46 @@ def cell(folder, name, a, seed, start):
 
 
 def compared(folder, name, a):
-    """Gain in test accuracy with a bootstrap over test rows, the mean over seeds within each."""
+    """Gain in test accuracy, its interval over test rows and seeds, and what each seed gave."""
+    from rootstock.evaluation.paired import Drawn, difference
+
     right = {"pretrained": [], "scratch": []}
     for seed in range(1, a.seeds + 1):
         for kind, rows in right.items():
-            tried = [cell(folder, name, a, seed, (kind, rate)) for rate in RATES]
+            tried = [cell(folder, name, a, seed, (kind, way)) for way in WAYS]
             rows.append(max(tried, key=lambda each: each["validation"])["right"])
-    mean = {kind: np.mean(rows, axis=0) for kind, rows in right.items()}
-    gain = mean["pretrained"] - mean["scratch"]
-    rng = np.random.default_rng(0)
-    draws = [gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(2000)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    by_seed = {kind: [float(np.mean(row)) for row in rows] for kind, rows in right.items()}
-    figures = {kind: float(each.mean()) for kind, each in mean.items()}
-    return {"set": name, "rows": a.rows, **figures, "gain": float(gain.mean()), "interval": [float(low), float(high)], "by_seed": by_seed}
+    drawn = {}
+    for kind, rows in right.items():
+        right_NS = np.array(rows, float).T
+        rng = np.random.default_rng(0)  # the same rows for both, so that what they give is paired
+        resampled_RS = np.array([right_NS[rng.integers(0, len(right_NS), len(right_NS))].mean(0) for _ in range(1000)])
+        drawn[kind] = Drawn(right_NS.mean(0), resampled_RS, len(right_NS))
+    gain = difference(drawn["pretrained"], drawn["scratch"], seed=0)
+    by_seed = {kind: each.whole.tolist() for kind, each in drawn.items()}
+    figures = {kind: each.mean for kind, each in drawn.items()}
+    return {"set": name, "rows": a.rows, **figures, "gain": gain.value, "interval": list(gain.interval), "by_seed": by_seed}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--in-domain", action="store_true")
+    parser.add_argument("--share", type=float, default=0.4, help="of the tokens that are guessed; more than BERT's, as the budget is small")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only-base", action="store_true")
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
-    base(a.folder, a.minutes)
+    base(a.folder, a)
     if a.only_base:
         return
     found = [compared(a.folder, name, a) for name in SETS]
     held = {key: json.loads((a.folder / "base" / f"{key}.json").read_text()) for key in ("metrics", "plan")}
-    result = {"minutes": a.minutes, "base": {**held["metrics"]["metrics"], **held["plan"]["measured"]}, "sets": found}
-    (HERE / "results" / "transfer.json").write_text(json.dumps(result, indent=1) + "\n")
+    out = HERE / "results" / "transfer.json"
+    results = json.loads(out.read_text()) if out.exists() else {}
+    told = {"minutes": a.minutes, "share": a.share, "base": {**held["metrics"]["metrics"], **held["plan"]["measured"]}, "sets": found}
+    out.write_text(json.dumps(results | {"in-domain" if a.in_domain else "general": told}, indent=1) + "\n")
     sys.stdout.write(
         "\n".join(f"{r['set']:<26} {r['scratch']:.3f} -> {r['pretrained']:.3f}  gain {r['gain']:+.3f} {r['interval']}" for r in found)
         + "\n"

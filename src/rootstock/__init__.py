@@ -10,12 +10,13 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rootstock.core.resources import prepare_threads
+from rootstock.core.resources import prepare_memory, prepare_threads
 
 STARTED = time.monotonic()
 """When the package was first imported: for the command, its start; a budget of minutes counts from there."""
 
 prepare_threads()
+prepare_memory()
 
 __version__ = "0.1.0"
 

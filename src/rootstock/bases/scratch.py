@@ -11,6 +11,8 @@ from rootstock.sentinel.gate import check_config
 
 _BERT = {"model_type": "bert", "max_position_embeddings": 512}
 _T5 = {"model_type": "t5", "n_positions": 512}
+_GPT2 = {"model_type": "gpt2", "activation_function": "gelu_pytorch_tanh"}
+"""GPT-2's own GELU in one kernel; the default writes the same formula in eight."""
 _LLAMA = {"model_type": "llama", "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "tie_word_embeddings": True}
 _LETTER_FILTERS = [[1, 32], [2, 32], [3, 64], [4, 128], [5, 256], [6, 512], [7, 1024]]
 
@@ -33,10 +35,10 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 8192,
     },
     # Nothing so small was published: GPT-2 in the sizes of BERT tiny and mini, so that objectives compare at equal size.
-    "gpt2-tiny": {"model_type": "gpt2", "n_layer": 2, "n_embd": 128, "n_head": 2, "n_positions": 512},
-    "gpt-mini": {"model_type": "gpt2", "n_layer": 4, "n_embd": 256, "n_head": 4, "n_positions": 512},
+    "gpt2-tiny": {**_GPT2, "n_layer": 2, "n_embd": 128, "n_head": 2, "n_positions": 512},
+    "gpt-mini": {**_GPT2, "n_layer": 4, "n_embd": 256, "n_head": 4, "n_positions": 512},
     # Radford et al. 2019, table 2: the smallest of GPT-2; 124 million with its own 50,257 tokens.
-    "gpt2-small": {"model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024},
+    "gpt2-small": {**_GPT2, "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024},
     # As wide and deep as BERT tiny; two heads share a key and value; the SwiGLU is 8/3 of the width (Shazeer 2020), in whole 32s.
     "llama-tiny": {
         **_LLAMA,

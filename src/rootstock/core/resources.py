@@ -1,10 +1,15 @@
 """What the machine has: processors, memory, number formats; and the settings that must come before torch is imported."""
 
+import ctypes
 import os
 import platform
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+_M_MMAP_THRESHOLD = -3
+"""Its number in glibc's malloc.h."""
 
 
 def prepare_threads() -> None:
@@ -16,6 +21,20 @@ def prepare_threads() -> None:
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def prepare_memory() -> None:
+    """Make freed tensors go back to the system, unless the user chose otherwise.
+
+    glibc learns from the first large free to keep all that is smaller than 32 MB in an arena of each thread, where tensors leave holes
+    that others do not fit: a causal-lm run with two twins came to 2.2 GB and stayed there, with this to 0.8 GB. torch then asks for huge
+    pages, without which fresh memory costs a fifth of the time. Works only before torch is imported.
+    """
+    if platform.system() != "Linux" or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    with suppress(OSError, AttributeError):  # another C library than glibc has no mallopt
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def usable_cores() -> int:
