@@ -38,11 +38,17 @@ bench: install
 	$(PIP) sentence-transformers datasketch xxhash
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/kills.py
+	$(BIN)/python bench/kills.py --verb pretrain
 	$(BIN)/python bench/near_duplicates.py
 	$(BIN)/python bench/language.py
 	$(BIN)/python bench/accuracy.py --out bench/results/accuracy.jsonl
 	$(BIN)/python bench/table.py
 	$(BIN)/python bench/quality.py
+	$(BIN)/python bench/pretraining.py
+	$(BIN)/python bench/transfer.py runs/bench/transfer
+	$(BIN)/python bench/transfer.py runs/bench/transfer-in-domain --in-domain
+	$(BIN)/python bench/adaptive.py runs/bench/adaptive
+	$(BIN)/python bench/vision.py --folder runs/bench/vision
 
 kills: install
 	$(BIN)/python bench/kills.py

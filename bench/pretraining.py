@@ -39,7 +39,7 @@ def ours(task, texts, folder, a):
     subprocess.run([*map(str, command)], check=True, capture_output=True)
     measured = json.loads((folder / "run" / "plan.json").read_text())["measured"]
     events = [json.loads(line) for line in (folder / "run" / "history.jsonl").read_text().splitlines()]
-    loss = statistics.fmean(event["loss"] for event in events if event["event"] == "step")
+    loss = statistics.fmean(event["loss"] for event in events if event["event"] == "step" and event["loss"] is not None)
     memory = round(measured["peak_bytes"] / 2**20)
     return {"peer": f"rootstock-{task}", "tokens_per_s": measured["tokens_per_second"], "train_loss": round(loss, 4), "peak_rss_mb": memory}
 

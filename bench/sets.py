@@ -12,6 +12,8 @@ from pathlib import Path
 DATA = Path(os.environ.get("ROOTSTOCK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 NAMES = ("sst2", "rotten_tomatoes_polarity", "banking77", "subjectivity", "mrpc", "rte_glue", "sts_b")
 HEADLINE = {"sts_b": "spearman"}
+SCIENCE = ("sci-cite", "chemprot", "citation_intent", "sciie-relation-extraction")
+"""Scientific sentences: sets of scibert_tasks with training rows."""
 
 
 def text_of(path):
@@ -79,6 +81,21 @@ def rte_glue():
 def sts_b():
     parts = [delimited(DATA / "sts_b" / "original" / f"sts-{part}.tsv.gz", header=False) for part in ("train", "dev", "test")]
     return [[(row[5], row[6], row[4]) for row in part] for part in parts], ("sentence1", "sentence2", "score")
+
+
+def science(name):
+    """Train, validation and test rows of one of SCIENCE."""
+    folder = DATA / "scibert_tasks" / "text_classification" / name
+    parts = [[json.loads(line) for line in text_of(folder / f"{part}.txt.gz").splitlines()] for part in ("train", "dev", "test")]
+    return [[(row["text"], row["label"]) for row in part] for part in parts]
+
+
+def sci_cite():
+    return science("sci-cite"), ("text", "label")
+
+
+def chemprot():
+    return science("chemprot"), ("text", "label")
 
 
 def prepare(name, folder):

@@ -115,7 +115,8 @@ def clip(a, seed):
     model, base = encoder(folder)
     test, classes = labelled("test")
     captions = [f"a photo of a {name}" for name in classes]
-    found = zero_shot(model, bases.tokenizer(base), test, captions, colours=Colours(), seed=seed)
+    told = bases.tokenizer(base)(captions, padding=True, return_tensors="pt")
+    found = zero_shot(model, told, test, colours=Colours(), seed=seed)
     return facts | {"parameters": sum(p.numel() for p in model.parameters()), "captions": captions, "accuracy": found}
 
 

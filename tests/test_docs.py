@@ -108,6 +108,12 @@ def test_links_lead_somewhere(path):
         assert not anchor or anchor in anchors(found.read_text("utf-8")), target
 
 
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_nothing_is_left_to_fill_in(path):
+    for paragraph in re.split(r"\n\s*\n", prose(path.read_text("utf-8"))):
+        assert not re.fullmatch(r"[A-Z][A-Z_]+[.:…]?", paragraph.strip()), paragraph
+
+
 def test_promises_name_tests_that_exist():
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text("utf-8"))
     assert len(named) > 10

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from rootstock import catalog
 from rootstock.cli.main import VERBS, app
+from rootstock.core.task import Labelled
 
 HEAVY = ("torch", "transformers", "pyarrow", "numpy", "scipy", "sklearn", "peft", "accelerate", "datasets", "rootstock.core.settings")
 """The last stands for our use of pydantic: typer itself imports the package while it reads a command's arguments."""
@@ -58,6 +59,14 @@ def test_lists_name_everything_with_a_summary(kind):
     lines = CliRunner().invoke(app, [kind]).stdout.splitlines()
     for name in catalog.names(kind):
         assert any(line.split()[0] == name and line.endswith(catalog.summary(kind, name)) for line in lines)
+
+
+def test_tasks_stand_under_the_verb_that_takes_them():
+    lines = CliRunner().invoke(app, ["tasks"]).stdout.splitlines()
+    headings = [place for place, line in enumerate(lines) if not line.startswith("  ")]
+    assert [lines[place].split(":")[0] for place in headings] == ["for adapt", "for pretrain"]
+    own = {line.split()[0] for line in lines[: headings[1]] if line.startswith("  ")}
+    assert own == {name for name in catalog.names("tasks") if issubclass(catalog.find("tasks", name), Labelled)}
 
 
 @pytest.mark.parametrize("words", VERBS_AND_GROUPS, ids=" ".join)

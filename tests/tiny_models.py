@@ -46,6 +46,22 @@ def seq2seq_model():
     return transformers.T5ForConditionalGeneration(transformers.T5Config(vocab_size=32, **shape, **ends)).eval()
 
 
+def clip_model(tokens):
+    """Images of 16 pixels, captions of 12 tokens; its space is drawn wide, or all captions would be near one another."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "projection_dim": 16}
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    text = {**shape, "vocab_size": len(tokens), "max_position_embeddings": 12, **ends}
+    config = transformers.CLIPConfig(text_config=text, vision_config={**shape, "image_size": 16, "patch_size": 8}, projection_dim=16)
+    return transformers.CLIPModel(config).eval()
+
+
+def vit_model():
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    return transformers.ViTModel(transformers.ViTConfig(**shape, image_size=16, patch_size=8), add_pooling_layer=False).eval()
+
+
 def saved(model, tokens, folder):
     model.save_pretrained(folder)
     tokens.save_pretrained(folder)

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from rootstock.core.errors import UnknownName
+from rootstock.core.errors import UnknownName, UsageError
 from rootstock.core.modules import only_class
 
 Kind = Literal["tasks", "methods"]
@@ -41,6 +41,15 @@ def summary(kind: Kind, name: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
 
 
+def reads_labels(name: str) -> bool | None:
+    """Whether a task is learned from labels, told by its class without importing it; None for a plug-in's."""
+    path = _own("tasks").get(name)
+    if path is None:
+        return None
+    classes = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef))
+    return any(isinstance(base, ast.Name) and base.id == "Labelled" for each in classes for base in each.bases)
+
+
 def find(kind: Kind, name: str) -> Any:
     """The one public class of a task or method file, or a plug-in's.
 
@@ -55,8 +64,15 @@ def find(kind: Kind, name: str) -> Any:
 
 
 def name_of(kind: Kind, cls: type) -> str:
-    """The name under which a class is found."""
+    """The name under which a class is found. Raises UsageError for a class that no recipe could name."""
     module = cls.__module__
     if module.startswith(f"rootstock.{kind}."):
         return module.rsplit(".", 1)[1].replace("_", "-")
-    return next(name for name, point in _plugins(kind).items() if point.load() is cls)
+    found = next((name for name, point in _plugins(kind).items() if point.load() is cls), None)
+    if found is None:
+        raise UsageError(
+            f"{cls.__name__} is no {kind[:-1]} that the catalog knows, so that no recipe could name it",
+            wanted=f"a file in rootstock/{kind}/, or a package with the entry point rootstock.{kind}",
+            fix="see docs/extending.md",
+        )
+    return found

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import make_tokenizer
+from tests.tiny_models import clip_model, saved
 
 from rootstock.bases.load import fit, load, tokenizer
 from rootstock.bases.resolve import resolve
@@ -144,6 +146,12 @@ def test_an_adapter_is_not_a_whole_model(tiny: Path) -> None:
         loaded(tiny, "a", "b")
 
 
+def test_dropout_is_set_in_both_halves_of_clip(tmp_path: Path) -> None:
+    folder = saved(clip_model(make_tokenizer()), make_tokenizer(), tmp_path)
+    model = load(resolve(str(folder)), Head(auto="AutoModel"), seed=1, dropout=0.25).model
+    assert [module.dropout for module in model.modules() if hasattr(module, "dropout")] == [0.25, 0.25]
+
+
 def test_dropout_is_set_under_every_name(tiny: Path) -> None:
     rates = {module.p for module in loaded(tiny, "a", "b", dropout=0.25).model.modules() if isinstance(module, torch.nn.Dropout)}
     assert rates == {0.25}
@@ -151,7 +159,7 @@ def test_dropout_is_set_under_every_name(tiny: Path) -> None:
 
 
 @needs_minilm
-@pytest.mark.parametrize("architecture", ["bert-tiny", "gpt-mini"])
+@pytest.mark.parametrize("architecture", ["bert-tiny", "gpt2-mini"])
 def test_from_scratch_everything_is_fresh(architecture: str) -> None:
     base = resolve(f"scratch:{architecture}")
     first, second = (load(base, head("a", "b"), seed=3, dropout=0) for _ in range(2))

@@ -1,5 +1,6 @@
 """What is written loads with plain transformers and holds no pickle."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ def test_plain_transformers_gives_the_same_answers(tiny: Path, tmp_path: Path) -
     assert again.config.id2label == {0: "bad", 1: "good"}
     assert admit(tmp_path / "out").notes == ()
     assert str(tmp_path) not in (tmp_path / "out" / "config.json").read_text()
+    told = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert told["unk_token"] == "[UNK]"
+    assert not {"local_files_only", "is_local"} & set(told)
+    assert str(tmp_path) not in str(told)
 
 
 def test_a_pickle_among_the_files_is_an_error(tiny: Path, tmp_path: Path) -> None:

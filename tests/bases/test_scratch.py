@@ -311,8 +311,8 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
 
 
 def test_an_unknown_one_gets_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'gpt-mini'"):
-        facts("gpt-mimi")
+    with pytest.raises(UnknownName, match="did you mean 'gpt2-mini'"):
+        facts("gpt2-mimi")
 
 
 def test_values_are_known_without_the_libraries() -> None:

@@ -3,10 +3,18 @@
 import json
 import random
 
+import numpy as np
 import pytest
 import transformers
-from tests.conftest import WORDS
-from tests.tiny_models import causal_model, masked_model, saved, seq2seq_model, with_bos
+from PIL import Image
+from tests.conftest import WORDS, make_tokenizer
+from tests.tiny_models import causal_model, clip_model, masked_model, saved, seq2seq_model, vit_model, with_bos
+
+from rootstock.core.artifact import digest_file
+from rootstock.core.runfolder import RunFolder
+from rootstock.data import images
+from rootstock.data.gallery import hang
+from rootstock.data.unlabelled import held_out
 
 TAGS = ["ADJ", "NOUN", "VERB", "DET"]
 
@@ -35,6 +43,16 @@ def place(tmp_path_factory, tiny_base):
     about = {"UID": "adjectives", "linguistics_term": "agreement", "field": "morphology"}
     pairs = [{"sentence_good": f"the {a} was good", "sentence_bad": f"the {a} good was", **about} for a in WORDS]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in pairs))
+    saved(vit_model(), make_tokenizer(), folder / "vit")
+    saved(clip_model(make_tokenizer()), make_tokenizer(), folder / "clip")
+    rng = np.random.default_rng(0)
+    for name, colour in {"cold_book": (30, 30, 220), "warm": (220, 60, 30)}.items():
+        (folder / "photos" / name).mkdir(parents=True)
+        for number in range(30):
+            noisy = np.clip(rng.normal(colour, 30, (20, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / "photos" / name / f"{number}.png")
+    (folder / "photos" / "warm" / "broken.png").write_bytes(b"no image")
+    (folder / "photos" / "stray.png").write_bytes(b"of no class")
     (folder / "broken.jsonl").write_text('{"sentence_good": "x"}\n')
     (folder / "other").mkdir()
     (folder / "other" / "thesis.txt").write_text("years of work")
@@ -101,6 +119,64 @@ def test_an_encoder_and_decoder_shows_the_layers_of_its_encoder(command):
     assert len(json.loads(out)["suites"]["pos"]["layers"]) == 3
 
 
+def test_an_image_model_tells_class_folders_apart(command, tmp_path):
+    code, out, err = command(f"probe vit --data images=photos --json --out {tmp_path / 'out'}")
+    assert code == 0, err
+    found = json.loads(out)["suites"]["images"]
+    assert found["images"]["train"] + found["images"]["test"] == 60
+    assert found["left_out"] == {"no image": 1, "in no class folder": 1}
+    assert found["accuracy"]["value"] == 1.0 > found["accuracy"]["interval"][0] > 0.5  # the colour is the class
+    assert set(found) >= {"random", "gain"}
+    assert "zero_shot" not in found
+    assert "1 no image, 1 in no class folder" in err
+    html = (tmp_path / "out" / "probes.html").read_text()
+    assert 'id="images"' in html
+    assert "linear probe, random weights" in html
+
+
+def test_a_model_of_captions_is_asked_by_captions_alone_as_well(command, place):
+    line = "probe clip --data photos --no-beside-random --seed 3"
+    code, out, err = command(f"{line} --caption 'a very {{}}'")
+    assert code == 0, err
+    found = json.loads(command(f"{line} --json")[1])["suites"]["images"]
+    assert found["zero_shot"]["captions"] == ["a photo of a cold book", "a photo of a warm"]
+    assert 'zero-shot, "a very {}"' in out
+    assert "random" not in out
+    assert "the model was trained on any of these images is not known" in out
+    swapped = json.loads(command(f"{line} --json --caption '{'very ' * 20}{{}}'")[1])["suites"]["images"]["zero_shot"]
+    assert swapped["cut"] == 2
+
+
+def test_what_a_run_held_out_is_what_is_measured_and_its_report_leads_to_the_page(command, place, tmp_path):
+    run = tmp_path / "run"
+    saved(clip_model(make_tokenizer()), make_tokenizer(), run / "model")
+    (run / "recipe.yaml").write_text(
+        f"base: scratch:clip-tiny\ntask: {{name: contrastive-image-text, caption: the {{}}}}\nseed: 7\n"
+        f"data: {{train: {place / 'photos'}, validation: 0.5}}\n".replace("the {}", "'the {}'")
+    )
+    (run / "report.html").write_text("<header>\n<h1>run</h1>\n</header>")
+    shelf = images.shelf(str(place / "photos"))
+    (run / "manifest.json").write_text(json.dumps({"seed": 7, "data": {"photos": {"sha256": shelf.digest}}, "files": {}}))
+    line = f"probe {run} --data images={place / 'photos'} --no-beside-random --json"
+    code, out, err = command(f"{line} --out {run}")
+    assert code == 0, err
+    found = json.loads(out)["suites"]["images"]
+    assert found["held_out_by_its_run"]
+    gallery = hang([shelf.only([i for i, text in enumerate(shelf.texts) if text])], 16, captioned=False)
+    assert found["images"]["test"] == held_out(gallery.digests(), 0.5, 7).sum()
+    assert found["zero_shot"]["template"] == "the {}"
+    report = (run / "report.html").read_text()
+    assert report.count('href="probes.html"') == 1
+    files = json.loads((run / "manifest.json").read_text())["files"]
+    assert files["report.html"] == digest_file(run / "report.html")
+    assert set(files) >= {"probes.json", "probes.html"}
+    assert RunFolder(run).strangers() == []
+    assert "already holds probes" in command(f"{line} --out {run}")[2]
+    assert command(f"{line} --out {run} --overwrite")[0] == 0
+    assert (run / "report.html").read_text() == report
+    assert "holds other files" in command(f"probe vit --data photos --out {run} --overwrite")[2]
+
+
 def test_the_environment_can_name_the_data(command, place, monkeypatch):
     (place / "all").mkdir()
     (place / "all" / "blimp").symlink_to(place / "pairs.jsonl")
@@ -126,7 +202,11 @@ CASES = [
     ("masked --suite blmip --data pairs.jsonl", "no suite named 'blmip'", "did you mean 'blimp'"),
     ("masked --data blmip=pairs.jsonl", "no suite named 'blmip'"),
     ("masked --data nowhere", "nowhere does not exist"),
-    ("masked --data other", "other holds neither a treebank nor minimal pairs"),
+    ("masked --data other", "other holds neither a treebank nor minimal pairs nor images"),
+    ("masked --data photos", "BertForMaskedLM reads no images", "scratch:vit-tiny"),
+    ("vit --data bank", "ViTModel reads images", "--data images=FOLDER"),
+    ("vit --data images=photos/warm", "images of 0 classes"),
+    ("vit --data images=photos --caption photo", "--caption is 'photo'"),
     ("masked --data broken.jsonl", "broken.jsonl, line 1: no pair"),
     ("masked --data pairs.jsonl --limit 0", "--limit is 0"),
     ("masked --data pairs.jsonl --masking words", "no masking named 'words'", "did you mean 'word'"),

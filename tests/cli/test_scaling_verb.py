@@ -50,6 +50,21 @@ def place(tmp_path_factory):
     made_run(folder / "sizeless", 1e8, 1e9, **{"manifest.json": {"task": "causal-lm"}})
     made_run(folder / "lossless", 1e8, 1e9, **{"metrics.json": {"metrics": {"accuracy": 0.5}}})
     made_run(folder / "masked", 1e8, 1e9, **{"manifest.json": {"task": "masked-lm", "parameters": 10**8}})
+    for i, (size, tokens) in enumerate(PAIRS):
+        facts = {
+            "task": "causal-lm",
+            "parameters": int(3 * size),
+            "body_parameters": int(size),
+            "data": {"train": {"sha256": "abc"[i % 3]}},
+        }
+        facts["learned"] = {"tokens": int(tokens), "passes": 9.5 if i == 3 else 1.0}
+        made_run(
+            folder / "bare" / f"b{i}", size, tokens, **{"manifest.json": facts, "plan.json": {"measured": {"tokens": int(2 * tokens)}}}
+        )
+    for name in ("one", "another"):
+        made_run(folder / "tokens" / name, 1e8, 1e9)
+        (folder / "tokens" / name / "model").mkdir()
+        (folder / "tokens" / name / "model" / "contract.json").write_text(json.dumps({"tokenizer_sha256": 16 * name}))
     (folder / "other").mkdir()
     (folder / "other" / "thesis.txt").write_text("years of work")
     (folder / "nofit.json").write_text("{}")
@@ -110,6 +125,18 @@ def test_a_fit_is_written_and_planned_with(command, place):
 
 
 @pytest.mark.usefixtures("at")
+def test_runs_give_their_body_and_real_tokens_and_say_what_a_law_does_not_know(command, runs):
+    bare = " ".join(f"bare/b{i}" for i in range(len(PAIRS)))
+    found = fitted(command, bare)
+    assert [(run["parameters"], run["tokens"]) for run in found["runs"]] == PAIRS
+    assert any("learned from different data" in note for note in found["notes"])
+    assert any(note.startswith("bare/b3 saw the same text more than 4 times (up to 9.5)") for note in found["notes"])
+    assert not any("with embeddings" in note for note in found["notes"])
+    notes = fitted(command, runs)["notes"]
+    assert any("runs/r0, runs/r1, runs/r2 and 13 others: sizes with embeddings and tokens with padding" in note for note in notes)
+
+
+@pytest.mark.usefixtures("at")
 def test_rows_that_are_no_runs_are_counted_shown_and_skipped(command):
     found = fitted(command, "holes.csv")
     reasons = {each["where"].rsplit(" ", 1)[1]: each["reason"] for each in found["skipped"]}
@@ -163,6 +190,7 @@ CASES = [
     ("fit sizeless", "sizeless: parameters is missing in manifest.json"),
     ("fit lossless", "lossless: loss is missing in metrics.json"),
     ("fit runs/r0 masked", "different tasks: runs/r0 (causal-lm), masked (masked-lm)"),
+    ("fit tokens/one tokens/another", "different tokenizers: tokens/one (oneoneon), tokens/another (anothera)", "runs of one tokenizer"),
     ("fit runs.csv --out other", "other holds other files: thesis.txt"),
     ("fit runs.csv --out five.csv", "five.csv is a file"),
     ("fit", "Missing argument"),

@@ -1,6 +1,7 @@
 """A build end to end on planted documents: everything dropped is in the funnel, and a killed build ends as if it had not been."""
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -59,9 +60,24 @@ def test_every_removal_is_counted_shown_and_named(raw, tmp_path):
         if after["name"] not in ("c4", "gopher", "fineweb"):  # for web pages only
             previous = before if before["name"] not in ("c4", "gopher", "fineweb") else step(record, "language")
             assert after["documents"] == previous["documents"] - sum(previous["dropped"].values()), after["name"]
+    exact = step(record, "exact-duplicates")
+    assert exact["shares"] == {"exact duplicate": 2 / exact["documents"]}
+    assert exact["share"] == 2 / exact["documents"]
     text = funnel.as_text(record)
-    assert "near duplicate" in text
+    assert re.search(r"near duplicate +1 +2\.9%", text)
     assert "{broken" in text
+
+
+def test_a_rehearsal_says_what_would_be_read_and_writes_nothing(raw, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    plan = build.rehearse(CorpusSettings(sources=tuple(raw), near_duplicates=0), tmp_path / "corpus")
+    assert [(each["reference"], each["bytes"]) for each in plan["sources"]] == [
+        (each, sum(file.stat().st_size for file in Path(each).rglob("*")) or Path(each).stat().st_size) for each in raw
+    ]
+    assert plan["steps"][0] == "repair"
+    assert "near-duplicates" not in plan["steps"]
+    assert all(each in funnel.plan_as_text(plan) for each in raw)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_what_is_written_is_whole_and_told(raw, tmp_path):

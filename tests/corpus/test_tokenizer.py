@@ -10,8 +10,6 @@ import unicodedata
 from collections import Counter
 from itertools import pairwise
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import transformers
 from hypothesis import given
@@ -21,7 +19,6 @@ from hypothesis import strategies as st
 from rootstock.core.errors import BaseError, DataError, RecipeError, UsageError
 from rootstock.corpus import fertility, pieces, tokenizer
 from rootstock.corpus.families import FAMILIES, TokenizerSettings
-from rootstock.corpus.labelled import labelled
 
 COMBINATIONS = [(kind, family) for family, each in FAMILIES.items() for kind in each.kinds]
 
@@ -512,30 +509,6 @@ def test_a_report_on_nothing_is_refused():
 
 
 # -- where texts come from --------------------------------------------------------------------------------------------------
-
-
-def test_languages_come_from_shards_and_from_columns(tmp_path):
-    (tmp_path / "corpus").mkdir()
-    for number, rows in enumerate(([("en", "one"), ("de", "zwei")], [(None, "drei")])):
-        table = pa.table({"text": [text for _, text in rows], "language": pa.array([each for each, _ in rows], pa.string())})
-        pq.write_table(table, tmp_path / "corpus" / f"shard-{number:05}.parquet")
-    assert list(labelled(str(tmp_path / "corpus"))) == [("en", "one"), ("de", "zwei"), ("", "drei")]
-    (tmp_path / "rows.csv").write_text("language,text\nen,one\nde,zwei\n,drei\n")
-    assert list(labelled(str(tmp_path / "rows.csv"), languages=True)) == [("en", "one"), ("de", "zwei"), ("", "drei")]
-    assert list(labelled(str(tmp_path / "rows.csv"))) == [("", "one"), ("", "zwei"), ("", "drei")]
-    (tmp_path / "plain.csv").write_text("text\none\n")
-    assert list(labelled(str(tmp_path / "plain.csv"), languages=True)) == [("", "one")]
-    (tmp_path / "note.txt").write_text("one\n")
-    assert [language for language, _ in labelled(str(tmp_path / "note.txt"), languages=True)] == [""]
-
-
-def test_a_damaged_shard_is_named(tmp_path):
-    (tmp_path / "shard-00000.parquet").write_bytes(b"PAR1zzzz")
-    with pytest.raises(DataError, match=r"shard-00000\.parquet can't be read"):
-        list(labelled(str(tmp_path)))
-    pq.write_table(pa.table({"body": ["x"]}), tmp_path / "shard-00000.parquet")
-    with pytest.raises(DataError, match="can't be read"):
-        list(labelled(str(tmp_path)))
 
 
 def test_every_language_of_real_text_keeps_its_letters(data_folder):

@@ -52,6 +52,37 @@ def test_a_digest_tells_rows_apart_and_the_longest_batch_is_the_longest():
     assert [rows.tolist() for rows in one.in_order()] == [[2], [0, 1]]
 
 
+def test_a_repeated_row_never_meets_its_copy_and_each_has_draws_of_its_own():
+    drawn = []
+
+    class Drawing:
+        def collate(self, encoded, rows, tokenizer, draw):
+            drawn.append((draw.epoch, draw.round, rows.tolist()))
+            return {}
+
+    ragged = Ragged.of([[1, 2]] * 12)
+    encoded = Encoded({"input_ids": ragged}, {"source": np.array([0] * 10 + [1] * 2)}, ragged.lengths)
+    held = Feed(encoded, Drawing(), None, 8, 8, 0, shares=(0.5, 0.5))
+    updates, rounds = held.epoch(3), held.rounds(3)
+    assert np.bincount(np.concatenate(updates))[10:].tolist() == [3, 3]
+    assert all(len(set(rows.tolist())) == len(rows) for rows in updates)
+    for rows, turn in zip(updates, rounds, strict=True):
+        list(held.micro_batches(rows, epoch=3, round=turn))
+    seen = [(turn, row) for epoch, turn, rows in drawn for row in rows]
+    assert len(set(seen)) == len(seen), "a copy is drawn for as the row before it"
+    other = Feed(encoded, Drawing(), None, 8, 8, 0, shares=(10 / 12, 2 / 12))
+    assert set(other.rounds(0)) == {0}
+
+
+def test_a_feed_keeps_few_epochs_and_none_of_another_feed():
+    one, other = feed([[1], [2], [3]], budget=1), feed([[4]])
+    first = one.epoch(0)
+    assert one.epoch(0) is first
+    assert [len(one.epoch(number)) for number in range(5)] == [3] * 5
+    assert list(one._plans) == [3, 4]
+    assert len(other.epoch(0)) == 1
+
+
 def test_cut_keeps_the_order():
     assert [part.tolist() for part in cut(np.array([2, 2, 3, 1]), np.array([0, 1, 2, 3]), 6)] == [[0, 1], [2, 3]]
 

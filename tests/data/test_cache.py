@@ -1,6 +1,9 @@
 """The cache: found again, made anew when damaged or when anything changed, no reason to fail when the disk is."""
 
+import tracemalloc
+
 import numpy as np
+from safetensors.numpy import load_file
 
 from rootstock.core.resources import cache_folder
 from rootstock.data.cache import remembered
@@ -36,6 +39,21 @@ def test_a_flipped_bit_is_noticed():
     assert not found
     assert len(calls) == 2
     assert arrays["x"].tolist() == [1, 1, 1]
+
+
+def test_an_entry_is_a_plain_file_and_no_array_is_copied_on_its_way():
+    large = np.arange(4_000_000, dtype=np.float32).reshape(2, -1)
+    tracemalloc.start()
+    remembered("t", {"a": 1}, lambda: {"x": large, "none": np.empty((0, 3), np.int16), "one": np.array(2.5)})
+    assert tracemalloc.get_traced_memory()[1] < large.nbytes / 4
+    tracemalloc.stop()
+    path = next((cache_folder() / "t").iterdir())
+    np.testing.assert_array_equal(load_file(path)["x"], large)
+    found, there = remembered("t", {"a": 1}, dict)
+    assert there
+    assert {name: array.shape for name, array in found.items()} == {"none": (0, 3), "one": (), "x": large.shape}
+    path.write_bytes(path.read_bytes()[:-100])
+    assert not remembered("t", {"a": 1}, dict)[1]
 
 
 def test_no_place_to_write_is_no_failure(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from tests.conftest import make_tokenizer
 
 from rootstock.core.errors import RecipeError
 from rootstock.data import unlabelled
@@ -17,6 +18,15 @@ def test_parts_of_a_document_are_the_document():
     assert all(part.endswith("\n") for part in made)
     assert max(map(len, made)) < 2 * unlabelled.PART_LETTERS
     assert list(unlabelled.parts("x" * 50_000)) == ["x" * 50_000]
+
+
+def test_parts_know_their_document_and_which_of_them_ends_it():
+    book = "".join(f"line {i} of a book\n" for i in range(2_000))
+    rows = unlabelled.read([["short", book + "\n" * 5_000], ["other", " \n"]])
+    told = [rows.column(name).to_pylist() for name in ("source", "document", "ends")]
+    parts = len(rows) - 2
+    assert parts > 10
+    assert told == [[0] * (parts + 1) + [1], [0, *[1] * parts, 2], [True, *[False] * (parts - 1), True, True]]
 
 
 def test_copies_stay_on_one_side_and_about_the_share_is_held_out():
@@ -46,12 +56,42 @@ def test_shares_of_corpora():
 def test_proportional_shows_each_row_once_and_equal_repeats_the_small_corpus_evenly():
     source_N, lengths_N = np.array([0] * 90 + [1] * 10), np.full(100, 8)
     rng = np.random.default_rng(0)
-    once = unlabelled.mixed(source_N, lengths_N, np.array([0.9, 0.1]), rng)
+    (once,) = unlabelled.mixed(source_N, lengths_N, np.array([0.9, 0.1]), rng)
     assert sorted(once.tolist()) == list(range(100))
-    even = np.bincount(unlabelled.mixed(source_N, lengths_N, np.array([0.5, 0.5]), rng), minlength=100)
+    rounds = unlabelled.mixed(source_N, lengths_N, np.array([0.5, 0.5]), rng)
+    even = np.bincount(np.concatenate(rounds), minlength=100)
     assert even[:90].sum() == even[90:].sum() == 50
     assert set(even[:90]) == {0, 1}
     assert set(even[90:]) == {5}
+    assert len(rounds) == 5
+    assert all(len(set(rows.tolist())) == len(rows) for rows in rounds), "a row meets its copy"
+    assert all((rows < 90).sum() > 3 and (rows >= 90).sum() == 10 for rows in rounds), "a corpus is in few of the rounds"
+
+
+def test_proportional_repeats_nothing_of_a_large_corpus_with_short_rows():
+    """Shares are sums of fractions: what is left over may not pay for a row, however short it is beside the whole."""
+    lengths_N = np.concatenate([np.full(3_000, 1_000), np.ones(3_000, np.int64)])
+    source_N = np.arange(6_000) % 3
+    (rows,) = unlabelled.mixed(
+        source_N, lengths_N, unlabelled.shares("proportional", np.bincount(source_N, lengths_N)), np.random.default_rng(0)
+    )
+    assert sorted(rows.tolist()) == list(range(6_000))
+
+
+def test_texts_without_rows_leave_the_account_with_a_reason():
+    rows = unlabelled.read([["one two", "?"], ["three"]])
+    account = unlabelled.account(rows, np.array([False, False, True]), unlabelled.digests(rows), Counter(gone=2))
+    found = unlabelled.without(account | {"broken_examples": []}, {"train": rows.slice(1, 1), "validation": rows.slice(2)}, ("a", "b"))
+    assert found["rows"] == {"read": 5, "dropped": 4, "train": 1, "validation": 0}
+    assert found["broken"] == {"gone": 2, "with too few tokens": 2}
+    assert [(each["file"], each["text"]) for each in found["broken_examples"]] == [("a", "?"), ("b", "three")]
+
+
+def test_rows_longer_than_what_is_kept_are_found_by_the_longer_of_their_texts():
+    texts = (["a good film", "a film", "the song"], ["dull", "a very cold book", "a book"])
+    found = unlabelled.cut_short(texts, make_tokenizer(), 5, lambda place: texts[0][place])
+    assert (found["count"], found["share"]) == (1, 1 / 3)
+    assert found["examples"] == [{"row": 2, "in": "file", "text": "a film", "tokens": 6}]
 
 
 def test_the_account_counts_repeats_and_what_was_broken():

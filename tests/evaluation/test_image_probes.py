@@ -15,11 +15,14 @@ from rootstock.evaluation.images import Colours, Images
 class Eye(nn.Module):
     """Its places are the pixels; `sees` decides whether their colours reach the vector."""
 
-    def __init__(self, sees):
+    def __init__(self, sees, device="cpu"):
         super().__init__()
         self.sees = sees
+        self.weight = nn.Parameter(torch.ones(1, device=device))
 
     def forward(self, pixel_values):
+        assert pixel_values.device == self.weight.device
+        pixel_values = torch.zeros(pixel_values.shape) if pixel_values.is_meta else pixel_values
         hidden = pixel_values if self.sees else torch.ones_like(pixel_values)
         return type("Output", (), {"last_hidden_state": hidden.flatten(2).transpose(1, 2)})
 
@@ -39,6 +42,10 @@ def test_features_are_the_mean_over_places():
     wanted = (some.pixels.mean((1, 2)) / 255 - [0.5, 0.4, 0.3]) / [0.5, 0.25, 0.2]
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-5)
     assert not found.requires_grad
+
+
+def test_pixels_move_to_the_models_device():
+    assert images.features(Eye(True, "meta"), coloured(3, 0).pixels, Colours()).shape == (3, 3)
 
 
 def test_a_probe_finds_what_is_there_and_nothing_else():
@@ -65,18 +72,17 @@ def test_the_nearest_caption_is_transformers_own():
     for parameter in model.vision_model.parameters():
         parameter.data.mul_(8)  # or all images would look alike
     some, tokenizer = coloured(40, 3), make_tokenizer()
-    captions = ["a good film", "the cold book was dull", "song"]
-    given = {**tokenizer(captions, padding=True, return_tensors="pt"), "pixel_values": Colours().read(some.pixels)}
+    captions = tokenizer(["a good film", "the cold book was dull", "song"], padding=True, return_tensors="pt")
     with torch.no_grad():
-        best = model(**given).logits_per_image.argmax(1).numpy()
+        best = model(**captions, pixel_values=Colours().read(some.pixels)).logits_per_image.argmax(1).numpy()
     assert len(set(best.tolist())) > 1
-    right = images.zero_shot(model, tokenizer, Images(some.pixels, best), captions, colours=Colours(), seed=1)["zero_shot"]
+    right = images.zero_shot(model, captions, Images(some.pixels, best), colours=Colours(), seed=1)["zero_shot"]
     assert right["value"] == 1.0
     assert right["interval"][0] < 1.0
-    wrong = images.zero_shot(model, tokenizer, Images(some.pixels, (best + 1) % 3), captions, colours=Colours(), seed=1)
+    wrong = images.zero_shot(model, captions, Images(some.pixels, (best + 1) % 3), colours=Colours(), seed=1)
     assert wrong["zero_shot"]["value"] == 0.0
 
 
 def test_a_model_without_texts_has_no_zero_shot():
     with pytest.raises(BaseError, match="Eye has no space for images and texts"):
-        images.zero_shot(Eye(True), None, coloured(3, 0), ["a"], colours=Colours(), seed=1)
+        images.zero_shot(Eye(True), {}, coloured(3, 0), colours=Colours(), seed=1)

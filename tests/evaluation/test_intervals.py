@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from rootstock.evaluation.intervals import bootstrap, draws, interval
+from rootstock.evaluation.intervals import at_the_edge, bootstrap, draws, interval, wilson
 from rootstock.tasks._scores import class_metrics, number_metrics
 
 
@@ -79,11 +80,13 @@ def test_resamples_without_the_figure_do_not_spoil_it():
     assert 0.9 < low <= high <= 1
 
 
-def test_a_share_that_nothing_contradicts_still_has_an_interval():
-    from rootstock.evaluation.intervals import at_the_edge
+@pytest.mark.parametrize(("right", "total"), [(7, 10), (10, 10), (0, 3), (512, 1000)])
+def test_the_interval_of_a_share_is_wilsons(right, total):
+    wanted = binomtest(right, total).proportion_ci(method="wilson")
+    assert wilson(right, total) == pytest.approx((wanted.low, wanted.high))
 
-    low, high = at_the_edge((1.0, 1.0), 9)
-    assert high == 1.0
-    assert low == pytest.approx(9 / (9 + 1.96**2))
-    assert at_the_edge((0.0, 0.0), 9) == pytest.approx((0.0, 1.96**2 / (9 + 1.96**2)))
+
+def test_a_share_that_nothing_contradicts_still_has_an_interval():
+    assert at_the_edge((1.0, 1.0), 9) == wilson(9, 9) == (pytest.approx(9 / (9 + 1.96**2), abs=1e-4), 1.0)
+    assert at_the_edge((0.0, 0.0), 9) == wilson(0, 9)
     assert at_the_edge((0.4, 0.6), 9) == (0.4, 0.6)

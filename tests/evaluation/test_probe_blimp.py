@@ -2,17 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from rootstock.data.minimal_pairs import Pair
 from rootstock.evaluation.probes import blimp
 from rootstock.evaluation.probes.likelihood import Scores
-
-
-@pytest.mark.parametrize(("right", "total"), [(7, 10), (10, 10), (0, 3), (512, 1000)])
-def test_the_interval_is_wilsons(right, total):
-    wanted = binomtest(right, total).proportion_ci(method="wilson")
-    assert blimp.wilson(right, total) == pytest.approx((wanted.low, wanted.high))
 
 
 def test_accuracy_is_counted_by_paradigm_term_and_field():

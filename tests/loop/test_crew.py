@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 import transformers
+from tests.conftest import make_tokenizer
+from tests.tiny_models import clip_model
 from torch import nn
 
 from rootstock.loop.crew import Crew, draws_at_random, members, twin
@@ -95,6 +97,10 @@ def test_who_draws_at_random_works_alone(two_cores):
     assert not draws_at_random(nn.Sequential(nn.Dropout(0.0)))
     drawing = bert()
     drawing.config.attention_probs_dropout_prob = 0.2  # asked for in a function, where no module shows it
+    assert draws_at_random(drawing)
+    drawing = clip_model(make_tokenizer())
+    assert not draws_at_random(drawing)
+    drawing.config.vision_config.attention_dropout = 0.2
     assert draws_at_random(drawing)
 
 

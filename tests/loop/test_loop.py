@@ -1,15 +1,20 @@
 """The parts of the loop against references: closed forms, torch's own optimizer, the whole table."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
 
+from rootstock.core.recipe import TrainingSettings
+from rootstock.core.task import Loss
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights, computing
 from rootstock.loop.schedule import factor
+from rootstock.loop.train import Job, Training
 from rootstock.loop.trim import TrimmedEmbedding, trim, untrim
 
 
@@ -87,6 +92,79 @@ def test_computing_restores_every_bit():
     with computing(model, torch.bfloat16):
         assert model[0].weight.dtype == torch.bfloat16
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
+
+
+def test_what_got_no_gradient_does_not_decay():
+    model = small()
+    model.spare = nn.Linear(3, 3)
+    before = model.spare.weight.detach().clone()
+    weights = Weights(model, torch.bfloat16)
+    optimizer = Optimizer(
+        dict(zip(weights.names, weights.masters, strict=True)),
+        [{"names": weights.names, "rate": 1e-2}],
+        decays=decayed_names(model),
+        decay=0.1,
+    )
+    nn.Sequential(*list(model)[:3])(torch.randn(3, 4).bfloat16()).sum().backward()
+    weights.pull()
+    optimizer.step(1, 1e9)
+    weights.restore()
+    assert torch.equal(model.spare.weight, before)
+    assert not torch.equal(model[0].weight, small()[0].weight)
+
+
+def test_matrices_that_are_embeddings_do_not_decay():
+    with torch.device("meta"):
+        model = transformers.ViTModel(transformers.ViTConfig(num_hidden_layers=1), use_mask_token=True)
+    names = {name.removesuffix(".weight") for name in decayed_names(model)}
+    assert [name for name in names if name.startswith("embeddings")] == ["embeddings.patch_embeddings.projection"]
+
+
+def learned(asked):
+    """One epoch of an update for each of these rows, in which so many items are asked; the weights, and what was noted."""
+    model, noted = small(), []
+
+    def loss(model, batch):
+        return Loss((model(batch["x"]).square() * batch["asked"]).sum(), int(batch["asked"].sum()))
+
+    feed = SimpleNamespace(
+        epoch=lambda number: [np.array([row]) for row, _ in asked],
+        rounds=lambda number: [0] * len(asked),
+        shards=lambda rows, count: [rows],
+        micro_batches=lambda rows, beside, **at: [{"x": torch.ones(1, 4) * (rows[0] + 1), "asked": torch.tensor(dict(asked)[rows[0]])}],
+        digest=lambda rows: "",
+    )
+    settings = TrainingSettings().model_copy(update={"epochs": 1, "rate": 0.1, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0})
+    job = Job(
+        model=model,
+        task=SimpleNamespace(loss=loss),
+        method=SimpleNamespace(
+            advance=lambda model, progress: None,
+            groups=lambda model, rate: [{"names": [n for n, _ in model.named_parameters()], "rate": rate}],
+        ),
+        feed=feed,
+        settings=settings,
+        dtype=torch.float32,
+        fresh=frozenset(),
+        accelerator=SimpleNamespace(device=torch.device("cpu"), backward=torch.autograd.backward),
+        evaluate=lambda: ((0.0,), {}),
+        note=noted.append,
+        save=lambda moment: None,
+    )
+    training = Training(job)
+    training.run()
+    training.close()
+    return model, [event for event in noted if event["event"] == "step"]
+
+
+def test_an_update_in_which_nothing_is_asked_changes_nothing_and_is_noted():
+    model, steps = learned([(0, 1.0), (1, 0.0), (2, 2.0)])
+    expected, others = learned([(0, 1.0), (2, 2.0)])
+    assert [step["loss"] is None for step in steps] == [False, True, False]
+    assert [step["gradient_norm"] is None for step in steps] == [False, True, False]
+    assert [step["step"] for step in steps] == [1, 2, 3]
+    assert [step["loss"] for step in steps if step["loss"]] == [step["loss"] for step in others]
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))
 
 
 class Words(nn.Module):

@@ -1,7 +1,8 @@
 import pytest
+from transformers import BertConfig, BertForMaskedLM
 
 from rootstock.core.errors import UsageError
-from rootstock.planning.compute import MOST_PASSES, Budget, Cost, share_out
+from rootstock.planning.compute import MOST_PASSES, Budget, Cost, body, share_out
 
 
 def cost(**changes):
@@ -51,6 +52,15 @@ def test_more_time_than_all_can_use_ends_at_the_limit_of_passes():
     assert [share.passes for share in shares.values()] == [MOST_PASSES] * 2
 
 
-def test_nothing_is_no_budget():
-    with pytest.raises(UsageError, match="more than nothing"):
-        Budget("flops", 0)
+@pytest.mark.parametrize("amount", [0, -1, float("inf"), float("nan")])
+def test_nothing_is_no_budget_nor_is_all(amount):
+    with pytest.raises(UsageError, match="more than nothing, and an end"):
+        Budget("flops", amount)
+
+
+def test_the_body_of_a_model_is_what_embeddings_and_vocabulary_leave():
+    shape = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    model = BertForMaskedLM(BertConfig(**shape, max_position_embeddings=12))
+    layer = 4 * (8 * 8 + 8) + (8 * 16 + 16) + (16 * 8 + 8) + 2 * 2 * 8
+    head = 8 * 8 + 8 + 2 * 8
+    assert sum(each.numel() for _, each in body(model)) == 2 * layer + 2 * 8 + head

@@ -26,6 +26,7 @@ def made(**more):
     held = [{"event": "evaluation", "step": step, "epoch": step / 10, "loss": loss} for step, loss in ((10, 6.5), (20, 5.0))]
     return {
         "name": "my bert",
+        "learned": {"tokens": 960, "passes": 0.24},
         "kind": "tokens",
         "manifest": {
             "task": "masked-lm",
@@ -173,7 +174,7 @@ def test_without_a_likelihood_nothing_is_judged():
 def test_the_mix_shows_what_is_held_what_is_given_and_how_often():
     mix = pretraining.data(made())["mix"]
     assert [bars["x"] for bars in mix.figure["data"]] == [[20.0, 80.0], [50.0, 50.0]]
-    # 1280 padded tokens with a quarter of padding are 960: 480 of each corpus
+    # of 960 tokens without padding half are of each corpus
     assert [row[-1] for row in mix.table.rows] == [f"{480 / 800:.2f}", f"{480 / 3200:.2f}"]
     assert mix.sentence.startswith("Mixed in equal parts")
     alone = made(corpora=[])

@@ -483,3 +483,13 @@ def test_a_name_of_ours_is_not_shadowed_by_a_folder(tmp_path, monkeypatch):
     (tmp_path / "minilm").mkdir()
     recipe = rs.Recipe.build({"base": "minilm", "data": {"train": "rows.csv"}}, "").anchored(tmp_path)
     assert recipe.base == "minilm"
+
+
+def test_a_method_of_nobody_is_told_how_to_become_one(adapt):
+    from rootstock.methods.full import Full
+
+    class Mine(Full):
+        """A method in no file of the catalog."""
+
+    with pytest.raises(UsageError, match=r"Mine is no method that the catalog knows(.|\n)*docs/extending\.md"):
+        adapt(method=Mine())

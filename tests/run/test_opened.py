@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 from tests.conftest import make_tokenizer
-from tests.tiny_models import causal_model, masked_model, saved, seq2seq_model, with_bos
+from tests.tiny_models import causal_model, clip_model, masked_model, saved, seq2seq_model, vit_model, with_bos
 
 from rootstock.core.errors import BaseError
 from rootstock.run.opened import kind_of, open_base
@@ -73,11 +73,29 @@ def test_a_model_that_reads_letters_keeps_their_spelling(tmp_path):
     assert all(torch.equal(held[name], random[name]) for name in held)
 
 
-def test_what_reads_images_and_what_is_an_adapter_are_refused(tmp_path):
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 8, "patch_size": 4}
-    saved(transformers.ViTModel(transformers.ViTConfig(**shape)), make_tokenizer(), tmp_path / "vit")
-    with pytest.raises(BaseError, match="reads other things than text"):
-        open_base(str(tmp_path / "vit"))
+def test_what_reads_images_is_opened_with_its_tokenizer_or_without(tmp_path):
+    tokens = make_tokenizer()
+    vit = open_base(str(saved(vit_model(), tokens, tmp_path / "vit")))
+    assert (vit.kind, vit.tokens, vit.architecture) == ("vision", None, "ViTModel")
+    clip = open_base(str(saved(clip_model(tokens), tokens, tmp_path / "clip")))
+    assert (clip.kind, clip.room, len(clip.tokens)) == ("vision", 12, len(tokens))
+
+
+def test_random_weights_know_nothing_of_the_batches_that_training_saw(tmp_path):
+    shape = {"embedding_size": 8, "hidden_sizes": [8], "depths": [1], "layer_type": "basic", "image_size": 16}
+    model = transformers.ResNetModel(transformers.ResNetConfig(**shape))
+    name = "embedder.embedder.normalization.running_mean"
+    model.state_dict()[name].fill_(3.0)
+    opened = open_base(str(saved(model, make_tokenizer(), tmp_path / "resnet")))
+    assert float(opened.model.state_dict()[name].sum()) == 24.0
+    assert not opened.randomised(0).model.state_dict()[name].any()
+
+
+def test_what_reads_neither_text_nor_images_and_what_is_an_adapter_are_refused(tmp_path):
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "num_mel_bins": 8}
+    saved(transformers.ASTModel(transformers.ASTConfig(**shape, max_length=32)), make_tokenizer(), tmp_path / "sounds")
+    with pytest.raises(BaseError, match="reads other things than text and images"):
+        open_base(str(tmp_path / "sounds"))
     run = tmp_path / "run"
     folder = saved(masked_model(), make_tokenizer(), run / "model")
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")

@@ -4,12 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tests.conftest import WORDS, write_csv
+from tests.conftest import WORDS, make_base, make_tokenizer, write_csv
+from tokenizers import normalizers
 
 from rootstock.core.errors import DataError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
-from rootstock.run import api, pairs
+from rootstock.run import api, pairs, unlabelled
+from rootstock.run.prepare import prepare
 
 
 def recipe(data, **task):
@@ -43,6 +45,35 @@ def test_copies_are_those_of_both_texts(tmp_path):
     found = pairs.digests(pairs.read([str(path)], recipe(path), Counter()))
     assert found[0] == found[2]
     assert len(set(found.tolist())) == 3
+
+
+def test_a_table_read_another_way_is_not_taken_from_the_cache(tmp_path, tiny_base):
+    path = tmp_path / "pairs.csv"
+    path.write_text("text,text_pair\n" + "".join(f'"a {word} film","the {word} book"\n' for word in WORDS))
+    firsts = []
+    for quoting in ("auto", "no"):
+        given = recipe(path).plain()
+        prepared = prepare(
+            Recipe.build({**given, "base": str(tiny_base), "data": {**given["data"], "quoting": quoting}}, ""), lambda text: None
+        )
+        firsts.append(prepared.encoded.tokens["input_ids"].lengths.max())
+    assert firsts == [5, 7], "a quote that is not read as one is a token"
+
+
+def test_long_pairs_are_a_finding_and_one_without_tokens_is_counted(tmp_path):
+    base, tokenizer = make_base(tmp_path / "base"), make_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer()  # takes away what does not show
+    tokenizer.save_pretrained(base)
+    texts = [" ".join(np.random.default_rng(number).permutation(WORDS)[:4]) for number in range(20)]
+    rows = [*((text, text.upper()) for text in texts), ("a " * 30, "b"), ("a song", "\u200b\u200b")]
+    given = recipe(write_csv(tmp_path / "pairs.csv", rows, header=("text", "text_pair"))).plain() | {"base": str(base)}
+    ledger = unlabelled.prepare(Recipe.build(given | {"training": {"length": 12}}, ""), lambda text: None).ledger
+    assert ledger["findings"]["truncation"]["count"] == 1
+    assert ledger["findings"]["truncation"]["examples"][0]["tokens"] == 32
+    assert ledger["broken"] == {"with too few tokens": 1}
+    assert ledger["rows"]["read"] == 22
+    assert ledger["rows"]["train"] + ledger["rows"]["validation"] == 21
+    assert ledger["lengths"]["kept"] == 24
 
 
 def test_a_base_learns_from_a_table_of_pairs(tmp_path, tiny_base):

@@ -111,11 +111,16 @@ def test_stopped_and_resumed_is_the_same_base(pretrain, tmp_path, config):
 def test_a_base_made_here_is_gone_on_with_at_its_own_size_and_colours(pretrain):
     first = pretrain(out="first", task={"name": "contrastive-image", "size": 24, "mean": [0.4, 0.4, 0.4]})
     said = []
-    second = pretrain(out="second", base=str(first.path), watch=Watch(say=said.append))
+    lora = {"name": "lora", "targets": ["all-linear"]}
+    second = pretrain(out="second", base=str(first.path), method=lora, watch=Watch(say=said.append))
     task = read_recipe(second.folder.recipe).task
     assert (task["size"], task["mean"], task["cost"]) == (24, [0.4, 0.4, 0.4], 10)
-    config = json.loads((second.path / "model" / "config.json").read_text())
-    assert config["image_size"] == 24
+    model, report = AutoModel.from_pretrained(second.path / "model", output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert model.config.image_size == 24
+    before, after = (load_file(run.path / "model" / "model.safetensors") for run in (first, second))
+    changed = [name for name, value in after.items() if not torch.equal(value, before[name])]
+    assert len(changed) == 12, "the six matrices of each layer, with the adapter folded in"
 
 
 def test_rows_are_as_many_as_asked_for_and_captions_too_long_are_counted(pretrain, pictures):

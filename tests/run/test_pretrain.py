@@ -2,19 +2,28 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
-from tests.conftest import make_base, rows_of, write_csv
+from tests.conftest import make_tokenizer, rows_of, write_csv
+from tests.tiny_models import saved
 
-from rootstock.core.errors import BaseError, DataError, Interrupted, RecipeError, UsageError
+from rootstock.core import artifact
+from rootstock.core.errors import BaseError, DataError, Interrupted, MergeRefused, RecipeError, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
+from rootstock.methods.lora import LoRA
 from rootstock.run import api, verify
+from rootstock.run.prepare import prepare
 from rootstock.run.use import Run
 
 TRAINING = {"epochs": 2, "rate": 3e-3, "batch_tokens": 128, "length": 24, "checkpoint_steps": 4}
+
+ELECTRA = {"vocab_size": 32, "embedding_size": 16, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+ELECTRA |= {"intermediate_size": 64, "max_position_embeddings": 66, "pad_token_id": 0}
 
 
 @pytest.fixture
@@ -88,10 +97,20 @@ def test_each_epoch_has_masks_of_its_own_and_a_measurement_always_the_same(pretr
 def test_several_corpora_are_mixed_and_said(pretrain, corpus, tmp_path):
     (tmp_path / "more.txt").write_text(" ".join(text for text, _ in rows_of(400, seed=5)))
     said = []
-    values = {"base": str(make_base(tmp_path / "base")), "task": {"name": "masked-lm"}, "method": {"name": "full"}, "training": TRAINING}
-    values["data"] = {"train": [str(corpus), str(tmp_path / "more.txt")], "mix": "equal", "validation": 0.2}
-    api.rehearse(Recipe.build(values, ""), Watch(say=said.append))
-    assert [line.split(":")[-1].split(" of ")[0].strip() for line in said if line.startswith("mix")] == ["50.0%", "50.0%"]
+    run = pretrain(data={"train": [str(corpus), str(tmp_path / "more.txt")], "mix": [1, 3], "validation": 0.2})
+    prepared = prepare(read_recipe(run.folder.recipe), said.append)
+    assert [line.split(":")[-1].split(" of ")[0].strip() for line in said if line.startswith("mix")] == ["25.0%", "75.0%"]
+    feed, tokens_S = prepared.feed(prepared.encoded), np.zeros(2)
+    updates = [rows for epoch in range(2) for rows in feed.epoch(epoch)]
+    steps = [json.loads(line) for line in run.folder.history.read_text().splitlines() if '"event": "step"' in line]
+    for event, rows in zip(steps, updates, strict=True):
+        assert event["batch"] == feed.digest(rows), "what the update held"
+        tokens_S += np.bincount(feed.encoded.dense["source"][rows], feed.encoded.lengths[rows], minlength=2)
+    assert tokens_S[1] / tokens_S.sum() == pytest.approx(0.75, abs=0.02)
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    assert manifest["learned"]["tokens"] == tokens_S.sum()
+    assert manifest["learned"]["passes"] == pytest.approx(2, abs=0.05)
+    assert manifest["body_parameters"] < manifest["parameters"] - 32 * 32, "without the table of 32 tokens"
 
 
 def test_the_digest_of_the_corpus_is_in_the_manifest_and_a_changed_text_is_another(pretrain, corpus):
@@ -105,7 +124,7 @@ def test_the_digest_of_the_corpus_is_in_the_manifest_and_a_changed_text_is_anoth
     [
         ({"training": {**TRAINING, "length": 600}}, RecipeError, "at most 64"),
         ({"method": {"name": "feature-extraction"}}, RecipeError, "frozen base"),
-        ({"base": "scratch:gpt-mini"}, BaseError, "no masked language model"),
+        ({"base": "scratch:gpt2-mini"}, BaseError, "no masked language model"),
         ({"base": "scratch:bert-tiny", "method": {"name": "lora"}}, RecipeError, "random"),
         ({"data": {"train": "nowhere"}}, DataError, "nowhere"),
     ],
@@ -117,8 +136,45 @@ def test_what_can_not_be_is_said_before_anything_is_spent(pretrain, more, kind, 
 
 def test_an_empty_corpus_is_said(pretrain, tmp_path):
     (tmp_path / "empty.txt").write_text("   \n")
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"empty\.txt: 0 rows to learn from and 0 held out"):
         pretrain(data={"train": str(tmp_path / "empty.txt")})
+
+
+def test_as_many_texts_are_drawn_as_asked_for(pretrain, corpus):
+    values = {"base": "scratch:bert-tiny", "task": {"name": "masked-lm"}, "data": {"train": str(corpus), "validation": 0.2}}
+    counts = []
+    for rows, seed in ((None, 1), (12, 1), (12, 2)):
+        prepared = prepare(Recipe.build({**values, "seed": seed, "data": {**values["data"], "rows": rows}}, ""), lambda text: None)
+        counts.append((prepared.ledger["rows"]["read"], artifact.digest_json(prepared.encoded.tokens["input_ids"].flat.tolist())))
+    assert [read for read, _ in counts] == [counts[0][0], 12, 12]
+    assert counts[0][0] > 12
+    assert counts[1][1] != counts[2][1], "other texts for another seed"
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_a_refused_merge_leaves_a_run_that_has_ended_and_its_adapter(pretrain, tiny_base, tmp_path, monkeypatch):
+    from peft import PeftModel
+    from transformers import AutoModelForMaskedLM
+
+    merge = LoRA.merge
+
+    def wrongly(self, model):
+        plain = merge(self, model)
+        with torch.no_grad():
+            plain.get_input_embeddings().weight[5:10] *= -1
+        return plain
+
+    monkeypatch.setattr(LoRA, "merge", wrongly)
+    with pytest.raises(MergeRefused, match="use the adapter, which model/ holds"):
+        pretrain(method={"name": "lora"}, training={**TRAINING, "rate": 1e-2})
+    run = Run(tmp_path / "run")
+    assert run.contract["saves"] == "adapter"
+    assert (run.path / "report.html").is_file()
+    base = AutoModelForMaskedLM.from_pretrained(tiny_base)
+    held = load_file(run.path / "model" / "adapter_model.safetensors")
+    assert max(value.abs().max().item() for name, value in held.items() if "lora_B" in name) > 0, "it has learned"
+    loaded = PeftModel.from_pretrained(base, run.path / "model").state_dict()
+    assert all(torch.equal(loaded[name.replace(".weight", ".default.weight")], value) for name, value in held.items())
 
 
 def test_a_pretrained_run_gives_no_labels(pretrain):
@@ -139,3 +195,13 @@ def test_an_adapter_is_folded_in_so_that_the_base_can_be_built_on(pretrain, tiny
     assert torch.equal(model.get_output_embeddings().weight, model.get_input_embeddings().weight)
     reviews = write_csv(tmp_path / "reviews.csv", rows_of(40))
     assert api.adapt(reviews, base=run.path, method="full", out=tmp_path / "adapted", training={"epochs": 1}).metrics["rows"]
+
+
+def test_an_adapter_of_a_discriminator_is_folded_in_and_its_generator_left_behind(pretrain, tmp_path):
+    base = saved(transformers.ElectraForPreTraining(transformers.ElectraConfig(**ELECTRA)), make_tokenizer(), tmp_path / "electra")
+    run = pretrain(base=str(base), task={"name": "replaced-token"}, method={"name": "lora"})
+    _, report = transformers.ElectraForPreTraining.from_pretrained(run.path / "model", output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, run.path / "model"))
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {f"electra.encoder.layer.0.attention.self.{name}.weight" for name in ("query", "value")}

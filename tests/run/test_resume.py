@@ -16,6 +16,7 @@ from tests.conftest import rows_of, write_csv
 
 import rootstock as rs
 from rootstock.core.errors import Interrupted, WriteFailed
+from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
 from rootstock.loop import checkpoint
@@ -181,9 +182,20 @@ api.carry_out(read_recipe(recipe), out, Watch(), resume=(out / "recipe.yaml").ex
 """
 
 
+@pytest.fixture
+def pretrained(tiny_base, tmp_path):
+    """A pre-training that nobody disturbed."""
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": text}) + "\n" for text, _ in rows_of(120)))
+    values = {"base": str(tiny_base), "task": {"name": "masked-lm"}, "method": {"name": "full"}, "training": TRAINING}
+    return api.carry_out(Recipe.build({**values, "data": {"train": str(texts), "validation": 0.2}}, ""), tmp_path / "pretrained", Watch())
+
+
 @pytest.mark.slow
-def test_sigkill_at_random_moments(straight, tmp_path):
+@pytest.mark.parametrize("kind", ["straight", "pretrained"])
+def test_sigkill_at_random_moments(kind, request, tmp_path):
     """bench/kills.py does this twenty times."""
+    straight = request.getfixturevalue(kind)
     rng = random.Random(0)
     for attempt in range(3):
         out = tmp_path / f"killed-{attempt}"

@@ -31,6 +31,9 @@ def test_pieces_begin_with_the_first_token_and_the_last_ends_its_document():
     assert [len(row) for row in rows] == [19, 19, 20, 5, 4]
     assert all(row[0] == tokenizer.cls_token_id for row in rows)
     assert [row[-1] == tokenizer.sep_token_id for row in rows] == [False, False, True, True, True]
+    assert encoded.dense["part"].tolist() == [0, 0, 0, 1, 2]
+    parts = CausalLM().encode(TEXTS.append_column("ends", [[False, True, False]]), tokenizer, 24).tokens["input_ids"]
+    assert [row[-1] == tokenizer.sep_token_id for row in np.split(parts.flat, parts.offsets[1:-1])] == [False, False, False, True, False]
     assert encoded.dense["bytes"].sum() == pytest.approx(sum(len(text.encode()) for text in TEXTS["text"].to_pylist()))
 
 

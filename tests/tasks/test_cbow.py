@@ -42,7 +42,7 @@ def held(*rows):
 
 
 def drawn(task, rows, *, epoch=0, chosen=None):
-    return task.collate(rows, np.arange(len(rows)) if chosen is None else np.asarray(chosen), None, Draw(5, epoch))
+    return task.fit(rows).collate(rows, np.arange(len(rows)) if chosen is None else np.asarray(chosen), None, Draw(5, epoch))
 
 
 MANY = [list(np.random.default_rng(number).integers(5, 25, 4 + number % 9)) for number in range(12)]
@@ -102,6 +102,15 @@ def test_negatives_follow_frequency_to_the_power_of_three_quarters():
     assert found.sum() == 40_000
     assert stats.chisquare(found, wanted / wanted.sum() * found.sum()).pvalue > 1e-3
     assert stats.chisquare(found, np.array(list(counts.values())) / 1000 * found.sum()).pvalue < 1e-9, "plain frequency would not be told"
+
+
+def test_rows_that_are_measured_go_by_how_common_tokens_are_where_it_learns():
+    task = Cbow(subsample=0.02, negatives=9).fit(held([5] * 900 + [6] * 100))
+    batch = task.collate(held(*[[5, 6, 7, 40]] * 500), np.arange(500), None, Draw(5))
+    stayed = np.bincount(batch["input_ids"][batch["attention_mask"] > 0], minlength=41)
+    assert stayed[[7, 40]].tolist() == [500, 500], "what was never seen is rare"
+    assert stayed[5] / 500 == pytest.approx(np.sqrt(0.02 / 0.9) + 0.02 / 0.9, abs=0.05)
+    assert set(batch["labels"][..., 1:].flatten().tolist()) == {5, 6}
 
 
 def test_the_reach_of_a_place_is_uniform():

@@ -14,6 +14,7 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Loaded
+from rootstock.core.objective import in_groups
 from rootstock.core.rows import Encoded
 from rootstock.core.seed import HELD_OUT, Draw
 from rootstock.loop.coupled import coupled_gradients
@@ -95,9 +96,10 @@ def test_the_loss_is_the_papers(temperature):
 def test_results_of_rows_add_up_to_the_loss(outfitted, encoded):
     batch = TASK.collate(encoded, np.arange(24), None, Draw(1))
     outfitted.model.eval()
-    found = TASK.decode(outfitted.model, batch)
+    found = in_groups(TASK, outfitted.model, TASK.decode(outfitted.model, batch)["vectors"])
     vectors = TASK.embed(outfitted.model, batch).detach().double().numpy()
     np.testing.assert_allclose(found["loss"], np.array(naive(vectors, 0.5)).reshape(24, 2).sum(1), rtol=1e-4)
+    assert in_groups(TASK, outfitted.model, vectors[:1])["count"].tolist() == [0], "a picture without others is always found"
     figures = TASK.metrics(found)
     assert figures["loss"] == pytest.approx(TASK.loss(outfitted.model, batch).total.item() / 48, rel=1e-5)
     assert set(figures) == {"loss", "accuracy"}

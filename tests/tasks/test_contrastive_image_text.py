@@ -14,6 +14,7 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Loaded
+from rootstock.core.objective import in_groups
 from rootstock.core.seed import HELD_OUT, Draw
 from rootstock.loop.coupled import coupled_gradients
 from rootstock.loop.crew import Crew
@@ -108,11 +109,13 @@ def test_parts_of_an_update_give_the_gradients_of_the_whole(tokenizer, encoded, 
 def test_results_of_rows_add_up_and_equal_captions_are_right_alike(tokenizer, encoded, model):
     model.eval()
     batch = TASK.collate(encoded, np.arange(12), tokenizer, Draw(1))
-    found = TASK.decode(model, batch)
+    found = in_groups(TASK, model, TASK.decode(model, batch)["vectors"])
     assert TASK.metrics(found)["loss"] == pytest.approx(TASK.loss(model, batch).total.item() / 12, rel=1e-5)
     assert found["count"].tolist() == [1.0] * 12
     alike = TASK.encode(rows(texts=["a film"]), tokenizer, 32)
-    assert TASK.decode(model, TASK.collate(alike, np.arange(12), tokenizer, Draw(1)))["hits"].all()
+    vectors = TASK.decode(model, TASK.collate(alike, np.arange(12), tokenizer, Draw(1)))["vectors"]
+    assert in_groups(TASK, model, vectors)["hits"].all()
+    assert in_groups(TASK, model, vectors[:1])["count"].tolist() == [0]
 
 
 def test_the_loss_falls(tokenizer, encoded, model):

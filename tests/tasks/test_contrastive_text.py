@@ -16,9 +16,12 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.bases.save import save_model
 from rootstock.core.errors import BaseError
+from rootstock.core.objective import in_groups
 from rootstock.core.seed import HELD_OUT, Draw
+from rootstock.data.batches import Feed
 from rootstock.loop.coupled import coupled_gradients
 from rootstock.loop.crew import Crew
+from rootstock.loop.infer import predict
 from rootstock.tasks.contrastive_text import ContrastiveText
 
 TASK, PAIRS = ContrastiveText(), ContrastiveText(views="pairs")
@@ -51,6 +54,11 @@ def paired():
 
 def batch_of(task, encoded, rows=None, epoch=0):
     return task.collate(encoded, np.arange(len(encoded)) if rows is None else np.asarray(rows), TOKENIZER, Draw(3, epoch))
+
+
+def measured(task, model, batch):
+    """What is known of rows when they are measured."""
+    return in_groups(task, model, task.decode(model, batch)["vectors"])
 
 
 def test_both_views_in_training_are_the_text_and_cost_what_they_take(encoded):
@@ -105,7 +113,7 @@ def test_the_loss_is_infonce_both_ways():
 def test_figures_are_those_of_the_formulas(load, encoded):
     model = load().eval()
     batch = batch_of(TASK, encoded, epoch=HELD_OUT)
-    columns = TASK.decode(model, batch)
+    columns = measured(TASK, model, batch)
     found = TASK.metrics(columns)
     units = torch.nn.functional.normalize(TASK.embed(model, batch).detach(), dim=-1).numpy().astype(np.float64)
     assert found["alignment"] == pytest.approx(((units[:, 0] - units[:, 1]) ** 2).sum(1).mean(), rel=1e-3)
@@ -115,17 +123,31 @@ def test_figures_are_those_of_the_formulas(load, encoded):
     both = np.mean([near.argmax(1) == np.arange(24), near.argmax(0) == np.arange(24)])
     assert found["accuracy"] == pytest.approx(both)
     assert set(found) == {"loss", "accuracy", "alignment", "uniformity"}, "its loss is no likelihood of tokens"
-    assert TASK.metrics(TASK.decode(model, batch_of(TASK, encoded, [0], HELD_OUT))) == {}, "a row alone is always found"
+    assert TASK.metrics(measured(TASK, model, batch_of(TASK, encoded, [0], HELD_OUT))) == {}, "a row alone is always found"
     assert TASK.merit({}) < TASK.merit({"loss": 1e3})
     assert np.isfinite(TASK.merit({})[0]), "a checkpoint keeps it as JSON"
     assert TASK.metrics(columns, ["accuracy"]) == {"accuracy": found["accuracy"]}
 
 
-def test_rows_are_told_from_like_many_others_however_large_the_batch_is(load, encoded):
-    rows = np.tile(np.arange(24), 4)[:70]
-    columns = TASK.decode(load().eval(), batch_of(TASK, encoded, rows, HELD_OUT))
+def test_rows_are_told_from_some_thirty_others_however_many_there_are(load, encoded):
+    rows = np.tile(np.arange(24), 4)
+    columns = measured(TASK, load().eval(), batch_of(TASK, encoded, rows[:70], HELD_OUT))
     assert columns["others"].tolist() == [34.0] * 70
     assert all(len(values) == 70 for values in columns.values())
+    few = measured(TASK, load().eval(), batch_of(TASK, encoded, rows[:33], HELD_OUT))
+    assert set(few["others"]) == {32.0}, "one row is left over and stands alone"
+
+
+@pytest.mark.parametrize(("micro", "cores"), [(10_000, 1), (90, 1), (400, 2)])
+def test_what_is_measured_does_not_depend_on_cores_or_batches(load, encoded, micro, cores):
+    model, held = load().eval(), torch.get_num_threads()
+    whole = measured(TASK, model, batch_of(TASK, encoded, epoch=HELD_OUT))
+    torch.set_num_threads(cores)
+    found = predict(model, Feed(encoded, TASK, TOKENIZER, 200, micro, 3), TASK, device=torch.device("cpu"))
+    torch.set_num_threads(held)
+    assert set(found) == set(whole)
+    for name, values in whole.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("pool", ["mean", "cls"])
@@ -151,10 +173,11 @@ def gradients(model, work):
 def test_gradients_of_micro_batches_are_those_of_the_whole_update(load, encoded, paired, task, dropout):
     model, held = load(dropout=dropout).train(), encoded if task is TASK else paired
     parts = [np.arange(7), np.arange(7, 16), np.arange(16, 24)]
+    made = iter([batch_of(task, held, part) for part in parts])
 
     def cached():
         with Crew(model, 1) as crew:
-            return coupled_gradients(crew, task, [np.arange(24)], lambda _: (batch_of(task, held, part) for part in parts))
+            return coupled_gradients(crew, task, [np.arange(24)], lambda _: made)  # each batch is asked for once
 
     def whole():
         if dropout:  # the same draws are made only where the same batches pass one after the other
@@ -179,14 +202,14 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_update(load, encoded,
 def test_it_learns(load, encoded, paired, task):
     model, held = load().train(), encoded if task is TASK else paired
     torch.manual_seed(0)
-    before = task.metrics(task.decode(model.eval(), batch_of(task, held, epoch=HELD_OUT)))
+    before = task.metrics(measured(task, model.eval(), batch_of(task, held, epoch=HELD_OUT)))
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=3e-3)
     for step in range(20):
         loss = task.loss(model, batch_of(task, held, epoch=step))
         optimizer.zero_grad()
         (loss.total / loss.count).backward()
         optimizer.step()
-    after = task.metrics(task.decode(model.eval(), batch_of(task, held, epoch=HELD_OUT)))
+    after = task.metrics(measured(task, model.eval(), batch_of(task, held, epoch=HELD_OUT)))
     assert after["loss"] < before["loss"] - 0.5
     assert after["uniformity"] < before["uniformity"] - 0.2
 

@@ -92,7 +92,7 @@ def test_sentences_end_where_a_reader_sees_it(text, expected, tiny_base):
     spelled = bases.tokenizer(resolve("minilm"))
     plain = [spelled(each, add_special_tokens=False)["input_ids"] for each in expected]
     found = _sentences.split(pa.table({"text": ["", text]}), spelled, 100)
-    assert [[ids.tolist() for ids in each] for each in found] == [plain]
+    assert [[ids.tolist() for ids in each] for each in found] == [[], plain]
 
 
 def test_texts_follow_each_other_or_come_from_another_document(encoded):
@@ -239,16 +239,37 @@ def test_an_architecture_without_second_texts_is_refused(tmp_path):
 
 
 def test_texts_that_can_not_be_paired_are_refused_in_words(encoded):
-    with pytest.raises(DataError, match="only 0 have two sentences"):
-        TASK.encode(pa.table({"text": ["w1 w2"] * 30}), TOKENIZER, 24)
+    with pytest.raises(DataError, match="of 30 documents only 0 have two sentences"):
+        TASK.check_rows(TASK.encode(pa.table({"text": ["", *["w1 w2"] * 30]}), TOKENIZER, 24))
     with pytest.raises(RecipeError, match="8 or more"):
         TASK.encode(TABLE, TOKENIZER, 6)
     alone = TASK.encode(TABLE.slice(0, 1), TOKENIZER, 24)
     with pytest.raises(DataError, match="one document"):
-        TASK.collate(alone, np.arange(1), TOKENIZER, Draw(3, 0))
+        TASK.check_rows(alone)
+    TASK.check_rows(encoded)
     assert not TASK.collate(alone, np.arange(len(alone)), TOKENIZER, Draw(3)).get("next_sentence_label").any()
     with pytest.raises(BaseError, match="mask token"):
         TASK.collate(encoded, np.arange(2), transformers.PreTrainedTokenizerFast(tokenizer_object=TOKENIZER.backend_tokenizer), Draw(3))
+
+
+def test_parts_of_one_document_are_no_strangers():
+    """A false second text is of another document, not of another part; and documents are judged, not their parts."""
+    parts = ["W1 w2", *(document(number, 12) for number in range(1, 5)), "W201 w202"]
+    held = [0, 1, 1, 1, 2, 2]
+    rows = TASK.encode(pa.table({"text": parts, "document": pa.array(held, pa.int32())}), TOKENIZER, 24)
+    assert rows.dense["document"].tolist() == [held[part] for part in rows.dense["part"]]
+    chosen = np.flatnonzero(rows.dense["document"] == 1)
+    seen = set()
+    for epoch in range(20):
+        batch = TASK.collate(rows, chosen, TOKENIZER, Draw(3, epoch))
+        for row, false in enumerate(batch["next_sentence_label"].tolist()):
+            seen |= {(bool(false), held[word // OWN]) for word in words(texts(batch, row)[1])}
+    assert seen == {(False, 1), (True, 0), (True, 2)}
+    one = TASK.encode(pa.table({"text": parts, "document": pa.array([7] * 6, pa.int32())}), TOKENIZER, 24)
+    with pytest.raises(DataError, match="one document"):
+        TASK.check_rows(one)
+    numbers = pa.array(np.repeat(np.arange(30), 2), pa.int32())
+    TASK.check_rows(TASK.encode(pa.table({"text": ["W1 w2"] * 60, "document": numbers}), TOKENIZER, 24))
 
 
 def test_a_document_of_one_sentence_has_only_false_second_texts():

@@ -135,6 +135,24 @@ def test_the_loss_of_a_row_is_that_of_both_models_of_transformers(model, encoded
         assert TASK.metrics(columns)["accuracy"] == pytest.approx(float(right), rel=1e-5)
 
 
+@torch.no_grad()
+def test_rounding_moves_the_loss_of_a_decided_batch_by_no_more_than_rounding(model, encoded):
+    batch = batch_of(encoded)
+    asked = batch["labels"] >= 0
+    hidden, layer = model.generator(batch["input_ids"], batch["attention_mask"], asked)
+    batch["numbers"][asked] = layer(hidden).softmax(-1).cumsum(-1)[:, 12]  # on the border of tokens 12 and 13
+
+    def moved(batch):
+        before = TASK.loss(model, batch).total.item()
+        model.generator.bias[:13] += 1e-4
+        after = TASK.loss(model, batch).total.item()
+        model.generator.bias[:13] -= 1e-4
+        return abs(after / before - 1)
+
+    assert moved(batch) > 1e-3
+    assert moved(TASK.decided(model, batch)) < 1e-5
+
+
 def test_the_loss_adds_up_over_micro_batches_and_on_several_cores(model, encoded):
     def work(member, rows):
         loss = TASK.loss(member, batch_of(encoded, rows))
@@ -262,9 +280,12 @@ def test_an_adapter_holds_nothing_of_the_generator(tmp_path, model, encoded):
     assert all("lora_" in name or "generator" in name for name in changed)
     assert any("lora_" in name for name in changed)
     assert any("generator" in name for name in changed), "a fresh generator learns under any method"
+    whole = TASK.bare(method.merge(copy.deepcopy(wrapped))).eval()
     kept = TASK.bare(method.keep(wrapped))
     given = {name: batch_of(encoded, [0, 1])[name] for name in ("input_ids", "attention_mask")}
     expected = kept.eval()(**given).logits
+    assert not [name for name, _ in whole.named_parameters() if "generator" in name or "lora_" in name]
+    torch.testing.assert_close(whole(**given).logits, expected)
     kept.save_pretrained(tmp_path / "adapter")
     assert not [name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors") if "generator" in name]
     again = method.restore(bases.load(base, TASK.head(), seed=1), tmp_path / "adapter").eval()

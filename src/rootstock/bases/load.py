@@ -1,5 +1,6 @@
 """The one door for weights: an admitted folder becomes a model whose fresh parameters are known by name."""
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from torch import nn
 from rootstock.bases import scratch
 from rootstock.bases.resolve import VOCABULARIES, Resolved, resolve
 from rootstock.core.errors import BaseError, OutOfMemory, is_memory_shortage
-from rootstock.core.loaded import Head, Loaded
+from rootstock.core.loaded import Head, Loaded, configs
 from rootstock.sentinel import safetensors
 
 DROPOUTS = (
@@ -191,9 +192,9 @@ def _apply(config: Any, options: Mapping[str, Any], dropout: float | None) -> No
     # num_labels goes first: setting it to another number writes new label names over id2label.
     for name in sorted(options, key=lambda name: name != "num_labels"):
         setattr(config, name, options[name])
-    for name in DROPOUTS if dropout is not None else ():
-        if isinstance(getattr(config, name, None), int | float):
-            setattr(config, name, float(dropout or 0))
+    for part, name in itertools.product(configs(config), DROPOUTS if dropout is not None else ()):
+        if isinstance(getattr(part, name, None), int | float):
+            setattr(part, name, float(dropout or 0))
 
 
 def _stale(base: Resolved, auto: Any, config: Any, *, same_labels: bool) -> frozenset[str]:

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rootstock.core import tokens
 from rootstock.core.errors import BaseError, UnknownName
 from rootstock.sentinel.gate import check_config
 
@@ -36,7 +37,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     },
     # Nothing so small was published: GPT-2 in the sizes of BERT tiny and mini, so that objectives compare at equal size.
     "gpt2-tiny": {**_GPT2, "n_layer": 2, "n_embd": 128, "n_head": 2, "n_positions": 512},
-    "gpt-mini": {**_GPT2, "n_layer": 4, "n_embd": 256, "n_head": 4, "n_positions": 512},
+    "gpt2-mini": {**_GPT2, "n_layer": 4, "n_embd": 256, "n_head": 4, "n_positions": 512},
     # Radford et al. 2019, table 2: the smallest of GPT-2; 124 million with its own 50,257 tokens.
     "gpt2-small": {**_GPT2, "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024},
     # As wide and deep as BERT tiny; two heads share a key and value; the SwiGLU is 8/3 of the width (Shazeer 2020), in whole 32s.
@@ -216,16 +217,10 @@ def takes_text(architecture: str) -> bool:
     return "image_size" not in facts(architecture)
 
 
-def _end(tokenizer: Any) -> int | None:
-    """The end token; BERT's kind of tokenizer has a separator for it."""
-    found: int | None = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
-    return found
-
-
 def _check(model_type: str, tokenizer: Any) -> None:
     if model_type not in _LEARN:
         return
-    end, fix = _end(tokenizer), f"learn one: rootstock tokenizer train CORPUS --out FOLDER {_LEARN[model_type]}".strip()
+    end, fix = tokens.end(tokenizer), f"learn one: rootstock tokenizer train CORPUS --out FOLDER {_LEARN[model_type]}".strip()
     if end is None:
         raise BaseError(f"the tokenizer has no end token, which {model_type} needs", wanted="eos_token or sep_token", fix=fix)
     # CLIP reads a text at its first end token, and transformers takes an end token of id 2 for an old mistake of its own.
@@ -235,9 +230,9 @@ def _check(model_type: str, tokenizer: Any) -> None:
 
 def _name_tokens(made: Any, tokenizer: Any) -> None:
     """Set the ids of special tokens, under every name that the config has for them."""
-    end = _end(tokenizer)
+    end = tokens.end(tokenizer)
     made.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
-    made.bos_token_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+    made.bos_token_id = tokens.begin(tokenizer)
     made.eos_token_id = end
     if tokenizer.mask_token_id is not None:
         made.mask_token_id = tokenizer.mask_token_id

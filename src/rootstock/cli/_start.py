@@ -1,4 +1,4 @@
-"""Shared by adapt and run: a recipe from options, the run itself, and its summary."""
+"""Shared by adapt, pretrain and run: a recipe from options, the run itself, and its summary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,17 +35,25 @@ def recipe_for(data: str | list[str], given: Mapping[str, Any], changes: Mapping
     return Recipe.build(changed(changed(values, options), changes), "").anchored(Path.cwd())
 
 
-def check_kind(task: str, *, labelled: bool) -> None:
-    """Raise UsageError for an objective where labels are read, and the other way round."""
+def check_kind(recipe: "Recipe", *, labelled: bool) -> None:
+    """Raise UsageError for an objective where labels are read, and the other way round; only labels can tell the task by themselves."""
     from rootstock import catalog
     from rootstock.core.errors import UsageError
     from rootstock.core.task import Labelled
 
+    task = str(recipe.task.get("name", "auto"))
+    if task == "auto" and not labelled:
+        raise UsageError("--task is auto", wanted="an objective: text without labels tells none", fix="name one, such as --task masked-lm")
     if task == "auto" or issubclass(catalog.find("tasks", task), Labelled) == labelled:
         return
     other = "rootstock pretrain" if labelled else "rootstock adapt"
     held = "is learned without labels" if labelled else "reads its labels from the data"
     raise UsageError(f"{task} {held}", wanted="one of `rootstock tasks` that fits the verb", fix=f"use {other}, or name another --task")
+
+
+def codes(given: str | None) -> list[str] | None:
+    """Languages as a recipe takes them, from codes with commas between."""
+    return None if given is None else [each.strip() for each in given.split(",")]
 
 
 def mix(given: str | None) -> str | float | list[float] | None:

@@ -37,6 +37,6 @@ def adapt(
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
         "accept": accept, "track": track, "merge": merge or None,
     }  # fmt: skip
-    _start.check_kind(task, labelled=True)
     recipe = _start.recipe_for(data, given, assignments(change or []))
+    _start.check_kind(recipe, labelled=True)
     _start.start(recipe, out, _start.Mode(overwrite=overwrite, dry_run=dry_run, as_json=as_json))

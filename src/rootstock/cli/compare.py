@@ -10,8 +10,8 @@ def compare(
     corpora: Annotated[list[str], Argument(help="Corpora: folders of `corpus build`, or any files and folders of text, stdlib-docs.")],
     downstream: Annotated[str, Option(help="Labelled files to adapt to, with commas between.")],
     objectives: Annotated[
-        str, Option(help="Objectives, or objective=architecture, with commas between.")
-    ] = "masked-lm,causal-lm,span-corruption",
+        str | None, Option(help="Objectives, or objective=architecture, with commas between [masked-lm,causal-lm,span-corruption].")
+    ] = None,
     evolution: Annotated[bool, Option("--evolution", help="word2vec, ELMo, GPT, BERT and T5 instead, in this order.")] = False,
     minutes: Annotated[float | None, Option(help="Time for all of it; each objective gets the same FLOPs [60].")] = None,
     flops: Annotated[str | None, Option(help="FLOPs for each objective instead, such as 1e14.")] = None,
@@ -21,9 +21,11 @@ def compare(
     seeds: Annotated[int, Option(help="Adaptations of each, with rows and order of their own.", min=1)] = 3,
     size: Annotated[str, Option(help="Of the architectures: tiny, mini or small, as BERT's.")] = "tiny",
     tokenizer: Annotated[Path | None, Option(help="Folder of one tokenizer for all [8,192 tokens learned from the corpus].")] = None,
-    text: Annotated[str | None, Option(help="Field or column of the text in tables [by its name].")] = None,
+    text: Annotated[str | None, Option(help="Field or column of the text in tables of the corpora [by its name].")] = None,
+    column: Annotated[list[str] | None, Option("--columns", help="FILE.label=COLUMN of a labelled file, or .text, .text_pair.")] = None,
     accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
-    change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe of adapting: section.key=value.")] = None,
+    change: Annotated[list[str] | None, Option("--set", help="A key of the recipe of adapting: section.key=value.")] = None,
+    pretrain: Annotated[list[str] | None, Option("--pretrain-set", help="seed, or training.key=value of pre-training.")] = None,
     out: Annotated[Path, Option(help="Folder; a comparison that lies there is gone on with.")] = Path("runs/compare"),
     overwrite: Annotated[bool, Option("--overwrite", help="Begin again.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Check everything, share out the budget, write nothing.")] = False,
@@ -35,20 +37,21 @@ def compare(
     from rootstock.core.watch import Watch
     from rootstock.report.compare_text import as_text
     from rootstock.run import compare as comparing
-    from rootstock.run import compare_bases, compare_transfer
+    from rootstock.run import compare_bases, compare_plan
+    from rootstock.run.compare_settle import FILES
 
-    listed = list(compare_bases.EVOLUTION) if evolution else [each.strip() for each in objectives.split(",") if each.strip()]
-    plan = comparing.Plan(
-        corpora=tuple(corpora), architectures=compare_bases.chosen(listed, size),
-        downstream=compare_transfer.names([each.strip() for each in downstream.split(",") if each.strip()]),
-        budget=comparing.budget(minutes, flops, tokens), rows=comparing.counts(rows), seeds=seeds, rates=comparing.rates(rates),
-        tokenizer=tokenizer, text=text,
-        changes=assignments(change or []) | ({"accept": accept} if accept else {}),
+    files = compare_plan.names(compare_plan.listed(downstream))
+    plan = compare_plan.Plan(
+        corpora=tuple(corpora), architectures=compare_bases.chosen(compare_bases.asked(objectives, evolution=evolution), size),
+        downstream=files, budget=compare_plan.budget(minutes, flops, tokens), rows=compare_plan.counts(rows), seeds=seeds,
+        tokenizer=tokenizer, text=text, columns=compare_plan.columns(column or [], files), rates=compare_plan.rates(rates),
+        changes=assignments(change or []) | ({"accept": accept} if accept else {}), pretraining=assignments(pretrain or []),
     )  # fmt: skip
     console = Console()
     watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)
     if dry_run:
-        return show(found := comparing.rehearse(plan, watch), "nothing was written", as_json=as_json and bool(found))
+        found = comparing.rehearse(plan, out, watch, overwrite=overwrite)
+        return show(found, "nothing was written", as_json=as_json)
     console.listen()
     found = comparing.compare(plan, out, watch, overwrite=overwrite)
-    show(found, f"{as_text(found)}\n\nreport    {out / comparing.FILES[1]}", as_json=as_json)
+    show(found, f"{as_text(found)}\n\nreport    {out / FILES[1]}", as_json=as_json)

@@ -10,7 +10,7 @@ from typing import Any
 _REFRESH_SECONDS = 0.5
 _FIGURES = {"step": ("train", "  step {step:,}  loss {loss:.4f}  rate {rate:.2e}"), "features": ("features", ""), "corpus": ("corpus", "")}
 """Kind of event, what the live line calls it, and what it shows of it."""
-_SHOWN = ("accuracy", "micro_f1", "macro_f1", "spearman", "pearson", "log_loss", "root_mean_squared_error")
+_SHOWN = ("loss", "bits_per_byte", "accuracy", "micro_f1", "macro_f1", "spearman", "pearson", "log_loss", "root_mean_squared_error")
 
 
 STOPS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
@@ -60,6 +60,8 @@ class Console:
             shown = "  ".join(f"{key} {event[key]:.4f}" for key in _SHOWN if key in event)
             best = "  (best)" if event["best_step"] == event["step"] else ""
             self.say(f"evaluate  step {event['step']:,}  epoch {event['epoch']:.2f}  {shown}{best}")
+        elif event.get("loss", 0) is None:  # an update in which nothing was asked
+            return
         elif self._live and time.monotonic() - self._shown > _REFRESH_SECONDS:
             self._draw(event)
 

@@ -22,6 +22,7 @@ def build(
     licence: Annotated[list[str] | None, Option(help="SOURCE=LICENCE, for the manifest; repeatable.")] = None,
     set_: Annotated[list[str] | None, Option("--set", help="A setting, such as steps.gopher.least_words=20; repeatable.")] = None,
     overwrite: Annotated[bool, Option(help="Replace a corpus that was built otherwise.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Check everything, say what would be read, write nothing.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build a corpus, or go on with a build that was interrupted: give the same command again."""
@@ -36,6 +37,8 @@ def build(
     licences = dict(each.partition("=")[::2] for each in licence or [])
     values = {"licences": licences} | {key: value for key, value in given.items() if value is not None}
     settings = pipeline.CorpusSettings.build(changed(values, assignments(set_ or [])), "")
+    if dry_run:
+        return show(plan := building.rehearse(settings, out), funnel.plan_as_text(plan), as_json=as_json)
     console = Console()
     console.listen()
     watch = Watch(say=console.say, event=console.event, stop=console.stop)

@@ -16,6 +16,7 @@ def pretrain(
     method: Annotated[str, Option(help="auto, or one of `rootstock methods`.")] = "auto",
     mix: Annotated[str | None, Option(help="Shares of several corpora: proportional, equal, a temperature, or weights 2,1.")] = None,
     text: Annotated[str | None, Option(help="Field or column of the text in tables [by its name].")] = None,
+    languages: Annotated[str | None, Option(help="Codes of the languages to learn from, such as en,de [all].")] = None,
     validation: Annotated[float, Option(help="Share of the documents to hold out.")] = 0.05,
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the corpus>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the documents.")] = None,
@@ -38,7 +39,8 @@ def pretrain(
         "base": base, "tokenizer": str(tokenizer) if tokenizer else None, "method.name": method, "task.name": task,
         "data.validation": str(validation), "data.mix": _start.mix(mix), "task.text": text, "training.epochs": epochs,
         "training.length": length, "training.rate": rate, "budget.minutes": minutes, "seed": seed, "accept": accept, "track": track,
+        "data.languages": _start.codes(languages),
     }  # fmt: skip
-    _start.check_kind(task, labelled=False)
     recipe = _start.recipe_for(corpora[0] if len(corpora) == 1 else corpora, given, assignments(change or []))
+    _start.check_kind(recipe, labelled=False)
     _start.start(recipe, out, _start.Mode(overwrite=overwrite, dry_run=dry_run, as_json=as_json))

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from typer import Argument, Option
+from typer import Argument, Option, Typer
 
-app = typer.Typer(help="Learn a tokenizer from texts, and see what one does.", no_args_is_help=True)
+app = Typer(help="Learn a tokenizer from texts, and see what one does.", no_args_is_help=True)
 
 
 @app.command()
@@ -23,18 +22,20 @@ def train(
     coverage: Annotated[float | None, Option(help="Share of all characters that the alphabet covers: 1 if not given.")] = None,
     length: Annotated[int | None, Option(help="Most tokens that the model takes: 512 if not given.")] = None,
     text: Annotated[str | None, Option(help="Column or field of the text.")] = None,
+    languages: Annotated[str | None, Option(help="Codes of the languages to learn from, such as en,de [all].")] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace a tokenizer that lies there.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Learn a tokenizer and save it as a folder that transformers loads."""
     given = locals()
-    from rootstock.cli.console import show
+    from rootstock.cli import _start, console
     from rootstock.corpus import families, tokenizer
 
     settings = families.TokenizerSettings.build({key: given[key] for key in families.NAMES if given[key] is not None}, "").resolved()
     tokenizer.check_place(out, overwrite=overwrite)
-    seen = tokenizer.reading(corpus, text)
+    seen = tokenizer.reading(corpus, text, _start.codes(languages) or ())
     facts = tokenizer.save(tokenizer.train(seen, settings), settings, out, trained_on=seen.facts(), overwrite=overwrite)
-    show(None, tokenizer.told(out, facts), as_json=False)
+    console.show(facts, tokenizer.told(out, facts), as_json=as_json)
 
 
 @app.command("show")
@@ -56,5 +57,4 @@ def show_(
     loaded = tokenizer.load(folder)
     if text is not None:
         return show(found := tokenizer.cut(loaded, text), tokenizer.as_text(found), as_json=as_json)
-    report = fertility.report_on(loaded, str(file), text=column, most=texts)
-    show(report, fertility.as_text(report), as_json=as_json)
+    show(told := fertility.report_on(loaded, str(file), text=column, most=texts), fertility.as_text(told), as_json=as_json)

@@ -28,7 +28,7 @@ _WRITE_ERRORS = {
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def digest_bytes(*parts: bytes) -> str:
+def digest_bytes(*parts: bytes | memoryview) -> str:
     """sha256 of the parts, each preceded by its length so that borders count."""
     total = hashlib.sha256()
     for part in parts:
@@ -76,19 +76,24 @@ def _failed(target: Path, error: OSError) -> WriteFailed:
     return WriteFailed(f"could not write {target}: {reason}", fix=f"{remedy}; what was saved before is intact")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file in one step; a reader sees the old bytes or the new, never a part."""
-    beside = path.with_name(f".{path.name}.part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give a place to write a file at; it takes the target's name only when all of it is on disk. A reader sees the old one or the new."""
+    beside = target.with_name(f".{target.name}.part")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            beside.replace(path)
+            yield beside
+            sync(beside)
+            beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file in one step; a reader sees the old bytes or the new, never a part."""
+    with whole_file(path) as beside:
+        beside.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:

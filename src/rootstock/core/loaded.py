@@ -15,6 +15,12 @@ class Head:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def configs(config: Any) -> list[Any]:
+    """A model's config and those of its parts, such as CLIP's half for texts and half for images."""
+    parts = [getattr(config, name, None) for name in getattr(config, "sub_configs", ())]
+    return [config, *(each for part in parts if part is not None for each in configs(part))]
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model as it came from its checkpoint.

@@ -1,25 +1,31 @@
 """What is learned without labels: the data itself gives the answers.
 
-Shape letters: N rows, B rows in a batch, V views of a row, H width.
+Shape letters: N rows, B rows in a batch, G rows of a group, V views of a row, H width.
 """
 
 import math
 import sys
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from rootstock.core.loaded import Loaded
-from rootstock.core.rows import Columns
+from rootstock.core.rows import Columns, Encoded
+from rootstock.core.seed import stream
 from rootstock.core.task import Batch, Loss, Task
+
+_GROUP = 32
+"""Rows that are told from each other when measured, about so many always: a figure must not rise where cores or batches are others."""
 
 
 class Objective(Task):
     """A task whose labels are made from the data itself. Its rows are documents (column "text") unless `reads` says otherwise.
 
+    encode gives a dense column PART: the row of the table that each encoded row is a piece of. What no row is made of is counted by it.
     decode gives "loss" [B] (nats, summed over the row's items), "count" [B] (its items) and "hits" [B] (items answered right).
     """
 
@@ -60,6 +66,17 @@ class Objective(Task):
             found["bits_per_byte"] = total / math.log(2) / float(np.sum(columns["bytes"]))
         return found if names is None else {name: found[name] for name in names if name in found}
 
+    def check_rows(self, encoded: Encoded) -> None:
+        """Refuse rows that nothing can be learned from: told all of those to learn from at once, before anything is spent."""
+
+    def fit(self, train: Encoded) -> Self:
+        """The same task knowing what it must of all rows to learn from, such as how common each token is: also when others are measured."""
+        return self
+
+    def decided(self, model: nn.Module, batch: Batch) -> Batch:
+        """The batch with whatever the loss would let the model choose by chance: rounding must not move the loss of two like models."""
+        return batch
+
     def outfit(self, loaded: Loaded) -> Loaded:
         """The model with what only pre-training needs (a generator, a projection); called before the method is applied."""
         return loaded
@@ -73,7 +90,8 @@ class Coupled(Objective):
     """An objective whose loss couples all rows of an update, such as one with in-batch negatives.
 
     The loop computes all vectors without gradients, then the loss on them, then each micro-batch once more with its share of the gradient
-    (Gao et al. 2021, arXiv:2101.06983), so the update can be far larger than what fits in memory.
+    (Gao et al. 2021, arXiv:2101.06983), so the update can be far larger than what fits in memory. When measured, rows are told from some
+    30 others (`in_groups`).
     """
 
     likelihood: ClassVar[bool] = False
@@ -86,6 +104,31 @@ class Coupled(Objective):
     def couple(self, model: nn.Module, vectors_BVH: Tensor) -> Loss:
         """Summed loss of all rows of an update; gradients flow to the vectors and to what the model itself brings (a temperature)."""
 
+    @abstractmethod
+    def told(self, model: nn.Module, vectors_GVH: Tensor) -> dict[str, Tensor]:
+        """Results of rows that are told from each other, each [G]: "loss", "count", "hits" and what more `metrics` wants."""
+
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The rows of one batch coupled with each other."""
         return self.couple(model, self.embed(model, batch))
+
+    @torch.no_grad()
+    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+        """The vectors of each row: what they are worth shows beside others only, whichever batch these are in."""
+        return {"vectors": self.embed(model, batch).float().cpu().numpy()}
+
+
+@torch.no_grad()
+def in_groups(task: Coupled, model: nn.Module, vectors_NVH: np.ndarray) -> Columns:
+    """Results of all rows, each told from the rest of a group: the same on any machine. Of a row alone nothing is known, count 0.
+
+    Groups are drawn, as rows stand by document and by class folder: told from its neighbours alone a row would be told from its like.
+    """
+    order_N = stream(0, "groups").permutation(len(vectors_NVH))
+    device = next(model.parameters()).device
+    groups = np.array_split(order_N, max(1, round(len(order_N) / _GROUP)))
+    found = [task.told(model, torch.from_numpy(vectors_NVH[rows]).to(device)) for rows in groups]
+    back_N = np.argsort(order_N)
+    columns = {name: torch.cat([each[name] for each in found]).double().cpu().numpy()[back_N] for name in found[0]}
+    alone = dict.fromkeys(("loss", "count", "hits"), np.zeros(1)) if len(order_N) == 1 else {}
+    return {**columns, **alone}

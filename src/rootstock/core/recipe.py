@@ -26,7 +26,16 @@ class DataSettings(Settings):
     quoting: Literal["auto", "yes", "no"] = "auto"
     """Whether " quotes fields; auto is yes for CSV, and for TSV only where every quote is paired."""
     rows: int | None = Field(default=None, ge=2)
-    """Use only this many rows, drawn with the seed; for trials."""
+    """Use only this many rows (of an objective: documents, pairs or images), drawn with the seed; for trials."""
+    languages: tuple[str, ...] = ()
+    """For objectives on documents: only those in these languages (en, de), which a built corpus or a column language names. Empty: all."""
+
+    @field_validator("mix")
+    @classmethod
+    def _above_zero(cls, value: Any) -> Any:
+        if isinstance(value, float) and value <= 0:
+            raise ValueError("a temperature above 0 (1 is proportional, larger is flatter), proportional, equal, or weights such as [2, 1]")
+        return value
 
     @field_validator("validation", mode="before")
     @classmethod

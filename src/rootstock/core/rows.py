@@ -12,6 +12,12 @@ import pyarrow as pa
 
 TEXT, PAIR, LABEL, ROW = "text", "text_pair", "label", "row"
 """Canonical column names: text and text_pair are strings, label is whatever the file held, row is where it stood in the file (1-based)."""
+DOCUMENT, ENDS = "document", "ends"
+"""Of a text that is a part of a long document: the number of the document, and whether this is its last part."""
+PIXELS = "pixels"
+"""Column of images, uint8 [H, W, C] each, all of one size; and their name in what is encoded."""
+PART = "part"
+"""Dense column: the row of the table, 0-based, that an encoded row is a piece of."""
 
 Columns = Mapping[str, np.ndarray]
 """Per-row results in the order of the rows; each array has N as its first dimension."""
@@ -53,6 +59,11 @@ class Ragged:
         source_BT = np.where(inside_BT, starts[:, None] + columns_T, 0)
         return np.where(inside_BT, self.flat[source_BT], value).astype(np.int64)
 
+    def masked(self, rows: np.ndarray, value: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and which places are the rows' own: 1, and 0 behind them; both int64 [B, T]."""
+        padded_BT = self.padded(rows, value)
+        return padded_BT, (np.arange(padded_BT.shape[1]) < self.lengths[rows][:, None]).astype(np.int64)
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -67,6 +78,12 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Tokens of each row's text [N], a pair's of both: counted once, however many views of it pass. The cost where there is no text."""
+        texts = [self.tokens[name].lengths for name in ("input_ids", "pair_ids") if name in self.tokens]
+        return np.minimum(np.sum(texts, axis=0), self.lengths) if texts else self.lengths
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it as named flat arrays, for keeping."""
@@ -89,6 +106,11 @@ class Encoded:
         # sorted: a file gives its arrays in any order, and a checkpoint knows its rows by their arrays one after the other
         dense = {key.removeprefix("dense/"): arrays[key] for key in sorted(arrays) if key.startswith("dense/")}
         return cls(tokens, dense, arrays["lengths"])
+
+
+def raw(array: np.ndarray) -> memoryview:
+    """The bytes of an array, without a copy where it is in one piece."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def column(table: pa.Table, name: str) -> list[Any]:

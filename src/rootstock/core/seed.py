@@ -24,24 +24,30 @@ def stream(seed: int, *names: object) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Draw:
-    """Random numbers for the rows of one epoch. A row's numbers depend on seed, epoch, purpose and the row alone.
+    """Random numbers for the rows of one epoch. A row's numbers depend on seed, epoch, round, purpose and the row alone.
 
     So batches may be cut, shared out to cores and gone on with after a kill, and each row still gets the same masks.
+    round: of an epoch in which rows come again; the first is 0, and each has numbers of its own.
     """
 
     seed: int
     epoch: int = HELD_OUT
+    round: int = 0
 
     def uniform(self, purpose: str, rows_B: np.ndarray, width: int) -> np.ndarray:
         """Numbers in [0, 1), [B, width] of float64; a longer width begins with the numbers of a shorter one."""
-        start = np.uint64(derive(self.seed, purpose, self.epoch))
+        start = np.uint64(derive(self.seed, purpose, *self._when()))
         keys_B = _mixed(rows_B.astype(np.uint64) * _ODD + start)
         places_T = np.arange(1, width + 1, dtype=np.uint64) * _ODD
         return np.asarray((_mixed(keys_B[:, None] + places_T) >> np.uint64(11)) * 2.0**-53)
 
     def generator(self, purpose: str, row: int) -> np.random.Generator:
         """A generator of one row's own, where numbers alone are not enough."""
-        return stream(self.seed, purpose, self.epoch, row)
+        return stream(self.seed, purpose, *self._when(), row)
+
+    def _when(self) -> tuple[object, ...]:
+        """Epoch and round; of the first round the epoch alone, with one name so that no row stands for a round."""
+        return (self.epoch,) if not self.round else (f"{self.epoch}.{self.round}",)
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:

@@ -52,11 +52,7 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
 
     Raises UsageError where the folder holds something else, DataError where nothing is left, Interrupted after a whole part.
     """
-    stages = pipeline.stages(settings)
-    near_settings(settings)
-    place.check_apart(out, [*settings.sources, *(file for stage in stages for file in files(stage))])
-    pipeline.rehearse(stages)
-    facts = [sources.describe(reference, settings.text) for reference in settings.sources]
+    stages, facts = _checked(settings, out)
     key = artifact.digest_json([settings.plain(), [fact.digest for fact in facts], *_beside(stages)])
     if place.finished(out, key, overwrite=overwrite):
         watch.say(f"corpus    {out} was built from this already")
@@ -74,6 +70,30 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
     described = [fact.plain() | {"licence": settings.licences.get(fact.reference)} for fact in facts]
     manifest = {"format": 1, "settings": settings.plain(), "sources": described, "key": key}
     return _write(out, _Result(found, kept, lines, covered), manifest)
+
+
+def rehearse(settings: CorpusSettings, out: Path) -> dict[str, Any]:
+    """What a build would read and do, as JSON, after every check that comes before the first document; writes nothing.
+
+    Raises as build() does, but for what lies in the folder.
+    """
+    stages, facts = _checked(settings, out)
+    read = [
+        {"reference": fact.reference, "format": fact.format, "files": len(fact.files), "bytes": sum(file.bytes for file in fact.files)}
+        | {"skipped": fact.skipped, "licence": settings.licences.get(fact.reference)}
+        for fact in facts
+    ]
+    steps = [stage.name for stage in stages] + (["near-duplicates"] if near_settings(settings) else [])
+    return {"out": str(out), "sources": read, "steps": steps, "settings": settings.plain()}
+
+
+def _checked(settings: CorpusSettings, out: Path) -> tuple[list[Stage], list[sources.SourceFacts]]:
+    """Steps and sources, where nothing speaks against them."""
+    stages = pipeline.stages(settings)
+    near_settings(settings)
+    place.check_apart(out, [*settings.sources, *(file for stage in stages for file in files(stage))])
+    pipeline.rehearse(stages)
+    return stages, [sources.describe(reference, settings.text) for reference in settings.sources]
 
 
 def read_funnel(folder: Path) -> dict[str, Any]:
@@ -264,7 +284,7 @@ def _write(out: Path, result: _Result, manifest: dict[str, Any]) -> dict[str, An
     names = parts.shards(result.tables(), out, size=SHARD_BYTES)
     kept = {"documents": documents, "characters": letters, "shards": len(names), "languages": dict(languages.most_common())}
     skipped = {source["reference"]: source["skipped"] for source in manifest["sources"] if source["skipped"]}
-    record = {"skipped": skipped, "steps": result.lines, "kept": kept, "covered": result.covered}
+    record = {"skipped": skipped, "steps": funnel.with_shares(result.lines), "kept": kept, "covered": result.covered}
     artifact.write_json(out / "funnel.json", record)
     artifact.write_text(out / "README.md", card.render(record, manifest))
     files = {name: artifact.digest_file(out / name) for name in (*names, "funnel.json", "README.md")}

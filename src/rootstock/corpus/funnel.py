@@ -55,16 +55,28 @@ def added(parts: Iterable[Sequence[Line]]) -> list[Line]:
     return list(total.values())
 
 
+def with_shares(lines: Sequence[Line]) -> list[Line]:
+    """The lines with the share that each rule dropped of the documents that came in to its step ("shares"), and all rules ("share")."""
+    found = []
+    for each in lines:
+        shares = {rule: _share(count, each) for rule, count in each["dropped"].items()}
+        found.append({**each, "share": _share(sum(each["dropped"].values()), each), "shares": shares})
+    return found
+
+
+def _share(count: int, of: Line) -> float:
+    return count / of["documents"] if of["documents"] else 0.0
+
+
 def as_text(record: Mapping[str, Any]) -> str:
     """The funnel for a person."""
     lines = [f"{'skipped':<20}{count:>12,} files of {source} that are no text" for source, count in record["skipped"].items()]
     for each in record["steps"]:
         lost = sum(each["dropped"].values())
-        share = f"{lost / each['documents']:.1%}" if each["documents"] else "0.0%"
-        lines.append(f"{each['name']:<20}{each['documents']:>12,} in {lost:>11,} dropped {share:>7}")
+        lines.append(f"{each['name']:<20}{each['documents']:>12,} in {lost:>11,} dropped {_share(lost, each):>7.1%}")
         lines += [f"    changed  {kind:<34}{count:>11,}" for kind, count in sorted(each["changed"].items())]
         for rule, count in sorted(each["dropped"].items(), key=lambda item: (-item[1], item[0])):
-            lines.append(f"    dropped  {rule:<34}{count:>11,}")
+            lines.append(f"    dropped  {rule:<34}{count:>11,} {_share(count, each):>15.1%}")
             lines += [f"        {_example(shown)}" for shown in each["examples"].get(rule, [])]
     kept = record["kept"]
     lines.append(f"{'kept':<20}{kept['documents']:>12,} documents, {kept['characters']:,} characters, {shards(kept)}")
@@ -75,6 +87,18 @@ def as_text(record: Mapping[str, Any]) -> str:
             f"{'evaluation rows':<20}{counts['found']:,} of {counts['checked']:,} of {file} were met in documents that came so far"
         )
     return "\n".join(lines)
+
+
+def plan_as_text(plan: Mapping[str, Any]) -> str:
+    """What a build would do, for a person."""
+    lines = []
+    for each in plan["sources"]:
+        size = f"{each['files']:,} files, {each['bytes'] / 1e6:,.1f} MB" if each["files"] else "size not known before it is read"
+        left = f", {each['skipped']:,} other files left out" if each["skipped"] else ""
+        lines.append(f"{'source':<20}{each['reference']}  {each['format']}, {size}{left}")
+    lines.append(f"{'steps':<20}{', '.join(plan['steps'])}")
+    lines += [f"{'setting':<20}{key} = {value}" for key, value in plan["settings"].items() if key not in ("sources", "licences")]
+    return "\n".join([*lines, f"{'would write':<20}{plan['out']}"])
 
 
 def shards(kept: Mapping[str, Any]) -> str:

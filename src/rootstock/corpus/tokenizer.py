@@ -35,10 +35,10 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
     return tokenizer
 
 
-def reading(references: Sequence[str], text: str | None = None) -> Seen:
-    """Texts of sources and built corpora for train(), with what is broken in them counted. text: the field or column."""
+def reading(references: Sequence[str], text: str | None = None, languages: Sequence[str] = ()) -> Seen:
+    """Texts of sources and built corpora for train(), with what is left out counted. text: the field or column. languages: none is all."""
     broken: Counter[str] = Counter()
-    texts = (each for reference in references for _, each in labelled(reference, text, broken))
+    texts = (each for reference in references for _, each in labelled(reference, text, broken, only=languages))
     return Seen(texts, tuple(references), broken)
 
 

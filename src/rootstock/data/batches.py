@@ -5,21 +5,30 @@ padded size would pass the budget; then the batches are shuffled. Padding falls 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from rootstock.core.artifact import digest_bytes
-from rootstock.core.rows import Encoded
+from rootstock.core.rows import Encoded, raw
 from rootstock.core.seed import HELD_OUT, Draw, stream
 from rootstock.core.task import Batch, Task
 from rootstock.data import unlabelled
 
 _WINDOW_BATCHES = 50
+_KEPT = 2
+"""Epochs whose plan is kept: the present one, and the one before that its end is judged by."""
+
+
+class _Plan(NamedTuple):
+    """The batches of an epoch, and the round that each is of."""
+
+    batches: list[np.ndarray]
+    rounds: list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +43,32 @@ class Feed:
     seed: int
     shares: tuple[float, ...] | None = None
     """Of each corpus (column "source") in an epoch; None where there is one."""
+    _plans: dict[int, _Plan] = field(default_factory=dict, init=False, repr=False)
 
-    @lru_cache(maxsize=2)  # noqa: B019 - a feed lives as long as its run
     def epoch(self, number: int) -> list[np.ndarray]:
-        """Row numbers of each batch of an epoch."""
-        rng = stream(self.seed, "order", number)
+        """Row numbers of each batch of an epoch. No row comes twice in one."""
+        return self._plan(number).batches
+
+    def rounds(self, number: int) -> list[int]:
+        """The round of each batch of an epoch: above 0 only where some rows come again, whose masks are then others."""
+        return self._plan(number).rounds
+
+    def _plan(self, number: int) -> _Plan:
+        if number not in self._plans:
+            self._plans[number] = self._planned(number)
+            for old in list(self._plans)[:-_KEPT]:
+                del self._plans[old]
+        return self._plans[number]
+
+    def _planned(self, number: int) -> _Plan:
+        rng, lengths = stream(self.seed, "order", number), self.encoded.lengths
         if self.shares is None:
-            return plan(self.encoded.lengths, self.budget, rng)
-        order = unlabelled.mixed(self.encoded.dense["source"], self.encoded.lengths, np.asarray(self.shares), rng)
-        return plan(self.encoded.lengths, self.budget, rng, order)
+            made = plan(lengths, self.budget, rng)
+            return _Plan(made, [0] * len(made))
+        orders = unlabelled.mixed(self.encoded.dense["source"], lengths, np.asarray(self.shares), rng)
+        told = [(rows, turn) for turn, order in enumerate(orders) for rows in windows(lengths, self.budget, order)]
+        shuffled = [told[place] for place in rng.permutation(len(told))]
+        return _Plan([rows for rows, _ in shuffled], [turn for _, turn in shuffled])
 
     def in_order(self, beside: int = 1) -> list[np.ndarray]:
         """Every row once, longest first, in batches of which `beside` fit `micro`: for evaluation, where order is free."""
@@ -56,17 +82,17 @@ class Feed:
         cuts = np.searchsorted(middles, lengths.sum() * np.arange(1, count) / count)
         return [part for part in np.split(rows, cuts) if len(part)]
 
-    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = HELD_OUT) -> Iterator[Batch]:
-        """Rows as tensors, in parts of which `beside` fit `micro`; what a task draws is drawn for this epoch."""
+    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = HELD_OUT, round: int = 0) -> Iterator[Batch]:
+        """Rows as tensors, in parts of which `beside` fit `micro`; what a task draws is drawn for this epoch and its round."""
         for part in cut(self.encoded.lengths, rows, self.micro // beside):
             if "features" not in self.encoded.dense:
-                yield self.task.collate(self.encoded, part, self.tokenizer, Draw(self.seed, epoch))
+                yield self.task.collate(self.encoded, part, self.tokenizer, Draw(self.seed, epoch, round))
             else:  # vectors that a frozen base gave: nothing is left to collate
                 yield {name: torch.from_numpy(array[part]) for name, array in self.encoded.dense.items()}
 
     def digest(self, rows: np.ndarray) -> str:
         """What these rows hold, in 16 letters: two runs part where these first differ."""
-        return digest_bytes(self._digests[rows].tobytes())[:16]
+        return digest_bytes(raw(self._digests[rows]))[:16]
 
     @cached_property
     def _digests(self) -> np.ndarray:
@@ -75,7 +101,7 @@ class Feed:
         columns += [
             (array.reshape(-1), np.arange(len(array) + 1) * (array[0].size if len(array) else 0)) for array in self.encoded.dense.values()
         ]
-        held = [(np.ascontiguousarray(flat).view(np.uint8).data, offsets * flat.itemsize) for flat, offsets in columns]
+        held = [(raw(flat), offsets * flat.itemsize) for flat, offsets in columns]
         made = bytearray()
         for row in range(len(self.encoded)):
             total = blake2b(digest_size=8)
@@ -93,15 +119,20 @@ class Feed:
         return cut(self.encoded.lengths, order, self.budget)[0]
 
 
-def plan(lengths: np.ndarray, budget: int, rng: np.random.Generator, order: np.ndarray | None = None) -> list[np.ndarray]:
-    """Shuffled batches of like length; each row once, or the rows of `order`. lengths: tokens of each row, [N]."""
-    order = rng.permutation(len(lengths)) if order is None else order
+def plan(lengths: np.ndarray, budget: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Shuffled batches of like length, each row once. lengths: tokens of each row, [N]."""
+    batches = windows(lengths, budget, rng.permutation(len(lengths)))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def windows(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np.ndarray]:
+    """The rows of `order` in batches of like length, window by window."""
     window = max(1, int(_WINDOW_BATCHES * budget / max(lengths.mean(), 1)))
     batches: list[np.ndarray] = []
     for start in range(0, len(order), window):
         part = order[start : start + window]
         batches += cut(lengths, part[np.argsort(lengths[part], kind="stable")], budget)
-    return [batches[i] for i in rng.permutation(len(batches))]
+    return batches
 
 
 def cut(lengths: np.ndarray, order: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rootstock.core.rows import TEXT
+from rootstock.core.rows import PIXELS, TEXT
 from rootstock.data import pixels
 from rootstock.data.images import Shelf
 from rootstock.data.ledger import finding
 from rootstock.data.looks import shorten
 
-PIXELS = "pixels"
-"""Column of uint8 [S, S, 3], as objectives on images read it."""
 _EXAMPLES = 3
 
 

@@ -24,7 +24,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _AT_ONCE = 256
 _EXAMPLES = 3
 _SHARE = 0.4
-"""Of the memory that pixels may take; they are copied once on their way into the cache."""
+"""Of the memory that pixels may take: while both sides are made of them they are there twice, and the cache copies nothing."""
 
 
 @dataclass(frozen=True)

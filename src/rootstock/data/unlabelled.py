@@ -1,13 +1,13 @@
 """Documents to learn from without labels: which part is held out, how corpora are mixed, and the account of it.
 
-Shape letters: N rows, S corpora.
+Shape letters: N rows, S corpora, M rows of an epoch, in which one may come several times.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rootstock.core.errors import RecipeError
-from rootstock.core.rows import TEXT, column
+from rootstock.core.rows import DOCUMENT, ENDS, TEXT, column
 from rootstock.data.ledger import finding, lengths_of
 from rootstock.data.looks import shorten
 
@@ -26,6 +26,12 @@ PART_LETTERS = 8_000
 _FEWEST_PARTS, _LEAST_LETTERS = 40, 200
 """A small corpus is cut into so many parts, unless they would be shorter than this."""
 _CHUNK = 4096
+_SPENT = "with too few tokens"
+"""Why a text is left out of which no row was made."""
+_EXAMPLES = 3
+_COLUMNS = {TEXT: pa.large_string(), SOURCE: pa.int16(), DOCUMENT: pa.int32(), ENDS: pa.bool_()}
+_NOTHING = 1e-9
+"""Of a corpus: shares are sums of fractions, and what is proportional must not come out as a row more."""
 _BORDER = re.compile(r"\n\s*\n|\n")
 
 
@@ -42,26 +48,36 @@ def parts(text: str, size: int = PART_LETTERS) -> Iterator[str]:
 
 
 def read(corpora: Sequence[Iterable[str]]) -> pa.Table:
-    """All documents in parts: text [N], and the number of the corpus [N]."""
-    whole = _gathered((text, number) for number, documents in enumerate(corpora) for text in documents)
+    """All documents in parts, each [N]: text, the number of the corpus and of the document, and whether the document ends with it."""
+    number = count()
+    whole = _gathered((text, source, next(number), True) for source, documents in enumerate(corpora) for text in documents)
     letters = pc.sum(pc.utf8_length(whole.column(TEXT))).as_py() or 0
     size = max(_LEAST_LETTERS, min(PART_LETTERS, letters // _FEWEST_PARTS))
-    rows = zip(*(chain.from_iterable(chunk.to_pylist() for chunk in whole.column(name).chunks) for name in (TEXT, SOURCE)), strict=True)
-    return _gathered((part, number) for text, number in rows for part in parts(text, size) if part.strip())
+    return _gathered((part, *told, last) for text, *told, _ in _rows(whole) for part, last in _ended(text, size))
 
 
-def _gathered(rows: Iterable[tuple[str, int]]) -> pa.Table:
+def _ended(text: str, size: int) -> Iterator[tuple[str, bool]]:
+    """The parts of a document that are not blank, and which of them is the last."""
+    made = [part for part in parts(text, size) if part.strip()]
+    return zip(made, [*[False] * (len(made) - 1), True], strict=False)
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """One row after the other."""
+    return zip(*(chain.from_iterable(chunk.to_pylist() for chunk in table.column(name).chunks) for name in _COLUMNS), strict=True)
+
+
+def _gathered(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     """Rows as a table, with few of them as Python strings at a time."""
     held = iter(rows)
-    chunks = [_table([], [])]
+    chunks = [_table([()] * len(_COLUMNS))]
     while some := list(islice(held, _CHUNK)):
-        texts, numbers = zip(*some, strict=True)
-        chunks.append(_table(list(texts), list(numbers)))
+        chunks.append(_table(list(zip(*some, strict=True))))
     return pa.concat_tables(chunks)
 
 
-def _table(texts: list[str], of_corpus: list[int]) -> pa.Table:
-    return pa.table({TEXT: pa.array(texts, pa.large_string()), SOURCE: pa.array(of_corpus, pa.int16())})
+def _table(columns: Sequence[Sequence[Any]]) -> pa.Table:
+    return pa.table({name: pa.array(values, kind) for (name, kind), values in zip(_COLUMNS.items(), columns, strict=True)})
 
 
 def digests(rows: pa.Table) -> np.ndarray:
@@ -97,26 +113,37 @@ def shares(mix: str | float | tuple[float, ...], tokens_S: np.ndarray) -> np.nda
     return np.asarray(weights_S / weights_S.sum())
 
 
-def mixed(source_N: np.ndarray, lengths_N: np.ndarray, shares_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The rows of one epoch in random order: as many tokens as all rows have, each corpus with its share of them.
+def mixed(source_N: np.ndarray, lengths_N: np.ndarray, shares_S: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """The rows of one epoch in random order, round by round: as many tokens as all rows have, each corpus with its share of them.
 
-    A corpus that has less than its share is repeated, the rest of a round drawn without replacement; none is repeated where all are
-    proportional.
+    A corpus that has less than its share is repeated, the rest drawn without replacement; none is repeated where all are proportional.
+    A row comes at most once in a round, and the rows of each corpus are spread over all rounds.
     """
     wanted_S = shares_S * lengths_N.sum()
-    chosen = [_rounds(np.flatnonzero(source_N == number), lengths_N, wanted, rng) for number, wanted in enumerate(wanted_S)]
-    return rng.permutation(np.concatenate(chosen))
+    turns = [
+        turn
+        for number, wanted in enumerate(wanted_S)
+        for turn in enumerate(_turns(np.flatnonzero(source_N == number), lengths_N, wanted, rng))
+    ]
+    rows_M = np.concatenate([rows for _, rows in turns])
+    turn_M = np.repeat([turn for turn, _ in turns], [len(rows) for _, rows in turns])
+    order, rounds = rng.permutation(len(rows_M)), int(turn_M.max(initial=0)) + 1
+    first_N = rng.integers(rounds, size=len(source_N)) if rounds > 1 else np.zeros(len(source_N), np.int64)
+    round_M = ((first_N[rows_M] + turn_M) % rounds)[order]
+    return [rows_M[order][round_M == number] for number in range(rounds)]
 
 
-def _rounds(rows: np.ndarray, lengths_N: np.ndarray, wanted: float, rng: np.random.Generator) -> np.ndarray:
+def _turns(rows: np.ndarray, lengths_N: np.ndarray, wanted: float, rng: np.random.Generator) -> list[np.ndarray]:
     """Rows worth `wanted` tokens: all of them as often as they fit, then some."""
     held = float(lengths_N[rows].sum())
     if not held or not wanted:
-        return rows[:0]
+        return [rows[:0]]
     whole, rest = divmod(wanted / held, 1.0)
     order = rng.permutation(rows)
-    some = order[: int(np.searchsorted(np.cumsum(lengths_N[order]), rest * held + 1e-6 * held, side="right"))] if rest < 1 - 1e-9 else order
-    return np.concatenate([*[rows] * int(whole), some])
+    if rest < _NOTHING:
+        return [rows] * int(whole)
+    last = len(order) if rest > 1 - _NOTHING else np.searchsorted(np.cumsum(lengths_N[order]), rest * held + 1e-6 * held, side="right")
+    return [*[rows] * int(whole), order[: int(last)]]
 
 
 def account(rows: pa.Table, held_N: np.ndarray, digest_N: np.ndarray, broken: Counter[str]) -> dict[str, Any]:
@@ -132,6 +159,36 @@ def account(rows: pa.Table, held_N: np.ndarray, digest_N: np.ndarray, broken: Co
         "broken": dict(broken),
         "findings": {"duplicates": finding("duplicates", len(places), total=train, examples=examples)},
     }
+
+
+def without(account: dict[str, Any], spent: Mapping[str, pa.Table], names: Sequence[str]) -> dict[str, Any]:
+    """The same account, less the texts of which no row was made. spent: these, by side. names: of the corpora."""
+    lost = sum(map(len, spent.values()))
+    if not lost:
+        return account
+    rows = {**account["rows"], "dropped": account["rows"]["dropped"] + lost}
+    first = [row for table in spent.values() for row in table.select([SOURCE, TEXT]).slice(0, _EXAMPLES).to_pylist()]
+    shown = [{"file": names[row[SOURCE]], "reason": _SPENT, "text": shorten(row[TEXT])} for row in first]
+    return account | {
+        "rows": rows | {side: rows[side] - len(table) for side, table in spent.items()},
+        "broken": {**account["broken"], _SPENT: lost},
+        "broken_examples": [*account["broken_examples"], *shown][:_EXAMPLES],
+    }
+
+
+def cut_short(columns: Sequence[Sequence[str]], tokenizer: Any, length: int, told: Callable[[int], str]) -> dict[str, Any]:
+    """The finding on rows of which a text has more than `length` tokens. columns: the texts [N], or both of pairs. told: a row in words."""
+    sizes_N = np.max([_sizes(texts, tokenizer) for texts in columns], axis=0)
+    places = np.flatnonzero(sizes_N > length).tolist()
+    shown = [{"row": place + 1, "in": "file", "text": told(place), "tokens": int(sizes_N[place])} for place in places[:_EXAMPLES]]
+    return finding("truncation", len(places), total=len(sizes_N), examples=shown)
+
+
+def _sizes(texts: Sequence[str], tokenizer: Any) -> np.ndarray:
+    """Tokens of each text with the special ones, [N]; few of them as lists at a time."""
+    parts = (list(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK))
+    made = (tokenizer(part, return_attention_mask=False, verbose=False)["input_ids"] for part in parts)
+    return np.array([len(ids) for part in made for ids in part], dtype=np.int64)
 
 
 def measured(ledger: dict[str, Any], lengths: np.ndarray, *, kept: int, padding_share: float) -> dict[str, Any]:

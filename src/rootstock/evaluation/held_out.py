@@ -1,32 +1,71 @@
 """The content of metrics.json where nothing is labelled: loss on held-out documents with intervals, beside what needs no model.
 
-Shape letters: N rows, V vocabulary.
+Rows that are pieces of one document are alike, so whole documents are resampled, long ones by the parts that they are held out by: an
+interval from rows alone would be too narrow. Pairs and images are resampled as the rows that they are.
+
+Shape letters: N rows, D documents, R resamples, F figures, V vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rootstock.core.objective import Objective
 from rootstock.core.rows import Columns
-from rootstock.evaluation.intervals import bootstrap
+from rootstock.evaluation.intervals import interval
+
+_RESAMPLES = 1000
 
 
-def score(columns: Columns, task: Objective, *, seed: int, unigram: float | None = None) -> dict[str, Any]:
-    """All that is known about these results, as JSON. unigram: nats a token of guessing by frequency alone."""
+def score(
+    columns: Columns, task: Objective, *, seed: int, document_N: np.ndarray | None = None, unigram: float | None = None
+) -> dict[str, Any]:
+    """All that is known about these results, as JSON. document_N: the number of each row's document; None where each row is one.
+
+    unigram: nats a token of guessing by frequency alone.
+    """
     figures = task.metrics(columns)
     names = [name for name in (*task.headline, "perplexity", "bits_per_byte") if name in figures]
-    intervals = bootstrap(columns, task.metrics, names=names, seed=seed)
+    intervals = between(columns, task, names=names, seed=seed, document_N=document_N)
     baselines = {} if unigram is None else {"unigram": {"loss": unigram}}
     rows = len(columns["loss"])
+    documents = rows if document_N is None else len(np.unique(document_N))
     return {
         "rows": rows,
+        "documents": documents,
         "metrics": figures,
         "intervals": {name: list(found) for name, found in intervals.items()},
         "baselines": baselines,
         "beats": {"unigram": intervals["loss"][1] < unigram} if unigram is not None and "loss" in intervals else {},
-        "verdict": _verdict(figures, intervals.get("loss"), rows=rows, unigram=unigram),
+        "verdict": _verdict(figures, intervals.get("loss"), of=_counted(rows, document_N, documents), unigram=unigram),
     }
+
+
+def between(
+    columns: Columns, task: Objective, *, names: Sequence[str], seed: int, document_N: np.ndarray | None = None
+) -> dict[str, tuple[float, float]]:
+    """95 % percentile intervals of the named figures over resampled documents; none where there is one document only.
+
+    document_N: the number of each row's document; None where each row is one.
+    """
+    own_N = np.arange(len(columns["loss"])) if document_N is None else np.unique(document_N, return_inverse=True)[1]
+    documents = int(own_N.max(initial=-1)) + 1
+    if documents < 2:
+        return {}
+    rng, found_RF = np.random.default_rng(seed), np.full((_RESAMPLES, len(names)), np.nan)
+    for found_F in found_RF:
+        times_D = np.bincount(rng.integers(0, documents, documents), minlength=documents)
+        chosen_M = np.repeat(np.arange(len(own_N)), times_D[own_N])
+        figures = task.metrics({name: values[chosen_M] for name, values in columns.items()}, names)
+        found_F[:] = [figures.get(name, np.nan) for name in names]
+    intervals = {name: interval(found_R) for name, found_R in zip(names, found_RF.T, strict=True)}
+    return {name: found for name, found in intervals.items() if found is not None}
+
+
+def _counted(rows: int, document_N: np.ndarray | None, documents: int) -> str:
+    held = f"{rows:,} held-out rows"
+    return held if document_N is None else f"{held} of {documents:,} text{'s' if documents > 1 else ''}"
 
 
 def unigram(train_N: np.ndarray, held_N: np.ndarray, size: int) -> float:
@@ -35,13 +74,15 @@ def unigram(train_N: np.ndarray, held_N: np.ndarray, size: int) -> float:
     return float(-np.log(counts_V / counts_V.sum())[held_N].mean())
 
 
-def _verdict(figures: dict[str, float], between: tuple[float, float] | None, *, rows: int, unigram: float | None) -> str:
-    if between is None:
+def _verdict(figures: dict[str, float], within: tuple[float, float] | None, *, of: str, unigram: float | None) -> str:
+    if "loss" not in figures:
         return "the loss is not defined here: nothing was guessed"
-    reached = f"loss {figures['loss']:.3f} [{between[0]:.3f}, {between[1]:.3f}] on {rows:,} held-out rows"
+    if within is None:
+        return f"loss {figures['loss']:.3f} on {of}: one alone gives no interval"
+    reached = f"loss {figures['loss']:.3f} [{within[0]:.3f}, {within[1]:.3f}] on {of}"
     if unigram is None:
         return reached
     against = f"guessing by frequency alone ({unigram:.3f})"
-    if between[1] < unigram:
+    if within[1] < unigram:
         return f"{reached} beats {against}"
-    return f"{reached} does not beat {against}" if between[0] > unigram else f"{reached} is not separable from {against}"
+    return f"{reached} does not beat {against}" if within[0] > unigram else f"{reached} is not separable from {against}"

@@ -3,7 +3,7 @@
 Shape letters: N images, B of them at once, H height, W width, T places, D width of the model, K numbers of a space shared with texts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rootstock.core.errors import BaseError, DataError
+from rootstock.core.mode import in_mode
 from rootstock.evaluation.probes import linear
 
 _AT_ONCE = 256
@@ -72,17 +73,23 @@ def linear_probe(
     return linear.shares(right, np.arange(len(test.labels)), seed=seed, less=("gain", *gain) if gain else None)
 
 
-def zero_shot(model: Any, tokenizer: Any, test: Images, captions: Sequence[str], *, colours: Colours, seed: int) -> dict[str, Any]:
-    """Accuracy on the test images, with its 95 % interval, of taking the class whose caption is nearest. captions: one a class, in order.
+def has_captions(model: Any) -> bool:
+    """Whether a model brings images and texts into one space, as CLIP does."""
+    return all(hasattr(model, name) for name in ("vision_model", "text_model", "visual_projection", "text_projection"))
 
+
+def zero_shot(model: Any, captions: Mapping[str, Tensor], test: Images, *, colours: Colours, seed: int) -> dict[str, Any]:
+    """Accuracy on the test images, with its 95 % interval, of taking the class whose caption is nearest.
+
+    captions: input_ids and attention_mask as the model's tokenizer gives them, a row for each class in the order of the labels.
     Raises BaseError for a model that has no space in common for images and texts.
     """
-    if not all(hasattr(model, name) for name in ("vision_model", "text_model", "visual_projection", "text_projection")):
+    if not has_captions(model):
         raise BaseError(f"{type(model).__name__} has no space for images and texts", wanted="a model such as CLIP")
+    device = next(model.parameters()).device
     with torch.no_grad():
-        read = tokenizer(list(captions), padding=True, return_tensors="pt")
-        told = model.text_model(input_ids=read["input_ids"], attention_mask=read["attention_mask"]).pooler_output
-        captions_CK = functional.normalize(model.text_projection(told), dim=1)
+        told = model.text_model(**{name: captions[name].to(device) for name in ("input_ids", "attention_mask")}).pooler_output
+        captions_CK = functional.normalize(model.text_projection(told), dim=1).float().cpu()
 
     def project(pictures: Tensor) -> Tensor:
         shared: Tensor = model.visual_projection(model.vision_model(pixel_values=pictures).pooler_output)
@@ -102,10 +109,9 @@ def _right(model: nn.Module, train: Images, test: Images, *, order: tuple[np.nda
 
 
 @torch.no_grad()
-def _each(model: Any, pixels: np.ndarray, colours: Colours, look: Any) -> Tensor:
-    """What `look` gives for all images, some at once; the model is left in the mode that it was in."""
-    training = model.training
-    model.eval()
-    found = [look(colours.read(pixels[start : start + _AT_ONCE])) for start in range(0, len(pixels), _AT_ONCE)]
-    model.train(training)
-    return torch.cat(found).float()
+def _each(model: Any, pixels: np.ndarray, colours: Colours, look: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `look` gives for all images, some at once on the model's device; on the processor, and the model in the mode that it was in."""
+    weight = next(model.parameters())
+    parts = (colours.read(pixels[start : start + _AT_ONCE]).to(weight) for start in range(0, len(pixels), _AT_ONCE))
+    with in_mode(model, training=False):
+        return torch.cat([look(part).float().cpu() for part in parts])

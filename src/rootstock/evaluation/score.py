@@ -12,10 +12,8 @@ import numpy as np
 from rootstock.core.rows import Columns
 from rootstock.core.task import Labelled
 from rootstock.evaluation.baselines import Baselines
-from rootstock.evaluation.intervals import at_the_edge, draws, interval
+from rootstock.evaluation.intervals import FEWEST, at_the_edge, draws, interval
 
-_FEWEST = 20
-"""Rows that a difference needs to be called real: on fewer the percentile bootstrap is known to be too narrow."""
 _CALLED = {
     "class": {"majority": "always answering the most frequent class", "tfidf": "TF-IDF + logistic regression"},
     "classes": {"majority": "always answering the most frequent labels", "tfidf": "TF-IDF + logistic regression"},
@@ -80,7 +78,7 @@ def _rivals(
         defined = headline in scored[name]
         other_R = draws(baseline, task.metrics, names=(headline,), seed=seed)[:, 0] if defined else np.zeros_like(drawn_R)
         low, high = interval(drawn_R - other_R) or (0.0, 0.0)
-        separable = len(baseline["answers"]) >= _FEWEST and (low > 0 or high < 0)
+        separable = len(baseline["answers"]) >= FEWEST and (low > 0 or high < 0)
         found[name] = _Rival(_CALLED[task.kind].get(name, name), scored[name].get(headline, 0.0), (low, high), separable)
     return found
 

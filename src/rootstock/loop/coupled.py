@@ -1,7 +1,8 @@
 """Gradients of a loss that couples all rows of an update, in the memory of one micro-batch (GradCache).
 
 All vectors first, without gradients; then the loss on them and its gradient with respect to each; then every micro-batch once more, with
-its share. Gao et al. 2021, arXiv:2101.06983. What a model draws at random (dropout) is drawn alike both times.
+its share. The batches themselves, small beside what a pass leaves behind, are kept from the first pass to the second. What a model draws at
+random (dropout) is drawn alike both times. Gao et al. 2021, arXiv:2101.06983.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,40 +29,41 @@ class Passed(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """Vectors of a micro-batch, and the generator's state before they were computed."""
+    """A micro-batch, its vectors, and the generator's state before they were computed."""
 
+    batch: Batch
     vectors: Tensor
     random: dict[str, Tensor]
-    tokens: int
 
 
 def coupled_gradients(crew: Crew, task: Coupled, shards: Sequence[np.ndarray], batches: Batches) -> Passed:
     """Leave the gradients of one update in the crew's first model."""
-    if len(shards) == 1 and len(made := list(batches(shards[0]))) == 1:
-        return _passed(_backward(task.loss(crew.models[0], made[0])), padded_tokens(made[0]))
+    made = list(crew.each(lambda _, rows: list(batches(rows)), shards))  # once: to collate images is to make their views
+    tokens = sum(padded_tokens(batch) for part in made for batch in part)
+    if len(made) == len(made[0]) == 1:
+        return _passed(_backward(task.loss(crew.models[0], made[0][0])), tokens)
 
-    def look(model: nn.Module, rows: np.ndarray) -> list[_Seen]:
+    def look(model: nn.Module, part: list[Batch]) -> list[_Seen]:
         with torch.no_grad():
-            return [_Seen(random=random_state(), vectors=task.embed(model, b), tokens=padded_tokens(b)) for b in batches(rows)]
+            return [_Seen(random=random_state(), batch=batch, vectors=task.embed(model, batch)) for batch in part]
 
-    seen = crew.gradients(look, shards)
+    seen = crew.gradients(look, made)
     after = random_state()
     vectors_NVH = torch.cat([each.vectors for part in seen for each in part]).requires_grad_()
     loss = _backward(task.couple(crew.models[0], vectors_NVH))
     assert vectors_NVH.grad is not None
     told = iter(torch.split(vectors_NVH.grad, [len(each.vectors) for part in seen for each in part]))
-    work = [(rows, [(each.random, next(told)) for each in part]) for rows, part in zip(shards, seen, strict=True)]
+    work = [[(each, next(told)) for each in part] for part in seen]
 
-    def learn(model: nn.Module, item: tuple[np.ndarray, list[tuple[dict[str, Tensor], Tensor]]]) -> None:
-        rows, told = item
-        for batch, (random, gradient) in zip(batches(rows), told, strict=True):
+    def learn(model: nn.Module, part: list[tuple[_Seen, Tensor]]) -> None:
+        for each, gradient in part:
             if len(crew.models) == 1:
-                set_random_state(random)
-            torch.autograd.backward(task.embed(model, batch), gradient)
+                set_random_state(each.random)
+            torch.autograd.backward(task.embed(model, each.batch), gradient)
 
     crew.gradients(learn, work)
     set_random_state(after)
-    return _passed(loss, sum(each.tokens for part in seen for each in part))
+    return _passed(loss, tokens)
 
 
 def padded_tokens(batch: Batch) -> int:

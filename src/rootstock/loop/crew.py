@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 import torch
 from torch import nn
 
+from rootstock.core.loaded import configs
 from rootstock.loop.trim import TrimmedEmbedding
 
 Item = TypeVar("Item")
@@ -37,8 +38,8 @@ def draws_at_random(model: nn.Module) -> bool:
     """Whether a training pass asks the one random generator, whose numbers would depend on which core comes first."""
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in model.modules()):
         return True
-    told = vars(model.config) if hasattr(model, "config") else {}
-    return any("drop" in key and isinstance(value, float) and value > 0 for key, value in told.items())
+    told = (vars(part) for part in configs(model.config)) if hasattr(model, "config") else ()
+    return any("drop" in key and isinstance(value, float) and value > 0 for part in told for key, value in part.items())
 
 
 class Crew:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from rootstock.core.mode import in_mode
+from rootstock.core.objective import Coupled, in_groups
 from rootstock.core.rows import Columns
 from rootstock.core.task import Batch, Task
 from rootstock.loop.crew import Crew
@@ -38,28 +40,25 @@ def infer(
     passed: told the rows of each batch when they are done, in order; what it raises ends the work.
     """
     cores = torch.get_num_threads() if device.type == "cpu" else 1
-    training, order = model.training, rows.in_order(cores)
-    model.eval()
+    order = rows.in_order(cores)
 
     def answers(member: nn.Module, chosen: np.ndarray) -> list[Columns]:
         with torch.inference_mode():
             return [answer(member, to_device(batch, device)) for batch in rows.micro_batches(chosen, cores)]
 
     parts = []
-    try:
-        with Crew(model, max(1, min(cores, len(order)))) as crew:
-            for chosen, found in zip(order, crew.each(answers, order), strict=True):
-                parts += found
-                passed(chosen)
-    finally:
-        model.train(training)
+    with in_mode(model, training=False), Crew(model, max(1, min(cores, len(order)))) as crew:
+        for chosen, found in zip(order, crew.each(answers, order), strict=True):
+            parts += found
+            passed(chosen)
     back = np.argsort(np.concatenate(order), kind="stable") if order else np.empty(0, dtype=np.int64)
     return {name: np.concatenate([part[name] for part in parts])[back] for name in (parts[0] if parts else ())}
 
 
 def predict(model: nn.Module, rows: Rows, task: Task, *, device: torch.device) -> Columns:
-    """The task's answers for every row; "scores" is always there."""
-    return infer(model, rows, task.decode, device=device)
+    """What the task's metrics are made of, for every row: the same however the rows were cut into batches."""
+    found = infer(model, rows, task.decode, device=device)
+    return in_groups(task, model, found["vectors"]) if found and isinstance(task, Coupled) else found
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -5,6 +5,7 @@ mean nor the clipping costs a pass; and torch.optim's classes import the compile
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.optim.adamw import adamw
 
 from rootstock.core.errors import Diverged
 
+_EMBEDDING = re.compile(r"embed|token|position")
+"""In the names of parameters that are embeddings without being a table of them, such as ViT's cls_token and position_embeddings."""
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -47,7 +50,7 @@ class Optimizer:
         norm = float(torch.nn.utils.get_total_norm(list(gradients.values()))) / max(count, 1)
         if not math.isfinite(norm):
             raise Diverged(f"the gradient's norm became {norm}", fix="lower training.rate, or set training.precision to fp32")
-        device = next(iter(gradients.values())).device
+        device = next(iter(self._masters.values())).device
         scale = torch.tensor(max(count, 1) / min(1.0, clip / (norm + 1e-6)), device=device)
         for names, peak, decay in self._groups:
             self._update([name for name in names if name in gradients], peak * self._factor, decay, scale=scale)
@@ -80,4 +83,5 @@ class Optimizer:
 def decayed_names(model: nn.Module) -> set[str]:
     """Matrices that are no embeddings: what weight decay is meant for."""
     embedded = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters(recurse=False)}
-    return {name for name, p in model.named_parameters() if p.dim() >= 2 and id(p) not in embedded}
+    matrices = {name for name, p in model.named_parameters() if p.dim() >= 2 and id(p) not in embedded}
+    return {name for name in matrices if not _EMBEDDING.search(name.rsplit(".", 1)[-1])}

@@ -49,10 +49,7 @@ class Weights:
                 parameter.data = parameter.data.to(dtype)
 
     def pull(self) -> list[Tensor]:
-        """Gradients of the masters, in the order of `names`; a parameter that got none has zeros."""
-        for parameter in self._live:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
+        """Gradients of the masters that got one, in the order of `names`; the others stay without, or decay would shrink them."""
         for master, parameter in self._copied:
             master.grad = parameter.grad.float() if parameter.grad is not None else None
             parameter.grad = None

@@ -35,12 +35,16 @@ class Feed(Protocol):
         """Row numbers of each update of an epoch."""
         ...
 
+    def rounds(self, number: int) -> list[int]:
+        """The round of each update of an epoch: in each, rows come once and have draws of their own."""
+        ...
+
     def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
         """One update's rows in at most `count` parts of like cost."""
         ...
 
-    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = -1) -> Iterable[Batch]:
-        """Rows as tensors, in parts of which `beside` fit in memory at once, with what is drawn anew in each epoch."""
+    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = -1, round: int = 0) -> Iterable[Batch]:
+        """Rows as tensors, in parts of which `beside` fit in memory at once, with what is drawn anew in each round of an epoch."""
         ...
 
     def digest(self, rows: np.ndarray) -> str:
@@ -84,7 +88,6 @@ class Position:
     best: Score | None = None
     best_step: int = 0
     worse: int = 0
-    seconds: float = 0.0
     training: float = 0.0
 
 
@@ -156,12 +159,11 @@ class Training:
             raise Diverged(
                 f"the loss became {total} at step {self.at.step + 1}", fix="lower training.rate, or set training.precision to fp32"
             )
-        self.weights.pull()
         rate = self.optimizer.rate(factor(job.settings.schedule, self._next_progress(), job.settings.warmup))
-        norm = self.optimizer.step(count, job.settings.clip)
-        self.weights.push()
+        norm = self._step(count)
         self._advance()
-        event = {"event": "step", "step": self.at.step, "epoch": self._epochs(), "loss": total / count, "rate": rate, "gradient_norm": norm}
+        loss = total / count if count else None
+        event = {"event": "step", "step": self.at.step, "epoch": self._epochs(), "loss": loss, "rate": rate, "gradient_norm": norm}
         spent = {
             "tokens": tokens,
             "rows": len(rows),
@@ -169,6 +171,16 @@ class Training:
             "progress": round(self.progress(), 5),
         }
         job.note(event | {"batch": job.feed.digest(rows)} | spent)
+
+    def _step(self, count: int) -> float | None:
+        """Change the weights by the gradients of `count` items; returns their norm. None, and no change, where nothing was asked."""
+        if not count:
+            self.job.model.zero_grad(set_to_none=True)
+            return None
+        self.weights.pull()
+        norm = self.optimizer.step(count, self.job.settings.clip)
+        self.weights.push()
+        return norm
 
     def _gradients(self, rows: np.ndarray) -> Passed:
         """Forward and backward of one update's rows on all members."""
@@ -179,8 +191,9 @@ class Training:
         return Passed(*(sum(column) for column in zip(*done, strict=True)))
 
     def _batches(self, rows: np.ndarray) -> Iterator[Batch]:
-        """Micro-batches where the model is."""
-        for batch in self.job.feed.micro_batches(rows, len(self.crew.models), epoch=self.at.epoch):
+        """Micro-batches of the present update where the model is."""
+        turn = self.job.feed.rounds(self.at.epoch)[self.at.batch]
+        for batch in self.job.feed.micro_batches(rows, len(self.crew.models), epoch=self.at.epoch, round=turn):
             yield to_device(batch, self.job.accelerator.device)
 
     def _pass(self, model: nn.Module, rows: np.ndarray) -> Passed:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rootstock.core.loaded import Loaded
 from rootstock.core.method import Answer, Method, OnVectors, Tap, train_only, zeroed
+from rootstock.core.mode import in_mode
 from rootstock.methods import _encoder_mean, _pooling
 
 
@@ -89,14 +90,12 @@ def _tap_below(model: Any, loaded: Loaded) -> Tap | None:
     mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
     tap = Tap(body=_Body(model.base_model, mean=mean), head=_Rest(model), key=f"body={'mean' if mean else 'first'}", width=loaded.width)
     ids_BT = torch.arange(4, 12, device=next(model.parameters()).device).reshape(2, 4) % model.config.vocab_size
-    batch, training = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}, model.training
-    model.eval()
+    batch = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_mode(model, training=False):
             agree = torch.allclose(model(**batch).logits, tap.head(tap.body(**batch)).logits, rtol=1e-3, atol=1e-4)
     except (AttributeError, IndexError, TypeError, RuntimeError):  # a head that reads something else of its body
         agree = False
-    model.train(training)
     return tap if agree else None
 
 

@@ -1,8 +1,11 @@
 """What pre-training costs by formula, and one budget shared out so that every objective gets the same."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from torch import nn
 
 from rootstock.core.errors import UsageError
 from rootstock.core.method import MOST_EPOCHS
@@ -46,8 +49,8 @@ class Budget:
     amount: float
 
     def __post_init__(self) -> None:
-        if not self.amount > 0:
-            raise UsageError(f"the budget is {self.amount:g} {self.kind}", wanted="more than nothing")
+        if not 0 < self.amount < math.inf:
+            raise UsageError(f"the budget is {self.amount:g} {self.kind}", wanted="more than nothing, and an end")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +99,10 @@ def _flops_for(costs: Mapping[str, Cost], seconds: float) -> float:
         spent = sum(min(middle / cost.flops, MOST_PASSES * cost.corpus) * cost.seconds for cost in costs.values())
         low, high = (low, middle) if spent > seconds else (middle, high)
     return high
+
+
+def body(model: Any) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names and parameters outside embeddings and the layer over the vocabulary: the N of a scaling law. model: a transformers model."""
+    words = getattr(model.config, "vocab_size", None)
+    tables = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
+    return ((name, each) for name, each in model.named_parameters() if id(each) not in tables and each.shape[:1] != (words,))

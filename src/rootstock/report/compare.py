@@ -5,7 +5,7 @@ from typing import Any
 
 from rootstock.report import charts, words
 from rootstock.report.charts import FIRST, INK, MUTED, SECOND, THIRD, Chart, Table
-from rootstock.report.compare_text import baseline, gains, mean, rows_of, signed, spent, verdicts
+from rootstock.report.compare_text import baseline, by_chance, gains, mean, overlap, rows_of, signed, spent, verdicts
 from rootstock.report.facts import Facts
 from rootstock.report.page import filled
 
@@ -24,6 +24,7 @@ def render(facts: Facts) -> str:
             "formula": facts["budget"]["formula"],
             "meaning": facts["budget"]["meaning"],
             "verdicts": verdicts(facts),
+            "chance": by_chance(facts).capitalize(),
             "seeds": facts["seeds"],
             "rates": ", ".join(f"{rate:g}" for rate in facts["rates"]),
             "objectives": _objectives(facts),
@@ -77,9 +78,8 @@ def _task(facts: Facts, name: str) -> dict[str, Any]:
         rows.append((each["objective"], rows_of(each), *figures, *signed(each), words.figure(beside.get("tfidf"))))
     head = ("objective", "rows", "pre-trained", "from scratch", "gain", "95 % interval", "TF-IDF")
     figure = words.figure_name(gains(facts, name)[0]["figure"])
-    about = (
-        f"{figure} on {facts['tasks'][name]['test_rows']:,} test rows that no run saw, means of {words.several(facts['seeds'], 'seed')}."
-    )
+    held, seeds = facts["tasks"][name]["test_rows"], words.several(facts["seeds"], "seed")
+    about = f"{figure} on {held:,} test rows that no adaptation saw, means of {seeds}. {overlap(facts, name)}."
     return {"name": name, "about": about, "table": Table(head, rows), "keys": (f"gain-{name}", f"curve-{name}")}
 
 

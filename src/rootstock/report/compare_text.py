@@ -10,7 +10,9 @@ _ROW = "{:<18}{:>7}{:>14}{:>14}{:>9}   {}"
 
 def as_text(facts: Facts) -> str:
     """Everything that compare.json says of results."""
-    return "\n".join([*_budget(facts), *(line for task in facts["tasks"] for line in _task(facts, task)), "", *verdicts(facts)])
+    return "\n".join(
+        [*_budget(facts), *(line for task in facts["tasks"] for line in _task(facts, task)), "", *verdicts(facts), by_chance(facts)]
+    )
 
 
 def spent(facts: Facts) -> str:
@@ -24,6 +26,19 @@ def spent(facts: Facts) -> str:
 def verdicts(facts: Facts) -> list[str]:
     """One sentence for each task and number of rows: who is ahead, and whether pre-training was worth it."""
     return [_verdict(facts, each) for each in facts["ahead"]]
+
+
+def by_chance(facts: Facts) -> str:
+    """How much the intervals themselves let through."""
+    count = len(facts["gains"])
+    return f"of {words.several(count, 'interval')} at 95 %, about {0.05 * count:.1f} would leave zero out by chance alone"
+
+
+def overlap(facts: Facts, task: str) -> str:
+    """Whether the test rows of a task are new to the bases."""
+    met = facts["tasks"][task]["overlap"]
+    short = f"; {met['of'] - met['checked']:,} are too short to be looked for" if met["checked"] < met["of"] else ""
+    return f"{met['contaminated']:,} of {met['of']:,} test rows stand in the pre-training corpus{short}"
 
 
 def rows_of(place: Facts) -> str:
@@ -70,6 +85,7 @@ def _task(facts: Facts, task: str) -> Iterator[str]:
     figure = held[0]["figure"].replace("_", " ")
     yield ""
     yield f"{task}: {figure} on {facts['tasks'][task]['test_rows']:,} test rows, means of {words.several(facts['seeds'], 'seed')}"
+    yield overlap(facts, task)
     yield _ROW.format("objective", "rows", "pre-trained", "from scratch", "gain", "95 % interval")
     for each in held:
         gain, between = signed(each)

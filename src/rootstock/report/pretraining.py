@@ -88,12 +88,18 @@ def done(facts: Facts) -> list[tuple[str, str]]:
     size, unit = dig(facts, "model", "parameters"), pretraining_curves.unit(facts)
     found = [
         (words.amount(size), "parameters", size),
-        (words.amount(tokens), "images learned from" if unit == "images" else "tokens learned from, with padding", tokens),
+        (words.amount(tokens), "images learned from" if unit == "images" else f"tokens learned from, with {_more(facts)}", tokens),
         (f"{epoch:.2f}" if words.is_number(epoch) else "", "passes over the data", epoch),
         (words.count(steps), "steps", steps),
         (words.count(pace), f"{unit} a second", pace),
     ]
     return [(value, called) for value, called, known in found if words.is_number(known)]
+
+
+def _more(facts: Facts) -> str:
+    """What is counted besides the tokens of the texts."""
+    twice = dig(facts, "objective", "coupled") and dig(facts, "objective", "reads") == "documents"
+    return "padding, each in both views" if twice else "padding"
 
 
 def objective(facts: Facts) -> list[tuple[str, str]]:
@@ -146,7 +152,7 @@ def _mix(facts: Facts) -> Chart | None:
     data = [_bars("of all tokens", held, THIRD), _bars("of an epoch", given, FIRST)]
     y = charts.named(names, autorange="reversed", showgrid=False)
     figure = charts.figure(data, x=charts.axis("%", rangemode="tozero"), y=y, height=110 + 44 * len(names), bargap=0.3)
-    seen = dig(facts, "plan", "measured", "tokens", default=0) * (1 - dig(facts, "ledger", "padding_share", default=0.0))
+    seen = dig(facts, "learned", "tokens", default=0)
     passes = [seen * each["share"] / max(each["tokens"], 1) for each in corpora]
     rows = [
         (name, words.count(each["rows"]), words.count(each["tokens"]), words.percent(own), words.percent(each["share"]), f"{times:.2f}")

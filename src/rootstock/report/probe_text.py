@@ -5,7 +5,7 @@ from typing import Any
 
 from rootstock.report.facts import Facts
 
-WORDS = {"blimp": "minimal pairs", "pos": "parts of speech", "order": "sentence order"}
+WORDS = {"blimp": "minimal pairs", "pos": "parts of speech", "order": "sentence order", "images": "classes of images"}
 
 
 def as_text(found: Facts) -> str:
@@ -59,6 +59,25 @@ def _order(held: Facts) -> Iterator[str]:
     yield from _by_layer(held, ("accuracy",))
 
 
+def _images(held: Facts) -> Iterator[str]:
+    rows = held["images"]
+    yield f"classes of images: {held['classes']}, linear probe on {rows['train']:,} images, measured on {rows['test']:,}; intervals at 95 %"
+    if held["may_be_trained_on"]:
+        yield "whether the model was trained on any of these images is not known"
+    yield from _aligned([("", "accuracy"), *images(held)])
+    if held.get("zero_shot", {}).get("cut"):
+        yield f"captions that are longer than the model takes: {held['zero_shot']['cut']}"
+
+
+def images(held: Facts) -> list[tuple[str, str]]:
+    """What was measured on images, and its figure."""
+    named = {"accuracy": "linear probe", "random": "linear probe, random weights", "gain": "gain over random weights"}
+    found = [(name, share(held[key])) for key, name in named.items() if key in held]
+    if "zero_shot" in held:
+        found.append((f'zero-shot, "{held["zero_shot"]["template"]}"', share(held["zero_shot"])))
+    return [*found, ("always the most frequent class", f"{held['most_frequent']:.3f}")]
+
+
 def _by_layer(held: Facts, figures: Sequence[str]) -> Iterator[str]:
     random = held.get("random", {}).get("layers")
     rows = [("layer", *figures, "random" if random else "")]
@@ -77,4 +96,4 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-_PARTS = {"blimp": _blimp, "pos": _pos, "order": _order}
+_PARTS = {"blimp": _blimp, "pos": _pos, "order": _order, "images": _images}

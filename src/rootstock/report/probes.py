@@ -7,16 +7,17 @@ from rootstock.report import charts, words
 from rootstock.report.charts import FIRST, MUTED, SECOND, THIRD, Chart, Table
 from rootstock.report.facts import Facts, dig
 from rootstock.report.page import filled
-from rootstock.report.probe_text import WORDS, accuracy, share
+from rootstock.report.probe_text import WORDS, accuracy, images, share
 
 _NAMES = {"accuracy": "all words", "control": "control task", "selectivity": "selectivity"}
+_LINK = '<p><a href="probes.html">What it learned: the probes of this model</a></p>'
 _LINES = {"accuracy": FIRST, "control": MUTED, "selectivity": THIRD}
 
 
 def render(facts: Facts) -> str:
     """The page. facts: what a probe wrote."""
     suites = facts["suites"]
-    held, tags, turn = (suites.get(name) for name in ("blimp", "pos", "order"))
+    held, tags, turn, seen = (suites.get(name) for name in ("blimp", "pos", "order", "images"))
     return filled(
         "probes.html.j2",
         {
@@ -35,8 +36,16 @@ def render(facts: Facts) -> str:
             "fields": _table(held, "fields", ("field",)) if held else None,
             "paradigms": _table(held, "paradigms", ("paradigm", "phenomenon")) if held else None,
             "blimp_about": _about_blimp(held) if held else "",
+            "images": Table(("", "accuracy and its 95 % interval"), images(seen)) if seen else None,
+            "images_about": _about_images(seen) if seen else "",
+            "captions": dig(seen, "zero_shot", "captions", default=[]) if seen else [],
         },
     )
+
+
+def linked(page: str) -> str:
+    """The report of a run with a link to the page of probes beside it, under its title."""
+    return page if _LINK in page else page.replace("</header>", f"{_LINK}\n</header>", 1)
 
 
 def _verdicts(suites: Facts) -> Iterator[str]:
@@ -51,6 +60,11 @@ def _verdicts(suites: Facts) -> Iterator[str]:
             best = held["layers"][held["best"]]
             gain = f", {share(held['gain'])} above random weights" if "gain" in held else ""
             yield f"{WORDS[name].capitalize()}: best in layer {held['best']} with {share(best['accuracy'])}{gain}."
+    if "images" in suites:
+        held = suites["images"]
+        gain = f", {share(held['gain'])} above random weights" if "gain" in held else ""
+        told = f"; by their captions alone {share(held['zero_shot'])}" if "zero_shot" in held else ""
+        yield f"A linear probe tells the class of an image with {share(held['accuracy'])}{gain}{told}."
 
 
 def _heat(tags: Facts | None, turn: Facts | None) -> Chart | None:
@@ -194,3 +208,15 @@ def _about_order(held: Facts) -> str:
     rows = held["pairs"]
     said = "Two neighbours of a document, half of them swapped, read as one text: does a linear probe on their mean vectors tell? "
     return said + f"It learned from {rows['train']:,} pairs; {rows['test']:,} were measured. Intervals resample documents. Chance is 0.5."
+
+
+def _about_images(held: Facts) -> str:
+    rows = held["images"]
+    said = f"{held['classes']} classes. A linear probe on the mean of the last layer's places learned from {rows['train']:,} images; "
+    said += f"{rows['test']:,} were measured, "
+    said += "all of them held out by the model's own run." if held["held_out_by_its_run"] else "told apart by their pixels."
+    said += " Whether the model was trained on any of them is not known." if held["may_be_trained_on"] else ""
+    if "zero_shot" in held:
+        said += " Zero-shot takes the class whose caption is nearest; no label was learned from."
+    lost = "".join(f" Left out: {count:,} {reason}." for reason, count in held["left_out"].items())
+    return said + lost

@@ -32,6 +32,7 @@ from rootstock.run.prepared import Prepared
 class Built:
     """A model under its method. learner: what the loop trains: the model, or only its head where the rest is computed once.
 
+    whole: all that was trained as one plain model, an adapter folded in; None but for an objective. It is spoiled once kept was asked for.
     kept: the model to save and merge; None where the cache holds all of it but the head. save: writes the model folder.
     ahead: seconds of features that a rehearsal left out.
     """
@@ -46,6 +47,7 @@ class Built:
     dtype: torch.dtype
     fresh: frozenset[str]
     accelerator: Accelerator
+    whole: Callable[[], nn.Module] | None = None
     ahead: float = 0.0
 
 
@@ -77,9 +79,10 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         return _tapped(prepared, loaded, tap, accelerator, watch, dry=dry)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
-    kept = functools.cache(partial(_kept, prepared, model))
+    whole, kept = _ends(prepared, model)
     return Built(
         learner=model,
+        whole=whole,
         kept=kept,
         save=lambda place: _save(prepared, kept(), loaded, place),
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
@@ -105,11 +108,13 @@ def _exact(prepared: Prepared, model: nn.Module, loaded: Loaded) -> frozenset[st
     return frozenset(name for name, _ in model.named_parameters() if prepared.method.original(name) in fresh)
 
 
-def _kept(prepared: Prepared, model: nn.Module) -> nn.Module:
-    """The model to save."""
-    if isinstance(prepared.task, Objective):
-        return prepared.task.bare(prepared.method.merge(model))
-    return prepared.method.keep(model)
+def _ends(prepared: Prepared, model: nn.Module) -> tuple[Callable[[], nn.Module] | None, Callable[[], nn.Module]]:
+    """The whole model that an objective still takes a loss of, and the model to save; each is made once."""
+    task = prepared.task
+    if not isinstance(task, Objective):
+        return None, functools.cache(partial(prepared.method.keep, model))
+    whole = functools.cache(partial(prepared.method.merge, model))
+    return whole, functools.cache(lambda: task.bare(whole()))
 
 
 def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
@@ -191,9 +196,19 @@ def _save(prepared: Prepared, kept: nn.Module, loaded: Loaded, place: Path) -> N
     if isinstance(prepared.task, Objective) and prepared.task.reads in pictures.READS:
         pictures.save_processor(prepared.task, place)
     if prepared.saves == "adapter":
-        config: Any = loaded.model.config
-        config.save_pretrained(place)
-        _name_base(place / "adapter_config.json", prepared)
+        _beside_adapter(prepared, loaded.model, place)
+
+
+def save_adapter(prepared: Prepared, adapter: nn.Module, place: Path) -> None:
+    """An adapter as peft loads it, though the run was to leave a whole model."""
+    saving.save_model(adapter, prepared.tokenizer, place)
+    _beside_adapter(prepared, adapter, place)
+
+
+def _beside_adapter(prepared: Prepared, model: Any, place: Path) -> None:
+    """The base's config and name: what is needed to put an adapter on it."""
+    model.config.save_pretrained(place)
+    _name_base(place / "adapter_config.json", prepared)
 
 
 def _name_base(path: Path, prepared: Prepared) -> None:

@@ -1,6 +1,7 @@
 """The choices that a recipe leaves open and that every kind of run makes alike."""
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,23 +54,42 @@ def _check_auto(section: str, settings: dict[str, Any], choices: dict[str, Any])
             )
 
 
+def check_unused(recipe: Recipe, keys: Sequence[str], reads: str) -> None:
+    """Raise RecipeError for keys of data that are set and mean nothing for what is read: who sets one expects something of it."""
+    for key in keys:
+        value = getattr(recipe.data, key)
+        if value != type(recipe.data).model_fields[key].default:
+            raise RecipeError(
+                f"data.{key} is {value}, which means nothing for {reads}", wanted="keys that are read", fix=f"leave data.{key} out"
+            )
+
+
 def kept_length(recipe: Recipe, room: int, *, longest: int) -> int:
     """Tokens kept of a row: as set, else all of the longest that fit."""
     if recipe.training.length and recipe.training.length > room:
-        raise RecipeError(f"training.length is {recipe.training.length}", wanted=f"at most {room}, all that the base takes")
+        raise RecipeError(
+            f"training.length is {recipe.training.length}",
+            wanted=f"at most {room}, all that the base takes",
+            fix=f"give --set training.length={room}, or a base with more positions",
+        )
     return recipe.training.length or min(longest, room)
 
 
 def room(base: Resolved) -> int:
     """The most tokens that the base takes, by its own files."""
-    config = facts(base.scratch) if base.scratch else config_file(base, "config.json")
-    said = [config.get(key) for key in ("max_position_embeddings", "n_positions")]
+    held = config(base)
+    said = [held.get(key) for key in ("max_position_embeddings", "n_positions")]
     if base.scratch and not any(said):
         said.append(512)
-    if "roberta" in str(config.get("model_type")) and said[0]:
-        said[0] -= int(config.get("pad_token_id") or 1) + 1  # its positions begin after the padding's
+    if "roberta" in str(held.get("model_type")) and said[0]:
+        said[0] -= int(held.get("pad_token_id") or 1) + 1  # its positions begin after the padding's
     said.append(config_file(base, "tokenizer_config.json").get("model_max_length"))
     return int(min(number for number in (*said, 10**9) if number))
+
+
+def config(base: Resolved) -> dict[str, Any]:
+    """A base's config: of the architecture that is asked for, or config.json."""
+    return facts(base.scratch) if base.scratch else config_file(base, "config.json")
 
 
 def config_file(base: Resolved, name: str) -> dict[str, Any]:
@@ -90,13 +110,18 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say) -> tu
         )
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
+    check_scratch(name, method, base)
+    return method, reason
+
+
+def check_scratch(name: str, method: Method, base: Resolved) -> None:
+    """Raise RecipeError for a method that would keep random weights as they are."""
     if base.scratch and method.trained < 1:
         raise RecipeError(
-            f"{name} keeps the base's weights, which are random in {recipe.base}",
+            f"{name} keeps the base's weights, which are random in {base.reference}",
             wanted="a method that trains them all",
             fix="choose --method full",
         )
-    return method, reason
 
 
 def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]:

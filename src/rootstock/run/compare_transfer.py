@@ -1,8 +1,10 @@
-"""The downstream side of a comparison: test rows that no run sees, and the answers of every adapted base on them."""
+"""The downstream side of a comparison: test rows that no adaptation sees, and the answers of every adapted base on them."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,15 @@ import pyarrow as pa
 from safetensors.numpy import load_file, save
 
 from rootstock import catalog
+from rootstock.bases.resolve import SCRATCH
 from rootstock.core import artifact
-from rootstock.core.errors import DataError, Interrupted, UsageError
+from rootstock.core.errors import ContractRefused, DataError, Interrupted
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, column
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
-from rootstock.core.watch import Say, Watch
+from rootstock.core.watch import Watch
 from rootstock.data import schema, source, split
 from rootstock.data.ledger import refuse
 from rootstock.evaluation.baselines import baselines
@@ -34,84 +37,107 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Downstream:
-    """One labelled file in two parts. rows: how many learn, for each point of the curve; None is all."""
+    """One labelled file in two parts. files: sha256 of each part, "pool" and "test"."""
 
     name: str
-    pool: Path
-    test: Path
     task: str
     pair: bool
-    rows: tuple[int | None, ...]
-    test_rows: int
     pool_rows: int
+    test_rows: int
+    files: Mapping[str, str]
+
+    def file(self, folder: Path, side: str) -> Path:
+        """Where a part lies in the folder of a comparison."""
+        return (folder / "data" / self.name / f"{side}.parquet").resolve()
+
+    def points(self, rows: Sequence[int | None]) -> tuple[int | None, ...]:
+        """How many rows learn, for each point of the curve; None is all."""
+        return tuple(dict.fromkeys(None if count is None or count >= self.pool_rows else count for count in rows))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One adapted base. arm: an objective, or the architecture from scratch. changes, rates: of the recipe, the same for every arm.
+    """One adapted base. arm: an objective, or the architecture from scratch. folder: of the comparison. length: tokens kept of a row.
 
-    Of the rates the one counts that is best on the run's own validation rows: what suits a trained base does not suit random weights.
+    changes, rates: of the recipe, the same for every arm. Of the rates the one counts that is best on the run's own validation rows: what
+    suits a trained base does not suit random weights.
     """
 
     arm: str
     base: str
-    tokenizer: str | None
+    folder: Path
     downstream: Downstream
     rows: int | None
     seed: int
+    length: int
     changes: Mapping[str, Any]
     rates: tuple[float, ...]
 
     @property
+    def cell(self) -> str:
+        """What it learns from."""
+        return f"{self.downstream.name}/{self.rows or 'all'}-{self.seed}"
+
+    @property
     def place(self) -> str:
         """Where its answers go, below the folder of all answers."""
-        return f"{self.arm}/{self.downstream.name}/{self.rows or 'all'}-{self.seed}"
+        return f"{self.arm}/{self.cell}"
 
     def recipe(self, rate: float) -> Recipe:
         """The recipe: the same for every arm but for the base."""
-        data = {"train": str(self.downstream.pool), "rows": self.rows}
+        tokenizer = str((self.folder / "tokenizer").resolve()) if self.base.startswith(SCRATCH) else None
+        data = {"train": str(self.downstream.file(self.folder, "pool")), "rows": self.rows}
         columns = {"text": TEXT, "label": LABEL, **({"text_pair": PAIR} if self.downstream.pair else {})}
-        values = {"base": self.base, "tokenizer": self.tokenizer, "data": data, "task": {"name": self.downstream.task, **columns}}
-        settings = {"method": {"name": "full"}, "seed": self.seed, "training": {"rate": rate}}
+        values = {"base": self.base, "tokenizer": tokenizer, "data": data, "task": {"name": self.downstream.task, **columns}}
+        settings = {"method": {"name": "full"}, "seed": self.seed, "training": {"rate": rate, "length": self.length}}
         return Recipe.build(changed({**values, **settings}, self.changes), "")
 
 
-def names(files: Sequence[str]) -> dict[str, str]:
-    """File by a short name of its own."""
-    found: dict[str, str] = {}
-    for file in files:
-        stem = Path(file).name.split(".")[0] or "task"
-        name = stem if stem not in found else f"{Path(file).resolve().parent.name}-{stem}"
-        if name in found:
-            raise UsageError(f"{file} is named twice", fix="name each file once")
-        found[name] = file
-    if not found:
-        raise UsageError("--downstream names no file", wanted="labelled files with commas between")
+def divided(name: str, found: source.Source, folder: Path, *, columns: Mapping[str, str], unlabelled: bool) -> Downstream:
+    """Keep a part of a labelled file for testing, and write both parts into the folder of a comparison.
+
+    columns: those of text, text_pair and label that are given. Raises DataError where the file can't be used.
+    """
+    with _speaking_of(name, found.name, found.name):
+        known = schema.infer(found.table, text=columns.get(TEXT), text_pair=columns.get(PAIR), label=columns.get(LABEL))
+        table = schema.canonical(found, known, unlabelled=unlabelled).rows
+        different = len(set(map(str, column(table, LABEL))))
+        pool, test = split.split(table, TEST_SHARE, SPLIT_SEED, stratify=different <= max(2, len(table) // 2))
+    written = {"pool": _file(pool), "test": _file(split.draw(test, MOST_TEST, SPLIT_SEED))}
+    made = Downstream(
+        name=name,
+        task=_task_of(pool),
+        pair=PAIR in pool.column_names,
+        pool_rows=len(pool),
+        test_rows=min(len(test), MOST_TEST),
+        files={side: sha256(data).hexdigest() for side, data in written.items()},
+    )
+    for side, data in written.items():
+        artifact.write_bytes(made.file(folder, side), data)
+    return made
+
+
+def kept(facts: Mapping[str, Any], folder: Path) -> Downstream:
+    """What `divided` wrote earlier. Raises ContractRefused where a part is not what was written."""
+    found = Downstream(**facts)
+    for side, digest in found.files.items():
+        path = found.file(folder, side)
+        if not path.is_file() or artifact.digest_file(path) != digest:
+            fix = "restore it, or begin again with --overwrite"
+            raise ContractRefused(f"{path} is not the file that the comparison wrote", wanted=f"sha256 {digest}", fix=fix)
     return found
 
 
-def divided(name: str, file: str, folder: Path, rows: Sequence[int | None], accept: Sequence[str]) -> Downstream:
-    """Read a labelled file, keep a part for testing, and write both parts. Raises DataError or UsageError where that can't be."""
-    found = source.read(file, DataSettings(train=file))
-    known = schema.infer(found.table)
-    table = schema.canonical(found, known, unlabelled="unlabelled" in accept).rows
-    different = len(set(map(str, column(table, LABEL))))
-    pool, test = split.split(table, TEST_SHARE, SPLIT_SEED, stratify=different <= max(2, len(table) // 2))
-    test = split.draw(test, MOST_TEST, SPLIT_SEED)
-    for side, part in (("pool", pool), ("test", test)):
-        artifact.write_bytes(folder / name / f"{side}.parquet", _file(part))
-    counts = tuple(dict.fromkeys(None if count is None or count >= len(pool) else count for count in rows))
-    made = Downstream(
-        name=name,
-        pool=(folder / name / "pool.parquet").resolve(),
-        test=(folder / name / "test.parquet").resolve(),
-        task=_task_of(pool),
-        pair=PAIR in pool.column_names,
-        rows=counts,
-        test_rows=len(test),
-        pool_rows=len(pool),
-    )
-    return made
+@contextmanager
+def _speaking_of(name: str, path: str, called: str) -> Iterator[None]:
+    """Errors about rows call their file as it was named, and give the option of this verb. path: as the reader of the rows calls it."""
+    try:
+        yield
+    except DataError as error:
+        columns = f"name the columns: --columns {name}.text=COLUMN --columns {name}.label=COLUMN"
+        fix = columns if any(option in error.fix for option in ("--text", "--label")) else error.fix
+        found = error.found.replace(path, called) if path in error.found else f"{called}: {error.found}"
+        raise DataError(found, wanted=error.wanted, fix=fix) from None
 
 
 def _file(rows: pa.Table) -> bytes:
@@ -127,43 +153,39 @@ def _task_of(rows: pa.Table) -> str:
     return max(claims, key=lambda name: claims[name])
 
 
-def rehearsed(units: Sequence[Unit], say: Say) -> dict[str, Any]:
-    """Prove before anything is spent that every set of rows can be learned from and answers the test rows; baselines on the same rows.
+def rehearsed(unit: Unit) -> dict[str, float]:
+    """Prove before anything is spent that these rows can be learned from and answer the test rows; figures of baselines on the same rows.
 
-    Figures by downstream task and number of rows, means over the seeds. Raises DataError where few rows lack a label of the test rows.
+    Raises DataError where few rows lack a label of the test rows, LedgerRefused for a finding above its limit.
     """
-    figures: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for unit in units:
-        recipe = unit.recipe(unit.rates[0])
+    recipe = unit.recipe(unit.rates[0])
+    with _speaking_of(unit.downstream.name, str(recipe.data.train), unit.downstream.name):
         prepared = labelled.prepare(recipe, lambda text: None)
-        refuse(prepared.ledger, recipe.accept)
-        test = _rows(unit.downstream)
-        try:
-            prepared.task.answers(test)
-        except DataError as error:
-            few = f"{unit.rows or unit.downstream.pool_rows} rows of {unit.downstream.name} (seed {unit.seed})"
-            raise DataError(f"{few} do not hold every label: {error.found}", wanted=error.wanted, fix="give more --rows") from None
-        learned = pa.concat_tables([prepared.train, prepared.validation])
-        figure = prepared.task.headline[0]
-        held = figures.setdefault(unit.downstream.name, {}).setdefault(str(unit.rows or "all"), {})
-        for name, columns in baselines(learned, test, prepared.task).columns.items():
-            held.setdefault(name, []).append(Answered(columns, prepared.task).figure(figure))
-    for name, by_rows in figures.items():
-        say(f"rows      {name}: {', '.join(by_rows)}")
-    return {
-        name: {rows: {each: float(np.mean(values)) for each, values in held.items()} for rows, held in by_rows.items()}
-        for name, by_rows in figures.items()
-    }
+    refuse(prepared.ledger, recipe.accept)
+    test = _rows(unit)
+    try:
+        prepared.task.answers(test)
+    except DataError as error:
+        few = f"{unit.rows or unit.downstream.pool_rows} rows of {unit.downstream.name} (seed {unit.seed})"
+        raise DataError(f"{few} do not hold every label: {error.found}", wanted=error.wanted, fix="give more --rows") from None
+    learned = pa.concat_tables([prepared.train, prepared.validation])
+    figure, held = prepared.task.headline[0], baselines(learned, test, prepared.task).columns
+    return {name: Answered(columns, prepared.task).figure(figure) for name, columns in held.items()}
 
 
-def answered(unit: Unit, folder: Path, watch: Watch) -> Answered:
+def tried(unit: Unit) -> None:
+    """Prove that this base can be adapted to these rows: one real step on the longest of them."""
+    api.rehearse(unit.recipe(unit.rates[0]), Watch())
+
+
+def answered(unit: Unit, watch: Watch) -> Answered:
     """The answers of this unit on the test rows; adapted now, or gone on with, where they are not there yet."""
-    place = folder / "answers" / f"{unit.place}.safetensors"
+    place = unit.folder / "answers" / f"{unit.place}.safetensors"
     if not place.exists():
         stem = unit.place.replace("/", "-")
-        runs = {rate: carried_out(unit.recipe(rate), folder / "runs" / f"{stem}-{rate:g}", watch) for rate in unit.rates}
+        runs = {rate: carried_out(unit.recipe(rate), unit.folder / "runs" / f"{stem}-{rate:g}", watch) for rate in unit.rates}
         rate, run = max(runs.items(), key=lambda each: each[1].task.merit(each[1].metrics["metrics"]))
-        test = _rows(unit.downstream)
+        test = _rows(unit)
         columns = {"scores": run.predictions(test).columns["scores"], "answers": run.task.answers(test)}
         facts = {"task": run.recipe.task, "rate": rate, "metrics": run.task.metrics(columns), "test": len(test)}
         artifact.write_json(place.with_suffix(".json"), facts)
@@ -186,13 +208,8 @@ def carried_out(recipe: Recipe, place: Path, watch: Watch) -> Run:
         raise Interrupted(f"{place.name}: {stop.found}", fix="give the same command again: it goes on from here") from None
 
 
-def _rows(downstream: Downstream) -> pa.Table:
-    file = str(downstream.test)
+def _rows(unit: Unit) -> pa.Table:
+    file = str(unit.downstream.file(unit.folder, "test"))
     found = source.read(file, DataSettings(train=file))
-    pair = PAIR if downstream.pair else None
+    pair = PAIR if unit.downstream.pair else None
     return schema.canonical(found, schema.infer(found.table, text=TEXT, text_pair=pair, label=LABEL)).rows
-
-
-def plain(downstream: Downstream) -> Mapping[str, Any]:
-    """What a report says of it."""
-    return {"test_rows": downstream.test_rows, "pool_rows": downstream.pool_rows, "task": downstream.task}

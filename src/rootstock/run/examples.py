@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rootstock.bases.load import quiet
 from rootstock.core import seed
+from rootstock.core.mode import in_mode
 from rootstock.run.build import Built
 from rootstock.run.prepared import Unlabelled
 
@@ -35,12 +36,8 @@ def examples(prepared: Unlabelled, built: Built) -> list[Example]:
     make = {"AutoModelForMaskedLM": _clozes, "AutoModelForCausalLM": _continuations}.get(prepared.task.head().auto)
     if make is None or "input_ids" not in prepared.encoded_validation.tokens:
         return []
-    training = built.learner.training
-    built.learner.eval()
-    with torch.inference_mode(), quiet():
-        found = make(prepared, built)
-    built.learner.train(training)
-    return found
+    with in_mode(built.learner, training=False), torch.inference_mode(), quiet():
+        return make(prepared, built)
 
 
 def _rows(prepared: Unlabelled) -> list[np.ndarray]:

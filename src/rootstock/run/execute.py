@@ -10,6 +10,7 @@ import numpy as np
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, fitting
 from rootstock.core.resources import peak_memory
+from rootstock.core.rows import raw
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.watch import Event, Say, Watch
 from rootstock.data import ledger
@@ -140,7 +141,7 @@ def _key(prepared: Prepared) -> str:
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)
     recipe["data"] |= {"train": None, "validation": None}
-    rows = [array.tobytes() for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
+    rows = [raw(array) for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
     dtype = str(precision.choose(prepared.recipe.training.precision, prepared.device))
     return artifact.digest_json([recipe | {"base": prepared.base.digest}, dtype, artifact.digest_bytes(*rows)])
 

@@ -14,7 +14,7 @@ from torch import nn
 from rootstock.core import artifact
 from rootstock.core.errors import Interrupted, UsageError, fitting
 from rootstock.core.method import Tap
-from rootstock.core.rows import Columns, Encoded
+from rootstock.core.rows import Columns, Encoded, raw
 from rootstock.core.task import Batch, inputs
 from rootstock.core.watch import Watch
 from rootstock.data import batches, cache
@@ -149,7 +149,7 @@ def _parts(prepared: Prepared) -> Sequence[Encoded]:
 
 def _key(prepared: Prepared, tap: str, encoded: Encoded, place: Place) -> dict[str, Any]:
     """All that decides a row's vector."""
-    tokens = {name: artifact.digest_bytes(ragged.flat.tobytes(), ragged.offsets.tobytes()) for name, ragged in encoded.tokens.items()}
+    tokens = {name: artifact.digest_bytes(raw(ragged.flat), raw(ragged.offsets)) for name, ragged in encoded.tokens.items()}
     return {
         "base": prepared.base.digest,
         "tokens": tokens,

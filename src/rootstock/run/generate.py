@@ -88,7 +88,7 @@ def _read(opened: Opened, prompt: str) -> list[int]:
     ids = tokens(prompt, add_special_tokens=False)["input_ids"]
     begins = tokens.bos_token_id is not None
     if not ids and not begins:
-        raise UsageError("an empty prompt", wanted="a text: this tokenizer has no token to begin with")
+        raise UsageError("an empty prompt", wanted="a text: this tokenizer has no token to begin with", fix="give the first words")
     return [tokens.bos_token_id, *ids] if begins else list(ids)
 
 

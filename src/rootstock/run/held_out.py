@@ -1,6 +1,10 @@
 """The end of a run without labels: figures on held-out documents, the base as plain transformers loads it, card and report."""
 
+import copy
 import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,16 +14,16 @@ from rootstock import catalog
 from rootstock.core import artifact
 from rootstock.core.errors import MergeRefused
 from rootstock.core.objective import Coupled
-from rootstock.core.rows import Columns
+from rootstock.core.rows import PART, Columns
 from rootstock.core.runfolder import RunFolder
 from rootstock.evaluation import held_out
-from rootstock.evaluation.intervals import bootstrap
 from rootstock.loop import precision
 from rootstock.loop.history import read
 from rootstock.loop.infer import to_device
+from rootstock.planning import compute
 from rootstock.report import card, page
 from rootstock.run import ending, examples
-from rootstock.run.build import Built
+from rootstock.run.build import Built, save_adapter
 from rootstock.run.measure import measure
 from rootstock.run.merge import TOLERANCE
 from rootstock.run.prepared import Prepared, Unlabelled
@@ -31,39 +35,69 @@ def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[st
     with precision.computing(built.learner, built.dtype, built.fresh):
         columns = measure(prepared, built, prepared.task)
         shown = examples.examples(prepared, built)
-    metrics = held_out.score(columns, prepared.task, seed=prepared.recipe.seed, unigram=_unigram(prepared)) | facts
+    document_N, seed = prepared.encoded_validation.dense.get(PART), prepared.recipe.seed
+    metrics = held_out.score(columns, prepared.task, seed=seed, document_N=document_N, unigram=_unigram(prepared)) | facts
     artifact.write_json(folder.path / "metrics.json", metrics)
     artifact.write_bytes(folder.path / "predictions.parquet", ending.parquet({"row": np.arange(1, len(columns["loss"]) + 1), **columns}))
-    contract = ending.contract(prepared, built, prepared.task)
-    _check_kept(prepared, built)
+    refused, save = _folded(prepared, built)
+    contract = ending.contract(prepared, built, prepared.task) | ({"saves": "adapter"} if refused else {})
     with artifact.whole_folder(folder.model) as beside:
-        built.save(beside)
+        save(beside)
         artifact.write_json(beside / "contract.json", contract)
     told = {"metrics": metrics, "contract": contract, "examples": shown, "model": _model(prepared, built)}
+    told["learned"] = _learned(prepared, built, facts["steps"])
     _write_pages(prepared, folder, told | _rows(prepared, columns))
+    if refused:
+        raise refused
     return metrics
 
 
-def _check_kept(prepared: Unlabelled, built: Built) -> None:
-    """Fold an adapter into the base; MergeRefused where that would move the loss on held-out rows."""
+def _folded(prepared: Unlabelled, built: Built) -> tuple[MergeRefused | None, Callable[[Path], None]]:
+    """Fold an adapter into the base, and say what is to be saved: the whole, or the adapter where folding it in moves the loss.
+
+    A refused merge leaves a run that has ended, and an adapter that can be used.
+    """
     if prepared.method.saves != "adapter":
-        return
+        return None, built.save
+    adapter = copy.deepcopy(built.learner)  # folding it in leaves nothing of it
+    try:
+        _check_kept(prepared, built)
+    except MergeRefused as refused:
+        return refused, partial(save_adapter, prepared, prepared.task.bare(prepared.method.keep(adapter)))
+    return None, built.save
+
+
+def _check_kept(prepared: Unlabelled, built: Built) -> None:
+    """Raise MergeRefused where folding the adapter into the base would move the loss on held-out rows."""
     batch = to_device(
         next(iter(built.feed_validation.micro_batches(np.arange(min(len(prepared.encoded_validation), 32))))), built.accelerator.device
     )
     built.learner.eval()
     with torch.no_grad():
+        batch = prepared.task.decided(built.learner, batch)
         before = prepared.task.loss(built.learner, batch).total.item()
-        assert built.kept is not None
-        after = prepared.task.loss(built.kept().eval(), batch).total.item()
+        assert built.whole is not None
+        after = prepared.task.loss(built.whole().eval(), batch).total.item()
     if not math.isclose(before, after, rel_tol=TOLERANCE):
         raise MergeRefused(
-            f"merged weights move the loss from {before:.6g} to {after:.6g}", wanted=f"at most {TOLERANCE} of it", fix="use --method full"
+            f"merged weights move the loss from {before:.6g} to {after:.6g}",
+            wanted=f"at most {TOLERANCE} of it",
+            fix="use the adapter, which model/ holds; for a base to build on choose --method full",
         )
 
 
+def _learned(prepared: Unlabelled, built: Built, steps: int) -> dict[str, float]:
+    """Tokens of the texts in these updates without padding, and how often that is all there are: what a scaling law calls D."""
+    lengths_N, tokens, epoch, left = prepared.encoded.sizes, 0, 0, steps
+    while left > 0:
+        plan = built.feed.epoch(epoch)[:left]
+        tokens, epoch, left = tokens + sum(int(lengths_N[rows].sum()) for rows in plan), epoch + 1, left - len(plan)
+    return {"tokens": tokens, "passes": round(tokens / int(lengths_N.sum()), 4)}
+
+
 def _write_pages(prepared: Unlabelled, folder: RunFolder, told: dict[str, Any]) -> None:
-    manifest = ending.manifest(prepared, prepared.task, prepared.counts) | {"parameters": told["model"]["parameters"]}
+    size = {name: told["model"][name] for name in ("parameters", "body_parameters")}
+    manifest = ending.manifest(prepared, prepared.task, prepared.counts) | size | {"learned": told["learned"]}
     facts = told | {
         "manifest": manifest,
         "objective": _objective(prepared),
@@ -100,7 +134,8 @@ def _model(prepared: Unlabelled, built: Built) -> dict[str, Any]:
     facts = {"class": type(plain).__name__, "type": plain.config.model_type, "image_size": getattr(plain.config, "image_size", None)}
     # peft keeps the module beside its copy that was trained; only the copy is used
     used = [each for name, each in kept.named_parameters() if "original_module" not in name.split(".")]
-    return {**facts, **tokens, "parameters": sum(each.numel() for each in used)}
+    sizes = {"parameters": sum(each.numel() for each in used), "body_parameters": sum(each.numel() for _, each in compute.body(plain))}
+    return {**facts, **tokens, **sizes}
 
 
 def _rows(prepared: Unlabelled, columns: Columns) -> dict[str, Any]:
@@ -122,8 +157,10 @@ def _corpus(prepared: Unlabelled, columns: Columns, number: int, name: str) -> d
     encoded, task = prepared.encoded, prepared.task
     own_N, held_N = (part.dense["source"] == number for part in (encoded, prepared.encoded_validation))
     held = {key: values[held_N] for key, values in columns.items()}
-    between = bootstrap(held, task.metrics, names=["loss"], seed=prepared.recipe.seed) if held_N.any() else {}
-    facts = {"rows": int(own_N.sum()), "tokens": int(encoded.lengths[own_N].sum()), "held_rows": int(held_N.sum())}
+    document_N = prepared.encoded_validation.dense.get(PART)
+    own = None if document_N is None else document_N[held_N]
+    between = held_out.between(held, task, names=["loss"], seed=prepared.recipe.seed, document_N=own)
+    facts = {"rows": int(own_N.sum()), "tokens": int(encoded.sizes[own_N].sum()), "held_rows": int(held_N.sum())}
     assert prepared.shares is not None
     found = {"loss": task.metrics(held).get("loss"), "interval": list(between.get("loss", ()))}
     return {"name": name, "share": prepared.shares[number], **facts, **found}

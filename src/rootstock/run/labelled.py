@@ -43,6 +43,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     Names and keys are checked before the first row is read.
     """
     choices.check(recipe)
+    choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
     base = choices.base_for(recipe, say)
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
@@ -130,9 +131,7 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         sources["validation"] = {"name": held.name, "format": held.format, "sha256": held.digest}
         parts = rows, validation.rows
     else:
-        different = len(set(map(str, column(rows, LABEL))))
-        # Where most values occur once they are amounts, of which none can be held out "by its share".
-        stratify = different <= max(2, len(rows) // 2)
+        stratify = stratifies(rows)
         parts = split.split(rows, data.validation, recipe.seed, stratify=stratify)
         say(
             f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate "
@@ -143,14 +142,24 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     return Rows(*parts, known, dropped, sources)
 
 
+def stratifies(rows: pa.Table) -> bool:
+    """Whether each label can give its share to the other side: where most values occur once they are amounts, of which none can."""
+    return len(set(map(str, column(rows, LABEL)))) <= max(2, len(rows) // 2)
+
+
+def task_of(rows: pa.Table) -> str:
+    """The name of the task that these labels suit best."""
+    labels = column(rows, LABEL)
+    found = {name: catalog.find("tasks", name) for name in catalog.names("tasks")}
+    claims = {name: each.claims(labels) for name, each in found.items() if issubclass(each, Labelled)}
+    return max(claims, key=lambda name: claims[name])
+
+
 def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     settings = dict(recipe.task)
     name = settings.pop("name", "auto")
     if name == "auto":
-        labels = column(rows.train, LABEL)
-        found = {name: catalog.find("tasks", name) for name in catalog.names("tasks")}
-        claims = {name: each.claims(labels) for name, each in found.items() if issubclass(each, Labelled)}
-        name = max(claims, key=lambda key: claims[key])
+        name = task_of(rows.train)
     files = " with ".join(dict.fromkeys(str(each["name"]) for each in rows.sources.values()))
     try:
         task: Labelled = catalog.find("tasks", name).build(settings, "task").fit(rows.train, rows.validation)

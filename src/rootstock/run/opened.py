@@ -15,7 +15,8 @@ from rootstock.core.loaded import Head
 from rootstock.run.choices import config_file, room
 from rootstock.run.prepared import device_name
 
-Kind = Literal["masked", "causal", "seq2seq", "none"]
+Kind = Literal["masked", "causal", "seq2seq", "vision", "none"]
+"""vision: it reads images, with captions or without; none: text, and no words come out."""
 AUTO = {"masked": "AutoModelForMaskedLM", "causal": "AutoModelForCausalLM", "seq2seq": "AutoModelForSeq2SeqLM", "none": "AutoModel"}
 _ENDINGS: tuple[tuple[str, Kind], ...] = (
     ("ForMaskedLM", "masked"),
@@ -33,10 +34,14 @@ _TWO_HEADS = (
 )
 """Checkpoints of masked words and sentence order together; ELECTRA's of this name has no words to say."""
 
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Buffers of batch normalisation: training writes them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """architecture: the class that the checkpoint names. kind: what its head does. room: most tokens it takes."""
+    """architecture: the class that the checkpoint names. kind: what its head does. tokens: None where it reads no text. room: most tokens
+    it takes."""
 
     base: Resolved
     architecture: str
@@ -58,7 +63,8 @@ class Opened:
             model = type(self.model)(copy.deepcopy(self.model.config)).to(self.model.device).eval().requires_grad_(False)
         held = dict(self.model.named_buffers())
         for name, buffer in model.named_buffers():
-            buffer.copy_(held[name])  # what is not learned, such as how tokens are spelled
+            if name.rpartition(".")[2] not in _STATISTICS:
+                buffer.copy_(held[name])  # what is not learned, such as how tokens are spelled
         return replace(self, model=model)
 
 
@@ -82,14 +88,29 @@ def open_base(reference: str) -> Opened:
             fix="use the config.json that belongs to these weights",
         )
     model: Any = loaded.model.to(device_name()).eval().requires_grad_(False)
+    architecture = named[0] if named else type(model).__name__
+    if model.main_input_name == "pixel_values" or hasattr(model, "vision_model"):
+        tokens, most = _captions(base, model)
+        return Opened(base=base, architecture=architecture, kind="vision", model=model, tokens=tokens, room=most)
     if not hasattr(model.config, "vocab_size"):
         raise BaseError(
-            f"{reference} ({type(model).__name__}) reads other things than text", wanted="a model of text", fix="name another base"
+            f"{reference} ({type(model).__name__}) reads other things than text and images",
+            wanted="a model of text or of images",
+            fix="name another base",
         )
     tokens = bases.tokenizer(base)
     bases.fit(tokens, model)
-    architecture = named[0] if named else type(model).__name__
     return Opened(base=base, architecture=architecture, kind=kind, model=model, tokens=tokens, room=room(base))
+
+
+def _captions(base: Resolved, model: Any) -> tuple[Any, int]:
+    """The tokenizer of an image model that reads captions as well, and how many tokens it takes of one; (None, 0) for any other."""
+    if not hasattr(model, "text_model"):
+        return None, 0
+    tokens = bases.tokenizer(base)
+    bases.fit(tokens, model)
+    said = getattr(model.text_model.config, "max_position_embeddings", None)
+    return tokens, min(int(said or room(base)), room(base))
 
 
 def kind_of(architecture: str) -> Kind:

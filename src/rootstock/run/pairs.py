@@ -13,6 +13,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.rows import PAIR, TEXT
 from rootstock.data import schema, source
 from rootstock.data import unlabelled as documents
+from rootstock.data.looks import shorten
 
 READS = "pairs"
 """What of an objective's `reads` is read here."""
@@ -44,6 +45,14 @@ def digests(rows: pa.Table) -> np.ndarray:
     second = rows.select([PAIR]).rename_columns([TEXT])
     made_N: np.ndarray = documents.digests(rows) * np.uint64(3) ^ documents.digests(second)
     return made_N
+
+
+def cut_short(rows: pa.Table, tokenizer: Any, length: int) -> dict[str, Any]:
+    """The finding on pairs of which a text is longer than what is kept of it."""
+    first, second = (rows.column(name).to_pylist() for name in (TEXT, PAIR))
+    return documents.cut_short(
+        (first, second), tokenizer, length, lambda place: f"{shorten(first[place], 60)} / {shorten(second[place], 60)}"
+    )
 
 
 def _canonical(name: str, recipe: Recipe) -> pa.Table:

@@ -1,6 +1,5 @@
 """From image files, with captions or without, to rows that an objective can learn from; and what its model needs to read others."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -12,21 +11,19 @@ import numpy as np
 
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved
-from rootstock.bases.scratch import facts
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import Encoded
 from rootstock.core.seed import stream
 from rootstock.core.watch import Say
 from rootstock.data import images
 from rootstock.data import unlabelled as documents
 from rootstock.data.cache import Arrays, remembered
-from rootstock.data.gallery import Gallery, hang
+from rootstock.data.gallery import hang
 from rootstock.data.images import Shelf
-from rootstock.data.ledger import finding
 from rootstock.run import choices
+from rootstock.run.sides import Sides
 
 READS = ("images", "captions")
 """What of an objective's `reads` is read here."""
@@ -48,9 +45,7 @@ class Pictured:
     tokens: Callable[[], Any]
     length: int
     found: dict[str, dict[str, Any]]
-    train: Encoded
-    validation: Encoded
-    account: dict[str, Any]
+    sides: Sides
 
 
 @dataclass(frozen=True)
@@ -79,15 +74,14 @@ def pictured(recipe: Recipe, task: Objective, base: Resolved, *, share: float, s
     }
     arrays, _ = remembered("pictures", key, lambda: _arrays(task, tokens(), list(shelves.values()), _Cut(length, share, recipe.seed)))
     found = {name: {"name": name, "format": task.reads, "sha256": shelf.digest} for name, shelf in shelves.items()}
-    train, held = (_side_of(arrays, side) for side in ("train", "held"))
-    account = json.loads(arrays["account"].tobytes())
-    _say(account, say)
-    return Pictured(task=task, tokens=tokens, length=length, found=found, train=train, validation=held, account=account)
+    sides = Sides.of_arrays(arrays)
+    _say(sides.account, say)
+    return Pictured(task=task, tokens=tokens, length=length, found=found, sides=sides)
 
 
 def fitted(task: Objective, base: Resolved) -> Objective:
     """The task with the size, colours and cost that the base reads. Raises BaseError where the base says nothing of images."""
-    config = facts(base.scratch) if base.scratch else choices.config_file(base, "config.json")
+    config = choices.config(base)
     eye, told, processor = config.get("vision_config", config), _told(task), _processor(base)
     own = _side(eye.get("image_size"))
     size = told["size"] or _side(processor.get("crop_size") or processor.get("size")) or own
@@ -163,32 +157,17 @@ def _arrays(task: Objective, tokenizer: Any, shelves: list[Shelf], cut: _Cut) ->
             fix="add images, or hold out another share with --validation",
         )
     if captioned:
-        account["findings"]["truncation"] = _cut_short(gallery, tokenizer, cut.length)
-    arrays = {"account": np.frombuffer(json.dumps(account).encode(), np.uint8)}
-    for side, chosen_N in (("train", ~held_N), ("held", held_N)):
-        chosen = np.flatnonzero(chosen_N)
+        account["findings"]["truncation"] = documents.cut_short((gallery.texts,), tokenizer, cut.length, gallery.told)
+    made = []
+    for chosen in (np.flatnonzero(~held_N), np.flatnonzero(held_N)):
         encoded = task.encode(gallery.table(chosen), tokenizer, cut.length)
-        arrays |= {f"{side}:{name}": array for name, array in encoded.arrays().items()}
-        arrays[f"{side}:dense/{documents.SOURCE}"] = gallery.source[chosen]
-    return arrays
-
-
-def _cut_short(gallery: Gallery, tokenizer: Any, length: int) -> dict[str, Any]:
-    """Captions that are longer than what is kept of them."""
-    made = tokenizer(list(gallery.texts), return_attention_mask=False, verbose=False)["input_ids"] if gallery.texts else []
-    places = [place for place, ids in enumerate(made) if len(ids) > length]
-    shown = [{"row": place + 1, "in": "file", "text": gallery.told(place), "tokens": len(made[place])} for place in places[:3]]
-    return finding("truncation", len(places), total=len(made), examples=shown)
-
-
-def _side_of(arrays: Arrays, side: str) -> Encoded:
-    return Encoded.of_arrays({name.removeprefix(f"{side}:"): array for name, array in arrays.items() if name.startswith(f"{side}:")})
+        made.append(replace(encoded, dense={**encoded.dense, documents.SOURCE: gallery.source[chosen]}))
+    return Sides(made[0], made[1], account).arrays()
 
 
 def _room(base: Resolved) -> int:
     """The most tokens of a caption that the base takes."""
-    config = facts(base.scratch) if base.scratch else choices.config_file(base, "config.json")
-    said = config.get("text_config", {}).get("max_position_embeddings", _CAPTION)
+    said = choices.config(base).get("text_config", {}).get("max_position_embeddings", _CAPTION)
     return min(int(said), choices.room(base))
 
 

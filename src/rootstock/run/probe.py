@@ -1,4 +1,4 @@
-"""What a model learned: minimal pairs, parts of speech and sentence order, beside random weights, written down."""
+"""What a model learned: minimal pairs, parts of speech, sentence order and classes of images, beside random weights, written down."""
 
 import os
 import time
@@ -9,24 +9,28 @@ from typing import Any
 
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, DataError, UnknownName, UsageError
+from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Watch
-from rootstock.data import conllu, minimal_pairs
+from rootstock.data import conllu, images, minimal_pairs
 from rootstock.evaluation.probes import blimp, hidden, layers, order, pos
 from rootstock.evaluation.probes.likelihood import Masking, Scorer
+from rootstock.run import ending, probe_images
 from rootstock.run.opened import Opened, open_base
 
-SUITES = ("blimp", "pos", "order")
+SUITES = ("blimp", "pos", "order", "images")
 FILES = "probes.json", "probes.html"
 FOLDER = "ROOTSTOCK_DATA"
 """Names a folder of data sets; what `_SETS` names in it is used where --data says nothing."""
 _SETS = {"blimp": "blimp", "pos": "ud_english_ewt", "order": "ud_english_ewt"}
-_HINT = "--data blimp=BLiMP.zip --data pos=FOLDER of CoNLL-U files"
+_HINT = "--data blimp=BLiMP.zip --data pos=FOLDER of CoNLL-U files, or --data images=FOLDER of class folders"
+
+_WANTED = {"blimp": "…ForMaskedLM, …ForCausalLM or …LMHeadModel", "images": "a model of images, such as scratch:vit-tiny"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to ask. data: suite to file or folder. asked: suites that were named, which must not be left out. limit: pairs of a paradigm,
-    which the sizes of the other suites follow."""
+    which the sizes of the other suites follow. caption: said of a class of images, {} is its name."""
 
     data: Mapping[str, Path]
     asked: bool
@@ -34,6 +38,7 @@ class Plan:
     masking: Masking
     beside_random: bool
     seed: int
+    caption: str | None = None
 
 
 def told(suites: str | None, data: Sequence[str], **more: Any) -> Plan:
@@ -49,6 +54,8 @@ def told(suites: str | None, data: Sequence[str], **more: Any) -> Plan:
         raise UsageError(f"--limit is {more['limit']}", wanted="1 or more")
     if more["masking"] not in ("word", "token"):
         raise UnknownName("masking", more["masking"], ("word", "token"))
+    if more.get("caption") is not None and "{}" not in more["caption"]:
+        raise UsageError(f"--caption is {more['caption']!r}", wanted='{} where the name of the class goes, as in "a photo of a {}"')
     places = _standing() | {suite: place for each in data for suite, place in _place(each).items()}
     chosen = named or [suite for suite in SUITES if suite in places]
     missing = [suite for suite in chosen if suite not in places]
@@ -68,7 +75,7 @@ def probe(reference: str, plan: Plan, watch: Watch) -> dict[str, Any]:
         watch.say(f"{suite:<10}left out: {reason}")
     for suite in plan.data:
         if suite not in skipped:
-            read[suite] = _READ[suite](plan)  # all data is read before the first long wait
+            read[suite] = _READ[suite](opened, plan)  # all data is read before the first long wait
     random = opened.randomised(plan.seed) if plan.beside_random and opened.base.folder is not None else None
     found = {suite: _MEASURE[suite](_Models(opened, random, plan, watch), held) for suite, held in read.items()}
     return {
@@ -81,24 +88,36 @@ def probe(reference: str, plan: Plan, watch: Watch) -> dict[str, Any]:
     }
 
 
-def check_place(folder: Path, *, overwrite: bool) -> None:
-    """Raises UsageError where probes can't be written: a file, somebody's files, or older probes without overwrite."""
+def check_place(folder: Path, reference: str, *, overwrite: bool) -> None:
+    """Raises UsageError where probes can't be written: a file, somebody's files, or older probes without overwrite.
+
+    The folder of the very run that is asked may take them in.
+    """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", wanted="a folder for the probes", fix="choose another --out")
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if strangers := [name for name in held if name not in FILES]:
-        raise UsageError(f"{folder} holds other files: {', '.join(strangers[:3])}", wanted="a new folder", fix="choose another --out")
-    if held and not overwrite:
+    own = RunFolder(folder).complete and folder.resolve() == Path(reference).expanduser().resolve()
+    strangers = [name for name in held if name not in FILES]
+    if strangers and not own:
+        raise UsageError(
+            f"{folder} holds other files: {', '.join(strangers[:3])}", wanted="a new folder, or the run's own", fix="choose another --out"
+        )
+    if set(held) & set(FILES) and not overwrite:
         raise UsageError(f"{folder} already holds probes", wanted="a new folder", fix="choose another --out, or give --overwrite")
 
 
 def write(found: Mapping[str, Any], folder: Path) -> None:
-    """probes.json and probes.html."""
+    """probes.json and probes.html; in the folder of a run its report then leads there, and its manifest knows them."""
     from rootstock.report import probes
 
-    page = probes.render(dict(found))
-    artifact.write_text(folder / FILES[1], page)
+    artifact.write_text(folder / FILES[1], probes.render(dict(found)))
     artifact.write_json(folder / FILES[0], found)
+    run = RunFolder(folder)
+    if not run.complete:
+        return
+    if (report := folder / "report.html").exists():
+        artifact.write_text(report, probes.linked(report.read_text("utf-8")))
+    ending.seal(run, {key: value for key, value in run.json("manifest.json").items() if key != "files"})
 
 
 # -- data -------------------------------------------------------------------------------------------------------------------
@@ -123,22 +142,46 @@ def _place(said: str) -> dict[str, Path]:
         place = Path(said).expanduser()
     if not place.exists():
         raise DataError(f"{place} does not exist", wanted=_HINT, fix="check the name")
-    suites = suites or (("pos", "order") if conllu.holds_treebank(place) else ("blimp",) if minimal_pairs.holds_pairs(place) else ())
-    if not suites:
-        raise DataError(f"{place} holds neither a treebank nor minimal pairs, by its names", wanted=".conllu, .jsonl or .zip", fix=_HINT)
+    if not (suites := suites or _for(place)):
+        raise DataError(
+            f"{place} holds neither a treebank nor minimal pairs nor images, by its names",
+            wanted=".conllu, .jsonl, .zip or images",
+            fix=_HINT,
+        )
     return dict.fromkeys(suites, place)
+
+
+def _for(place: Path) -> tuple[str, ...]:
+    """The suites that files are for, by their names."""
+    if conllu.holds_treebank(place):
+        return "pos", "order"
+    if minimal_pairs.holds_pairs(place):
+        return ("blimp",)
+    inside = place.rglob("*") if place.is_dir() else ()
+    return ("images",) if any(images.is_image(each.name) for each in inside) or _is_tar(place) else ()
+
+
+def _is_tar(place: Path) -> bool:
+    return place.is_file() and not images.is_table(str(place))
 
 
 def _unfit(opened: Opened, plan: Plan) -> dict[str, str]:
     """Suites that the model can't answer. Raises BaseError where one of them was asked for by name, or nothing else is left."""
-    if "blimp" not in plan.data or opened.kind in ("masked", "causal"):
-        return {}
-    reason = f"{opened.architecture} has no head that says how likely a sentence is"
-    if plan.asked or len(plan.data) == 1:
-        raise BaseError(
-            f"blimp: {opened.base.name}: {reason}", wanted="…ForMaskedLM, …ForCausalLM or …LMHeadModel", fix="leave blimp out of --suite"
-        )
-    return {"blimp": reason}
+    found = {suite: reason for suite in plan.data if (reason := _lack(opened, suite))}
+    if found and (plan.asked or len(found) == len(plan.data)):
+        suite, reason = next(iter(found.items()))
+        other = _HINT if len(found) == len(plan.data) else f"leave {suite} out of --suite"
+        raise BaseError(f"{suite}: {opened.base.name}: {reason}", wanted=_WANTED.get(suite, "a model of text"), fix=other)
+    return found
+
+
+def _lack(opened: Opened, suite: str) -> str:
+    """Why a model can't answer a suite; empty where it can."""
+    if (suite == "images") != (opened.kind == "vision"):
+        return f"{opened.architecture} reads {'images' if opened.kind == 'vision' else 'no images'}"
+    if suite == "blimp" and opened.kind not in ("masked", "causal"):
+        return f"{opened.architecture} has no head that says how likely a sentence is"
+    return ""
 
 
 # -- suites -----------------------------------------------------------------------------------------------------------------
@@ -201,21 +244,36 @@ def _layered(name: str, measure: Callable[..., layers.Measured]) -> Callable[[_M
     return carry_out
 
 
-def _pairs(plan: Plan) -> Sequence[minimal_pairs.Pair]:
+def _images(models: _Models, shown: probe_images.Shown) -> dict[str, Any]:
+    probe_images.told(shown, models.watch.say)
+    return probe_images.measure(shown, models.opened, models.random, caption=models.plan.caption, seed=models.plan.seed)
+
+
+def _shown(opened: Opened, plan: Plan) -> probe_images.Shown:
+    return probe_images.read(plan.data["images"], opened, limit=plan.limit, seed=plan.seed)
+
+
+def _pairs(_: Opened, plan: Plan) -> Sequence[minimal_pairs.Pair]:
     return minimal_pairs.sample(minimal_pairs.read(plan.data["blimp"]), plan.limit, plan.seed)
 
 
-def _chosen(name: str, choose: Callable[..., Any]) -> Callable[[Plan], Any]:
-    def read(plan: Plan) -> Any:
+def _chosen(name: str, choose: Callable[..., Any]) -> Callable[[Opened, Plan], Any]:
+    def read(_: Opened, plan: Plan) -> Any:
         bank = conllu.treebank(plan.data[name], plan.seed)
         return choose(bank, plan.limit, plan.seed), bank.divided
 
     return read
 
 
-_READ: dict[str, Callable[[Plan], Any]] = {"blimp": _pairs, "pos": _chosen("pos", pos.choose), "order": _chosen("order", order.choose)}
+_READ: dict[str, Callable[[Opened, Plan], Any]] = {
+    "blimp": _pairs,
+    "pos": _chosen("pos", pos.choose),
+    "order": _chosen("order", order.choose),
+    "images": _shown,
+}
 _MEASURE: dict[str, Callable[[_Models, Any], dict[str, Any]]] = {
     "blimp": _blimp,
     "pos": _layered("pos", pos.measure),
     "order": _layered("order", order.measure),
+    "images": _images,
 }

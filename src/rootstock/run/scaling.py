@@ -52,9 +52,11 @@ def fit_runs(
     check(points)
     say(f"{len(kept)} runs: fitting the law, then {resamples} bootstrap samples of them")
     fitted = fit(points, resamples=resamples)
+    facts = fitted.facts()
+    facts["notes"] += found.notes
     for run in found.runs:
         run["expected"] = float(expected(fitted.law_5, run["parameters"], run["tokens"]))
-    return {**fitted.facts(), "sources": found.sources, "skipped": found.skipped, "left_out": left_out, "runs": kept}
+    return {**facts, "sources": found.sources, "skipped": found.skipped, "left_out": left_out, "runs": kept}
 
 
 def _apart(runs: list[dict[str, Any]], count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

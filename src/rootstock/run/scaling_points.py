@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ NAMES = {
     "loss": ("loss", "l", "validationloss", "valloss", "evalloss", "evaluationloss", "testloss", "finalloss", "trainingloss", "trainloss"),
 }
 """Columns by the names they usually have, spelled without blanks, signs and capitals; the first that is found counts."""
+MOST_PASSES = 4.0
+"""Over the same text: more teach less than new text would (Muennighoff et al. 2023, arXiv:2305.16264), and the law knows no repeats."""
+_EXAMPLES = 3
 _LETTERS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 
 
@@ -31,7 +34,22 @@ class Gathered:
     runs: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
-    tasks: dict[str, str] = field(default_factory=dict)
+    told: dict[str, "Told"] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a run folder says of a run beside its point. tokenizer, data: digests; None where it does not say.
+
+    passes: over its rows. bare: whether its size leaves embeddings out, and its tokens padding.
+    """
+
+    task: str
+    tokenizer: str | None
+    data: str | None
+    passes: float
+    bare: bool
 
 
 def amount(text: str) -> float:
@@ -51,7 +69,7 @@ def asked(name: str, text: str | None) -> float | None:
 def gather(references: Sequence[str], columns: Mapping[str, str]) -> Gathered:
     """The runs of tables and of run folders, in their order. columns: quantity to column, where the usual names don't do.
 
-    Raises DataError for a table without the columns needed, a folder that is no such run, or runs of different tasks.
+    Raises DataError for a table without the columns needed, a folder that is no such run, or runs of different tasks or tokenizers.
     """
     if unknown := next((name for name in columns if name not in NAMES), None):
         raise UnknownName("quantity", unknown, NAMES)
@@ -61,18 +79,53 @@ def gather(references: Sequence[str], columns: Mapping[str, str]) -> Gathered:
             _run(found, reference)
         else:
             _table(found, reference, columns)
-    if len(set(found.tasks.values())) > 1:
-        told = ", ".join(f"{name} ({task})" for name, task in found.tasks.items())
-        raise DataError(f"the runs are of different tasks: {told}", wanted="runs of one task: losses of two do not compare")
+    _alike("tasks", {name: each.task for name, each in found.told.items()})
+    _alike("tokenizers", {name: each.tokenizer[:8] for name, each in found.told.items() if each.tokenizer})
+    found.notes += _cautions(found.told)
     return found
 
 
+def _alike(what: str, of: Mapping[str, str]) -> None:
+    """Raise DataError where runs differ in what makes their losses compare. of: by the name of the run."""
+    if len(set(of.values())) > 1:
+        told = ", ".join(f"{name} ({value})" for name, value in of.items())
+        raise DataError(
+            f"the runs are of different {what}: {told}",
+            wanted=f"runs of one {what[:-1]}: losses of two do not compare",
+            fix="fit them apart",
+        )
+
+
+def _cautions(told: Mapping[str, Told]) -> list[str]:
+    """What makes the points of run folders less than a law asks for."""
+    notes = []
+    if len({each.data for each in told.values()} - {None}) > 1:
+        notes.append("The runs learned from different data: what the data is worth goes into the law as if it were size or tokens.")
+    if often := {name: each.passes for name, each in told.items() if each.passes > MOST_PASSES}:
+        shown = f"{_names(often)} saw the same text more than {MOST_PASSES:g} times (up to {max(often.values()):.3g})"
+        notes.append(f"{shown}: a repeated token teaches less than a new one, which the law does not know.")
+    if whole := [name for name, each in told.items() if not each.bare]:
+        notes.append(f"{_names(whole)}: sizes with embeddings and tokens with padding, as the folder says no others.")
+    return notes
+
+
+def _names(runs: Collection[str]) -> str:
+    shown = ", ".join(list(runs)[:_EXAMPLES])
+    return shown if len(runs) <= _EXAMPLES else f"{shown} and {len(runs) - _EXAMPLES} others"
+
+
 def run_point(folder: RunFolder) -> dict[str, float]:
-    """Parameters, tokens seen and final loss of a pre-training run, from what it wrote. Raises DataError where one is missing."""
+    """Size, tokens learned from and final loss of a pre-training run, from what it wrote. Raises DataError where one is missing.
+
+    The size leaves embeddings and the layer over the vocabulary out and the tokens leave padding out where the run says both.
+    """
     manifest, plan, metrics = (folder.json(name) for name in ("manifest.json", "plan.json", "metrics.json"))
+    bare = _bare(manifest)
     places = {
-        "parameters": ("manifest.json", manifest.get("parameters")),
-        "tokens": ("plan.json, measured", dig(plan, "measured", "tokens")),
+        "parameters": ("manifest.json", manifest.get("body_parameters" if bare else "parameters")),
+        "tokens": ("manifest.json, learned", dig(manifest, "learned", "tokens"))
+        if bare
+        else ("plan.json, measured", dig(plan, "measured", "tokens")),
         "loss": ("metrics.json, metrics", dig(metrics, "metrics", "loss")),
     }
     point = {}
@@ -84,6 +137,24 @@ def run_point(folder: RunFolder) -> dict[str, float]:
     return point
 
 
+def _bare(manifest: Mapping[str, Any]) -> bool:
+    """Whether a run says its size without embeddings, and its tokens without padding; a model that is all embeddings has no such size."""
+    return bool(manifest.get("body_parameters")) and bool(dig(manifest, "learned", "tokens"))
+
+
+def _told(folder: RunFolder) -> Told:
+    manifest = folder.json("manifest.json")
+    contract = folder.json("model/contract.json") if (folder.model / "contract.json").exists() else {}
+    data = sorted(str(each.get("sha256")) for each in manifest.get("data", {}).values())
+    return Told(
+        task=str(manifest.get("task")),
+        tokenizer=contract.get("tokenizer_sha256"),
+        data=" ".join(data) or None,
+        passes=float(dig(manifest, "learned", "passes", default=0.0)),
+        bare=_bare(manifest),
+    )
+
+
 def _run(found: Gathered, reference: str) -> None:
     folder = RunFolder(Path(reference))
     if not folder.complete:
@@ -92,7 +163,7 @@ def _run(found: Gathered, reference: str) -> None:
         raise DataError(f"{reference} is no run that has ended: it has no manifest.json", wanted="a run folder or a table", fix=fix)
     found.runs.append({"where": Path(reference).name, **run_point(folder)})
     found.sources.append({"name": reference, "format": "run", "rows": 1})
-    found.tasks[reference] = str(folder.json("manifest.json").get("task"))
+    found.told[reference] = _told(folder)
 
 
 def _table(found: Gathered, reference: str, columns: Mapping[str, str]) -> None:

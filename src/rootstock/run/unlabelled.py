@@ -1,9 +1,7 @@
 """From a recipe to documents that an objective can learn from: read, held out, encoded, accounted for."""
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
@@ -14,12 +12,14 @@ import pyarrow.compute as pc
 
 from rootstock import catalog
 from rootstock.bases import load as bases
+from rootstock.bases.resolve import Resolved
 from rootstock.core import artifact
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import MOST_EPOCHS, Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import Encoded
+from rootstock.core.rows import PART, Encoded
+from rootstock.core.seed import stream
 from rootstock.core.watch import Say
 from rootstock.corpus import labelled, sources
 from rootstock.data import batches
@@ -27,36 +27,38 @@ from rootstock.data import unlabelled as documents
 from rootstock.data.cache import remembered
 from rootstock.run import choices, pairs, pictures
 from rootstock.run.prepared import Unlabelled
+from rootstock.run.sides import Sides
 
+_LAYOUT = 3
+"""Of what is kept: another one is encoded anew."""
 _PASSES = 3.0
 """Over the documents, where neither epochs nor minutes are given."""
-
-
-@dataclass(frozen=True)
-class _Read:
-    """Both sides encoded, with the number of each row's corpus, and the account of the documents."""
-
-    train: Encoded
-    validation: Encoded
-    account: dict[str, Any]
+_FORM = ("format", "encoding", "header", "quoting")
+"""Keys of data that say how a table is to be read."""
+_MEANINGLESS = {"documents": _FORM, "pairs": ("languages",), "images": (*_FORM, "languages"), "captions": ("languages",)}
+"""Keys of data that mean nothing for what an objective reads."""
 
 
 def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     """Make every choice that the recipe leaves open, saying each with its reason."""
     settings = dict(recipe.task)
     task: Objective = catalog.find("tasks", settings.pop("name")).build(settings, "task")
+    _names(recipe)
+    choices.check_unused(recipe, _MEANINGLESS[task.reads], f"{task.reads} that an objective reads")
     base = choices.base_for(recipe, say)
-    method, why = _method(recipe, scratch=bool(base.scratch))
+    method, why = _method(recipe, base)
     tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base))
     if task.reads in pictures.READS:
         seen = pictures.pictured(recipe, task, base, share=_share(recipe), say=say)
         task, tokens, length, found = seen.task, seen.tokens, seen.length, seen.found
-        read = _Read(seen.train, seen.validation, seen.account)
+        read = seen.sides
     else:
         length = choices.kept_length(recipe, choices.room(base), longest=task.length)
         found = _references(recipe, task)
         read = _read(recipe, task, found, length, tokens)
-        say(_told(read))
+        _say(read, say)
+    task.check_rows(read.train)
+    task = task.fit(read.train)
     settled = choices.resolved(
         recipe, base, task, method, columns={}, usual=_usual(recipe, task, method, length, scratch=bool(base.scratch))
     )
@@ -68,7 +70,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
         task=task,
         method=method,
         encoded=read.train,
-        encoded_validation=read.validation,
+        encoded_validation=read.held,
         ledger=read.account,
         length=length,
         sources={f"train {number}" if number else "train": facts for number, facts in enumerate(found.values())},
@@ -77,7 +79,8 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
         shares=shares,
     )
     padding = batches.padding_share(read.train.lengths, prepared.feed(read.train).epoch(0))
-    return replace(prepared, ledger=documents.measured(read.account, read.train.lengths, kept=length, padding_share=padding))
+    kept = length * (2 if task.reads == pairs.READS else 1)  # of each text
+    return replace(prepared, ledger=documents.measured(read.account, read.train.sizes, kept=kept, padding_share=padding))
 
 
 def _usual(recipe: Recipe, task: Objective, method: Method, length: int, *, scratch: bool) -> dict[str, Any]:
@@ -94,13 +97,14 @@ def _shares(recipe: Recipe, train: Encoded, found: dict[str, dict[str, Any]], sa
     shares_S = documents.shares(recipe.data.mix, held_S)
     if len(found) == 1:
         return None
-    for name, share, held in zip(found, shares_S, held_S, strict=True):
+    told_S = np.bincount(train.dense["source"], train.sizes, minlength=len(found))
+    for name, share, held, told in zip(found, shares_S, held_S, told_S, strict=True):
         passes = share * held_S.sum() / max(held, 1)
-        say(f"mix       {name}: {share:.1%} of an epoch, its {held:,.0f} tokens {passes:.2g} times")
+        say(f"mix       {name}: {share:.1%} of an epoch, its {told:,.0f} tokens {passes:.2g} times")
     return tuple(shares_S.tolist())
 
 
-def _method(recipe: Recipe, *, scratch: bool) -> tuple[Method, str]:
+def _method(recipe: Recipe, base: Resolved) -> tuple[Method, str]:
     settings = dict(recipe.method)
     name = settings.pop("name", "auto")
     reason = "asked for"
@@ -111,20 +115,24 @@ def _method(recipe: Recipe, *, scratch: bool) -> tuple[Method, str]:
         raise RecipeError(
             f"{name} learns a head on a frozen base", wanted="a method that changes the base", fix="choose --method full or lora"
         )
-    if scratch and method.trained < 1:
-        raise RecipeError(
-            f"{name} keeps the base's weights, which are random", wanted="a method that trains them all", fix="choose --method full"
-        )
+    choices.check_scratch(name, method, base)
     return method, reason
 
 
 def _references(recipe: Recipe, task: Objective) -> dict[str, dict[str, Any]]:
     """Each corpus with what tells it from any other: the digests of its files."""
-    train = recipe.data.train
-    names = (train,) if isinstance(train, str) else train
+    names = _names(recipe)
     if task.reads == pairs.READS:
         return {name: pairs.facts(name, recipe) for name in names}
     return {name: _facts(name, recipe.task.get("text")) for name in names}
+
+
+def _names(recipe: Recipe) -> tuple[str, ...]:
+    """The corpora; RecipeError where one is named twice, as its share would not be what anybody meant."""
+    names = (recipe.data.train,) if isinstance(recipe.data.train, str) else recipe.data.train
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RecipeError(f"{twice} is named twice", wanted="each corpus once", fix="name it once, and raise its share with --mix")
+    return names
 
 
 def _facts(name: str, text: str | None) -> dict[str, Any]:
@@ -133,61 +141,89 @@ def _facts(name: str, text: str | None) -> dict[str, Any]:
     return {"name": name, "format": "documents", "sha256": sources.describe(name, text).digest}
 
 
-def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], length: int, tokens: Callable[[], Any]) -> _Read:
-    """Read, hold out and encode; kept by the digests of corpora, tokenizer and task, so that it is done once."""
-    share = _share(recipe)
-    broken: Counter[str] = Counter()
-    tokenizer = tokens()
-
-    def make() -> dict[str, np.ndarray]:
-        paired = task.reads == pairs.READS
-        rows = pairs.read(tuple(found), recipe, broken) if paired else _documents(recipe, found, broken)
-        digest_N = documents.digests(rows)
-        held_N = documents.held_out(digest_N, share, recipe.seed)
-        account = documents.account(rows, held_N, pairs.digests(rows) if paired else digest_N, broken)
-        sides = {
-            side: _encode(task, rows.filter(pa.array(chosen_N)), tokenizer, length)
-            for side, chosen_N in (("train", ~held_N), ("held", held_N))
-        }
-        arrays = {f"{side}:{name}": array for side, encoded in sides.items() for name, array in encoded.arrays().items()}
-        return arrays | {"account": np.frombuffer(json.dumps(account).encode(), np.uint8)}
-
+def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], length: int, tokens: Callable[[], Any]) -> Sides:
+    """Read, hold out and encode; kept by the digests of corpora, tokenizer and task, and all that decides how they are read: done once."""
+    share, tokenizer = _share(recipe), tokens()
     key = {
         "corpora": [facts["sha256"] for facts in found.values()],
+        "read": [recipe.data.plain()[name] for name in (*_FORM, "rows", "languages")],
         "tokenizer": artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode()),
         "task": [recipe.task["name"], task.plain(), length],
         "held": [share, recipe.seed],
-        "versions": [version("tokenizers"), version("rootstock")],
+        "versions": [version("tokenizers"), version("rootstock"), _LAYOUT],
     }
-    arrays, _ = remembered("documents", key, make)
-    train, held = (
-        Encoded.of_arrays({name.removeprefix(f"{side}:"): array for name, array in arrays.items() if name.startswith(f"{side}:")})
-        for side in ("train", "held")
-    )
-    account = json.loads(arrays["account"].tobytes())
-    if not len(train) or not len(held):
-        lost = ", ".join(f"{count:,} left out as {rule}" for rule, count in account["broken"].items())
+
+    def make() -> dict[str, np.ndarray]:
+        broken = labelled.Lost()
+        paired = task.reads == pairs.READS
+        rows = _some(pairs.read(tuple(found), recipe, broken) if paired else _documents(recipe, found, broken), recipe)
+        digest_N = documents.digests(rows)
+        held_N = documents.held_out(digest_N, share, recipe.seed)
+        account = documents.account(rows, held_N, pairs.digests(rows) if paired else digest_N, broken)
+        if paired:
+            account["findings"]["truncation"] = pairs.cut_short(rows, tokenizer, length)
+        train, idle = _encode(task, rows.filter(pa.array(~held_N)), tokenizer, length)
+        held, unused = _encode(task, rows.filter(pa.array(held_N)), tokenizer, length)
+        account |= {"broken_examples": broken.examples}
+        account = documents.without(account, {"train": idle, "validation": unused}, tuple(found))
+        return Sides(_unnumbered(train), _unnumbered(held) if paired else held, account).arrays()
+
+    read = Sides.of_arrays(remembered("documents", key, make)[0])
+    if not len(read.train) or not len(read.held):
+        lost = ", ".join(f"{count:,} left out as {rule}" for rule, count in read.account["broken"].items())
         raise DataError(
-            f"{', '.join(found)}: {len(train)} rows to learn from and {len(held)} held out{f'; {lost}' if lost else ''}",
+            f"{', '.join(found)}: {len(read.train)} rows to learn from and {len(read.held)} held out{f'; {lost}' if lost else ''}",
             wanted="text for both",
             fix="add documents, or hold out another share with --validation",
         )
-    return _Read(train, held, account)
+    return read
 
 
-def _documents(recipe: Recipe, names: Iterable[str], broken: Counter[str]) -> pa.Table:
-    return documents.read([(text for _, text in labelled.labelled(name, recipe.task.get("text"), broken)) for name in names])
+def _documents(recipe: Recipe, names: Iterable[str], broken: labelled.Lost) -> pa.Table:
+    text, only = recipe.task.get("text"), recipe.data.languages
+    return documents.read([(each for _, each in labelled.labelled(name, text, broken, only=only)) for name in names])
 
 
-def _encode(task: Objective, rows: pa.Table, tokenizer: Any, length: int) -> Encoded:
-    """All rows as the objective reads them, corpus by corpus."""
-    made = []
+def _some(rows: pa.Table, recipe: Recipe) -> pa.Table:
+    """As many of the rows as the recipe asks for, in their order."""
+    count = recipe.data.rows
+    if count is None or count >= len(rows):
+        return rows
+    return rows.take(pa.array(np.sort(stream(recipe.seed, "rows").choice(len(rows), count, replace=False))))
+
+
+def _encode(task: Objective, rows: pa.Table, tokenizer: Any, length: int) -> tuple[Encoded, pa.Table]:
+    """All texts as the objective reads them, corpus by corpus, with the number of each row's text; and those of which no row was made."""
+    made, spent, begun = [], [rows.slice(0, 0)], 0
+    for number, own in _by_source(rows):
+        for some in documents.slices(own):
+            encoded = task.encode(some, tokenizer, length)
+            part_N = encoded.dense.get(PART, np.arange(len(some)))
+            spent.append(some.filter(pa.array(np.bincount(part_N, minlength=len(some)) == 0)))
+            made.append(_marked(encoded, number, begun))
+            begun += len(some)
+    return _joined(made), pa.concat_tables(spent)
+
+
+def _by_source(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """The number of each corpus, and its rows."""
     for number in sorted(set(rows.column(documents.SOURCE).to_pylist())):
-        own = rows.filter(pc.equal(rows.column(documents.SOURCE), number))
-        for part in documents.slices(own):
-            encoded = task.encode(part, tokenizer, length)
-            made.append(replace(encoded, dense={**encoded.dense, "source": np.full(len(encoded), number, np.int16)}))
-    return Encoded.joined(made) if made else Encoded({}, {"source": np.empty(0, np.int16)}, np.empty(0, np.int64))
+        yield number, rows.filter(pc.equal(rows.column(documents.SOURCE), number))
+
+
+def _marked(encoded: Encoded, source: int, begun: int) -> Encoded:
+    """Rows with the number of their corpus, their texts counted on from those before."""
+    part = {PART: encoded.dense[PART] + np.int32(begun)} if PART in encoded.dense else {}
+    return replace(encoded, dense={**encoded.dense, documents.SOURCE: np.full(len(encoded), source, np.int16), **part})
+
+
+def _unnumbered(encoded: Encoded) -> Encoded:
+    """Rows without the numbers of their texts."""
+    return replace(encoded, dense={name: array for name, array in encoded.dense.items() if name != PART})
+
+
+def _joined(parts: list[Encoded]) -> Encoded:
+    return Encoded.joined(parts) if parts else Encoded({}, {documents.SOURCE: np.empty(0, np.int16)}, np.empty(0, np.int64))
 
 
 def _share(recipe: Recipe) -> float:
@@ -198,9 +234,11 @@ def _share(recipe: Recipe) -> float:
     return recipe.data.validation
 
 
-def _told(read: _Read) -> str:
+def _say(read: Sides, say: Say) -> None:
     rows, lost = read.account["rows"], read.account["broken"]
     left_out = "; left out: " + ", ".join(f"{count:,} {rule}" for rule, count in lost.items()) if lost else ""
-    tokens = int(read.train.lengths.sum())
+    tokens = int(read.train.sizes.sum())
     learned = f"{rows['train']:,} texts ({tokens:,} tokens in {len(read.train):,} rows) to learn from"
-    return f"corpus    {learned}, {rows['validation']:,} held out{left_out}"
+    say(f"corpus    {learned}, {rows['validation']:,} held out{left_out}")
+    for example in read.account["broken_examples"]:
+        say(f"corpus    left out: {example['file']}: {example['reason']}: {example['text']!r}")

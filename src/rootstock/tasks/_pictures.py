@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from rootstock.core.errors import BaseError
 from rootstock.core.objective import Coupled
+from rootstock.core.rows import PIXELS
 
-PIXELS = "pixels"
-"""Column of a table of images, uint8 [H, W, C] each, all of one size; and their name in what is encoded."""
 Colour = tuple[float, float, float]
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from rootstock.core.rows import TEXT, Encoded, Ragged, column
+from rootstock.core.rows import ENDS, PART, TEXT, Encoded, Ragged, column
 
 
 class Around(NamedTuple):
@@ -23,10 +23,13 @@ class Around(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Consecutive tokens of one document without special ones. last: it ends its document. bytes: its share of the document's UTF-8."""
+    """Consecutive tokens of one text without special ones.
+
+    row: of the table. last: it ends its document, of which a text may be a part. bytes: its share of the text's UTF-8.
+    """
 
     ids: np.ndarray
-    document: int
+    row: int
     last: bool
     bytes: float
 
@@ -40,8 +43,9 @@ def around(tokenizer: Any) -> Around:
 
 
 def pieces(rows: pa.Table, tokenizer: Any, room: int) -> Iterator[Piece]:
-    """The documents in as few pieces of at most `room` tokens as it takes, of like length, so that no piece is a mere rest."""
+    """The texts in as few pieces of at most `room` tokens as it takes, of like length, so that no piece is a mere rest."""
     texts = column(rows, TEXT)
+    ends = column(rows, ENDS) if ENDS in rows.column_names else [True] * len(texts)
     made = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"] if texts else []
     for number, (text, ids) in enumerate(zip(texts, made, strict=True)):
         if not ids:
@@ -49,27 +53,26 @@ def pieces(rows: pa.Table, tokenizer: Any, room: int) -> Iterator[Piece]:
         size = len(text.encode("utf-8", "surrogatepass"))
         parts = np.array_split(np.asarray(ids, dtype=np.int32), -(-len(ids) // room))
         for place, part in enumerate(parts):
-            yield Piece(part, number, place == len(parts) - 1, size * len(part) / len(ids))
+            yield Piece(part, number, ends[number] and place == len(parts) - 1, size * len(part) / len(ids))
 
 
-def encoded(ids: Sequence[np.ndarray], **dense: np.ndarray) -> Encoded:
-    """Rows of token ids."""
-    held = Ragged.of(ids)
-    return Encoded({"input_ids": held}, dense, held.lengths)
+def encoded(made: Sequence[Piece], **dense: np.ndarray) -> Encoded:
+    """A row of token ids for each piece."""
+    held = Ragged.of([piece.ids for piece in made])
+    return Encoded({"input_ids": held}, {PART: np.array([piece.row for piece in made], np.int32), **dense}, held.lengths)
 
 
-def wrapped(rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+def wrapped(rows: pa.Table, tokenizer: Any, length: int | None) -> list[Piece]:
     """Pieces as the tokenizer wraps a text of its own ([CLS] … [SEP], say), each at most `length` tokens; whole where None."""
     held = around(tokenizer)
     room = (length - len(held.before) - len(held.after)) if length else 10**9
-    return encoded([np.concatenate([held.before, piece.ids, held.after]).astype(np.int32) for piece in pieces(rows, tokenizer, room)])
+    made = pieces(rows, tokenizer, room)
+    return [piece._replace(ids=np.concatenate([held.before, piece.ids, held.after]).astype(np.int32)) for piece in made]
 
 
 def padded(rows: Encoded, chosen: np.ndarray, tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     """Ids and attention mask of the chosen rows, both int64 [B, T]."""
-    ids_BT = rows.tokens["input_ids"].padded(chosen, tokenizer.pad_token_id)
-    mask_BT = np.arange(ids_BT.shape[1]) < rows.lengths[chosen][:, None]
-    return ids_BT, mask_BT.astype(np.int64)
+    return rows.tokens["input_ids"].masked(chosen, tokenizer.pad_token_id)
 
 
 def tensors(**arrays: np.ndarray) -> dict[str, Tensor]:

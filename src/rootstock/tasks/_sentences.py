@@ -1,6 +1,6 @@
-"""Documents as sentences: found in the text by its punctuation, kept as ids of the document tokenised as a whole.
+"""Texts as sentences: found in the text by its punctuation, kept as ids of the text tokenised as a whole.
 
-Shape letters: T tokens of a document, S sentences of it.
+Shape letters: T tokens of a text, S sentences of it.
 """
 
 import re
@@ -17,13 +17,13 @@ enough, and no harm to what goes by consecutive texts."""
 
 
 def split(rows: pa.Table, tokenizer: Any, most: int) -> list[list[np.ndarray]]:
-    """Of each document that has tokens its sentences, int32 ids without special ones; one of more than `most` is cut into parts alike."""
+    """Of each text its sentences, int32 ids without special ones; one of more than `most` is cut into parts alike. None without tokens."""
     texts = column(rows, TEXT)
     if not texts:
         return []
     made = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, return_offsets_mapping=True, verbose=False)
     told = zip(texts, made["input_ids"], made["offset_mapping"], strict=True)
-    return [_sentences(text, np.asarray(ids, np.int32), np.asarray(places)[:, 0], most) for text, ids, places in told if ids]
+    return [_sentences(text, np.asarray(ids, np.int32), np.asarray(places)[:, 0], most) if ids else [] for text, ids, places in told]
 
 
 def _sentences(text: str, ids_T: np.ndarray, starts_T: np.ndarray, most: int) -> list[np.ndarray]:

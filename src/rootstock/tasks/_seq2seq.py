@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from rootstock.core import tokens
 from rootstock.core.errors import BaseError
 from rootstock.core.rows import Columns, Ragged
 from rootstock.core.task import Batch, Loss
@@ -17,9 +18,8 @@ from rootstock.tasks import _pieces, _vocabulary
 
 def batch(sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], tokenizer: Any) -> Batch:
     """Source ids and their mask [B, S], and as labels the target ids [B, T], -100 behind them."""
-    rows, held = np.arange(len(sources)), Ragged.of(sources)
-    ids_BS = held.padded(rows, tokenizer.pad_token_id)
-    mask_BS = (np.arange(ids_BS.shape[1]) < held.lengths[:, None]).astype(np.int64)
+    rows = np.arange(len(sources))
+    ids_BS, mask_BS = Ragged.of(sources).masked(rows, tokenizer.pad_token_id)
     labels_BT = Ragged.of(targets).padded(rows, _vocabulary.NOT_ASKED)
     return _pieces.tensors(input_ids=ids_BS, attention_mask=mask_BS, labels=labels_BT)
 
@@ -48,8 +48,8 @@ def check(model: nn.Module) -> None:
 
 
 def end_token(tokenizer: Any) -> int:
-    """The id that ends a text; BERT's kind of tokenizer has a separator for it."""
-    end: int | None = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+    """The id that ends a text; BaseError where there is none."""
+    end = tokens.end(tokenizer)
     if end is None:
         raise BaseError("the tokenizer has no token for the end of a text", fix="train one: rootstock tokenizer train --family t5")
     return end

@@ -31,9 +31,8 @@ def encode_texts(rows: pa.Table, tokenizer: Any, length: int | None, labels: np.
 
 def pad_batch(encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> dict[str, Tensor]:
     """The chosen rows as tensors [B, T], padded on the right to the longest of them."""
-    ids_BT = encoded.tokens["input_ids"].padded(rows, tokenizer.pad_token_id)
-    mask_BT = np.arange(ids_BT.shape[1]) < encoded.lengths[rows][:, None]
-    batch = {"input_ids": torch.from_numpy(ids_BT), "attention_mask": torch.from_numpy(mask_BT.astype(np.int64))}
+    ids_BT, mask_BT = encoded.tokens["input_ids"].masked(rows, tokenizer.pad_token_id)
+    batch = {"input_ids": torch.from_numpy(ids_BT), "attention_mask": torch.from_numpy(mask_BT)}
     if "token_type_ids" in encoded.tokens:
         batch["token_type_ids"] = torch.from_numpy(encoded.tokens["token_type_ids"].padded(rows, 0))
     if "labels" in encoded.dense:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rootstock.core.errors import BaseError
+from rootstock.core.mode import in_mode
 from rootstock.core.rows import Columns
 from rootstock.core.task import Batch, Loss
 from rootstock.tasks._pieces import summed
@@ -214,12 +215,10 @@ def check_output_layer(model: nn.Module, inputs: Batch) -> None:
     if not isinstance(layer, nn.Linear):
         raise BaseError(f"{type(plain).__name__} has no output layer over the vocabulary", wanted="a language model")
     labels_BT = torch.zeros_like(inputs.get("decoder_input_ids", inputs["input_ids"]))
-    training = model.training
-    model.eval()
-    whole_MV = scores(model(**inputs)).reshape(-1, layer.out_features).float()
-    hidden_MH = asked(model, inputs, labels_BT).hidden
-    kept = _keeps_large_scores(model, layer, inputs, labels_BT)
-    model.train(training)
+    with in_mode(model, training=False):
+        whole_MV = scores(model(**inputs)).reshape(-1, layer.out_features).float()
+        hidden_MH = asked(model, inputs, labels_BT).hidden
+        kept = _keeps_large_scores(model, layer, inputs, labels_BT)
     if not (kept and torch.allclose(layer(hidden_MH).float(), whole_MV, rtol=1e-3, atol=1e-3)):
         raise BaseError(
             f"{type(plain).__name__} changes its scores after the output layer",
@@ -228,7 +227,7 @@ def check_output_layer(model: nn.Module, inputs: Batch) -> None:
         )
 
 
-def _keeps_large_scores(model: nn.Module, layer: nn.Linear, inputs: Batch, labels_BT: Tensor) -> bool:
+def _keeps_large_scores(model: nn.Module, layer: Any, inputs: Batch, labels_BT: Tensor) -> bool:
     """Whether scores leave the model as the layer made them. A bound on them shows only where they are large, and random ones are not."""
     marks_BTV = 50 * torch.linspace(-1, 1, layer.out_features, device=labels_BT.device).expand(*labels_BT.shape, -1)
     layer.forward = lambda _: marks_BTV.to(layer.weight.dtype)
@@ -252,8 +251,6 @@ def sees_ahead(model: Any) -> bool:
     given = few_tokens(model)
     changed = {**given, "input_ids": given["input_ids"].clone()}
     changed["input_ids"][0, -1] += 1
-    training = model.training
-    model.eval()
-    before, after = (model(**each).logits[0, 0] for each in (given, changed))
-    model.train(training)
+    with in_mode(model, training=False):
+        before, after = (model(**each).logits[0, 0] for each in (given, changed))
     return not torch.allclose(before, after, atol=1e-5)

@@ -35,11 +35,8 @@ class BidirectionalLM(Objective):
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces with the tokenizer's special tokens around them, which are guessed too. Bytes of each, once a direction, [N]."""
-        held = _pieces.around(tokenizer)
-        room = (length - len(held.before) - len(held.after)) if length else 10**9
-        made = list(_pieces.pieces(rows, tokenizer, room))
-        ids = [np.concatenate([held.before, piece.ids, held.after]).astype(np.int32) for piece in made]
-        return _pieces.encoded(ids, bytes=np.array([_DIRECTIONS * piece.bytes for piece in made], dtype=np.float64))
+        made = _pieces.wrapped(rows, tokenizer, length)
+        return _pieces.encoded(made, bytes=np.array([_DIRECTIONS * piece.bytes for piece in made], dtype=np.float64))
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids and mask [B, T], and bytes [B]; the model itself says what each place guesses."""

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from torch import nn
 
+from rootstock.core import tokens
 from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Head
 from rootstock.core.objective import Objective
@@ -30,9 +31,9 @@ class CausalLM(Objective):
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces that begin with the token for a beginning; the last of a document ends with the token for an end. Bytes of each, [N]."""
         first, end = _edges(tokenizer)
-        made = list(_pieces.pieces(rows, tokenizer, length - 1 - len(end) if length else 10**9))
-        ids = [np.concatenate([first, piece.ids, end if piece.last else []]).astype(np.int32) for piece in made]
-        return _pieces.encoded(ids, bytes=np.array([piece.bytes for piece in made], dtype=np.float64))
+        pieces = _pieces.pieces(rows, tokenizer, length - 2 if length else 10**9)
+        made = [piece._replace(ids=np.array([first, *piece.ids, *([end] if piece.last else [])], np.int32)) for piece in pieces]
+        return _pieces.encoded(made, bytes=np.array([piece.bytes for piece in made], dtype=np.float64))
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids [B, T], as labels the token after each, -100 where there is none, and bytes [B]."""
@@ -62,13 +63,12 @@ class CausalLM(Objective):
         _vocabulary.check_output_layer(model, _vocabulary.few_tokens(model))
 
 
-def _edges(tokenizer: Any) -> tuple[list[int], list[int]]:
+def _edges(tokenizer: Any) -> tuple[int, int]:
     """Ids of beginning and end; a tokenizer that has one token for both, or BERT's, serves as well."""
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+    first, end = tokens.begin(tokenizer), tokens.end(tokenizer)
     if end is None:
         raise BaseError("the tokenizer has no token for the end of a text", fix="train one: rootstock tokenizer train --family gpt")
-    return [end if first is None else first], [end]
+    return end if first is None else first, end
 
 
 def _inputs(batch: Batch) -> Batch:

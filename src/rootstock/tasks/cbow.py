@@ -7,13 +7,12 @@ the thinning of frequent tokens: https://arxiv.org/abs/1310.4546
 Shape letters: B rows, T tokens that are left of a row, K candidates, the true one first, V vocabulary, N guessed tokens, H width.
 """
 
-import weakref
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from rootstock.core.errors import BaseError
@@ -43,6 +42,8 @@ class Cbow(Objective):
     subsample: float = Field(default=1e-3, ge=0)
     """Tokens that make up more of the corpus than this share are left out at random, the more the commoner they are; 0 keeps all."""
 
+    _table: "_Table | None" = PrivateAttr(None)
+
     def head(self) -> Head:
         """Two tables of vectors; the base remembers how they were learned."""
         return Head(auto="AutoModelForPreTraining", options={"window": self.window, "negatives": self.negatives})
@@ -50,15 +51,22 @@ class Cbow(Objective):
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces without special tokens, the unknown one among them: it stands for many. What has no neighbour is left out."""
         special = tokenizer.all_special_ids
-        bare = (piece.ids[~np.isin(piece.ids, special)] for piece in _pieces.pieces(rows, tokenizer, length or 10**9))
-        return _pieces.encoded([ids for ids in bare if len(ids) > 1])
+        made = _pieces.pieces(rows, tokenizer, length or 10**9)
+        bare = (piece._replace(ids=piece.ids[~np.isin(piece.ids, special)]) for piece in made)
+        return _pieces.encoded([piece for piece in bare if len(piece.ids) > 1])
+
+    def fit(self, train: Encoded) -> Self:
+        """Count the tokens: what is left out and which negatives are drawn goes by how common they are here, for measured rows as well."""
+        made = self.model_copy()
+        made._table = _Table.of(train.tokens["input_ids"])
+        return made
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """What is left of the rows [B, T], how far each place looks [B, T], and as labels the true token and the drawn ones [B, T, K]."""
-        table = _table(encoded.tokens["input_ids"])
-        ids_BT = encoded.tokens["input_ids"].padded(rows, 0)
-        there_BT = np.arange(ids_BT.shape[1]) < encoded.lengths[rows][:, None]
-        keep_BT = there_BT & (draw.uniform("keep", rows, ids_BT.shape[1]) < table.kept(self.subsample)[ids_BT])
+        table = self._table
+        assert table is not None, "fit comes first"
+        ids_BT, there_BT = encoded.tokens["input_ids"].masked(rows, 0)
+        keep_BT = (there_BT > 0) & (draw.uniform("keep", rows, ids_BT.shape[1]) < table.kept(ids_BT, self.subsample))
         ids_BT, mask_BT = _closed_up(ids_BT, keep_BT)
         places = ids_BT.shape[1]
         window_BT = 1 + (draw.uniform("window", rows, places) * self.window).astype(np.int64)
@@ -118,7 +126,10 @@ def _closed_up(ids_BT: np.ndarray, keep_BT: np.ndarray) -> tuple[np.ndarray, np.
 
 
 class _Table(NamedTuple):
-    """How common each token is. share: of all, [V]. reach: running sum of what negatives are drawn by, up to 1, [V]."""
+    """How common each token is. share: of all, with a zero behind that stands for those never seen, [V].
+
+    reach: running sum of what negatives are drawn by, up to 1, [V].
+    """
 
     share: np.ndarray
     reach: np.ndarray
@@ -126,28 +137,16 @@ class _Table(NamedTuple):
     @classmethod
     def of(cls, ids: Ragged) -> "_Table":
         """Count the tokens of these rows."""
-        counts_V = np.bincount(ids.flat).astype(np.float64)
+        counts_V = np.append(np.bincount(ids.flat), 0).astype(np.float64)
         reach_V = np.cumsum(counts_V**_POWER)
         return cls(counts_V / max(counts_V.sum(), 1), reach_V / reach_V[-1])
 
-    def kept(self, threshold: float) -> np.ndarray:
-        """Chance of each token to stay, [V]: that of word2vec's program, which is a little higher than the paper's."""
+    def kept(self, ids_BT: np.ndarray, threshold: float) -> np.ndarray:
+        """Chance of each token to stay, [B, T]: that of word2vec's program, which is a little higher than the paper's."""
         ratio_V = np.divide(threshold, self.share, out=np.full_like(self.share, np.inf), where=self.share > 0)
-        return np.sqrt(ratio_V) + ratio_V if threshold else np.ones_like(self.share)
+        chance_V = np.sqrt(ratio_V) + ratio_V if threshold else np.ones_like(self.share)
+        return np.asarray(chance_V[np.minimum(ids_BT, len(chance_V) - 1)])
 
     def drawn(self, numbers: np.ndarray) -> np.ndarray:
         """Numbers in [0, 1) as tokens, each as likely as its frequency to the power of 0.75 says."""
         return np.searchsorted(self.reach, numbers, side="right")
-
-
-_TABLES: dict[int, tuple[weakref.ref[Any], _Table]] = {}
-
-
-def _table(ids: Ragged) -> _Table:
-    """Counting all tokens costs more than a batch: done once, and let go with the rows."""
-    held = _TABLES.get(id(ids.flat))
-    if held is None or held[0]() is not ids.flat:
-        key = id(ids.flat)
-        held = weakref.ref(ids.flat, lambda _: _TABLES.pop(key, None)), _Table.of(ids)
-        _TABLES[key] = held
-    return held[1]

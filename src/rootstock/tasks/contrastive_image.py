@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rootstock.core.loaded import Head, Loaded
-from rootstock.core.rows import Columns, Encoded
+from rootstock.core.rows import PIXELS, Encoded
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Loss
 from rootstock.tasks import _pictures, _views, _vocabulary
-from rootstock.tasks._pictures import PIXELS, OnPictures
+from rootstock.tasks._pictures import OnPictures
 
 _VIEWS = 2
 
@@ -29,7 +29,7 @@ _VIEWS = 2
 class ContrastiveImage(OnPictures):
     """NT-Xent: cross-entropy of a view's other view among all pictures of the update, by cosine of what a small head makes of them.
 
-    Views are drawn anew in each epoch; those of images that are measured stay the same, and their negatives are the rest of their batch.
+    Views are drawn anew in each epoch; those of images that are measured stay the same, and they are told from some thirty others.
     """
 
     rate: ClassVar[float] = 1e-3
@@ -79,12 +79,11 @@ class ContrastiveImage(OnPictures):
         losses_BV, _ = self._contrast(vectors_BVH)
         return Loss(losses_BV.sum(), losses_BV.numel())
 
-    @torch.no_grad()
-    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+    def told(self, model: nn.Module, vectors_GVH: Tensor) -> dict[str, Tensor]:
         """Loss, count and hits of each row, over its views."""
-        found = self._contrast(self.embed(model, batch))
-        loss_B, hits_B = (each.double().sum(1).cpu().numpy() for each in found)
-        return {"loss": loss_B, "count": np.full(len(loss_B), float(_VIEWS)), "hits": hits_B}
+        losses_GV, hits_GV = self._contrast(vectors_GVH)
+        loss_G = losses_GV.sum(1)
+        return {"loss": loss_G, "count": torch.full_like(loss_G, _VIEWS), "hits": hits_GV.float().sum(1)}
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model that does not read images."""

@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Head, Loaded
-from rootstock.core.rows import TEXT, Columns, Encoded, Ragged, column
+from rootstock.core.rows import PIXELS, TEXT, Encoded, Ragged, column
 from rootstock.core.seed import HELD_OUT, Draw
 from rootstock.core.task import Batch, Loss
 from rootstock.tasks import _pictures, _views, _vocabulary
-from rootstock.tasks._pictures import PIXELS, OnPictures
+from rootstock.tasks._pictures import OnPictures
 
 _SHARPEST = math.log(100)
 """Radford et al. keep the scale of the cosines below 100, as training becomes unstable above."""
@@ -31,7 +31,7 @@ _SHARPEST = math.log(100)
 class ContrastiveImageText(OnPictures):
     """Cross-entropy of an image's own caption among those of the update, and of the caption's image: half of each.
 
-    The temperature is learned. What is measured is neither cropped nor mirrored, and its negatives are the rest of its batch.
+    The temperature is learned. What is measured is neither cropped nor mirrored, and told from some thirty others.
     """
 
     rate: ClassVar[float] = 1e-3
@@ -68,9 +68,7 @@ class ContrastiveImageText(OnPictures):
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids and mask [B, T], and images [B, C, H, W]: in training a random crop of each."""
-        held = encoded.tokens["input_ids"]
-        ids_BT = held.padded(rows, tokenizer.pad_token_id)
-        mask_BT = (np.arange(ids_BT.shape[1]) < held.lengths[rows][:, None]).astype(np.int64)
+        ids_BT, mask_BT = encoded.tokens["input_ids"].masked(rows, tokenizer.pad_token_id)
         pictures_BCHW = self._pictures(encoded.dense[PIXELS][rows], rows, draw)
         tokens = {"input_ids": torch.from_numpy(ids_BT), "attention_mask": torch.from_numpy(mask_BT)}
         return {**tokens, "pixel_values": self.normal(pictures_BCHW)}
@@ -85,12 +83,10 @@ class ContrastiveImageText(OnPictures):
         losses_B, _ = _contrast(model, vectors_BVH)
         return Loss(losses_B.sum(), len(losses_B))
 
-    @torch.no_grad()
-    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+    def told(self, model: nn.Module, vectors_GVH: Tensor) -> dict[str, Tensor]:
         """Loss, count and hits of each row; a hit is an image whose own caption suits it best, or one that is the same."""
-        losses_B, hits_B = _contrast(model, self.embed(model, batch))
-        loss_B, hit_B = (each.double().cpu().numpy() for each in (losses_B, hits_B))
-        return {"loss": loss_B, "count": np.ones(len(loss_B)), "hits": hit_B}
+        losses_G, hits_G = _contrast(model, vectors_GVH)
+        return {"loss": losses_G, "count": torch.ones_like(losses_G), "hits": hits_G.float()}
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model without a space that images and texts share."""

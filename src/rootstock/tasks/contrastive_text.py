@@ -5,10 +5,10 @@ language first. Needs documents (views: dropout), or a table of pairs that mean 
 twice: a copy would be its own negative. Gao et al. 2021, https://arxiv.org/abs/2104.08821; pairs: Henderson et al. 2017,
 https://arxiv.org/abs/1705.00652
 
-Shape letters: N rows of an update, B rows in a batch, V = 2 views, T tokens, H width, G groups.
+Shape letters: N rows of an update, B rows in a batch, V = 2 views, T tokens, H width, G rows that are told from each other.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,8 +20,9 @@ from torch.nn import functional
 
 from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Head
+from rootstock.core.mode import in_mode
 from rootstock.core.objective import Coupled
-from rootstock.core.rows import PAIR, TEXT, Columns, Encoded, Ragged
+from rootstock.core.rows import PAIR, PART, TEXT, Columns, Encoded, Ragged
 from rootstock.core.seed import HELD_OUT, Draw
 from rootstock.core.task import Batch, Loss
 from rootstock.tasks import _pieces, _vocabulary
@@ -29,11 +30,6 @@ from rootstock.tasks import _pieces, _vocabulary
 _VIEWS = 2
 _HIDDEN = 0.15
 """Share of the tokens that the second view of a measured row does not see: without dropout both are equal, and always found."""
-_GROUP = 32
-"""Rows that are told from each other when measured, as near as a batch allows: a figure must not rise because batches are small."""
-
-_UNTOLD = 1e9
-"""Stands for a loss that is not defined."""
 
 
 class ContrastiveText(Coupled):
@@ -61,10 +57,6 @@ class ContrastiveText(Coupled):
         """A table of pairs, or documents."""
         return "pairs" if self.views == "pairs" else "documents"
 
-    def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
-        """The smaller the loss, the better; finite also where each row was measured alone, as a checkpoint keeps it."""
-        return (-figures.get("loss", _UNTOLD),)
-
     def head(self) -> Head:
         """The body alone: what is learned are its vectors."""
         return Head(auto="AutoModel")
@@ -72,12 +64,12 @@ class ContrastiveText(Coupled):
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces of documents; or both texts of a row, cut at `length`, without rows that lack one. A row costs what its two views do."""
         if self.views == "dropout":
-            made = _pieces.wrapped(rows, tokenizer, length)
+            made = _pieces.encoded(_pieces.wrapped(rows, tokenizer, length))
             return Encoded(made.tokens, made.dense, _VIEWS * made.lengths)
         first, second = (_cut(rows.column(name).to_pylist(), tokenizer, length) for name in (TEXT, PAIR))
         whole = [place for place, (a, b) in enumerate(zip(first, second, strict=True)) if a and b]
         held = {name: Ragged.of([ids[place] for place in whole]) for name, ids in (("input_ids", first), ("pair_ids", second))}
-        return Encoded(held, {}, _VIEWS * np.maximum(held["input_ids"].lengths, held["pair_ids"].lengths))
+        return Encoded(held, {PART: np.array(whole, np.int32)}, _VIEWS * np.maximum(held["input_ids"].lengths, held["pair_ids"].lengths))
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids and mask of both views, [B, V, T]; with views by dropout both are the same, but for rows that are measured."""
@@ -105,14 +97,20 @@ class ContrastiveText(Coupled):
         losses_N, _ = self._contrast(_unit(vectors_BVH))
         return Loss(losses_N.sum(), len(losses_N))
 
-    @torch.no_grad()
-    def decode(self, model: nn.Module, batch: Batch) -> Columns:
-        """Loss, count and hits of each row, told from some 30 others; its views' distance; and its nearness to the others, summed."""
-        units_BVH = _unit(self.embed(model, batch))
-        found = [self._group(units) for units in units_BVH.tensor_split(max(1, round(len(units_BVH) / _GROUP)))]
-        columns = {name: torch.cat([each[name] for each in found]).double().cpu().numpy() for name in found[0]}
-        told = columns["others"] > 0  # a row alone is found whatever its vectors are: it says nothing
-        return {**columns, "hits": columns["hits"] * told, "count": told.astype(np.float64)}
+    def told(self, model: nn.Module, vectors_GVH: Tensor) -> dict[str, Tensor]:
+        """Loss, count and hits of each row; its views' distance; and its nearness to the others, summed over these, with their number."""
+        units_GVH = _unit(vectors_GVH)
+        losses_G, hits_G = self._contrast(units_GVH)
+        near_GG = (-2 * torch.cdist(units_GVH[:, 0], units_GVH[:, 0]).square()).exp()
+        others_G = torch.full_like(losses_G, len(losses_G) - 1)
+        return {
+            "loss": losses_G,
+            "count": torch.ones_like(losses_G),
+            "hits": hits_G,
+            "distance": (units_GVH[:, 0] - units_GVH[:, 1]).square().sum(1),
+            "near": near_GG.sum(1) - near_GG.diagonal(),
+            "others": others_G,
+        }
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """loss, accuracy (its other view is the nearest), and alignment and uniformity of the vectors, both the lower the better.
@@ -148,10 +146,8 @@ class ContrastiveText(Coupled):
     def _first_sees(self, plain: nn.Module, few: Batch) -> bool:
         changed = {**few, "input_ids": few["input_ids"].clone()}
         changed["input_ids"][0, -1] += 1
-        training = plain.training
-        plain.eval()
-        before, after = (self._pooled(plain(**each).last_hidden_state, each["attention_mask"]) for each in (few, changed))
-        plain.train(training)
+        with in_mode(plain, training=False):
+            before, after = (self._pooled(plain(**each).last_hidden_state, each["attention_mask"]) for each in (few, changed))
         return not torch.allclose(before, after, atol=1e-6)
 
     def _pooled(self, states_BTH: Tensor, mask_BT: Tensor) -> Tensor:
@@ -169,14 +165,6 @@ class ContrastiveText(Coupled):
         losses_2N = torch.stack([functional.cross_entropy(scores, own_N, reduction="none") for scores in both])
         hits_2N = torch.stack([(scores.argmax(1) == own_N).float() for scores in both])
         return losses_2N.mean(0), hits_2N.mean(0)
-
-    def _group(self, units_GVH: Tensor) -> dict[str, Tensor]:
-        """What is known of rows that are told from each other, each [G]."""
-        losses_G, hits_G = self._contrast(units_GVH)
-        near_GG = (-2 * torch.cdist(units_GVH[:, 0], units_GVH[:, 0]).square()).exp()
-        distance_G = (units_GVH[:, 0] - units_GVH[:, 1]).square().sum(1)
-        others_G = torch.full_like(losses_G, len(losses_G) - 1)
-        return {"loss": losses_G, "hits": hits_G, "distance": distance_G, "near": near_GG.sum(1) - near_GG.diagonal(), "others": others_G}
 
 
 def _unit(vectors_BVH: Tensor) -> Tensor:
@@ -203,9 +191,6 @@ def _gives_vectors(plain: Any, few: Batch) -> bool:
 
 def _draws(plain: nn.Module, few: Batch) -> bool:
     """Whether two passes in training differ; the generator is left as it was."""
-    training = plain.training
-    plain.train()
-    with torch.random.fork_rng(devices=[]):
+    with in_mode(plain, training=True), torch.random.fork_rng(devices=[]):
         one, two = (plain(**few).last_hidden_state for _ in range(2))
-    plain.train(training)
     return not torch.equal(one, two)

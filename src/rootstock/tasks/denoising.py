@@ -13,13 +13,13 @@ import pyarrow as pa
 from pydantic import Field
 from torch import nn
 
-from rootstock.core.errors import BaseError, RecipeError
+from rootstock.core.errors import RecipeError
 from rootstock.core.loaded import Head
 from rootstock.core.objective import Objective
 from rootstock.core.rows import Columns, Encoded, Ragged
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Loss
-from rootstock.tasks import _pieces, _seq2seq
+from rootstock.tasks import _masks, _pieces, _seq2seq
 
 _ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
 """What a token that ends a sentence ends with."""
@@ -53,14 +53,14 @@ class Denoising(Objective):
         """Pieces as the tokenizer wraps a text, and the number of each token's sentence."""
         if not (self.infilling or self.permutation or self.deletion or self.rotation):
             raise RecipeError("nothing damages the texts", wanted="something to learn", fix="raise task.infilling or another share")
-        _mask_token(tokenizer)
-        made = _pieces.wrapped(rows, tokenizer, length)
+        _masks.mask_token(tokenizer, "denoising")
+        made = _pieces.encoded(_pieces.wrapped(rows, tokenizer, length))
         return Encoded({**made.tokens, "sentences": _sentences(made.tokens["input_ids"], tokenizer)}, made.dense, made.lengths)
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Damaged ids and mask, and as labels the whole row. A source is never longer than its row."""
         ids, sentences = encoded.tokens["input_ids"], encoded.tokens["sentences"]
-        around, mask = _pieces.around(tokenizer), _mask_token(tokenizer)
+        around, mask = _pieces.around(tokenizer), _masks.mask_token(tokenizer, "denoising")
         sources, targets = [], []
         for row in rows.tolist():
             whole = slice(ids.offsets[row], ids.offsets[row + 1])
@@ -138,12 +138,3 @@ def _sentences(ids: Ragged, tokenizer: Any) -> Ragged:
     begins = np.concatenate([[False], ends[:-1]]) & ~ends
     numbers = np.cumsum(begins)
     return Ragged((numbers - np.repeat(numbers[ids.offsets[:-1]], ids.lengths)).astype(np.int32), ids.offsets)
-
-
-def _mask_token(tokenizer: Any) -> int:
-    mask: int | None = tokenizer.mask_token_id
-    if mask is None:
-        raise BaseError(
-            "the tokenizer has no mask token", wanted="one for denoising", fix="train one: rootstock tokenizer train --family bert"
-        )
-    return mask

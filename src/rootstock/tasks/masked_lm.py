@@ -9,28 +9,20 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 from torch import nn
 
 from rootstock.core.loaded import Head
-from rootstock.core.objective import Objective
 from rootstock.core.rows import Columns, Encoded
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Loss, inputs
 from rootstock.tasks import _masks, _pieces, _vocabulary
 
 
-class MaskedLM(Objective):
+class MaskedLM(_masks.Guessing):
     """Cross-entropy at the masked positions. Masks are drawn anew in each epoch; those of rows that are measured stay the same."""
 
-    share: float = Field(default=0.15, gt=0, lt=1)
-    """Of the tokens that are guessed. 0.15 is BERT's; larger bases gain from up to 0.4 (Wettig et al. 2023, arXiv:2202.08005)."""
     unit: Literal["token", "word", "span"] = "token"
     """What is masked as one. word: all tokens of a word, so that its rest never gives it away. span: one to ten tokens in a row."""
-    masked: float = Field(default=0.8, ge=0, le=1)
-    """Share of the guessed tokens that become the mask token."""
-    replaced: float = Field(default=0.1, ge=0, le=1)
-    """Share of them that become a random token; the rest stay as they are, so that the model can't trust what it sees."""
 
     def head(self) -> Head:
         """A masked language model."""
@@ -38,15 +30,12 @@ class MaskedLM(Objective):
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces of documents with the tokenizer's special tokens around them."""
-        return (
-            _masks.with_words(_pieces.wrapped(rows, tokenizer, length), tokenizer)
-            if self.unit == "word"
-            else _pieces.wrapped(rows, tokenizer, length)
-        )
+        made = _pieces.encoded(_pieces.wrapped(rows, tokenizer, length))
+        return _masks.with_words(made, tokenizer) if self.unit == "word" else made
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids with masks in them [B, T], and as labels the tokens that stood there, -100 elsewhere."""
-        _masks.check_token(tokenizer, "masked-lm")
+        _masks.mask_token(tokenizer, "masked-lm")
         ids_BT, mask_BT = _pieces.padded(encoded, rows, tokenizer)
         free_BT = (mask_BT > 0) & ~np.isin(ids_BT, tokenizer.all_special_ids)
         of = _masks.Rows(encoded, rows, draw)

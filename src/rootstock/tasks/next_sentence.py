@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.loaded import Head
-from rootstock.core.objective import Objective
-from rootstock.core.rows import Columns, Encoded, Ragged
-from rootstock.core.seed import HELD_OUT, Draw
+from rootstock.core.rows import DOCUMENT, PART, Columns, Encoded, Ragged, column
+from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Loss
 from rootstock.tasks import _masks, _pieces, _sentences, _vocabulary
 
@@ -35,7 +34,7 @@ _ENDS = 0.1
 """A row that ends its document is whole as a true pair, where a false one is cut: both lose up to this share, or the cut would tell."""
 
 
-class NextSentence(Objective):
+class NextSentence(_masks.Guessing):
     """[CLS] A [SEP] B [SEP]: B is what follows A, or text of another document. Which, where A ends, and the masks: anew in each epoch.
 
     The loss is masked-lm's mean over the masked tokens plus next-sentence's mean over the rows, where a row weighs as many as its masked
@@ -44,12 +43,6 @@ class NextSentence(Objective):
 
     likelihood: ClassVar[bool] = False
 
-    share: float = Field(default=0.15, gt=0, lt=1)
-    """Of the tokens that are guessed; BERT's."""
-    masked: float = Field(default=0.8, ge=0, le=1)
-    """Share of the guessed tokens that become the mask token."""
-    replaced: float = Field(default=0.1, ge=0, le=1)
-    """Share of them that become a random token; the rest stay as they are."""
     random: float = Field(default=0.5, gt=0, lt=1)
     """Share of the rows whose second text is of another document; half, as in BERT. Documents of one sentence have no true second text."""
     short: float = Field(default=0.1, ge=0, le=1)
@@ -65,28 +58,42 @@ class NextSentence(Objective):
         return Head(auto="AutoModelForPreTraining")
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
-        """Runs of consecutive sentences that fill a row, with the place of each row in its document and the rows that this one has."""
+        """Runs of consecutive sentences that fill a row, with the place of each row in its text, the rows of this, and its document."""
         if length is not None and length < _LEAST:
             raise RecipeError(f"rows of {length} tokens can't hold two texts", wanted=f"training.length of {_LEAST} or more")
         room = (length or 10**9) - _SPECIAL
-        documents = _sentences.split(rows, tokenizer, room // 2)
-        _check_documents(documents)
-        runs = [_runs(document, room) for document in documents]
+        runs = [_runs(sentences, room) if sentences else [] for sentences in _sentences.split(rows, tokenizer, room // 2)]
         made = list(chain.from_iterable(runs))
+        part_N = np.repeat(np.arange(len(runs), dtype=np.int32), [len(run) for run in runs])
+        document_R = np.array(column(rows, DOCUMENT) if DOCUMENT in rows.column_names else range(len(rows)), np.int32)
         ids = Ragged.of([np.concatenate(run) for run in made])
         sizes = Ragged.of([[len(sentence) for sentence in run] for run in made])
         dense = {
             "room": np.minimum(ids.lengths, room).astype(np.int32),
             "place": np.array([place for run in runs for place in range(len(run))], np.int32),
             "rows": np.array([len(run) for run in runs for _ in run], np.int32),
+            PART: part_N,
+            DOCUMENT: document_R[part_N],
         }
         return Encoded({"input_ids": ids, "sentences": sizes}, dense, dense["room"].astype(np.int64) + _SPECIAL)
 
+    def check_rows(self, encoded: Encoded) -> None:
+        """Refuse one document alone, and documents that are nearly all single sentences."""
+        _, own_N = np.unique(encoded.dense[DOCUMENT], return_inverse=True)
+        sentences_D = np.bincount(own_N, encoded.tokens["sentences"].lengths)
+        if len(sentences_D) == 1:
+            raise DataError("all text is one document", wanted="others, to take false second texts from", fix="add documents")
+        several = int((sentences_D > 1).sum())
+        if len(sentences_D) >= _MANY and several < _FEW * len(sentences_D):
+            raise DataError(
+                f"of {len(sentences_D):,} documents only {several:,} have two sentences",
+                wanted="documents in which sentences follow each other",
+                fix="choose --task masked-lm for single sentences",
+            )
+
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids with masks in them, each token's text (0, 1) and labels as in masked-lm [B, T], and 1 where B is a false one [B]."""
-        _masks.check_token(tokenizer, "next-sentence")
-        if draw.epoch != HELD_OUT and encoded.dense["rows"][0] == len(encoded):
-            raise DataError("all text is one document", wanted="others, to take false second texts from", fix="add documents")
+        _masks.mask_token(tokenizer, "next-sentence")
         first, last = _ends(tokenizer)
         numbers_B9 = draw.uniform("pair", rows, 9)
         made = [self._pair(encoded, row, numbers) for row, numbers in zip(rows.tolist(), numbers_B9.tolist(), strict=True)]
@@ -208,10 +215,16 @@ def _run(encoded: Encoded, row: int) -> list[np.ndarray]:
     return np.split(ids.flat[ids.offsets[row] : ids.offsets[row + 1]], np.cumsum(own)[:-1])
 
 
-def _document(encoded: Encoded, row: int) -> range:
-    """The rows of a row's document."""
+def _text(encoded: Encoded, row: int) -> range:
+    """The rows of a row's text: a document, or a part of a long one, beside which another may be held out."""
     start = row - int(encoded.dense["place"][row])
     return range(start, start + int(encoded.dense["rows"][row]))
+
+
+def _document(encoded: Encoded, row: int) -> range:
+    """The rows of a row's document; documents stand one after the other."""
+    document_N = encoded.dense[DOCUMENT]
+    return range(*(int(np.searchsorted(document_N, document_N[row], side)) for side in ("left", "right")))
 
 
 def _other(encoded: Encoded, row: int, number: float) -> int | None:
@@ -224,11 +237,11 @@ def _other(encoded: Encoded, row: int, number: float) -> int | None:
 
 
 def _from_another(encoded: Encoded, row: int, number: float, wanted: int) -> np.ndarray:
-    """From a random sentence of a row on, whole sentences of its document until it is enough; from before, too, where it ends too early.
+    """From a random sentence of a row on, whole sentences of its text until it is enough; from before, too, where it ends too early.
 
     BERT takes what there is: then a short pair is a true one more often than not.
     """
-    run, rows = _run(encoded, row), _document(encoded, row)
+    run, rows = _run(encoded, row), _text(encoded, row)
     place = int(number * len(run))
     later = chain(run[place:], chain.from_iterable(_run(encoded, each) for each in range(row + 1, rows.stop)))
     before = (_run(encoded, each)[::-1] for each in range(row - 1, rows.start - 1, -1))
@@ -246,16 +259,6 @@ def _until(sentences: Iterable[np.ndarray], wanted: int) -> list[np.ndarray]:
         if wanted <= 0:
             break
     return taken
-
-
-def _check_documents(documents: Sequence[Sequence[np.ndarray]]) -> None:
-    several = sum(len(document) > 1 for document in documents)
-    if len(documents) >= _MANY and several < _FEW * len(documents):
-        raise DataError(
-            f"of {len(documents)} documents only {several} have two sentences",
-            wanted="documents in which sentences follow each other",
-            fix="choose --task masked-lm for single sentences",
-        )
 
 
 def _ends(tokenizer: Any) -> tuple[int, int]:

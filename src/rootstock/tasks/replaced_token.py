@@ -56,11 +56,11 @@ class ReplacedToken(Objective):
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces of documents with the tokenizer's special tokens around them."""
-        return _pieces.wrapped(rows, tokenizer, length)
+        return _pieces.encoded(_pieces.wrapped(rows, tokenizer, length))
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids with masks in them, labels as in masked-lm, and a number in [0, 1) that decides what the generator says there, all [B, T]."""
-        _masks.check_token(tokenizer, "replaced-token")
+        _masks.mask_token(tokenizer, "replaced-token")
         ids_BT, mask_BT = _pieces.padded(encoded, rows, tokenizer)
         of = _masks.Rows(encoded, rows, draw)
         hidden = _masks.choose("token", (mask_BT > 0) & ~np.isin(ids_BT, tokenizer.all_special_ids), self.share, of)
@@ -76,6 +76,11 @@ class ReplacedToken(Objective):
         seen = _seen(model, batch)
         guessed = _vocabulary.cross_entropy(seen.hidden, seen.layer, seen.labels)
         return Loss(guessed + self.weight * (_counts(batch) * seen.told()).sum(), len(seen.labels))
+
+    @torch.no_grad()
+    def decided(self, model: nn.Module, batch: Batch) -> Batch:
+        """The batch with the generator's tokens in it: a number near the border of two tokens would else give either."""
+        return {**batch, "said": _generated(model, batch)[2]}
 
     @torch.no_grad()
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
@@ -200,14 +205,20 @@ class _Seen:
 def _seen(model: nn.Module, batch: Batch) -> _Seen:
     ids_BT, mask_BT, labels_BT = (batch[name] for name in ("input_ids", "attention_mask", "labels"))
     asked_BT = labels_BT != _vocabulary.NOT_ASKED
-    hidden_ME, layer = _vocabulary.plain_model(model).generator(ids_BT, mask_BT, asked_BT)
-    said_M = sampled(hidden_ME, layer, batch["numbers"][asked_BT])
+    hidden_ME, layer, said_M = _generated(model, batch)
     replaced_BT = torch.zeros_like(asked_BT)
     replaced_BT[asked_BT] = said_M != labels_BT[asked_BT]
     given_BT = ids_BT.masked_scatter(asked_BT, said_M)
     logits_BT = model(input_ids=given_BT, attention_mask=mask_BT).logits.float()
     losses_BT = nn.functional.binary_cross_entropy_with_logits(logits_BT, replaced_BT.float(), reduction="none")
     return _Seen(hidden_ME, layer, labels_BT[asked_BT], logits_BT, losses_BT, replaced_BT, mask_BT > 0)
+
+
+def _generated(model: nn.Module, batch: Batch) -> tuple[Tensor, _Scores, Tensor]:
+    """What the generator's output layer reads [M, E], the layer, and the tokens that it says [M]: those of the batch where it has them."""
+    asked_BT = batch["labels"] != _vocabulary.NOT_ASKED
+    hidden_ME, layer = _vocabulary.plain_model(model).generator(batch["input_ids"], batch["attention_mask"], asked_BT)
+    return hidden_ME, layer, batch["said"] if "said" in batch else sampled(hidden_ME, layer, batch["numbers"][asked_BT])
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ Raffel et al. 2020, https://arxiv.org/abs/1910.10683
 Shape letters: N rows, B rows in a batch, T tokens of a row.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -55,12 +56,12 @@ class SpanCorruption(Objective):
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces without special tokens, so long that neither source nor target has more than `length`. A row costs the longer one."""
-        made = [piece.ids for piece in _pieces.pieces(rows, tokenizer, self.room(length) if length else 10**9)]
-        sizes = [self.sizes(len(ids)) for ids in made]
+        made = list(_pieces.pieces(rows, tokenizer, self.room(length) if length else 10**9))
+        sizes = [self.sizes(len(piece.ids)) for piece in made]
         _seq2seq.end_token(tokenizer)
         _sentinels(tokenizer, max((size.spans + self.roll for size in sizes), default=0))
         costs_N = np.array([max(size.source, size.target) for size in sizes], dtype=np.int64)
-        return Encoded(_pieces.encoded(made).tokens, {}, costs_N)
+        return replace(_pieces.encoded(made), lengths=costs_N)
 
     def sizes(self, length: int) -> Sizes:
         """Of a piece of `length` tokens: T5's numbers (random_spans_helper). A piece of one token is cut out whole."""

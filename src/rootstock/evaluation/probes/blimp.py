@@ -1,16 +1,15 @@
 """Minimal pairs: how often a model finds the acceptable sentence the likelier one, by paradigm, phenomenon and field."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rootstock.data.minimal_pairs import Pair
+from rootstock.evaluation.intervals import wilson
 from rootstock.evaluation.probes.likelihood import Scorer, Scores, log_likelihoods
 
 CHANCE = 0.5
-_Z = 1.959963984540054
 _FIGURES = ("pairs", "right", "accuracy", "interval", "ties")
 
 
@@ -33,15 +32,6 @@ def tally(pairs: Sequence[Pair], scores: Scores) -> dict[str, Any]:
     }
     found = _row(margin_N) | {"chance": CHANCE, "left_out": int(np.isnan(margin_N).sum()), "unknown": scores.unknown}
     return found | {level: _groups(pairs, margin_N, named) for level, named in levels.items()}
-
-
-def wilson(right: float, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; it keeps its width where all are right."""
-    if not total:
-        return 0.0, 1.0
-    share, z2 = right / total, _Z * _Z
-    middle, half = share + z2 / (2 * total), _Z * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
-    return max(0.0, (middle - half) / (1 + z2 / total)), min(1.0, (middle + half) / (1 + z2 / total))
 
 
 def _groups(pairs: Sequence[Pair], margin_N: np.ndarray, named: Callable[[Pair], str]) -> list[dict[str, Any]]:

@@ -1,0 +1,39 @@
+"""Which models' scores are their output layer's and nothing more."""
+
+import pytest
+import torch
+import transformers
+
+from rootstock.core.errors import BaseError
+from rootstock.tasks import _vocabulary
+
+WIDE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 40}
+T5 = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+SIDES = {
+    f"{side}_{what}": size for side in ("encoder", "decoder") for what, size in {"layers": 1, "attention_heads": 2, "ffn_dim": 32}.items()
+}
+MODELS = {
+    "bert": (transformers.BertForMaskedLM, transformers.BertConfig(**WIDE)),
+    "gpt2": (transformers.GPT2LMHeadModel, transformers.GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2)),
+    "llama": (transformers.LlamaForCausalLM, transformers.LlamaConfig(**WIDE)),
+    "t5": (transformers.T5ForConditionalGeneration, transformers.T5Config(**T5)),
+    "bart": (transformers.BartForConditionalGeneration, transformers.BartConfig(vocab_size=40, d_model=16, **SIDES)),
+    "gemma2": (transformers.Gemma2ForCausalLM, transformers.Gemma2Config(**WIDE, head_dim=8, num_key_value_heads=1)),
+}
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_scores_that_are_bounded_are_refused_though_random_ones_are_small(family):
+    kind, config = MODELS[family]
+    torch.manual_seed(0)
+    model, few = kind(config).train(), {"input_ids": torch.arange(1, 5)[None], "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    if config.is_encoder_decoder:
+        few["decoder_input_ids"] = few["input_ids"]
+    if family == "gemma2":
+        assert config.final_logit_softcapping == 30
+        assert model(**few).logits.abs().max() < 1, "what is random stays far from the bound"
+        with pytest.raises(BaseError, match="Gemma2ForCausalLM changes its scores after the output layer"):
+            _vocabulary.check_output_layer(model, few)
+    else:
+        _vocabulary.check_output_layer(model, few)
+    assert all(module.training for module in model.modules()), "the trial left another mode"
