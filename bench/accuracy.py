@@ -28,7 +28,7 @@ def work(job):
     import torch
 
     import rootstock as rs
-    from rootstock.run import api
+    from rootstock.verbs import api
 
     name, method, seed, changes, folder, threads = job
     torch.set_num_threads(threads)

@@ -26,7 +26,7 @@ from rootstock.core.resources import hardware
 from rootstock.core.watch import Watch
 from rootstock.data import images, pixels
 from rootstock.evaluation.images import Colours, Images, linear_probe, zero_shot
-from rootstock.run import api
+from rootstock.verbs import api
 
 HERE = Path(__file__).parent
 SET = DATA / "cifar10_images"

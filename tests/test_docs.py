@@ -23,8 +23,8 @@ from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import read_recipe
 from rootstock.core.watch import Watch
-from rootstock.run import api
 from rootstock.run.schema import json_schema
+from rootstock.verbs import api
 from tests.conftest import rows_of, write_csv
 
 ROOT = Path(__file__).parents[1]

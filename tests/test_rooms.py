@@ -13,11 +13,12 @@ LEVELS = [
     {"corpus", "loop", "evaluation", "planning", "report"},
     {"catalog"},
     {"run"},
+    {"verbs"},
     {"cli"},
 ]
 FREE = {"__init__", "__main__"}
 """The public names and `python -m` stand above all rooms."""
-MAY_SEE_CATALOG = {"run", "cli"}
+MAY_SEE_CATALOG = {"run", "verbs", "cli"}
 FILES = [path for path in ROOT.rglob("*.py") if path.stat().st_size and path.relative_to(ROOT).parts[0].removesuffix(".py") not in FREE]
 
 

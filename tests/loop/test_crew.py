@@ -139,7 +139,7 @@ def test_a_run_on_two_cores_repeats_and_agrees_with_one_core(two_cores, adapt, m
 
 
 def test_two_cores_stopped_and_resumed_are_the_same_run(two_cores, adapt, tiny_base, reviews, tmp_path):
-    from rootstock.run.verify import verify
+    from rootstock.verbs.verify import verify
 
     run = adapt(training={"epochs": 2, "rate": 3e-3, "batch_tokens": 512, "dropout": 0.0})
     found = verify(run.folder.recipe, 6, lambda text: None)
@@ -157,7 +157,7 @@ def test_heads_that_remember_give_the_same_answers_on_two_cores(two_cores, tmp_p
     def confidences(out):
         settings = {"epochs": 2, "micro_tokens": 64}
         run = rootstock.adapt(data, base=str(base), method="feature-extraction", out=tmp_path / out, training=settings)
-        return run.predictions(rootstock.run.use.table_of([text for text, _ in rows_of(200)], pair=False)).table["confidence"]
+        return run.predictions(rootstock.verbs.use.table_of([text for text, _ in rows_of(200)], pair=False)).table["confidence"]
 
     many = confidences("two")
     torch.set_num_threads(1)

@@ -304,7 +304,7 @@ def test_a_rehearsal_of_features_computes_and_keeps_none(tiny_base, reviews, tmp
     from rootstock.core.recipe import Recipe
     from rootstock.core.resources import cache_folder
     from rootstock.core.watch import Watch
-    from rootstock.run import api
+    from rootstock.verbs import api
 
     values = {"base": str(tiny_base), "data": {"train": str(reviews)}, "method": {"name": "feature-extraction"}}
     said = []
@@ -318,7 +318,7 @@ def test_features_can_be_interrupted(adapt, monkeypatch):
     from rootstock.core.errors import Interrupted
     from rootstock.core.recipe import Recipe
     from rootstock.core.watch import Watch
-    from rootstock.run import api
+    from rootstock.verbs import api
 
     run = adapt(method="feature-extraction", training={"epochs": 1})
     values = run.recipe.plain() | {"data": run.recipe.plain()["data"] | {"rows": 50}}
@@ -338,7 +338,7 @@ def test_a_numeric_label_has_one_name_everywhere(adapt, tmp_path):
 
 
 def test_a_labelled_file_keeps_its_columns(adapt, tmp_path):
-    from rootstock.run import labelling
+    from rootstock.verbs import labelling
 
     run = adapt()
     rows = [(7, "a good film", "yes", "x"), (8, "a bad film", "no", "y")]
@@ -352,7 +352,7 @@ def test_a_labelled_file_keeps_its_columns(adapt, tmp_path):
 
 
 def test_values_of_a_labelled_file_come_out_as_they_went_in(adapt, tmp_path):
-    from rootstock.run import labelling
+    from rootstock.verbs import labelling
 
     run = adapt()
     rows = [

@@ -10,7 +10,8 @@ from tests.conftest import make_base, rows_of
 
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
-from rootstock.run import api, execute, held_out
+from rootstock.run import execute, held_out
+from rootstock.verbs import api
 
 TRAINING = {"steps": 6, "rate": 3e-3, "batch_tokens": 128, "length": 24, "precision": "fp32"}
 

@@ -10,8 +10,9 @@ from tokenizers import normalizers
 from rootstock.core.errors import DataError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
-from rootstock.run import api, pairs, unlabelled
+from rootstock.run import pairs, unlabelled
 from rootstock.run.prepare import prepare
+from rootstock.verbs import api
 
 
 def recipe(data, **task):

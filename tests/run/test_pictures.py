@@ -14,7 +14,7 @@ from rootstock.core.errors import BaseError, DataError, Interrupted, LedgerRefus
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import read_recipe
 from rootstock.core.watch import Watch
-from rootstock.run import api, verify
+from rootstock.verbs import api, verify
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 VIT = {"model_type": "vit", **SHAPE, "image_size": 16, "patch_size": 8}

@@ -20,7 +20,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
 from rootstock.loop import checkpoint
-from rootstock.run import api, verify
+from rootstock.verbs import api, verify
 
 TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64, "checkpoint_steps": 3, "dropout": 0.1, "evaluations": 2}
 
@@ -175,7 +175,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from rootstock.core.runfolder import read_recipe
-from rootstock.run import api
+from rootstock.verbs import api
 from rootstock.core.watch import Watch
 recipe, out = Path(sys.argv[1]), Path(sys.argv[2])
 api.carry_out(read_recipe(recipe), out, Watch(), resume=(out / "recipe.yaml").exists())
@@ -227,7 +227,7 @@ def test_accumulated_micro_batches_are_one_large_batch(adapt):
 
 
 def test_diff_names_what_changed_and_where_the_runs_part(adapt):
-    from rootstock.run.differences import as_text, compare
+    from rootstock.verbs.differences import as_text, compare
 
     first, same, rate = (
         adapt(out="a", training=TRAINING),
@@ -247,7 +247,7 @@ def test_diff_names_what_changed_and_where_the_runs_part(adapt):
 def test_a_row_changed_is_named_by_diff(adapt, tmp_path):
     from tests.conftest import rows_of, write_csv
 
-    from rootstock.run.differences import compare
+    from rootstock.verbs.differences import compare
 
     rows = rows_of(120)
     first = adapt(out="a", data=write_csv(tmp_path / "a.csv", rows))
@@ -259,7 +259,7 @@ def test_a_row_changed_is_named_by_diff(adapt, tmp_path):
 
 
 def test_an_unfinished_run_is_compared_as_far_as_it_went(adapt):
-    from rootstock.run.differences import as_text, compare
+    from rootstock.verbs.differences import as_text, compare
 
     first, second = adapt(out="a", training=TRAINING), adapt(out="b", training=TRAINING)
     (second.path / "manifest.json").unlink()

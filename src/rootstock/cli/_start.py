@@ -10,7 +10,7 @@ from rootstock.cli.console import Console, show
 
 if TYPE_CHECKING:
     from rootstock.core.recipe import Recipe
-    from rootstock.run.use import Run
+    from rootstock.verbs.use import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     from rootstock.core.errors import Interrupted
     from rootstock.core.runfolder import RunFolder
     from rootstock.core.watch import Watch
-    from rootstock.run import api
+    from rootstock.verbs import api
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)

@@ -36,9 +36,9 @@ def compare(
     from rootstock.cli.console import Console, assignments, show
     from rootstock.core.watch import Watch
     from rootstock.report.compare_text import as_text
-    from rootstock.run import compare as comparing
-    from rootstock.run import compare_bases, compare_plan
-    from rootstock.run.compare_settle import FILES
+    from rootstock.verbs import compare as comparing
+    from rootstock.verbs import compare_bases, compare_plan
+    from rootstock.verbs.compare_settle import FILES
 
     files = compare_plan.names(compare_plan.listed(downstream))
     plan = compare_plan.Plan(

@@ -13,7 +13,7 @@ def diff(
 ) -> None:
     """Compare settings, data, versions and figures of two runs, then name the first step at which their batches or losses part."""
     from rootstock.cli.console import show
-    from rootstock.run.differences import as_text, compare
+    from rootstock.verbs.differences import as_text, compare
 
     found = compare(first, second)
     show(found, as_text(found), as_json=as_json)

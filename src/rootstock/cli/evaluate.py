@@ -17,7 +17,7 @@ def evaluate(
     """Measure a finished run on other labelled rows, with intervals, and with and without rows it was trained on."""
     from rootstock.cli._start import figures
     from rootstock.cli.console import Console, show
-    from rootstock.run.use import Run
+    from rootstock.verbs.use import Run
 
     found = Run(run).evaluate(data, columns={"text": text, "text_pair": text_pair, "label": label}, say=Console().say)
     show(found, "\n".join(figures(found)), as_json=as_json)

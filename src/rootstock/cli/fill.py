@@ -13,7 +13,7 @@ def fill(
 ) -> None:
     """What belongs where a word is masked: the likeliest tokens with their probabilities."""
     from rootstock.cli.console import show
-    from rootstock.run import fill as filling
+    from rootstock.verbs import fill as filling
 
     found = filling.fill(base, prompts, top=top)
     show(found, filling.as_text(found), as_json=as_json)

@@ -19,7 +19,7 @@ def generate(
 ) -> None:
     """Go on from a prompt with a causal or an encoder-decoder model."""
     from rootstock.cli.console import Console, show
-    from rootstock.run import generate as generating
+    from rootstock.verbs import generate as generating
 
     drawing = generating.Drawing(
         max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, seed=seed, count=count

@@ -17,7 +17,7 @@ def inspect(
     """What is in a file: columns, labels, lengths, missing values, duplicates, contradictions, overlap."""
     from rootstock.cli import _start
     from rootstock.cli.console import Console, show
-    from rootstock.run.inspection import as_text, examine
+    from rootstock.verbs.inspection import as_text, examine
 
     given = {"base": base, "task.text": text, "task.text_pair": text_pair, "task.label": label, "data.validation": validation}
     found = examine(_start.recipe_for(data, given, {}), Console().say)

@@ -18,8 +18,8 @@ def predict(
     """Label texts, or the rows of --file, with a finished run."""
     from rootstock.cli.console import Console, show
     from rootstock.core.errors import UsageError
-    from rootstock.run import labelling
-    from rootstock.run.use import Run
+    from rootstock.verbs import labelling
+    from rootstock.verbs.use import Run
 
     say = Console().say
     if file and texts:

@@ -32,7 +32,7 @@ def probe(
     from rootstock.cli.console import Console, show
     from rootstock.core.watch import Watch
     from rootstock.report.probe_text import as_text
-    from rootstock.run import probe as probing
+    from rootstock.verbs import probe as probing
 
     more = {"limit": limit, "masking": masking, "caption": caption, "beside_random": beside_random, "seed": seed}
     plan = probing.told(suite, data or [], **more)

@@ -19,7 +19,7 @@ def run(
     from rootstock.cli import _start
     from rootstock.cli.console import assignments
     from rootstock.core.errors import UsageError
-    from rootstock.run import api
+    from rootstock.verbs import api
 
     if resume and (out or overwrite):
         raise UsageError("--resume goes on in the recipe's own folder", wanted="--resume without --out and --overwrite")

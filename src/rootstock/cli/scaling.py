@@ -22,7 +22,7 @@ def fit(
     """Fit L(N, D) = E + A / N^alpha + B / D^beta to runs."""
     from rootstock.cli.console import Console, show
     from rootstock.report import scaling_words
-    from rootstock.run import scaling
+    from rootstock.verbs import scaling
 
     told = scaling.told_columns(columns or [])
     if out is not None:
@@ -46,8 +46,8 @@ def plan(
     """The best size and tokens for one of --flops, --parameters and --tokens; with two, the loss to expect of them."""
     from rootstock.cli.console import Console, show
     from rootstock.report import scaling_words
-    from rootstock.run import scaling
-    from rootstock.run.scaling_points import asked
+    from rootstock.verbs import scaling
+    from rootstock.verbs.scaling_points import asked
 
     held = {"flops": asked("flops", flops), "parameters": asked("parameters", parameters), "tokens": asked("tokens", tokens)}
     found = scaling.plan_from(fit, **held)

@@ -14,7 +14,7 @@ def verify_resume(
     """Train some steps straight, and the same steps with a restart in the middle; compare every tensor and name the first difference."""
     from rootstock.cli.console import Console, show
     from rootstock.core.errors import RunFailed
-    from rootstock.run.verify import verify
+    from rootstock.verbs.verify import verify
 
     found = verify(recipe, steps, Console().say)
     show(found, found["verdict"], as_json=as_json)

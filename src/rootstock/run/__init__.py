@@ -1,1 +1,1 @@
-"""The only place where base, task, method and data meet: prepare → execute → use."""
+"""The only place where base, task, method and data meet: prepare → build → execute → finish."""

@@ -17,7 +17,7 @@ from rootstock.core.errors import UsageError
 from rootstock.core.rows import PAIR, ROW, TEXT, column
 from rootstock.core.watch import Say
 from rootstock.run.ending import parquet
-from rootstock.run.use import Predictions, Run, table_of
+from rootstock.verbs.use import Predictions, Run, table_of
 
 Table = dict[str, Any]
 """Columns by name: those of a file as they came (pa.ChunkedArray), answers as lists."""

@@ -26,9 +26,9 @@ from rootstock.loop.train import Job, Training
 from rootstock.planning.compute import Cost, body
 from rootstock.run import choices
 from rootstock.run.build import Built, build
-from rootstock.run.compare_plan import Plan, listed
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import Prepared
+from rootstock.verbs.compare_plan import Plan, listed
 
 Size = Literal["tiny", "mini", "small"]
 SIZES: tuple[str, ...] = get_args(Size)

@@ -19,7 +19,7 @@ from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import refuse
 from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
-from rootstock.run.use import Run
+from rootstock.verbs.use import Run
 
 _SECTIONS = ("tokenizer", "training", "budget", "accept", "merge", "seed", "track")
 """Parts of a recipe that adapt() takes by their own names."""

@@ -14,8 +14,9 @@ from rootstock.core.watch import Watch
 from rootstock.data import conllu, images, minimal_pairs
 from rootstock.evaluation.probes import blimp, hidden, layers, order, pos
 from rootstock.evaluation.probes.likelihood import Masking, Scorer
-from rootstock.run import ending, probe_images
-from rootstock.run.opened import Opened, open_base
+from rootstock.run import ending
+from rootstock.verbs import probe_images
+from rootstock.verbs.opened import Opened, open_base
 
 SUITES = ("blimp", "pos", "order", "images")
 FILES = "probes.json", "probes.html"

@@ -11,7 +11,7 @@ from rootstock.core.rows import LABEL, PAIR, TEXT
 from rootstock.core.settings import changed
 from rootstock.data import ledger
 from rootstock.planning.compute import Budget
-from rootstock.run.scaling_points import amount
+from rootstock.verbs.scaling_points import amount
 
 _PARTS = (TEXT, PAIR, LABEL)
 _VARIED = {

@@ -11,7 +11,7 @@ from rootstock.core.errors import DataError, UsageError
 from rootstock.core.watch import Say
 from rootstock.planning.scaling import PUBLISHED, Fit, expected, plan
 from rootstock.planning.scaling_fit import FEWEST, RESAMPLES, Points, check, fit
-from rootstock.run.scaling_points import Gathered, gather
+from rootstock.verbs.scaling_points import Gathered, gather
 
 FILES = "scaling.json", "scaling.html"
 ABOUT_PUBLISHED = (

@@ -19,7 +19,7 @@ from rootstock.core.watch import Watch
 from rootstock.planning.compute import Budget, Cost
 from rootstock.report import compare as page
 from rootstock.report.compare_text import as_text
-from rootstock.run import compare, compare_bases, compare_overlap, compare_plan, compare_settle, compare_transfer
+from rootstock.verbs import compare, compare_bases, compare_overlap, compare_plan, compare_settle, compare_transfer
 
 BERT = {
     "model_type": "bert",
