@@ -1,6 +1,6 @@
 """Does more pre-training on texts of the domain help? minilm against minilm that went on with masked-lm on unlabelled scientific sentences.
 
-    python bench/adaptive.py FOLDER [--tokens 1500000] [--rows 500] [--seeds 3]
+    python bench/adaptive.py FOLDER [--tokens 1500000] [--rows 500] [--seeds 3] [--ways feature-extraction full]
 
 The corpus is the training texts of the sets in `sets.SCIENCE` without their labels; whatever shares text with a validation or test row of any
 of them is taken out. Corpus, bases and every cell are kept in FOLDER, so a sitting that was cut short goes on. Writes results/adaptive.json.
@@ -101,7 +101,7 @@ def gains(folder, a, starts):
 
     found = []
     for name in SETS:
-        for method in RATES:
+        for method in a.ways:
             at = {kind: drawn(folder, a, name, (kind, base, method)) for kind, base in starts.items()}
             for kind in GOING_ON:
                 gain = difference(at[kind], at["minilm"])
@@ -118,6 +118,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=1_500_000)
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=list(RATES), default=list(RATES), help="methods that adapt")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "adaptive.json")
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
