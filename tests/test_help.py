@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from typer.main import get_command
@@ -84,3 +85,7 @@ def test_every_verb_has_help(words):
 
 def test_an_unknown_verb_is_wrong_usage():
     assert CliRunner().invoke(app, ["adpat"]).exit_code == 2
+
+
+def test_the_version_is_the_packages():
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == version("rootstock")

@@ -4,9 +4,11 @@ import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
+from rootstock import __version__
 from rootstock.cli import (
     adapt,
     compare,
@@ -27,7 +29,7 @@ from rootstock.cli import (
     tokenizer,
     verify_resume,
 )
-from rootstock.cli.console import STOPS
+from rootstock.cli.console import STOPS, show
 
 app = typer.Typer(name="rootstock", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 VERBS: dict[str, Callable[..., None]] = {
@@ -54,8 +56,16 @@ app.add_typer(scaling.app, name="scaling")
 app.add_typer(recipe.app, name="recipe")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        show(__version__, __version__, as_json=False)
+        raise typer.Exit
+
+
 @app.callback()
-def rootstock() -> None:
+def rootstock(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")] = False,
+) -> None:
     """From labelled rows and a pre-trained base to a model that is measured and can be trusted."""
 
 
