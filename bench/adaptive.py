@@ -13,9 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import sets
-from transfer import HERE, call, few_rows
+from transfer import HERE, adapted, best_drawn, call, few_rows
 
 SETS = ("sci_cite", "chemprot")
 RATES = {"feature-extraction": (5e-3, 2e-2), "full": (5e-5, 2e-4)}
@@ -24,7 +23,6 @@ GOING_ON = ("full", "lora")
 """Methods that go on with the pre-training."""
 BATCH = 4096
 """Tokens of an update in pre-training."""
-ACCEPT = [part for finding in ("duplicates", "overlap", "contradictions", "truncation") for part in ("--accept", finding)]
 
 
 def corpus(folder):
@@ -61,38 +59,18 @@ def bases(folder, tokens):
 
 
 def cell(folder, a, row, start):
-    """Whether each test row is right after adapting a start on few rows, and the accuracy on validation rows; kept."""
+    """One start adapted on few rows at one rate."""
     (name, seed), (kind, base, method, rate) = row, start
     path = folder / "cells" / f"{name}-{a.rows}-{seed}-{kind if kind == 'minilm' else base.name}-{method}-{rate}.json"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        train, test = few_rows(folder, name, a.rows, seed)
-        out = folder / "runs" / path.stem
-        chosen = ["--base", base, "--method", method, "--rate", rate, "--seed", seed]
-        call("adapt", train, *chosen, "--out", out, "--overwrite", *ACCEPT)
-        import rootstock as rs
-
-        run = rs.Run(out)
-        rows = list(csv.DictReader(test.open(encoding="utf-8")))
-        right = [said == each["label"] for said, each in zip(run.predict([each["text"] for each in rows]), rows, strict=True)]
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"validation": run.metrics["metrics"]["accuracy"], "right": right}))
-        part.rename(path)
-    return json.loads(path.read_text())
+    chosen = ["--base", base, "--method", method, "--rate", rate, "--seed", seed]
+    return adapted(path, few_rows(folder, name, a.rows, seed), folder / "runs" / path.stem, chosen)
 
 
 def drawn(folder, a, name, start):
-    """Test accuracy of a start with each seed, on all rows and on resamples: equal for every start, so what two of them give is paired."""
-    from rootstock.evaluation.paired import Drawn
-
+    """Test accuracy of a start."""
     kind, base, method = start
-    best = []
-    for seed in range(1, a.seeds + 1):
-        tried = [cell(folder, a, (name, seed), (kind, base, method, rate)) for rate in RATES[method]]
-        best.append(max(tried, key=lambda each: each["validation"])["right"])
-    right_NS, rng = np.array(best, float).T, np.random.default_rng(0)
-    resampled_RS = np.array([right_NS[rng.integers(0, len(right_NS), len(right_NS))].mean(0) for _ in range(1000)])
-    return Drawn(right_NS.mean(0), resampled_RS, len(right_NS))
+    seeds = range(1, a.seeds + 1)
+    return best_drawn([[cell(folder, a, (name, seed), (kind, base, method, rate)) for rate in RATES[method]] for seed in seeds])
 
 
 def gains(folder, a, starts):

@@ -23,6 +23,7 @@ ROOTSTOCK = [sys.executable, "-m", "rootstock"]
 SETS = ("rotten_tomatoes_polarity", "subjectivity")
 RATES, EPOCHS = (2e-4, 1e-3), 10
 """Random weights need more passes than the default's four to learn anything from 500 rows."""
+ACCEPT = [part for finding in ("duplicates", "overlap", "contradictions", "truncation") for part in ("--accept", finding)]
 
 
 def call(*arguments):
@@ -68,43 +69,55 @@ def base(folder, a):
         call("pretrain", *corpora, "--task", "masked-lm", *scratch, "--minutes", a.minutes, "--out", folder / "base", *more)
 
 
-def cell(folder, name, a, seed, start):
-    """Whether each test row is right after adapting one start on few rows, and the accuracy on validation rows; kept."""
-    kind, rate = start
-    path = folder / "cells" / f"{name}-{a.rows}-{seed}-{kind}-{rate}.json"
+def adapted(path, files, out, chosen):
+    """Whether each test row is right after one adaptation, and its accuracy on validation rows; kept at `path`."""
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        train, test = few_rows(folder, name, a.rows, seed)
-        chosen = ["--base", folder / "base"] if kind == "pretrained" else ["--base", "scratch:bert-mini"]
-        chosen += ["--set", f"tokenizer={folder / 'tokenizer'}"] if kind == "scratch" else []
-        out = folder / "runs" / path.stem
-        accept = [part for finding in ("duplicates", "overlap", "contradictions", "truncation") for part in ("--accept", finding)]
-        settings = ["--method", "full", "--rate", rate, "--epochs", EPOCHS, "--seed", seed]
-        call("adapt", train, *chosen, *settings, "--out", out, "--overwrite", *accept)
+        train, test = files
+        call("adapt", train, *chosen, "--out", out, "--overwrite", *ACCEPT)
         import rootstock as rs
 
         run = rs.Run(out)
         rows = list(csv.DictReader(test.open(encoding="utf-8")))
         right = [said == row["label"] for said, row in zip(run.predict([row["text"] for row in rows]), rows, strict=True)]
-        path.write_text(json.dumps({"validation": run.metrics["metrics"]["accuracy"], "right": right}))
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({"validation": run.metrics["metrics"]["accuracy"], "right": right}))
+        part.rename(path)
     return json.loads(path.read_text())
+
+
+def best_drawn(tried):
+    """Of each seed the try that is best on validation rows: its test accuracy, on all rows and on resamples.
+
+    Equal for every way to train, so what two of them give is paired.
+    """
+    from rootstock.evaluation.paired import Drawn
+
+    right_NS = np.array([max(of_seed, key=lambda each: each["validation"])["right"] for of_seed in tried], float).T
+    rng = np.random.default_rng(0)
+    resampled_RS = np.array([right_NS[rng.integers(0, len(right_NS), len(right_NS))].mean(0) for _ in range(1000)])
+    return Drawn(right_NS.mean(0), resampled_RS, len(right_NS))
+
+
+def cell(folder, name, a, seed, start):
+    """One start adapted on few rows at one rate."""
+    kind, rate = start
+    path = folder / "cells" / f"{name}-{a.rows}-{seed}-{kind}-{rate}.json"
+    chosen = ["--base", folder / "base"] if kind == "pretrained" else ["--base", "scratch:bert-mini"]
+    chosen += ["--set", f"tokenizer={folder / 'tokenizer'}"] if kind == "scratch" else []
+    chosen += ["--method", "full", "--rate", rate, "--epochs", EPOCHS, "--seed", seed]
+    return adapted(path, few_rows(folder, name, a.rows, seed), folder / "runs" / path.stem, chosen)
 
 
 def compared(folder, name, a):
     """Gain in test accuracy, its interval over test rows and seeds, and what each seed gave."""
-    from rootstock.evaluation.paired import Drawn, difference
+    from rootstock.evaluation.paired import difference
 
-    right = {"pretrained": [], "scratch": []}
-    for seed in range(1, a.seeds + 1):
-        for kind, rows in right.items():
-            tried = [cell(folder, name, a, seed, (kind, rate)) for rate in RATES]
-            rows.append(max(tried, key=lambda each: each["validation"])["right"])
-    drawn = {}
-    for kind, rows in right.items():
-        right_NS = np.array(rows, float).T
-        rng = np.random.default_rng(0)  # the same rows for both, so that what they give is paired
-        resampled_RS = np.array([right_NS[rng.integers(0, len(right_NS), len(right_NS))].mean(0) for _ in range(1000)])
-        drawn[kind] = Drawn(right_NS.mean(0), resampled_RS, len(right_NS))
+    seeds = range(1, a.seeds + 1)
+    drawn = {
+        kind: best_drawn([[cell(folder, name, a, seed, (kind, rate)) for rate in RATES] for seed in seeds])
+        for kind in ("pretrained", "scratch")
+    }
     gain = difference(drawn["pretrained"], drawn["scratch"])
     by_seed = {kind: each.whole.tolist() for kind, each in drawn.items()}
     figures = {kind: each.mean for kind, each in drawn.items()}
