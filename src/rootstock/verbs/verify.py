@@ -23,7 +23,7 @@ from rootstock.run.prepare import prepare
 
 def in_new_process(folder: Path) -> None:
     """Go on with the run in `folder` as a person would: from disk, with nothing left in memory."""
-    code = "import sys; from pathlib import Path; from rootstock.run import verify; verify.go_on(Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from rootstock.verbs import verify; verify.go_on(Path(sys.argv[1]))"
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     done = subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
