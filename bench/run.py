@@ -57,16 +57,13 @@ def first_rows(count, folder):
 
 
 def training(a, folder, method):
-    """Three epochs a seed: rates and accuracies of ours and of the peer's default mode, alternating; its tuned mode once, on fewer rows."""
+    """Three epochs a seed: rates and accuracies of ours and of the peer's two modes, alternating."""
     data, dev, lora = first_rows(a.rows, folder), SST2 / "dev.tsv", ["--lora"] if method == "lora" else []
     rows = []
     for seed in range(1, a.pairs + 1):
         common = ["--train", data, "--dev", dev, "--epochs", 3, "--seed", seed]
-        rows.append(peer("finetune_hf_trainer.py", "--mode", "default", *common, *lora))
+        rows += [peer("finetune_hf_trainer.py", "--mode", mode, *common, *lora) for mode in ("default", "tuned")]
         rows.append(ours(data, dev, method, Path(folder) / "run", "--seed", seed, "--epochs", 3))
-    few = first_rows(a.rows // 4, folder)
-    rows.append(peer("finetune_hf_trainer.py", "--mode", "tuned", "--train", few, "--dev", dev, "--epochs", 1, *lora))
-    rows.append(ours(few, dev, method, Path(folder) / "run", "--epochs", 1) | {"peer": f"rootstock-{method}-few"})
     return rows
 
 
@@ -116,11 +113,12 @@ def prediction(a, folder):
         rows.append(peer("predict_peers.py", "--peer", "loop", "--model", model, "--texts", texts, "--rows", 200))
         rows += [
             peer("predict_peers.py", "--peer", "pipeline", "--model", model, "--texts", texts, "--rows", 400, "--batch", n)
-            for n in (1, 8, 32)
+            for n in (1, 8, 32, 64)
         ]
-        rows.append(
-            peer("predict_peers.py", "--peer", "pipeline", "--model", model, "--texts", texts, "--rows", 100, "--batch", 8, "--bf16")
-        )
+        rows += [
+            peer("predict_peers.py", "--peer", "pipeline", "--model", model, "--texts", texts, "--rows", 800, "--batch", n, "--bf16")
+            for n in (8, 32, 64)
+        ]
         command = [*ROOTSTOCK, "predict", Path(folder) / "run", "--file", texts, "--out", Path(folder) / "labelled.csv"]
         said = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True).stderr
         rate = float(said.split("(")[1].split(" rows/s")[0].replace(",", ""))
@@ -131,14 +129,14 @@ def prediction(a, folder):
 def peak(a, folder):
     """Training on rows of 128 tokens, as a share of the machine's best matrix product."""
     words = "film story actor plot scene music light voice camera ending"
-    lines = [f"{' '.join(words.split()[(i + j) % 10] for j in range(126))}\t{i % 2}" for i in range(160)]
+    lines = [f"{' '.join(words.split()[(i + j) % 10] for j in range(126))}\t{i % 2}" for i in range(480)]
     path = Path(folder) / "long.tsv"
     path.write_text("\n".join(lines) + "\n")
     rows = []
     for _ in range(2):
         rows.append(peer("gemm_peak.py"))
         found = ours(
-            path, SST2 / "dev.tsv", "full", Path(folder) / "run", "--epochs", 2, "--accept", "contradictions", "--accept", "duplicates"
+            path, SST2 / "dev.tsv", "full", Path(folder) / "run", "--epochs", 1, "--accept", "contradictions", "--accept", "duplicates"
         )
         rows.append(found | {"peer": "rootstock-128-tokens", "gflops": round(6 * 10_646_784 * found["tokens_per_s"] / 1e9, 1)})
     return rows
@@ -158,7 +156,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=800)
+    parser.add_argument("--rows", type=int, default=1500)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "performance.json")
     a = parser.parse_args()
     held = json.loads(a.out.read_text()) if a.out.exists() else {"parts": {}}

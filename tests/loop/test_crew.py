@@ -9,7 +9,8 @@ from tests.conftest import make_tokenizer
 from tests.tiny_models import clip_model
 from torch import nn
 
-from rootstock.loop.crew import Crew, draws_at_random, members, twin
+from rootstock.loop.crew import Crew, draws_at_random, members, shares, twin
+from rootstock.loop.precision import Weights
 from rootstock.loop.trim import trim
 
 CPU = torch.device("cpu")
@@ -53,6 +54,16 @@ def test_twins_share_weights_and_keep_their_gradients_apart():
     assert torch.equal(next(model.parameters()), next(other.parameters()))
 
 
+def add_up(crew):
+    """Leave the sum of all members' gradients in the first model, as training does."""
+    weights = Weights(crew.models[0], torch.float32)
+    parts = shares({name: master.numel() for name, master in weights.masters.items()}, 2)
+    assert sorted(name for part in parts for name in part) == sorted(weights.names)
+    members = [dict(model.named_parameters()) for model in crew.models]
+    crew.share(lambda names: weights.pull(names, members), parts)
+    assert all(p.grad is None for member in members[1:] for p in member.values())
+
+
 @pytest.mark.parametrize("shards", [1, 2, 3])
 def test_gradients_add_up_to_those_of_one_pass(two_cores, shards):
     ids = torch.randint(0, 40, (12, 6), generator=torch.Generator().manual_seed(1))
@@ -63,6 +74,7 @@ def test_gradients_add_up_to_those_of_one_pass(two_cores, shards):
         model = bert()
         with Crew(model, 3) as crew:
             passed = crew.gradients(work, ids.chunk(shards))
+            add_up(crew)
         assert len(passed) == shards
         assert sum(passed) == pytest.approx(expected, rel=1e-5)
         found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
@@ -78,10 +90,12 @@ def test_what_is_thawed_on_the_way_learns_in_every_twin(two_cores):
     crew = Crew(model, 2)
     ids = torch.ones((4, 3), dtype=torch.long)
     crew.gradients(work, ids.chunk(2))
+    add_up(crew)
     assert model.bert.pooler.dense.weight.grad is None
     model.bert.pooler.requires_grad_(True)
     model.zero_grad()
     crew.gradients(work, ids.chunk(2))
+    add_up(crew)
     crew.close()
     alone = bert()
     work(alone, ids)
@@ -162,3 +176,10 @@ def test_heads_that_remember_give_the_same_answers_on_two_cores(two_cores, tmp_p
     many = confidences("two")
     torch.set_num_threads(1)
     assert many == pytest.approx(confidences("one"), abs=1e-4)
+
+
+def test_shares_are_even_and_always_the_same():
+    sizes = {"a": 5, "b": 9, "c": 4, "d": 9, "e": 0}
+    assert shares(sizes, 2) == [["b", "a"], ["d", "c", "e"]]
+    assert shares(sizes, 1) == [["b", "d", "a", "c", "e"]]
+    assert shares({"a": 1}, 2) == [["a"], []]

@@ -1,11 +1,12 @@
 """A model and its twins: the same weights on several cores at once, each with batches of its own.
 
 A product cut over the cores makes them wait for each other at every layer. Twins don't wait. Each has its own gradients (added up in a
-fixed order, so a run still repeats bit for bit) and its own modules, which may keep something from one call to the next.
+fixed order by `precision.Weights.pull`, so a run still repeats bit for bit) and its own modules, which may keep something from one call to
+the next.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from types import TracebackType
@@ -70,13 +71,15 @@ class Crew:
         yield from self._pool.map(one, items)
 
     def gradients(self, work: Callable[[nn.Module, Item], Done], shards: Sequence[Item]) -> list[Done]:
-        """The work (forward and backward) on each shard by its own member; the model's gradients are the sum. At most a shard a member."""
+        """The work (forward and backward) on each shard by its own member, who keeps the gradients. At most a shard a member."""
         if self._pool is None:
             return [work(self.models[0], shard) for shard in shards]
         self._agree()
-        done = list(self._pool.map(work, self.models[: len(shards)], shards))
-        self._gather()
-        return done
+        return list(self._pool.map(work, self.models[: len(shards)], shards))
+
+    def share(self, work: Callable[[Item], Done], parts: Sequence[Item]) -> list[Done]:
+        """The work on each part, side by side where there are twins; in the order of the parts."""
+        return [work(part) for part in parts] if self._pool is None else list(self._pool.map(work, parts))
 
     def close(self) -> None:
         """Let the threads and the twins go."""
@@ -98,15 +101,6 @@ class Crew:
             for own, told in zip(parameters, first, strict=True):
                 own.requires_grad_(told.requires_grad)
 
-    @torch.no_grad()
-    def _gather(self) -> None:
-        first, *others = (list(model.parameters()) for model in self.models)
-        for parameters in others:
-            for own, given in zip(first, parameters, strict=True):
-                if given.grad is not None:
-                    own.grad = given.grad if own.grad is None else own.grad.add_(given.grad)
-                    given.grad = None
-
 
 def twin(model: nn.Module) -> nn.Module:
     """The same model once more on the same weights: a change of one is a change of both, but each has gradients of its own."""
@@ -114,3 +108,14 @@ def twin(model: nn.Module) -> nn.Module:
     shared |= {id(buffer): buffer for buffer in model.buffers()}
     shared |= {id(module.table): module.table for module in model.modules() if isinstance(module, TrimmedEmbedding)}
     return copy.deepcopy(model, shared)
+
+
+def shares(sizes: Mapping[str, int], count: int) -> list[list[str]]:
+    """Names in `count` parts of about the same size, the same for the same sizes: the largest first, each to the smallest part so far."""
+    parts: list[list[str]] = [[] for _ in range(count)]
+    held = [0] * count
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        place = held.index(min(held))
+        parts[place].append(name)
+        held[place] += sizes[name]
+    return parts

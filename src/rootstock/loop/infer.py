@@ -12,6 +12,7 @@ from rootstock.core.objective import Coupled, in_groups
 from rootstock.core.rows import Columns
 from rootstock.core.task import Batch, Task
 from rootstock.loop.crew import Crew
+from rootstock.loop.linear import fused
 
 
 class Rows(Protocol):
@@ -47,7 +48,7 @@ def infer(
             return [answer(member, to_device(batch, device)) for batch in rows.micro_batches(chosen, cores)]
 
     parts = []
-    with in_mode(model, training=False), Crew(model, max(1, min(cores, len(order)))) as crew:
+    with in_mode(model, training=False), fused(model), Crew(model, max(1, min(cores, len(order)))) as crew:
         for chosen, found in zip(order, crew.each(answers, order), strict=True):
             parts += found
             passed(chosen)

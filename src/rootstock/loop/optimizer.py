@@ -6,7 +6,7 @@ mean nor the clipping costs a pass; and torch.optim's classes import the compile
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,22 +43,30 @@ class Optimizer:
         self._factor = factor
         return float(self._peaks[0] * factor)
 
-    @torch.no_grad()
-    def step(self, count: int, clip: float) -> float:
-        """Update from summed gradients of `count` items with their mean's norm bounded by `clip`; returns that norm before the bound."""
-        gradients = {name: p.grad for name, p in self._masters.items() if p.grad is not None}
-        norm = float(torch.nn.utils.get_total_norm(list(gradients.values()))) / max(count, 1)
+    def norms(self, names: Iterable[str]) -> list[Tensor]:
+        """Norm of each of these gradients; a parameter without one has none."""
+        gradients = [gradient for name in names if (gradient := self._masters[name].grad) is not None]
+        return list(torch._foreach_norm(gradients)) if gradients else []
+
+    def scale(self, norms: Sequence[Tensor], count: int, clip: float) -> tuple[Tensor, float]:
+        """By what `update` divides the summed gradients of `count` items, so that their mean's norm is at most `clip`; and that norm."""
+        norm = float(torch.linalg.vector_norm(torch.stack(list(norms)))) / max(count, 1) if norms else 0.0
         if not math.isfinite(norm):
             raise Diverged(f"the gradient's norm became {norm}", fix="lower training.rate, or set training.precision to fp32")
         device = next(iter(self._masters.values())).device
-        scale = torch.tensor(max(count, 1) / min(1.0, clip / (norm + 1e-6)), device=device)
-        for names, peak, decay in self._groups:
-            self._update([name for name in names if name in gradients], peak * self._factor, decay, scale=scale)
-        for parameter in self._masters.values():
-            parameter.grad = None
-        return norm
+        return torch.tensor(max(count, 1) / min(1.0, clip / (norm + 1e-6)), device=device), norm
 
-    def _update(self, names: list[str], rate: float, decay: float, *, scale: Tensor) -> None:
+    @torch.no_grad()
+    def update(self, names: Iterable[str], scale: Tensor) -> None:
+        """Change those of these masters that have a gradient, and take it from them."""
+        chosen = {name for name in names if self._masters[name].grad is not None}
+        for held, peak, decay in self._groups:
+            if group := [name for name in held if name in chosen]:
+                self._adamw(group, peak * self._factor, decay, scale=scale)
+        for name in chosen:
+            self._masters[name].grad = None
+
+    def _adamw(self, names: list[str], rate: float, decay: float, *, scale: Tensor) -> None:
         moments = [[self._state[name][key] for name in names] for key in ("exp_avg", "exp_avg_sq", "step")]
         parameters: list[Tensor] = [self._masters[name] for name in names]
         gradients = [p.grad for p in parameters if p.grad is not None]

@@ -4,7 +4,8 @@ Unlike autocast the copy is made once an update, the residual stream stays in bf
 Modules that the checkpoint lacked (the head) stay in fp32: they are small, and their answers are the ones that get measured.
 """
 
-from collections.abc import Collection, Iterator
+import functools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,12 +34,10 @@ class Weights:
         if dtype != torch.float32:
             self._convert(dtype, fresh)
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
-        held = dict(model.named_parameters())
-        self._live = [held[name] for name in self.names]
-        self.masters = [
-            p if p.dtype == torch.float32 else nn.Parameter(self._original[name]) for name, p in zip(self.names, self._live, strict=True)
-        ]
-        self._copied = [(m, p) for m, p in zip(self.masters, self._live, strict=True) if m is not p]
+        live = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.masters = {name: p if p.dtype == torch.float32 else nn.Parameter(self._original[name]) for name, p in live.items()}
+        self._live = {name: p for name, p in live.items() if p is not self.masters[name]}
+        self._rooms: dict[str, Tensor] = {}
 
     def _convert(self, dtype: torch.dtype, fresh: Collection[str]) -> None:
         for name, module in self.model.named_modules():
@@ -48,28 +47,42 @@ class Weights:
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
 
-    def pull(self) -> list[Tensor]:
-        """Gradients of the masters that got one, in the order of `names`; the others stay without, or decay would shrink them."""
-        for master, parameter in self._copied:
-            master.grad = parameter.grad.float() if parameter.grad is not None else None
-            parameter.grad = None
-        return [master.grad for master in self.masters if master.grad is not None]
+    def pull(self, names: Iterable[str], members: Sequence[Mapping[str, nn.Parameter]]) -> None:
+        """Give these masters the sum of the members' gradients; those without stay without, or decay would shrink them.
+
+        members: the model's own parameters by name, then those of its twins. Their gradients are gone after.
+        """
+        for name in names:
+            given = [member[name].grad for member in members]
+            for member in members:
+                member[name].grad = None
+            self.masters[name].grad = self._sum(name, [gradient for gradient in given if gradient is not None])
 
     @torch.no_grad()
-    def push(self) -> None:
-        """Bring the masters' new values into the copy that computes."""
-        if self._copied:
-            masters, copies = zip(*self._copied, strict=True)
-            torch._foreach_copy_([copy.data for copy in copies], [master.data for master in masters])
+    def _sum(self, name: str, given: list[Tensor]) -> Tensor | None:
+        """In fp32 and in the order of the members. The room is kept: fresh memory for each update costs as much as the sum."""
+        if not given:
+            return None
+        if name not in self._live:
+            return functools.reduce(torch.Tensor.add_, given)
+        room = self._rooms.setdefault(name, torch.empty_like(self.masters[name]))
+        return functools.reduce(torch.Tensor.add_, given[1:], room.copy_(given[0]))
+
+    @torch.no_grad()
+    def push(self, names: Iterable[str] | None = None) -> None:
+        """Bring these masters' new values (all of them where none is named) into the copy that computes."""
+        chosen = [name for name in (self.names if names is None else names) if name in self._live]
+        if chosen:
+            torch._foreach_copy_([self._live[name].data for name in chosen], [self.masters[name].data for name in chosen])
 
     def state(self) -> dict[str, Tensor]:
         """Name to fp32 value of all that learns."""
-        return dict(zip(self.names, (master.data for master in self.masters), strict=True))
+        return {name: master.data for name, master in self.masters.items()}
 
     @torch.no_grad()
-    def load(self, state: dict[str, Tensor]) -> None:
+    def load(self, state: Mapping[str, Tensor]) -> None:
         """Take values of all that learns; the names must be just these."""
-        for name, master in zip(self.names, self.masters, strict=True):
+        for name, master in self.masters.items():
             master.copy_(state[name])
         self.push()
 

@@ -3,7 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,9 +18,10 @@ from rootstock.core.method import Method
 from rootstock.core.objective import Coupled
 from rootstock.core.recipe import TrainingSettings
 from rootstock.core.task import Batch, Task
+from rootstock.loop.attention import by_products
 from rootstock.loop.checkpoint import Checkpoint, random_state, set_random_state
 from rootstock.loop.coupled import Passed, coupled_gradients, padded_tokens
-from rootstock.loop.crew import Crew, members
+from rootstock.loop.crew import Crew, members, shares
 from rootstock.loop.infer import to_device
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
@@ -100,13 +103,17 @@ class Training:
         if job.used is not None:
             trim(job.model, job.used)
         self.weights = Weights(job.model, job.dtype, job.fresh)
-        masters = dict(zip(self.weights.names, self.weights.masters, strict=True))
         settings = job.settings
         assert settings.rate is not None
         assert settings.weight_decay is not None
-        self.optimizer = Optimizer(masters, job.method.groups(job.model, settings.rate), decays=decays, decay=settings.weight_decay)
-        count = members(job.model, settings.batch_tokens or 0, job.accelerator.device)
-        self.crew = Crew(job.model, count)
+        groups = job.method.groups(job.model, settings.rate)
+        self.optimizer = Optimizer(self.weights.masters, groups, decays=decays, decay=settings.weight_decay)
+        device = job.accelerator.device
+        self._open = ExitStack()
+        self._open.enter_context(by_products(job.model, wanted=job.dtype == torch.bfloat16 and device.type == "cpu"))
+        self.crew = self._open.enter_context(Crew(job.model, members(job.model, settings.batch_tokens or 0, device)))
+        self._members = [dict(model.named_parameters()) for model in self.crew.models]
+        self._parts = shares({name: master.numel() for name, master in self.weights.masters.items()}, len(self.crew.models))
         self.seconds = job.seconds
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
@@ -134,7 +141,7 @@ class Training:
 
     def close(self) -> None:
         """Let threads and twins go."""
-        self.crew.close()
+        self._open.close()
 
     def _train_mode(self) -> None:
         for model in self.crew.models:
@@ -144,7 +151,7 @@ class Training:
         """Forward and backward on these rows, then forget it; returns the padded tokens that were seen."""
         self._train_mode()
         tokens = self._gradients(rows).tokens
-        self.job.model.zero_grad(set_to_none=True)
+        self._forget()
         return tokens
 
     # -- one update ---------------------------------------------------------------------------------------------------
@@ -175,12 +182,25 @@ class Training:
     def _step(self, count: int) -> float | None:
         """Change the weights by the gradients of `count` items; returns their norm. None, and no change, where nothing was asked."""
         if not count:
-            self.job.model.zero_grad(set_to_none=True)
+            self._forget()
             return None
-        self.weights.pull()
-        norm = self.optimizer.step(count, self.job.settings.clip)
-        self.weights.push()
+        norms = self.crew.share(self._pulled, self._parts)
+        scale, norm = self.optimizer.scale([each for part in norms for each in part], count, self.job.settings.clip)
+        self.crew.share(partial(self._changed, scale=scale), self._parts)
         return norm
+
+    def _pulled(self, names: list[str]) -> list[Tensor]:
+        """The summed gradients of these parameters are where the optimizer reads them; their norms."""
+        self.weights.pull(names, self._members)
+        return self.optimizer.norms(names)
+
+    def _changed(self, names: list[str], scale: Tensor) -> None:
+        self.optimizer.update(names, scale)
+        self.weights.push(names)
+
+    def _forget(self) -> None:
+        for model in self.crew.models:
+            model.zero_grad(set_to_none=True)
 
     def _gradients(self, rows: np.ndarray) -> Passed:
         """Forward and backward of one update's rows on all members."""

@@ -18,6 +18,7 @@ class Full(Method):
     epochs: ClassVar[float] = 3
     updates: ClassVar[int] = 60
     rate: ClassVar[float] = 2e-4
+    batch_tokens: ClassVar[int] = 2048
     base_dropout: ClassVar[float | None] = 0.0
 
     def apply(self, loaded: Loaded) -> nn.Module:

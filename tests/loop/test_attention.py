@@ -1,0 +1,108 @@
+"""Attention by products against torch's own in fp32: the same answers and gradients but for bf16's digits."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+import transformers
+from tests.conftest import make_tokenizer
+from tests.tiny_models import clip_model
+
+from rootstock.loop import attention
+from rootstock.loop.attention import NAME, by_products
+
+B, H, T, D = 3, 4, 6, 8
+
+
+def mask_of(kind):
+    generator = torch.Generator().manual_seed(1)
+    if kind == "padding":
+        return torch.arange(T)[None, None, None] < torch.tensor([6, 4, 1])[:, None, None, None]
+    if kind == "sum":
+        return torch.randn(B, 1, T, T, generator=generator)
+    return None
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind", ["none", "padding", "sum", "causal"])
+def test_answers_and_gradients_are_those_of_exact_attention(kind, groups, monkeypatch):
+    monkeypatch.setattr("transformers.integrations.sdpa_attention.sdpa_attention_forward", None)  # it must not be asked
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(B, H, T, D), (B, H // groups, T, D), (B, H // groups, T, D)]
+    exact = [torch.randn(shape, generator=generator).bfloat16().float().requires_grad_() for shape in shapes]
+    ours = [part.detach().bfloat16().requires_grad_() for part in exact]
+    mask, module = mask_of(kind), SimpleNamespace(num_key_value_groups=groups, is_causal=kind == "causal")
+    out, _ = attention._attend(module, *ours, mask.bfloat16() if kind == "sum" else mask, scaling=0.5)
+    wide = [exact[0], *(part.repeat_interleave(groups, 1) for part in exact[1:])]
+    expected = F.scaled_dot_product_attention(*wide, attn_mask=mask, is_causal=kind == "causal", scale=0.5).transpose(1, 2)
+    torch.testing.assert_close(out.float(), expected, rtol=0.03, atol=0.03)
+    told = torch.randn(expected.shape, generator=generator).bfloat16()
+    out.backward(told)
+    expected.backward(told.float())
+    for mine, theirs in zip(ours, exact, strict=True):
+        torch.testing.assert_close(mine.grad.float(), theirs.grad, rtol=0.05, atol=0.06)
+        assert theirs.grad.abs().max() > 0.5
+
+
+def test_a_row_that_may_look_nowhere_stays_finite():
+    query, key, value = (torch.randn(1, 1, 2, 4).bfloat16().requires_grad_() for _ in range(3))
+    out, _ = attention._attend(SimpleNamespace(is_causal=False), query, key, value, torch.zeros(1, 1, 2, 2, dtype=torch.bool))
+    out.sum().backward()
+    assert all(part.isfinite().all() for part in (out, query.grad, key.grad, value.grad))
+
+
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 40}
+
+
+def models():
+    torch.manual_seed(0)
+    plain = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    yield transformers.BertForMaskedLM(transformers.BertConfig(**SHAPE, **plain))
+    yield transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE, num_key_value_heads=1))
+    yield transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=40, attn_pdrop=0, resid_pdrop=0, embd_pdrop=0)
+    )
+
+
+@pytest.mark.parametrize("model", list(models()), ids=lambda model: type(model).__name__)
+def test_a_model_learns_alike_with_it_and_is_left_as_it_was(model, monkeypatch):
+    asked = []
+    real = attention._Products.apply
+    monkeypatch.setattr(attention._Products, "apply", lambda *given: asked.append(1) or real(*given))
+    model = model.bfloat16().train()
+    ids = torch.randint(0, 40, (3, 7), generator=torch.Generator().manual_seed(2))
+    seen = torch.arange(7)[None] < torch.tensor([7, 5, 2])[:, None]
+
+    def gradients():
+        model.zero_grad()
+        logits = model(input_ids=ids, attention_mask=seen.long()).logits.float()
+        (logits * seen[..., None]).square().sum().backward()
+        return {name: p.grad.float() for name, p in model.named_parameters() if p.grad is not None}
+
+    expected = gradients()
+    assert not asked
+    with by_products(model):
+        found = gradients()
+        assert len(asked) == 2, "once a layer"
+        with torch.no_grad():
+            model(input_ids=ids)
+        assert len(asked) == 2, "what only answers keeps torch's own"
+    assert model.config._attn_implementation == "sdpa"
+    assert NAME not in str(model.config.to_dict())
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert (found[name] - value).norm() <= 0.03 * value.norm() + 1e-3, name
+
+
+def test_only_what_asks_for_fused_attention_changes():
+    model = clip_model(make_tokenizer())
+    model.vision_model.config._attn_implementation = "eager"
+    with by_products(model):
+        assert model.text_model.config._attn_implementation == NAME
+        assert model.vision_model.config._attn_implementation == "eager"
+    assert model.text_model.config._attn_implementation == "sdpa"
+    with by_products(model, wanted=False):
+        assert model.text_model.config._attn_implementation == "sdpa"
+    with by_products(torch.nn.Linear(2, 2)):
+        pass
