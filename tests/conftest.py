@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import csv
+import socket
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,26 @@ WORDS = [
 def own_cache(tmp_path_factory, monkeypatch):
     """No test reads what another (or the user) left in the cache."""
     monkeypatch.setenv("ROOTSTOCK_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """No test, and nothing that it runs in this process, asks another machine: the promise that nothing is sent to anybody."""
+    met = []
+
+    def guarded(real):
+        def connect(self, address):
+            if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+                met.append(address)
+                raise ConnectionRefusedError(f"a test asked for {address}")
+            return real(self, address)
+
+        return connect
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+    yield
+    assert not met, f"asked for {met}"
 
 
 @pytest.fixture(scope="session")

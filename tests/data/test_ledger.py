@@ -45,7 +45,14 @@ def test_every_planted_fault_is_found():
     labels = [*["a"] * 92, "a", "b", *["a"] * 6]
     lengths = np.full(100, 5)
     lengths[[3, 99]] = 40
-    book = ledger(texts, labels, (["SEEN", "new"], ["a", "b"]), train_lengths=lengths, validation_lengths=np.array([5, 40]), dropped=(7, 8))
+    book = ledger(
+        texts,
+        labels,
+        (["SEEN", "new"], ["a", "b"]),
+        train_lengths=lengths,
+        validation_lengths=np.array([5, 40]),
+        dropped=(("train", 7), ("validation", 8)),
+    )
     found = {name: (each["count"], each["share"]) for name, each in book["findings"].items()}
     assert found == {
         "truncation": (3, 3 / 102),
@@ -69,7 +76,7 @@ def test_findings_above_their_limits_refuse_until_accepted():
     with pytest.raises(LedgerRefused) as caught:
         refuse(book, ["truncation"])
     message = str(caught.value)
-    assert "overlap: validation rows also occur in training: 1 (100.0%, limit 10%), such as row 1000 'TEXT 3'" in message
+    assert "overlap: validation rows also occur in training: 1 (100.0%, limit 10%), such as row 1000 of validation 'TEXT 3'" in message
     assert "--accept overlap" in message
     assert "truncation" not in message
     assert caught.value.exit_code == 3

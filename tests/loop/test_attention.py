@@ -45,6 +45,19 @@ def test_answers_and_gradients_are_those_of_exact_attention(kind, groups, monkey
         assert theirs.grad.abs().max() > 0.5
 
 
+@pytest.mark.parametrize("case", ["learned bias", "one row of queries", "wide values", "dropout", "fp32", "position bias"])
+def test_what_is_more_than_products_is_left_to_transformers(case, monkeypatch):
+    asked = []
+    monkeypatch.setattr("transformers.integrations.sdpa_attention.sdpa_attention_forward", lambda *_, **__: asked.append(1) or (None, None))
+    rows, width = (1 if case == "one row of queries" else B), (2 * D if case == "wide values" else D)
+    kind = torch.float32 if case == "fp32" else torch.bfloat16
+    parts = [torch.randn(shape).to(kind).requires_grad_() for shape in ((rows, H, T, D), (B, H, T, D), (B, H, T, width))]
+    mask = torch.zeros(1, H, T, T, dtype=kind).requires_grad_() if case == "learned bias" else None
+    more = {"dropout": {"dropout": 0.1}, "position bias": {"position_bias": torch.zeros(1, H, T, T)}}.get(case, {})
+    attention._attend(SimpleNamespace(is_causal=False), *parts, mask, **more)
+    assert asked
+
+
 def test_a_row_that_may_look_nowhere_stays_finite():
     query, key, value = (torch.randn(1, 1, 2, 4).bfloat16().requires_grad_() for _ in range(3))
     out, _ = attention._attend(SimpleNamespace(is_causal=False), query, key, value, torch.zeros(1, 1, 2, 2, dtype=torch.bool))

@@ -21,12 +21,13 @@ def test_the_same_numbers_and_no_trace(monkeypatch):
         expected = answer()
         with linear.fused(model):
             found = answer()
-    assert asked == [model[0]], "the layer without a bias and the exact one keep their own"
+    able = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert asked == [model[0]] * able, "the layer without a bias and the exact one keep their own"
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
     assert all("forward" not in vars(module) for module in model.modules())
     with linear.fused(model):
         assert model[0](rows.float()[:0].bfloat16()).shape == (0, 5, 40)
-        del model[0].forward  # as a task does that puts its own there and takes it away
+        vars(model[0]).pop("forward", None)  # as a task does that puts its own there and takes it away
 
 
 def test_states_in_another_format_meet_the_plain_layer():

@@ -28,8 +28,7 @@ def make(labels=("no", "yes"), kind="class"):
             "data": {"train": {"name": "/home/someone/secret/reviews.csv", "format": "csv", "sha256": "b" * 64}},
             "labels": list(labels),
             "hardware": {"processor": "X", "cores": 2, "memory_bytes": 8e9, "gpu": None},
-            "python": "3.12.1",
-            "versions": {"torch": "2.9"},
+            "versions": {"python": "3.12.1", "torch": "2.9"},
         },
         "metrics": {
             "rows": 40,

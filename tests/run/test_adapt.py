@@ -121,11 +121,11 @@ def test_merge_writes_a_plain_model_that_agrees(adapt, precision, apart):
     merged = transformers.AutoModelForSequenceClassification.from_pretrained(run.path / "merged")
     table = pq.read_table(run.path / "predictions.parquet").to_pylist()
     scores = logits_of(merged, run, [row["text"] for row in table]).softmax(-1)
-    np.testing.assert_allclose(scores[:, 1], [row["p(positive)"] for row in table], atol=10 * apart)
+    np.testing.assert_allclose(scores[:, 1], [row["p(positive)"] for row in table], atol=max(apart, 1e-4))
     assert json.loads((run.path / "merged" / "merge.json").read_text())["largest_move"] < 1e-3
 
 
-def test_a_merge_that_changes_answers_is_refused(adapt, monkeypatch):
+def test_a_merge_that_changes_answers_is_refused(adapt, monkeypatch, tmp_path):
     from rootstock.methods import _peft
 
     good = _peft.merged
@@ -139,7 +139,10 @@ def test_a_merge_that_changes_answers_is_refused(adapt, monkeypatch):
 
     monkeypatch.setattr(_peft, "merged", broken)
     with pytest.raises(MergeRefused, match="move a logit"):
-        adapt(method="lora", merge=True)
+        adapt(method="lora", merge=True, out="refused", training={"epochs": 2, "batch_tokens": 64, "checkpoint_steps": 1})
+    run = rs.Run(tmp_path / "refused")
+    assert run.predict(["a good film"]), "the adapter can be used"
+    assert not run.folder.checkpoints.exists(), "nothing is left to go on with"
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
@@ -500,3 +503,87 @@ def test_a_method_of_nobody_is_told_how_to_become_one(adapt):
 
     with pytest.raises(UsageError, match=r"Mine is no method that the catalog knows(.|\n)*docs/extending\.md"):
         adapt(method=Mine())
+
+
+def test_what_goes_on_is_said_with_examples(tmp_path, tiny_base):
+    """Nothing is silently dropped or cut: below its limit, or accepted, a finding is told before training."""
+    from rootstock.core.recipe import Recipe
+    from rootstock.core.watch import Watch
+    from rootstock.verbs import api
+
+    rows = rows_of(60)
+    data = write_csv(tmp_path / "mine.csv", [*rows, rows[3], ("a good film is a good film", "positive"), ("a lovely song", "")])
+    held = write_csv(tmp_path / "held.csv", [*rows_of(20, seed=5), ("a bad bad film", "")])
+    values = {"base": str(tiny_base), "method": {"name": "full"}, "training": {"length": 6, "steps": 1}}
+    values["accept"] = ["unlabelled", "truncation"]
+    said = []
+    recipe = Recipe.build(values | {"data": {"train": str(data), "validation": str(held), "rows": 50}}, "")
+    run = api.carry_out(recipe, tmp_path / "run", Watch(say=said.append))
+    told = [line for line in said if line.startswith("ledger")]
+    (lost,) = (line for line in told if "unlabelled: rows have no label and are left out: 2" in line)
+    assert "row 64; row 22 of validation" in lost
+    assert any("truncation: rows are longer than what is kept" in line for line in told)
+    assert any("padding: " in line and "of an epoch's tokens" in line for line in told)
+    assert any("50 of 62 rows are drawn" in line for line in said)
+    counted = run.folder.json("ledger.json")["rows"]
+    assert counted["not_drawn"] == 12
+    assert counted["read"] == 63 + 21
+    with pytest.warns(UserWarning, match="1 row is longer than 6 tokens and was cut"):
+        run.predict(["a good film is a good film is a good film"])
+    long = write_csv(tmp_path / "long.csv", [("a good film is a good film is a good film", "positive"), ("a bad film", "negative")])
+    assert run.evaluate(str(long))["truncated_rows"] == 1
+
+
+def test_a_merge_with_nothing_to_fold_says_so(adapt, tmp_path):
+    from rootstock.core.watch import Watch
+    from rootstock.verbs import api
+
+    recipe = adapt().recipe.model_copy(update={"merge": True})
+    said = []
+    api.carry_out(recipe, tmp_path / "merged", Watch(say=said.append))
+    assert any(line.startswith("merge ") and "nothing to fold" in line for line in said)
+
+
+def test_metrics_say_what_chose_the_best_state(adapt):
+    run = adapt()
+    assert run.metrics["best_by"] == ["accuracy", "log_loss"]
+    events = [json.loads(line) for line in run.folder.history.read_text().splitlines()]
+    measured = [(event["accuracy"], -event["log_loss"], event["step"]) for event in events if event["event"] == "evaluation"]
+    assert run.metrics["best_step"] == max(measured)[2]
+
+
+def test_files_are_read_as_asked(adapt, tmp_path):
+    from rootstock.core.errors import DataError, UsageError
+    from rootstock.verbs.use import Reading
+
+    run = adapt(format="csv")
+    lines = tmp_path / "dev.jsonl"
+    rows = rows_of(12, seed=3)
+    lines.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
+    assert run.evaluate(str(lines))["rows"] == 12, "a name that tells its format is believed"
+    odd = tmp_path / "odd.csv"
+    odd.write_bytes("text,label\nein schöner film,positive\na bad film,\na good film,positive\n".encode("latin-1"))
+    reading = {"data.encoding": "latin-1"}
+    with pytest.raises(DataError, match="odd"):
+        run.evaluate(str(odd), reading=Reading(settings=reading))
+    said = []
+    found = run.evaluate(str(odd), reading=Reading(settings=reading, unlabelled=True), say=said.append)
+    assert found["rows"] == 2
+    assert any("1 of 3 rows have no label and are left out" in line for line in said)
+    for key in ("training.epochs", "data.rows"):
+        with pytest.raises(UsageError, match=f"{key} means nothing"):
+            run.evaluate(str(odd), reading=Reading(settings={key: 3}))
+
+
+def test_metrics_are_mirrored_to_a_tracker(adapt):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = adapt(track="tensorboard")
+    (folder,) = {path.parent for path in (run.path / "track").rglob("events.out.*")}
+    held = EventAccumulator(str(folder))
+    held.Reload()
+    events = [json.loads(line) for line in run.folder.history.read_text().splitlines()]
+    told = {event.step: event.value for event in held.Scalars("loss")}
+    assert told == pytest.approx({event["step"]: event["loss"] for event in events if event["event"] == "step"}, rel=1e-4)
+    assert len(held.Scalars("accuracy")) == sum(event["event"] == "evaluation" for event in events)

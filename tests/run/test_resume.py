@@ -86,6 +86,73 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(straight, tmp_path):
     assert_same(straight.path, out)
 
 
+@pytest.mark.parametrize("noted", [False, True], ids=["before it was noted", "after it was noted"])
+def test_a_measurement_that_fails_costs_nothing(adapt, straight, tmp_path, monkeypatch, noted):
+    """A pain of long runs: hours of training were lost to an evaluation that failed after them."""
+    from rootstock.loop import train
+
+    monkeypatch.setattr(train, "_WORTH_SAVING", 0.0)
+    recipe, out = recipe_of(straight), tmp_path / "failing"
+    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"checkpoint_steps": None})})
+    real, calls = train.Training._evaluate, []
+
+    def fail_at_the_third(self):
+        calls.append(self.at.step)
+        if len(calls) == 3 and noted:
+            real(self)
+        if len(calls) == 3:
+            raise RuntimeError("the measurement failed")
+        real(self)
+
+    monkeypatch.setattr(train.Training, "_evaluate", fail_at_the_third)
+    with pytest.raises(RuntimeError, match="the measurement failed"):
+        api.carry_out(recipe, out, Watch())
+    saved, _ = checkpoint.newest(out / "checkpoints")
+    assert saved.step == calls[-1]
+    api.carry_out(recipe, out, Watch(), resume=True)
+    assert_same(straight.path, out)
+    events = [[json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()] for path in (straight.path, out)]
+    kinds = [[(event["event"], event["step"]) for event in run] for run in events]
+    assert kinds[0] == kinds[1], "nothing happened twice, nothing is missing"
+
+
+def test_what_follows_the_training_may_fail(straight, tmp_path, monkeypatch):
+    from rootstock.loop import train
+    from rootstock.run import execute
+
+    monkeypatch.setattr(train, "_WORTH_SAVING", 0.0)
+    recipe, out, real = recipe_of(straight), tmp_path / "failing", execute.conclude
+    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"checkpoint_steps": None})})
+
+    def fail(*_):
+        raise RuntimeError("no report today")
+
+    monkeypatch.setattr(execute, "conclude", fail)
+    with pytest.raises(RuntimeError, match="no report"):
+        api.carry_out(recipe, out, Watch())
+    monkeypatch.setattr(execute, "conclude", real)
+    said = []
+    api.carry_out(recipe, out, Watch(say=said.append), resume=True)
+    last = straight.metrics["steps"]
+    assert any(f"from step {last} of {last}" in line for line in said)
+    assert_same(straight.path, out)
+
+
+def test_a_kill_in_the_first_moment_leaves_the_folder_free(straight, tmp_path):
+    out = tmp_path / "early"
+    out.mkdir()
+    (out / "ledger.json").write_text("{}")
+    (out / "recipe.yaml.part").write_text("ba")
+    api.carry_out(recipe_of(straight), out, Watch())
+    assert RunFolder(out).complete
+    for own in ("recipe.yaml", "README.md", "model"):
+        place = tmp_path / f"with {own}"
+        place.mkdir()
+        (place / own).mkdir() if own == "model" else (place / own).write_text("mine")
+        with pytest.raises(rs.RootstockError, match="holds other files"):
+            api.carry_out(recipe_of(straight), place, Watch())
+
+
 def test_labels_corrected_in_between_are_another_run(adapt, tmp_path):
     rows = rows_of(120)
     data = write_csv(tmp_path / "mine.csv", rows)

@@ -109,6 +109,12 @@ def test_label_set_figures_are_scikit_learns(seen):
     assert found["subset_accuracy"] == pytest.approx(reference.accuracy_score(answers_NC, predicted_NC), **EXACT)
     theirs = reference.roc_auc_score(answers_NC[:, :seen], scores_NC[:, :seen], average="macro")
     assert found["roc_auc"] == pytest.approx(theirs, **EXACT)
+    yes = scores_NC.reshape(-1)
+    assert found["log_loss"] == pytest.approx(reference.log_loss(answers_NC.reshape(-1), np.stack([1 - yes, yes], 1)), **EXACT)
+    sure, right = np.maximum(yes, 1 - yes), (yes > 0.5) == answers_NC.reshape(-1)
+    bins = np.ceil(sure * 15)
+    gaps = [abs(sure[bins == each].mean() - right[bins == each].mean()) * (bins == each).mean() for each in np.unique(bins)]
+    assert found["calibration_error"] == pytest.approx(sum(gaps), **EXACT)
 
 
 def test_number_figures_are_scipys_with_ties():

@@ -1,5 +1,6 @@
 """Shared by adapt, pretrain and run: a recipe from options, the run itself, and its summary."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,11 @@ def mix(given: str | None) -> str | float | list[float] | None:
 
 def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     """Carry a recipe out and print what came of it."""
-    from rootstock.core.errors import Interrupted
+    from rootstock.core.errors import Interrupted, MergeRefused
     from rootstock.core.runfolder import RunFolder
     from rootstock.core.watch import Watch
     from rootstock.verbs import api
+    from rootstock.verbs.use import Run
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)
@@ -90,7 +92,12 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
         held = RunFolder(folder)
         if not held.begun or held.complete:
             raise
-        raise Interrupted("stopped at once; checkpoints are kept", fix=f"go on with: rootstock run {held.recipe} --resume") from None
+        raise Interrupted("stopped at once; checkpoints are kept", fix=f"go on with: {held.going_on}") from None
+    except MergeRefused:
+        if RunFolder(folder).complete:
+            run = Run(folder)
+            show(run.metrics, summary(run), as_json=mode.as_json)
+        raise
     show(run.metrics, summary(run), as_json=mode.as_json)
 
 
@@ -103,7 +110,7 @@ def summary(run: "Run") -> str:
             "",
             f"report    {run.path / 'report.html'}",
             f"model     {run.path / 'model'}",
-            f"again     rootstock run {run.folder.recipe}",
+            f"again     rootstock run {shlex.quote(str(run.folder.recipe))}",
         ]
     )
 
@@ -121,6 +128,8 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
     if leakage.get("overlap_rows"):
         shown = f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training"
         lines.append(f"{shown}; without these: {_short(leakage.get('without'))}")
+    if metrics.get("truncated_rows"):
+        lines.append(f"{metrics['truncated_rows']:,} of {metrics['rows']:,} rows are longer than the model takes and were cut")
     if metrics.get("chose_rows"):
         lines.append(f"{metrics['chose_rows']:,} of {metrics['rows']:,} rows chose the best state: on untouched rows expect less")
     return [*lines, *([metrics["verdict"]] if metrics.get("verdict") else [])]

@@ -12,12 +12,18 @@ def evaluate(
     text: Annotated[str | None, Option(help="Column of the text [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
+    accept: Annotated[list[str] | None, Option(help="unlabelled: leave out rows that have no label.")] = None,
+    change: Annotated[list[str] | None, Option("--set", help="How to read the file, such as data.encoding=latin-1.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a finished run on other labelled rows, with intervals, and with and without rows it was trained on."""
     from rootstock.cli._start import figures
-    from rootstock.cli.console import Console, show
-    from rootstock.verbs.use import Run
+    from rootstock.cli.console import Console, assignments, show
+    from rootstock.data.ledger import check_names
+    from rootstock.verbs.use import Reading, Run
 
-    found = Run(run).evaluate(data, columns={"text": text, "text_pair": text_pair, "label": label}, say=Console().say)
+    check_names(accept or ())
+    columns = {"text": text, "text_pair": text_pair, "label": label}
+    reading = Reading(columns=columns, settings=assignments(change or []), unlabelled="unlabelled" in (accept or ()))
+    found = Run(run).evaluate(data, reading=reading, say=Console().say)
     show(found, "\n".join(figures(found)), as_json=as_json)

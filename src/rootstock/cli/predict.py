@@ -13,13 +13,14 @@ def predict(
     text: Annotated[str | None, Option(help="The file's column of texts [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="The file's column of second texts.")] = None,
     out: Annotated[Path | None, Option(help="Where to write the labelled rows: .csv, .tsv, .jsonl or .parquet [stdout].")] = None,
+    change: Annotated[list[str] | None, Option("--set", help="How to read the file, such as data.encoding=latin-1.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Label texts, or the rows of --file, with a finished run."""
-    from rootstock.cli.console import Console, show
+    from rootstock.cli.console import Console, assignments, show
     from rootstock.core.errors import UsageError
     from rootstock.verbs import labelling
-    from rootstock.verbs.use import Run
+    from rootstock.verbs.use import Reading, Run
 
     say = Console().say
     if file and texts:
@@ -27,7 +28,8 @@ def predict(
     if out:
         labelling.check_name(out)
     if file:
-        made = labelling.label_file(Run(run), file, columns={"text": text, "text_pair": text_pair}, say=say)
+        reading = Reading(columns={"text": text, "text_pair": text_pair}, settings=assignments(change or []))
+        made = labelling.label_file(Run(run), file, reading=reading, say=say)
         table, shown = made.table, labelling.as_csv
         say(f"{made.rows:,} rows in {made.seconds:.1f} s ({made.rows / max(made.seconds, 1e-9):,.0f} rows/s){made.warning}")
     else:

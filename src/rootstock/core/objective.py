@@ -50,6 +50,11 @@ class Objective(Task):
         """The loss first, as it decides."""
         return ("loss", "accuracy")
 
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The loss alone."""
+        return ("loss",)
+
     def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
         """The smaller the loss, the better."""
         return (-figures.get("loss", sys.float_info.max),)

@@ -1,5 +1,6 @@
 """A run carried out: a folder that explains itself."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ class RunFolder:
     def begun(self) -> bool:
         """Whether a run of any state is in the folder; a recipe alone may be the user's own."""
         return self.manifest.exists() or (self.recipe.exists() and (self.path / "ledger.json").exists())
+
+    @property
+    def going_on(self) -> str:
+        """The command that goes on with a run that has not ended."""
+        return f"rootstock run {shlex.quote(str(self.recipe))} --resume"
 
     def strangers(self) -> list[str]:
         """Names in the folder that no run writes: somebody's own files."""

@@ -43,9 +43,14 @@ class Task(Settings, ABC):
     def headline(self) -> tuple[str, ...]:
         """Figures that get an interval; the first is the one that a person quotes."""
 
+    @property
+    @abstractmethod
+    def chosen_by(self) -> tuple[str, ...]:
+        """Figures that decide which state is the best: the first, and where it ties the next."""
+
     @abstractmethod
     def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
-        """How good a state with these metrics is: larger is better, later values decide ties. The best state is kept."""
+        """How good a state with these metrics is by `chosen_by`: larger is better. The best state is kept."""
 
     @abstractmethod
     def head(self) -> Head:
@@ -102,10 +107,15 @@ class Labelled(Task):
     def fit(self, train: pa.Table, validation: pa.Table) -> Self:
         """The same task knowing its label names; raises DataError where the labels can't be learned."""
 
-    def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
         """The first headline figure; on few rows many evaluations tie, then the smaller error decides."""
-        error = figures.get("log_loss", figures.get("root_mean_squared_error", 0.0))
-        return figures.get(self.headline[0], -1.0), -error
+        return self.headline[0], "root_mean_squared_error" if self.kind == "number" else "log_loss"
+
+    def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
+        """The first headline figure, then the error."""
+        figure, error = self.chosen_by
+        return figures.get(figure, -1.0), -figures.get(error, 0.0)
 
     def names(self, label: Any) -> list[str]:
         """The classes that a row's label names; one, unless rows hold several."""

@@ -35,7 +35,8 @@ class Facts:
     """What the tables don't tell.
 
     train_lengths, validation_lengths: tokens of each row before any cut, shape [N]. length: tokens kept. kind: what a label is.
-    dropped: places in the file of rows left out for want of a label. padding_share: padded tokens among all of the planned batches.
+    dropped: side and place in the file of rows left out for want of a label. not_drawn: rows that a smaller number asked for leaves out.
+    padding_share: padded tokens among all of the planned batches.
     names: the classes that a label names, as the model will know them.
     """
 
@@ -44,7 +45,8 @@ class Facts:
     length: int
     kind: Literal["class", "classes", "number"]
     names: Callable[[Any], Sequence[str]]
-    dropped: Sequence[int] = ()
+    dropped: Sequence[tuple[str, int]] = ()
+    not_drawn: int = 0
     padding_share: float = 0.0
 
 
@@ -88,9 +90,10 @@ def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, An
         "duplicates": (_duplicates(left, repeats), rows_left),
     }
     lengths = np.concatenate([facts.train_lengths, facts.validation_lengths])
-    lost = [{"row": int(row), "in": "file", "text": ""} for row in facts.dropped[:_EXAMPLES]]
+    lost = [{"row": row, "in": side, "text": ""} for side, row in facts.dropped[:_EXAMPLES]]
+    rest = {"not_drawn": facts.not_drawn} if facts.not_drawn else {}
     return {
-        "rows": {"read": total + dropped, "dropped": dropped, "train": rows_left, "validation": rows_right},
+        "rows": {"read": total + dropped + facts.not_drawn, "dropped": dropped, **rest, "train": rows_left, "validation": rows_right},
         "kind": facts.kind,
         "labels": _labels(left.labels, facts.kind),
         "validation_labels": _labels(right.labels, facts.kind),
@@ -126,9 +129,21 @@ def refuse(ledger: dict[str, Any], accept: Iterable[str]) -> None:
     )
 
 
+def lines(ledger: dict[str, Any], accept: Iterable[str]) -> list[str]:
+    """What a run goes on with, a line each: findings below their limit or accepted, and padding."""
+    going = {name: each for name, each in ledger["findings"].items() if each["share"] <= each["limit"] or name in accept}
+    said = [_sentence(name, each) for name, each in going.items() if each["count"]]
+    return [*said, f"padding: {ledger['padding_share']:.1%} of an epoch's tokens"] if "padding_share" in ledger else said
+
+
 def _sentence(name: str, found: dict[str, Any]) -> str:
-    examples = "; ".join(f"row {each['row']}" + (f" {shorten(each['text'], 50)!r}" if each["text"] else "") for each in found["examples"])
+    examples = "; ".join(map(_example, found["examples"]))
     return f"{name}: {_MEANING[name]}: {found['count']:,} ({found['share']:.1%}, limit {found['limit']:.0%}), such as {examples}"
+
+
+def _example(shown: dict[str, Any]) -> str:
+    where = " of validation" if shown["in"] == "validation" else ""
+    return f"row {shown['row']}{where}" + (f" {shorten(shown['text'], 50)!r}" if shown["text"] else "")
 
 
 def _side(name: str, table: pa.Table, lengths: np.ndarray, facts: Facts) -> _Side:

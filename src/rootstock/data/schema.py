@@ -1,7 +1,9 @@
 """Which column is the text, which the label: by override, by name, then by content; and rows in canonical columns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -59,6 +61,21 @@ def infer(
     if unused:
         reasons.append(f"not used: {', '.join(map(repr, unused))}")
     return Schema(text, text_pair, chosen, tuple(reasons))
+
+
+def recognise(source: Source, **given: Any) -> Schema:
+    """The columns of a file, as `infer` finds them; a DataError names the file."""
+    with naming(source.name):
+        return infer(source.table, **given)
+
+
+@contextmanager
+def naming(files: str) -> Iterator[None]:
+    """A DataError from inside begins with the files that it is about."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{files}: {error.found}", wanted=error.wanted, fix=error.fix) from None
 
 
 def canonical(source: Source, schema: Schema, *, unlabelled: bool = False) -> Canonical:

@@ -52,8 +52,7 @@ def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attent
     from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
     learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
-    extra = told.get("dropout") or told.get("position_bias") is not None or told.get("softcap") is not None
-    if not learns or extra or query.dtype != torch.bfloat16 or query.device.type != "cpu":
+    if not learns or not _plain(query, key, value) or _more(attention_mask, told):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **told)  # type: ignore[no-any-return]
     groups = getattr(module, "num_key_value_groups", 1)
     causal = told.get("is_causal")
@@ -62,6 +61,18 @@ def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attent
     scale = told.get("scaling") or query.shape[-1] ** -0.5
     out_BHTD: Tensor = _Products.apply(query, repeat_kv(key, groups), repeat_kv(value, groups), attention_mask, scale)  # type: ignore[no-untyped-call]
     return out_BHTD.transpose(1, 2).contiguous(), None
+
+
+def _plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether these are bf16 numbers on a processor, as many rows of queries as of keys, and all heads of one width."""
+    fast = query.dtype == key.dtype == value.dtype == torch.bfloat16 and query.device.type == "cpu"
+    return fast and len(query) == len(key) and query.shape[-1] == value.shape[-1]
+
+
+def _more(mask: Tensor | None, told: dict[str, Any]) -> bool:
+    """Whether more is asked than products and a mask that is given: dropout, or a bias that is learned."""
+    learned = mask is not None and mask.requires_grad
+    return bool(learned or told.get("dropout") or told.get("position_bias") is not None or told.get("softcap") is not None)
 
 
 class _Products(torch.autograd.Function):

@@ -37,7 +37,7 @@ class _Seen(NamedTuple):
 
 
 def coupled_gradients(crew: Crew, task: Coupled, shards: Sequence[np.ndarray], batches: Batches) -> Passed:
-    """Leave the gradients of one update in the crew's first model."""
+    """Leave the gradients of one update with the crew's members, each its own."""
     made = list(crew.each(lambda _, rows: list(batches(rows)), shards))  # once: to collate images is to make their views
     tokens = sum(padded_tokens(batch) for part in made for batch in part)
     if len(made) == len(made[0]) == 1:

@@ -12,15 +12,19 @@ _FLUSH_SECONDS = 1.0
 
 
 class History:
-    """An append-only file of events. On resume the events after the checkpoint's step are dropped: they will happen again."""
+    """An append-only file of events. On resume the events after the checkpoint's step are dropped: they will happen again.
 
-    def __init__(self, path: Path, *, keep_until: int | None = None) -> None:
+    measured: whether that step had been measured when the checkpoint was saved.
+    """
+
+    def __init__(self, path: Path, *, keep_until: int | None = None, measured: bool = True) -> None:
         self.path = path
         self._flushed = time.monotonic()
         if keep_until is None:
             write_text(path, "")
         else:
-            write_text(path, "".join(json.dumps(event) + "\n" for event in read(path) if event["step"] <= keep_until))
+            kept = [event for event in read(path) if event["step"] <= keep_until - (event["event"] == "evaluation" and not measured)]
+            write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
         self._stream: TextIO = path.open("a", encoding="utf-8")
 
     def note(self, event: dict[str, Any]) -> None:

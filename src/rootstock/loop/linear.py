@@ -15,10 +15,10 @@ from torch import Tensor, nn
 @contextmanager
 def fused(model: nn.Module) -> Iterator[None]:
     """Inside, the model's plain bf16 linear layers on a processor use the fused product. For passes without gradients only."""
-    able = hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    able = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     chosen = [module for module in model.modules() if type(module) is nn.Linear and _fits(module)] if able else []
     for module in chosen:
-        module.forward = partial(_product, module)
+        vars(module)["forward"] = partial(_product, module)
     try:
         yield
     finally:

@@ -65,8 +65,9 @@ class Weights:
             return None
         if name not in self._live:
             return functools.reduce(torch.Tensor.add_, given)
-        room = self._rooms.setdefault(name, torch.empty_like(self.masters[name]))
-        return functools.reduce(torch.Tensor.add_, given[1:], room.copy_(given[0]))
+        if name not in self._rooms:
+            self._rooms[name] = torch.empty_like(self.masters[name])
+        return functools.reduce(torch.Tensor.add_, given[1:], self._rooms[name].copy_(given[0]))
 
     @torch.no_grad()
     def push(self, names: Iterable[str] | None = None) -> None:

@@ -29,6 +29,8 @@ from rootstock.loop.schedule import factor
 from rootstock.loop.trim import trim, untrim
 
 Score = tuple[float, ...]
+_WORTH_SAVING = 30.0
+"""Seconds since the last checkpoint from which on another is saved before something that may fail."""
 
 
 class Feed(Protocol):
@@ -109,9 +111,10 @@ class Training:
         groups = job.method.groups(job.model, settings.rate)
         self.optimizer = Optimizer(self.weights.masters, groups, decays=decays, decay=settings.weight_decay)
         device = job.accelerator.device
-        self._open = ExitStack()
-        self._open.enter_context(by_products(job.model, wanted=job.dtype == torch.bfloat16 and device.type == "cpu"))
-        self.crew = self._open.enter_context(Crew(job.model, members(job.model, settings.batch_tokens or 0, device)))
+        with ExitStack() as opened:  # all of it is closed again where a part of it fails
+            opened.enter_context(by_products(job.model, wanted=job.dtype == torch.bfloat16 and device.type == "cpu"))
+            self.crew = opened.enter_context(Crew(job.model, members(job.model, settings.batch_tokens or 0, device)))
+            self._open = opened.pop_all()
         self._members = [dict(model.named_parameters()) for model in self.crew.models]
         self._parts = shares({name: master.numel() for name, master in self.weights.masters.items()}, len(self.crew.models))
         self.seconds = job.seconds
@@ -129,13 +132,17 @@ class Training:
 
     def _learn(self) -> None:
         self._train_mode()
+        if self.at.step and self._evaluation_due() and not self._evaluated_now():
+            self._evaluate()  # the checkpoint was saved just before
         while not self._done():
             started = time.perf_counter()
             self._update()
             self.at.training += time.perf_counter() - started
             if self._evaluation_due():
+                self._save_what_is_new()
                 self._evaluate()
             self._maybe_save()
+        self._save_what_is_new()
         if self.at.best_step != self.at.step and not self._evaluated_now():
             self._evaluate()
 
@@ -153,6 +160,12 @@ class Training:
         tokens = self._gradients(rows).tokens
         self._forget()
         return tokens
+
+    @property
+    def later_bytes(self) -> int:
+        """Memory that a rehearsal does not meet: the summed gradients, and the best values, of all that learns in fp32."""
+        held = sum(master.numel() for master in self.weights.masters.values()) * 4
+        return held + (held if self.job.dtype != torch.float32 else 0)
 
     # -- one update ---------------------------------------------------------------------------------------------------
 
@@ -308,13 +321,21 @@ class Training:
             }
         )
 
+    def _save_what_is_new(self) -> None:
+        """A measurement, and what follows the training, may fail: no more than seconds of work shall be lost by it."""
+        if time.monotonic() - self._saved_at > _WORTH_SAVING:
+            self._save()
+
+    def _save(self) -> None:
+        self.job.save(self.checkpoint())
+        self._saved_at = time.monotonic()
+
     def _maybe_save(self) -> None:
         settings, stopping = self.job.settings, self.job.stop()
         minutes = (time.monotonic() - self._saved_at) / 60
         due = self.at.step % settings.checkpoint_steps == 0 if settings.checkpoint_steps else minutes >= settings.checkpoint_minutes
         if stopping or due:
-            self.job.save(self.checkpoint())
-            self._saved_at = time.monotonic()
+            self._save()
         if stopping and not self._done():
             raise Interrupted(f"interrupted after step {self.at.step} of {self.total}; a checkpoint was saved")
 

@@ -62,7 +62,7 @@ def choose(rows: int, costs: Mapping[str, Cost], *, memory_bytes: int, seconds: 
         elif cost.seconds > limit:
             reasons.append(f"{name} takes about {cost.seconds / 60:.0f} min")
         else:
-            return name, "; ".join([f"{rows:,} training rows and about {_span(cost.seconds)} are enough for {name}", *reasons])
+            return name, "; ".join([f"{rows:,} training rows are enough for {name}", *reasons])
     return quickest, f"{'; '.join(reasons)}: {quickest} is the quickest"
 
 
@@ -87,5 +87,6 @@ def size_of(config: Mapping[str, Any], parameters: int, tokens: int, micro: int)
     return Size(max(parameters - embeddings, 1), embeddings, tokens, micro, layers, hidden)
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time in seconds or minutes, for a person."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

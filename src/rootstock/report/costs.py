@@ -87,6 +87,4 @@ def base(facts: Facts) -> list[tuple[str, str]]:
 
 def versions(facts: Facts) -> list[tuple[str, str]]:
     """Python and the libraries."""
-    python = dig(facts, "manifest", "python")
-    found = [("python", str(python))] if python else []
-    return found + [(str(name), str(value)) for name, value in dig(facts, "manifest", "versions", default={}).items()]
+    return [(str(name), str(value)) for name, value in dig(facts, "manifest", "versions", default={}).items()]

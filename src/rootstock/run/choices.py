@@ -111,6 +111,8 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say) -> tu
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
     check_scratch(name, method, base)
+    if recipe.merge and method.saves != "adapter":
+        say(f"merge     nothing to fold: what {name} leaves in model/ is whole already")
     return method, reason
 
 
@@ -139,7 +141,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]
     memory = torch.cuda.get_device_properties(0).total_memory if device_name() == "cuda" else total_memory()
     name, reason = advise.choose(len(encoded), costs, memory_bytes=memory, seconds=seconds)
     cost = costs[name]
-    return name, f"{reason} (about {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"
+    return name, f"{reason} (about {advise.span(cost.seconds)} and {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"
 
 
 def updates(lengths: np.ndarray, batch_tokens: int) -> int:

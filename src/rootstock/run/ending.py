@@ -15,7 +15,8 @@ from rootstock.core.task import Task
 from rootstock.run.build import Built
 from rootstock.run.prepared import Prepared
 
-_LIBRARIES = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "pyarrow", "numpy")
+_LEARNING = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors")
+_LIBRARIES = (*_LEARNING, "pyarrow", "numpy", "scikit-learn", "scipy")
 
 
 def seal(folder: RunFolder, facts: dict[str, Any]) -> None:
@@ -67,8 +68,7 @@ def manifest(prepared: Prepared, task: Task, rows: Mapping[str, int]) -> dict[st
         "labels": list(getattr(task, "labels", ())),
         "seed": prepared.recipe.seed,
         "hardware": hardware(),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _LIBRARIES}},
     }
 
 

@@ -1,7 +1,8 @@
 """From prepared rows to a finished run folder: build, try one step, train, measure, write."""
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,8 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     saved = _saved(folder, prepared, watch.say) if resume else None
     built = _begin(prepared, folder, watch, resume=resume)
     with (
-        closing(History(folder.history, keep_until=saved.step if saved else None)) as history,
+        closing(_history(folder, saved)) as history,
+        _tracked(prepared, built),
         closing(Training(_job(prepared, built, folder, watch, history), key=_key(prepared))) as training,
     ):
         if saved:
@@ -46,13 +48,29 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
         try:
             position = training.run()
         except Interrupted as stop:
-            raise Interrupted(stop.found, fix=f"go on with: rootstock run {folder.recipe} --resume") from None
+            raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
     rate = _rates(read(folder.history), position.training)
     measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step, **rate}
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
-    if prepared.recipe.track:
-        built.accelerator.end_training()
-    return conclude(prepared, built, folder, {"best_step": position.best_step, "steps": position.step})
+    best = {"best_step": position.best_step, "best_by": list(prepared.task.chosen_by), "steps": position.step}
+    return conclude(prepared, built, folder, best)
+
+
+@contextmanager
+def _tracked(prepared: Prepared, built: Built) -> Iterator[None]:
+    """What trackers were told is written out, however the training ends."""
+    try:
+        yield
+    finally:
+        if prepared.recipe.track:
+            built.accelerator.end_training()
+
+
+def _history(folder: RunFolder, saved: checkpoint.Checkpoint | None) -> History:
+    """A new history, or the old one up to the checkpoint: a measurement that came after it will be made again."""
+    if saved is None:
+        return History(folder.history)
+    return History(folder.history, keep_until=saved.step, measured=saved.state["evaluated_at"] == saved.step)
 
 
 def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool) -> Built:
@@ -60,9 +78,9 @@ def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool)
 
     Where that fails nothing was learned yet, and no begun run is left to stand in the way of the next try.
     """
-    written = folder.recipe, folder.path / "ledger.json"
-    artifact.write_text(written[0], recipe_text(prepared.recipe))
-    artifact.write_json(written[1], prepared.ledger)
+    written = folder.path / "ledger.json", folder.recipe
+    artifact.write_json(written[0], prepared.ledger)
+    artifact.write_text(written[1], recipe_text(prepared.recipe))
     try:
         return build(prepared, folder, watch)
     except RootstockError:
@@ -164,7 +182,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     checkpoint.set_random_state(state)
     predicted = {
         "seconds": round(training.elapsed() + built.ahead + each * _tokens(training, built), 2),
-        "peak_bytes": peak_memory(),
+        "peak_bytes": peak_memory() + training.later_bytes,
         "seconds_per_token": each,
         "longest_batch_rows": len(rows),
         "steps": training.total,

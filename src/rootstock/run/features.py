@@ -23,6 +23,8 @@ from rootstock.run.prepared import Prepared
 
 _WORTH_SAYING = 5
 """Seconds from which a wait is announced."""
+_SHOWS = 1.0
+"""Seconds after which the speed is known well enough."""
 _FEWEST_ROWS = 20
 """Rows below which nobody is advised to go."""
 _FIX = "lower training.micro_tokens or training.length"
@@ -45,9 +47,8 @@ def remembered(prepared: Prepared, key: str, place: Place) -> tuple[Encoded, Enc
 def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[Encoded, Encoded]:
     """Training and validation rows as vectors; UsageError where the budget is too short for them, Interrupted where asked to stop."""
     missing = _missing(prepared, tap, place)
-    seconds = _estimate(prepared, tap, place, watch, missing=missing)
-    if seconds > _WORTH_SAYING:
-        watch.say(f"features  the base passes every row once, in about {seconds:.0f} s")
+    if prepared.recipe.budget.minutes:
+        _estimate(prepared, tap, place, watch, missing=missing)
     progress = _Progress(watch, sum(int(part.lengths.sum()) for part in missing))
 
     def vectors(part: Encoded) -> dict[str, np.ndarray]:
@@ -111,14 +112,19 @@ def blank(prepared: Prepared, width: int) -> tuple[Encoded, Encoded]:
 
 
 class _Progress:
-    """Tells of batches that passed, and asks after each whether to go on."""
+    """Tells of batches that passed, and of a wait as soon as one shows, and asks after each whether to go on."""
 
     def __init__(self, watch: Watch, tokens: int) -> None:
         self.watch, self.tokens, self.done, self.rows, self.started = watch, tokens, 0, 0, time.perf_counter()
+        self.announced = False
 
     def add(self, tokens: int, *, rows: int) -> None:
         self.done, self.rows = self.done + tokens, self.rows + rows
         spent = time.perf_counter() - self.started
+        whole = spent * self.tokens / max(self.done, 1)
+        if not self.announced and spent > _SHOWS and whole > _WORTH_SAYING:
+            self.announced = True
+            self.watch.say(f"features  the base passes every row once, in about {whole:.0f} s")
         self.watch.event({"event": "features", "progress": self.done / self.tokens, "rows": self.rows, "seconds": spent})
         if self.done < self.tokens and self.watch.stop():
             raise Interrupted("interrupted before training began: nothing was learned yet", fix="start again")

@@ -33,7 +33,8 @@ class Rows:
     train: pa.Table
     validation: pa.Table
     schema: schema.Schema
-    dropped: tuple[int, ...]
+    dropped: tuple[tuple[str, int], ...]
+    not_drawn: int
     sources: dict[str, Any]
 
 
@@ -83,6 +84,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
         length=length,
         kind=task.kind,
         dropped=rows.dropped,
+        not_drawn=rows.not_drawn,
         padding_share=batches.padding_share(encoded.lengths, plan),
         names=task.names,
     )
@@ -115,31 +117,34 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     found = source.read(data.train, data)
     for note in found.notes:
         say(f"data      {note}")
-    known = schema.infer(found.table, text=task.get("text"), text_pair=task.get("text_pair"), label=task.get("label"))
+    known = schema.recognise(found, text=task.get("text"), text_pair=task.get("text_pair"), label=task.get("label"))
     for reason in known.reasons:
         say(f"columns   {reason}")
     unlabelled = "unlabelled" in recipe.accept
     train = schema.canonical(found, known, unlabelled=unlabelled)
-    rows, dropped = train.rows, train.dropped
-    if data.rows and data.rows < len(rows):
+    rows, dropped = train.rows, [("train", row) for row in train.dropped]
+    not_drawn = max(0, len(rows) - data.rows) if data.rows else 0
+    if data.rows and not_drawn:
+        say(f"data      {data.rows:,} of {len(rows):,} rows are drawn, as data.rows asks")
         rows = split.draw(rows, data.rows, recipe.seed)
     sources = {"train": {"name": found.name, "format": found.format, "sha256": found.digest}}
     if isinstance(data.validation, str):
         held = source.read(data.validation, data)
         validation = schema.canonical(held, known, unlabelled=unlabelled)
-        dropped += validation.dropped
+        dropped += [("validation", row) for row in validation.dropped]
         sources["validation"] = {"name": held.name, "format": held.format, "sha256": held.digest}
         parts = rows, validation.rows
     else:
         stratify = stratifies(rows)
-        parts = split.split(rows, data.validation, recipe.seed, stratify=stratify)
+        with schema.naming(found.name):
+            parts = split.split(rows, data.validation, recipe.seed, stratify=stratify)
         say(
             f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate "
             f"({100 * data.validation:.3g} %{', stratified' if stratify else ''}, duplicates kept together)"
         )
     if not len(parts[0]) or not len(parts[1]):
         raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
-    return Rows(*parts, known, dropped, sources)
+    return Rows(*parts, known, tuple(dropped), not_drawn, sources)
 
 
 def stratifies(rows: pa.Table) -> bool:
@@ -161,10 +166,8 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     if name == "auto":
         name = task_of(rows.train)
     files = " with ".join(dict.fromkeys(str(each["name"]) for each in rows.sources.values()))
-    try:
+    with schema.naming(files):
         task: Labelled = catalog.find("tasks", name).build(settings, "task").fit(rows.train, rows.validation)
-    except DataError as error:
-        raise DataError(f"{files}: {error.found}", wanted=error.wanted, fix=error.fix) from None
     labels_found = getattr(task, "labels", ())
     shown = ", ".join(labels_found[:8]) + (" …" if len(labels_found) > 8 else "")
     many = "; a row can have several (task.several=no reads each cell as one)" if task.kind == "classes" else ""

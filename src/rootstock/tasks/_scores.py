@@ -51,9 +51,7 @@ def class_details(scores_NC: np.ndarray, answers_N: np.ndarray, labels: Sequence
 def label_set_details(scores_NC: np.ndarray, answers_NC: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
     """Per-label table, and the calibration of all yes/no decisions together, as JSON."""
     rows = _LabelSetRows(scores_NC, answers_NC)
-    yes = np.asarray(scores_NC, np.float64).reshape(-1)
-    decisions = calibration(np.stack([1 - yes, yes], axis=1), rows.answers.reshape(-1).astype(np.int64))
-    return {"per_class": _table_json(rows.table, labels), "calibration": _calibration_json(decisions)}
+    return {"per_class": _table_json(rows.table, labels), "calibration": _calibration_json(calibration(*rows.decisions))}
 
 
 def number_details(scores_N1: np.ndarray, answers_N: np.ndarray) -> dict[str, Any]:
@@ -209,6 +207,12 @@ class _LabelSetRows:
         return np.asarray(self.scores >= THRESHOLD)
 
     @cached_property
+    def decisions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each label of each row as a row of two classes, no and yes: scores [N·C, 2] and answers [N·C]."""
+        yes = np.asarray(self.scores, np.float64).reshape(-1)
+        return np.stack([1 - yes, yes], axis=1), (self.answers > 0).reshape(-1).astype(np.int64)
+
+    @cached_property
     def table(self) -> PerClass:
         hits_C = (self.predicted & (self.answers > 0)).sum(axis=0)
         return _per_class(hits_C, self.predicted.sum(axis=0), (self.answers > 0).sum(axis=0))
@@ -250,6 +254,8 @@ _LABEL_SET_FIGURES: Mapping[str, Callable[[_LabelSetRows], float]] = {
     "macro_recall": lambda rows: _mean(rows.table.recall[rows.table.present]),
     "subset_accuracy": lambda rows: float((rows.predicted == (rows.answers > 0)).all(axis=1).mean()),
     "roc_auc": lambda rows: macro_roc_auc(rows.scores, rows.answers > 0),
+    "calibration_error": lambda rows: calibration(*rows.decisions).error,
+    "log_loss": lambda rows: log_loss(*rows.decisions),
 }
 _NUMBER_FIGURES: Mapping[str, Callable[[_NumberRows], float]] = {
     "pearson": lambda rows: pearson(rows.answers, rows.predicted),

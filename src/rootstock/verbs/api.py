@@ -16,9 +16,10 @@ from rootstock.core.settings import changed
 from rootstock.core.task import Task
 from rootstock.core.watch import Watch
 from rootstock.data.hub import PREFIX
-from rootstock.data.ledger import refuse
+from rootstock.data.ledger import lines, refuse
 from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
+from rootstock.run.prepared import Prepared
 from rootstock.verbs.use import Run
 
 _SECTIONS = ("tokenizer", "training", "budget", "accept", "merge", "seed", "track")
@@ -64,13 +65,24 @@ def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = Fals
     elif folder.complete:
         watch.say(f"run       {out} had already ended")
         return Run(out)
-    prepared = prepare(recipe, watch.say)
-    refuse(prepared.ledger, recipe.accept)
+    prepared = _prepared(recipe, watch)
     if overwrite and folder.begun:
         remove(folder, prepared.base.folder)
-    execute(prepared, folder, watch, resume=resume)
-    shutil.rmtree(folder.checkpoints, ignore_errors=True)  # they are for going on, and there is nothing left to do
+    try:
+        execute(prepared, folder, watch, resume=resume)
+    finally:
+        if folder.complete:  # also where a merge was refused: checkpoints are for going on, and there is nothing left to do
+            shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return Run(out)
+
+
+def _prepared(recipe: Recipe, watch: Watch) -> Prepared:
+    """What can be learned from, its account accepted and said."""
+    prepared = prepare(recipe, watch.say)
+    refuse(prepared.ledger, recipe.accept)
+    for line in lines(prepared.ledger, recipe.accept):
+        watch.say(f"ledger    {line}")
+    return prepared
 
 
 def check_place(folder: RunFolder, *, overwrite: bool) -> None:
@@ -80,14 +92,14 @@ def check_place(folder: RunFolder, *, overwrite: bool) -> None:
         raise UsageError(f"{above} is a file", wanted="a folder for the run", fix="choose another --out")
     if above != folder.path or not any(folder.path.iterdir()):
         return
+    if all(each.name == "ledger.json" or each.name.endswith(".part") for each in folder.path.iterdir()):
+        return  # a run that was killed before it had written what it is
     if not folder.begun or (overwrite and folder.strangers()):
         held = f": {', '.join(folder.strangers()[:3])}" if folder.strangers() else ""
         raise UsageError(f"{folder.path} holds other files{held}", wanted="a new or empty folder", fix="choose another --out")
     if not overwrite:
         state = "a finished run" if folder.complete else "a run that has not ended"
-        fix = "choose another --out, or give --overwrite" + (
-            "" if folder.complete else f"; go on with it: rootstock run {folder.recipe} --resume"
-        )
+        fix = "choose another --out, or give --overwrite" + ("" if folder.complete else f"; go on with it: {folder.going_on}")
         raise UsageError(f"{folder.path} already holds {state}", wanted="a new or empty folder", fix=fix)
 
 
@@ -107,8 +119,7 @@ def again(recipe_path: Path, changes: Mapping[str, Any]) -> Recipe:
 
 def rehearse(recipe: Recipe, watch: Watch) -> dict[str, Any]:
     """Everything up to one real step on the longest batch, writing nothing; returns what it predicts."""
-    prepared = prepare(recipe, watch.say)
-    refuse(prepared.ledger, recipe.accept)
+    prepared = _prepared(recipe, watch)
     with tempfile.TemporaryDirectory() as folder:
         return dry_run(prepared, RunFolder(Path(folder)), watch)
 

@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from rootstock.core.errors import UsageError
 from rootstock.core.rows import PAIR, ROW, TEXT, column
 from rootstock.core.watch import Say
 from rootstock.run.ending import parquet
-from rootstock.verbs.use import Predictions, Run, table_of
+from rootstock.verbs.use import Predictions, Reading, Run, table_of
 
 Table = dict[str, Any]
 """Columns by name: those of a file as they came (pa.ChunkedArray), answers as lists."""
@@ -48,12 +48,12 @@ def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
     return _texts(rows) | made.table, _warning(made, run)
 
 
-def label_file(run: Run, path: str, *, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> Labelled:
+def label_file(run: Run, path: str, *, reading: Reading | None = None, say: Say = lambda text: None) -> Labelled:
     """Every row of a file with all its columns and its answer, in the file's order.
 
-    columns: its text and text_pair, where they have other names. An answer's column that the file has already gets a number.
+    An answer's column that the file has already gets a number.
     """
-    table, rows = run.read(path, labelled=False, columns=columns, say=say)
+    table, rows = run.read(path, labelled=False, reading=reading, say=say)
     run.model, run.tokenizer  # noqa: B018 - loading is not labelling
     started = time.perf_counter()
     made = run.predictions(rows)
@@ -103,7 +103,7 @@ def _texts(rows: pa.Table) -> Table:
 
 
 def _warning(made: Predictions, run: Run) -> str:
-    return f"; {made.cut} rows are longer than {run.contract['length']} tokens and were cut" if made.cut else ""
+    return f"; {run.spoken_cut(made.cut)}" if made.cut else ""
 
 
 def _plain(value: Any) -> str:

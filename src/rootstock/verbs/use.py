@@ -1,7 +1,8 @@
 """A finished run put to use: predictions, and measurements on other rows."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +19,13 @@ from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, DataError, UsageError, nearest
 from rootstock.core.method import Method
-from rootstock.core.recipe import Recipe
+from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns
 from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
-from rootstock.data import batches, schema, source
+from rootstock.data import batches, formats, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
 from rootstock.run.build import tokenizer_digest
@@ -45,6 +47,22 @@ class Read(NamedTuple):
 
     table: pa.Table
     rows: pa.Table
+
+
+_READING = ("data.format", "data.encoding", "data.header", "data.quoting")
+"""Keys of a recipe that say how a file is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a file is to be read. columns: by role (text, text_pair, label). settings: such as {"data.encoding": "latin-1"}.
+
+    unlabelled: rows without a label are left out instead of refused.
+    """
+
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    unlabelled: bool = False
 
 
 class Run:
@@ -164,7 +182,15 @@ class Run:
     def predict(self, texts: str | Sequence[str] | Sequence[tuple[str, str]]) -> list[Any]:
         """The answer for each text (or pair): a label name, a list of names, or a number."""
         many = [texts] if isinstance(texts, str) else list(texts)
-        return self.predictions(table_of(many, pair=self.recipe.task.get("text_pair") is not None)).table["predicted"]
+        made = self.predictions(table_of(many, pair=self.recipe.task.get("text_pair") is not None))
+        if made.cut:
+            warnings.warn(self.spoken_cut(made.cut), stacklevel=2)
+        return made.table["predicted"]
+
+    def spoken_cut(self, rows: int) -> str:
+        """How many rows were not read whole."""
+        kept = f"longer than {self.contract['length']} tokens and"
+        return f"{rows:,} rows are {kept} were cut" if rows > 1 else f"1 row is {kept} was cut"
 
     def predictions(self, rows: pa.Table) -> Predictions:
         """Answers with confidences for rows with canonical columns."""
@@ -177,13 +203,14 @@ class Run:
         columns = infer.predict(self.model, feed, self.task, device=torch.device(device_name())) if len(rows) else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, cut, columns)
 
-    def read(self, path: str, *, labelled: bool, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> Read:
+    def read(self, path: str, *, labelled: bool, reading: Reading | None = None, say: Say = lambda text: None) -> Read:
         """A file: the columns as given, else those that the run learned from, else found by name and content, which is said."""
-        task, given = self.recipe.task, {role: name for role, name in (columns or {}).items() if name is not None}
-        found = source.read(path, self.recipe.data)
+        reading = reading or Reading()
+        task, given = self.recipe.task, {role: name for role, name in reading.columns.items() if name is not None}
+        found = source.read(path, self._data(path, reading.settings))
         learned = {role: task.get(role) for role in ("text", "text_pair", "label")}
         held = {role: name if name in found.table.column_names else None for role, name in learned.items()}
-        known = schema.infer(found.table, **{**held, **given}, labelled=labelled)
+        known = schema.recognise(found, **{**held, **given}, labelled=labelled)
         if any(learned[role] != held[role] for role in ("text", "text_pair", *(["label"] if labelled else []))):
             for note in (*found.notes, *known.reasons):
                 say(f"columns   {note}")
@@ -197,18 +224,30 @@ class Run:
             say(f"columns   {known.text_pair!r} is not used: this run learned from one text a row")
             known = replace(known, text_pair=None)
         known = known if labelled else replace(known, label=None)
-        return Read(found.table, schema.canonical(found, known).rows)
+        kept = schema.canonical(found, known, unlabelled=reading.unlabelled)
+        if kept.dropped:
+            first = ", ".join(map(str, kept.dropped[:3]))
+            lost = f"{len(kept.dropped):,} of {len(found.table):,} rows have no label and are left out"
+            say(f"data      {lost}, such as {found.unit} {first}")
+        return Read(found.table, kept.rows)
 
-    def evaluate(self, path: str, *, columns: Mapping[str, str | None] | None = None, say: Say = lambda text: None) -> dict[str, Any]:
+    def _data(self, path: str, settings: Mapping[str, Any]) -> DataSettings:
+        """How to read a file: as asked, else as the run's own was read; but a format that the file's name tells goes first."""
+        for key in settings:
+            if key not in _READING:
+                raise UsageError(f"--set {key} means nothing here", wanted=f"one of {', '.join(_READING)}", fix="leave it out")
+        told = {"data.format": "auto"} if formats.named("auto", Path(path)) else {}
+        values = {"data": self.recipe.data.model_dump()}
+        return DataSettings.build(changed(values, {**told, **settings})["data"], "data")
+
+    def evaluate(self, path: str, *, reading: Reading | None = None, say: Say = lambda text: None) -> dict[str, Any]:
         """Every figure on a labelled file, with intervals, and with and without rows that were trained on.
 
         chose_rows: rows that were not trained on but chose the best state, so that figures on them flatter the model.
         """
-        rows = self.read(path, labelled=True, columns=columns, say=say).rows
-        try:
+        rows = self.read(path, labelled=True, reading=reading, say=say).rows
+        with schema.naming(path):
             answers = self.task.answers(rows)
-        except DataError as error:
-            raise DataError(f"{path}: {error.found}", wanted=error.wanted, fix=error.fix) from None
         made = self.predictions(rows)
         columns_made = {**made.columns, "answers": answers}
         seen, keys = load_file(self._intact("seen.safetensors")), seen_keys(rows)
@@ -223,7 +262,7 @@ class Run:
 def no_run(folder: RunFolder) -> UsageError:
     """What is wrong with a folder that holds no finished run."""
     if folder.begun:
-        fix = f"go on with it: rootstock run {folder.recipe} --resume"
+        fix = f"go on with it: {folder.going_on}"
         return UsageError(f"{folder.path} holds a run that has not ended", wanted="a finished run", fix=fix)
     beside = folder.path.parent.iterdir() if folder.path.parent.is_dir() else ()
     near = nearest(folder.path.name, [each.name for each in beside if each != folder.path and RunFolder(each).begun])
