@@ -45,6 +45,30 @@ def test_answers_and_gradients_are_those_of_exact_attention(kind, groups, monkey
         assert theirs.grad.abs().max() > 0.5
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("length", [6, 16, 17])
+@pytest.mark.parametrize("mask", ["none", "padding", "sum", "causal"])
+def test_keys_that_fill_vectors_change_no_answer(kind, length, mask, monkeypatch):
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    seen = []
+    monkeypatch.setattr(
+        "transformers.integrations.sdpa_attention.sdpa_attention_forward",
+        lambda module, query, key, *more, **told: seen.append(key.shape[2]) or sdpa_attention_forward(module, query, key, *more, **told),
+    )
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randn(2, H, length, D, generator=generator).to(kind) for _ in range(3)]
+    given = {
+        "padding": torch.arange(length)[None, None, None] < torch.tensor([length, 4])[:, None, None, None],
+        "sum": torch.randn(2, 1, length, length, generator=generator).to(kind),
+    }.get(mask)
+    module = SimpleNamespace(is_causal=mask == "causal")
+    found, _ = attention._attend(module, *parts, given)
+    expected, _ = sdpa_attention_forward(module, *parts, given)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02 if kind == torch.bfloat16 else 1e-6)
+    assert seen == [length if mask == "causal" else -(-length // 16) * 16]
+
+
 @pytest.mark.parametrize("case", ["learned bias", "one row of queries", "wide values", "dropout", "fp32", "position bias"])
 def test_what_is_more_than_products_is_left_to_transformers(case, monkeypatch):
     asked = []

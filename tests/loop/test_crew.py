@@ -169,7 +169,7 @@ def test_heads_that_remember_give_the_same_answers_on_two_cores(two_cores, tmp_p
     base, data = make_base(tmp_path / "base", family), write_csv(tmp_path / "rows.csv", rows_of(200))
 
     def confidences(out):
-        settings = {"epochs": 2, "micro_tokens": 64}
+        settings = {"epochs": 2, "micro_tokens": 64, "precision": "fp32"}
         run = rootstock.adapt(data, base=str(base), method="feature-extraction", out=tmp_path / out, training=settings)
         return run.predictions(rootstock.verbs.use.table_of([text for text, _ in rows_of(200)], pair=False)).table["confidence"]
 

@@ -11,6 +11,7 @@ from rootstock.core.mode import in_mode
 from rootstock.core.objective import Coupled, in_groups
 from rootstock.core.rows import Columns
 from rootstock.core.task import Batch, Task
+from rootstock.loop.attention import by_products
 from rootstock.loop.crew import Crew
 from rootstock.loop.linear import fused
 
@@ -48,7 +49,12 @@ def infer(
             return [answer(member, to_device(batch, device)) for batch in rows.micro_batches(chosen, cores)]
 
     parts = []
-    with in_mode(model, training=False), fused(model), Crew(model, max(1, min(cores, len(order)))) as crew:
+    with (
+        in_mode(model, training=False),
+        fused(model),
+        by_products(model, wanted=device.type == "cpu"),
+        Crew(model, max(1, min(cores, len(order)))) as crew,
+    ):
         for chosen, found in zip(order, crew.each(answers, order), strict=True):
             parts += found
             passed(chosen)
