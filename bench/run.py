@@ -142,7 +142,20 @@ def peak(a, folder):
     return rows
 
 
+def answers(a, folder):
+    """Seconds of the commands that only tell what there is, as a person waits for them; the first call is left out."""
+    rows = []
+    for verb in ("--help", "tasks", "methods"):
+        for number in range(8):
+            started = time.perf_counter()
+            subprocess.run([Path(sys.executable).with_name("rootstock"), verb], capture_output=True, check=True)
+            if number:
+                rows.append({"peer": f"rootstock {verb}", "wall_s": round(time.perf_counter() - started, 3)})
+    return rows
+
+
 PARTS = {
+    "answers": answers,
     "peak": peak,
     "full": lambda a, f: training(a, f, "full"),
     "lora": lambda a, f: training(a, f, "lora"),

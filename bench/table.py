@@ -102,6 +102,11 @@ def peak_lines(rows):
     ]
 
 
+def answer_lines(rows):
+    names = dict.fromkeys(row["peer"] for row in rows)
+    return [[f"`{name}`", f"{median(rows, name, 'wall_s'):.2f} s ({spread(rows, name, 'wall_s')})", "", ""] for name in names]
+
+
 def kill_lines(path):
     if not path.exists():
         return []
@@ -123,6 +128,7 @@ def write(results):
     lines += feature_lines(parts["features"]) if "features" in parts else []
     lines += prediction_lines(parts["predict"]) if "predict" in parts else []
     lines += peak_lines(parts["peak"]) if "peak" in parts else []
+    lines += answer_lines(parts["answers"]) if "answers" in parts else []
     lines += kill_lines(results.with_name("kills.json"))
     rows = [["figure", "ours", "peer", "ratio"], ["---"] * 4, *lines]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)

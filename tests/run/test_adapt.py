@@ -587,3 +587,10 @@ def test_metrics_are_mirrored_to_a_tracker(adapt):
     told = {event.step: event.value for event in held.Scalars("loss")}
     assert told == pytest.approx({event["step"]: event["loss"] for event in events if event["event"] == "step"}, rel=1e-4)
     assert len(held.Scalars("accuracy")) == sum(event["event"] == "evaluation" for event in events)
+
+
+def test_from_python_decisions_and_findings_are_logged(adapt, caplog):
+    with caplog.at_level("INFO", logger="rootstock"):
+        adapt()
+    assert any(line.startswith("columns   text: column 'text'") for line in caplog.messages)
+    assert any(line.startswith("ledger    padding") for line in caplog.messages)

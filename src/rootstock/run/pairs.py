@@ -57,7 +57,7 @@ def cut_short(rows: pa.Table, tokenizer: Any, length: int) -> dict[str, Any]:
 
 def _canonical(name: str, recipe: Recipe) -> pa.Table:
     found = source.read(name, recipe.data)
-    told = schema.infer(found.table, text=recipe.task.get("text"), text_pair=recipe.task.get("text_pair"), labelled=False)
+    told = schema.recognise(found, text=recipe.task.get("text"), text_pair=recipe.task.get("text_pair"), labelled=False)
     if told.text_pair is None:
         names = [each for each in found.table.column_names if each != "row"]
         raise DataError(

@@ -1,5 +1,6 @@
 """What people call: adapt, run a recipe, inspect."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from rootstock.run.prepare import prepare
 from rootstock.run.prepared import Prepared
 from rootstock.verbs.use import Run
 
+_LOG = logging.getLogger("rootstock")
 _SECTIONS = ("tokenizer", "training", "budget", "accept", "merge", "seed", "track")
 """Parts of a recipe that adapt() takes by their own names."""
 
@@ -38,6 +40,7 @@ def adapt(
     """Fine-tune a base on labelled rows; returns the finished run.
 
     more: the other sections of a recipe as plain values, such as training={"epochs": 3}, validation="dev.csv", seed=1, overwrite=True.
+    What the command line prints of decisions and findings goes to the logger "rootstock" at level INFO.
     """
     sections: dict[str, Any] = {name: more.pop(name) for name in _SECTIONS if name in more}
     overwrite = bool(more.pop("overwrite", False))
@@ -49,7 +52,7 @@ def adapt(
         **sections,
     }
     recipe = Recipe.build(values, "").anchored(Path.cwd())
-    return carry_out(recipe, Path(out) if out else free_folder(Path("runs") / name_for(recipe)), Watch(), overwrite=overwrite)
+    return carry_out(recipe, Path(out) if out else free_folder(Path("runs") / name_for(recipe)), Watch(say=_LOG.info), overwrite=overwrite)
 
 
 def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = False, resume: bool = False) -> Run:

@@ -102,8 +102,7 @@ def divided(name: str, found: source.Source, folder: Path, *, columns: Mapping[s
     with _speaking_of(name, found.name, found.name):
         known = schema.infer(found.table, text=columns.get(TEXT), text_pair=columns.get(PAIR), label=columns.get(LABEL))
         table = schema.canonical(found, known, unlabelled=unlabelled).rows
-        different = len(set(map(str, column(table, LABEL))))
-        pool, test = split.split(table, TEST_SHARE, SPLIT_SEED, stratify=different <= max(2, len(table) // 2))
+        pool, test = split.split(table, TEST_SHARE, SPLIT_SEED, stratify=labelled.stratifies(table))
     written = {"pool": _file(pool), "test": _file(split.draw(test, MOST_TEST, SPLIT_SEED))}
     made = Downstream(
         name=name,

@@ -16,7 +16,8 @@ def inspect(data: str | Path, **sections: Any) -> dict[str, Any]:
 
 def examine(recipe: Recipe, say: Say) -> dict[str, Any]:
     """The ledger that a recipe's rows give; rows without a label are counted, not refused."""
-    chosen = recipe.model_copy(update={"method": {"name": "full"}, "accept": (*recipe.accept, "unlabelled")})
+    length = recipe.training.model_copy(update={"epochs": 1})  # nothing is trained: no word on how long it would take
+    chosen = recipe.model_copy(update={"method": {"name": "full"}, "training": length, "accept": (*recipe.accept, "unlabelled")})
     return prepare(chosen, say).ledger
 
 
