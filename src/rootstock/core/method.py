@@ -76,7 +76,7 @@ class Method(Settings, ABC):
     epochs: ClassVar[float]
     """Passes over the rows that the method usually needs."""
     updates: ClassVar[int] = 0
-    """Updates that it needs at least to learn anything: few rows are seen more often for it."""
+    """Updates that it needs at least to learn yes from no: few rows, and rows of many classes, are seen more often for it."""
     rate: ClassVar[float]
     """Peak learning rate that suits it: methods compared at one rate are compared unfairly."""
     batch_tokens: ClassVar[int] = 1024
@@ -95,9 +95,10 @@ class Method(Settings, ABC):
     """What it leaves behind: "model" (whole weights) or "adapter" (peft's format, with the base's digest)."""
 
     @classmethod
-    def passes(cls, updates: int) -> float:
-        """Epochs that suit rows which give so many updates an epoch."""
-        return max(cls.epochs, min(MOST_EPOCHS, math.ceil(cls.updates / max(updates, 1))))
+    def passes(cls, updates: int, classes: int = 2) -> float:
+        """Epochs that suit rows which give so many updates an epoch. A label among C classes holds log2(C) bits: as many times more."""
+        needed = cls.updates * math.log2(max(classes, 2))
+        return max(cls.epochs, min(MOST_EPOCHS, math.ceil(needed / max(updates, 1))))
 
     @abstractmethod
     def apply(self, loaded: Loaded) -> nn.Module:

@@ -99,14 +99,16 @@ def config_file(base: Resolved, name: str) -> dict[str, Any]:
     return found
 
 
-def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say) -> tuple[Method, str]:
-    """The method that the recipe names, or the one that suits these rows; and the reason."""
+def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, classes: int = 2) -> tuple[Method, str]:
+    """The method that the recipe names, or the one that suits these rows; and the reason. classes: that a label chooses from."""
     settings = dict(recipe.method)
     name = settings.pop("name", "auto")
     reason = "asked for"
     if name == "auto":
         name, reason = (
-            ("full", "the base's weights are random, so all of them must learn") if base.scratch else _advice(recipe, base, encoded)
+            ("full", "the base's weights are random, so all of them must learn")
+            if base.scratch
+            else _advice(recipe, base, encoded, classes)
         )
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
@@ -126,7 +128,7 @@ def check_scratch(name: str, method: Method, base: Resolved) -> None:
         )
 
 
-def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]:
+def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, classes: int) -> tuple[str, str]:
     dtype = precision.choose(recipe.training.precision, device_name())
     config = config_file(base, "config.json")
     size = advise.size_of(config, base.parameters or 22_000_000, int(encoded.lengths.sum()), recipe.training.micro_tokens)
@@ -134,8 +136,9 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded) -> tuple[str, str]
     costs = {}
     for name in ("full", "lora", "feature-extraction"):
         method = catalog.find("methods", name)
-        epochs = recipe.training.epochs or method.passes(updates(encoded.lengths, recipe.training.batch_tokens or method.batch_tokens))
-        twins = crew.most(recipe.training.batch_tokens or method.batch_tokens, device_name())
+        batch = recipe.training.batch_tokens or method.batch_tokens
+        epochs = recipe.training.epochs or method.passes(updates(encoded.lengths, batch), classes)
+        twins = crew.most(batch, device_name())
         costs[name] = advise.estimate(method, size, epochs=epochs, speed=speed, bytes_each=dtype.itemsize, twins=twins)
     seconds = recipe.budget.minutes * 60 if recipe.budget.minutes else None
     memory = torch.cuda.get_device_properties(0).total_memory if device_name() == "cuda" else total_memory()

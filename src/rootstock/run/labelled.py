@@ -52,8 +52,9 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     raw, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
     room = choices.room(base)
     length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
-    method, why = choices.method_for(recipe, base, raw, say)
-    epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), say)
+    classes = len(getattr(task, "labels", ())) or 2
+    method, why = choices.method_for(recipe, base, raw, say, classes=classes)
+    epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label}
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=choices.usual_of(method, epochs))
@@ -175,10 +176,11 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     return task
 
 
-def _epochs(recipe: Recipe, method: Method, lengths: np.ndarray, say: Say) -> float:
-    """Epochs for a recipe that names none; where rows are too few for the usual number, it says so. lengths: tokens kept of each row."""
+def _epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say) -> float:
+    """Epochs for a recipe that names none; where the usual number is too few, it says so. lengths: tokens kept of each row."""
     updates = choices.updates(lengths, recipe.training.batch_tokens or method.batch_tokens)
-    epochs = method.passes(updates)
+    epochs = method.passes(updates, classes)
     if epochs > method.epochs and not recipe.training.steps:
-        say(f"training  {epochs:g} epochs, not {method.epochs:g}: one of these rows is about {updates} update{'s' if updates > 1 else ''}")
+        few = f"one of these rows is about {updates} update{'s' if updates > 1 else ''}"
+        say(f"training  {epochs:g} epochs, not {method.epochs:g}: {few}" + (f", and there are {classes} classes" if classes > 2 else ""))
     return epochs
