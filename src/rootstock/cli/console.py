@@ -52,7 +52,10 @@ class Console:
             sys.stderr.write(text)
             sys.stderr.flush()
         except BrokenPipeError:
-            self._live = False  # nobody reads the notes any more: no reason to lose the run
+            self._live = (
+                False  # nobody reads the notes any more: no reason to lose the run, nor to fail when the rest is flushed at the end
+            )
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
     def event(self, event: dict[str, Any]) -> None:
         """Show a training event."""

@@ -111,9 +111,9 @@ class Interrupted(RootstockError):
 
 
 def is_memory_shortage(error: BaseException) -> bool:
-    """Whether an error says that no memory is left; torch has no kind of error for it, only a text."""
-    text = str(error)
-    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text or "bad_alloc" in text
+    """Whether an error says that no memory is left; torch, and the loader of its libraries, have no kind of error for it, only a text."""
+    said = ("allocate memory", "out of memory", "bad_alloc", "failed to map segment")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in said)
 
 
 @contextmanager
