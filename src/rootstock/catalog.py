@@ -38,7 +38,13 @@ def summary(kind: Kind, name: str) -> str:
     path = _own(kind).get(name)
     if path is None:
         return f"from {_plugins(kind)[name].value}"
-    return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
+    return (ast.get_docstring(_tree(path)) or "").split("\n")[0]
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    """A file's syntax, read once."""
+    return ast.parse(path.read_text("utf-8"))
 
 
 def reads_labels(name: str) -> bool | None:
@@ -46,7 +52,7 @@ def reads_labels(name: str) -> bool | None:
     path = _own("tasks").get(name)
     if path is None:
         return None
-    classes = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef))
+    classes = (node for node in _tree(path).body if isinstance(node, ast.ClassDef))
     return any(isinstance(base, ast.Name) and base.id == "Labelled" for each in classes for base in each.bases)
 
 
