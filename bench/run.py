@@ -1,6 +1,6 @@
 """Ours beside the peers, alternating in one sitting; writes results/performance.json and the table in docs/performance.md.
 
-    python bench/run.py [--only full lora busy features predict peak] [--pairs 3] [--rows 800]
+    python bench/run.py [--only answers peak full lora busy features predict] [--pairs 3] [--rows 1500]
 
 The peers are the scripts in the folder named by ROOTSTOCK_PEERS; they run unmodified, each in a process of its own, as ours do.
 """

@@ -52,9 +52,8 @@ class Console:
             sys.stderr.write(text)
             sys.stderr.flush()
         except BrokenPipeError:
-            self._live = (
-                False  # nobody reads the notes any more: no reason to lose the run, nor to fail when the rest is flushed at the end
-            )
+            # Nobody reads the notes any more: no reason to lose the run, nor to fail when the rest is flushed at the end.
+            self._live = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
     def event(self, event: dict[str, Any]) -> None:

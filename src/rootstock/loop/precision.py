@@ -33,8 +33,8 @@ class Weights:
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         if dtype != torch.float32:
             self._convert(dtype, fresh)
-        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         live = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.names = list(live)
         self.masters = {name: p if p.dtype == torch.float32 else nn.Parameter(self._original[name]) for name, p in live.items()}
         self._live = {name: p for name, p in live.items() if p is not self.masters[name]}
         self._rooms: dict[str, Tensor] = {}

@@ -103,9 +103,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         given = (hidden_MH, weight_VH, bias_V)
         grads = [torch.zeros_like(each) if needed and each is not None else None for each, needed in zip(given, learned, strict=True)]
         total = torch.zeros((), dtype=torch.float32, device=hidden_MH.device)
-        room_CV = hidden_MH.new_empty(
-            (min(_PART, len(labels_M)), len(weight_VH))
-        )  # one for all parts: fresh memory costs as much as a product
+        # One room for all parts: fresh memory costs as much as a product.
+        room_CV = hidden_MH.new_empty((min(_PART, len(labels_M)), len(weight_VH)))
         for start in range(0, len(labels_M), _PART):
             part = slice(start, start + _PART)
             total += _part(given, labels_M[part], part, grads, room_CV)
@@ -135,10 +134,11 @@ def _part(
     hidden_CH = hidden_MH[part]
     scores_CV = torch.mm(hidden_CH, weight_VH.T, out=room_CV[: len(labels_C)])
     to_hidden, to_weight, to_bias = grads
+    exact_V = None if bias_V is None else bias_V.float()
     loss = torch.zeros((), dtype=torch.float32, device=hidden_MH.device)
     for start in range(0, len(labels_C), _ROWS):
         rows = slice(start, start + _ROWS)
-        loss += _errors(scores_CV[rows], labels_C[rows, None], bias_V, to_bias)
+        loss += _errors(scores_CV[rows], labels_C[rows, None], exact_V, to_bias)
     if to_hidden is not None:
         torch.mm(scores_CV, weight_VH, out=to_hidden[part])
     if to_weight is not None:
@@ -148,7 +148,7 @@ def _part(
 
 def _errors(scores_RV: Tensor, labels_R1: Tensor, bias_V: Tensor | None, to_bias: Tensor | None) -> Tensor:
     """Summed loss of a few rows, in fp32. Their scores, still without bias, become their gradients, whose sum is added to `to_bias`."""
-    exact_RV = scores_RV.float() if bias_V is None else scores_RV + bias_V.float()
+    exact_RV = scores_RV.float() if bias_V is None else scores_RV + bias_V
     asked_R1, highest_R = exact_RV.gather(1, labels_R1), exact_RV.amax(-1)
     # The largest probability gives the normaliser, in a tenth of the time that a place of it would take.
     torch.softmax(exact_RV, -1, out=exact_RV)
