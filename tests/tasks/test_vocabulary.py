@@ -37,3 +37,18 @@ def test_scores_that_are_bounded_are_refused_though_random_ones_are_small(family
     else:
         _vocabulary.check_output_layer(model, few)
     assert all(module.training for module in model.modules()), "the trial left another mode"
+
+
+def test_a_bias_counts_and_learns_as_in_torchs_own_loss():
+    torch.manual_seed(0)
+    layer, hidden, labels = torch.nn.Linear(6, 40), torch.randn(37, 6), torch.randint(0, 40, (37,))
+    torch.nn.init.normal_(layer.bias, std=3.0)
+    given = [hidden.clone().requires_grad_() for _ in range(2)]
+    found = _vocabulary.cross_entropy(given[0], layer, labels)
+    expected = torch.nn.functional.cross_entropy(layer(given[1]), labels, reduction="sum")
+    torch.testing.assert_close(found, expected)
+    ours, theirs = (
+        torch.autograd.grad(loss, [each, layer.weight, layer.bias]) for loss, each in zip((found, expected), given, strict=True)
+    )
+    for mine, wanted in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-5)
