@@ -77,7 +77,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # an old locale can't show every label, and that is no reason to fail
     handlers = {number: signal.getsignal(number) for number in STOPS}
     try:
-        app()
+        _carry_out(sys.argv[1:])
     except RootstockError as error:
         _say(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -91,6 +91,15 @@ def main() -> None:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _carry_out(words: list[str]) -> None:
+    """The verb that these words name. A listing has no value to check, for which typer would import pydantic: most of its time."""
+    match words:
+        case ["tasks" | "methods" as listing, *flags] if flags in ([], ["--json"]):
+            VERBS[listing](as_json=bool(flags))
+        case _:
+            app()
 
 
 def _say(message: str, code: int) -> None:
