@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import textwrap
 from functools import partial
 from pathlib import Path
@@ -186,16 +185,7 @@ def tour(tmp_path, monkeypatch):
     return text
 
 
-@pytest.fixture
-def signals():
-    """The command takes Ctrl-C for itself; give it back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_the_tour_runs_in_its_order(tour, signals, tiny_base, tmp_path):
+def test_the_tour_runs_in_its_order(tour, tiny_base, tmp_path):
     toy = {"adapt": ["--base", str(tiny_base)], "inspect": ["--base", str(tiny_base)]}
     for words in commands(tour.partition("## From Python")[0]):
         small = ["--set", "data.rows=60", "--accept", "truncation"] if "stdlib-docs" in words and words[1] == "adapt" else []

@@ -1,6 +1,9 @@
 """A run end to end on a tiny base: what it leaves behind loads without Rootstock and says the same."""
 
 import json
+import logging
+import os
+import signal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +15,7 @@ from tests.conftest import make_base, rows_of, write_csv
 import rootstock as rs
 from rootstock import catalog
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError, LedgerRefused, MergeRefused, RecipeError, UsageError
+from rootstock.core.errors import ContractRefused, DataError, Interrupted, LedgerRefused, MergeRefused, RecipeError, UsageError
 
 
 def tensors(run):
@@ -325,7 +328,6 @@ def test_a_rehearsal_of_features_computes_and_keeps_none(tiny_base, reviews, tmp
 
 
 def test_features_can_be_interrupted(adapt, monkeypatch):
-    from rootstock.core.errors import Interrupted
     from rootstock.core.recipe import Recipe
     from rootstock.core.watch import Watch
     from rootstock.verbs import api
@@ -594,3 +596,25 @@ def test_from_python_decisions_and_findings_are_logged(adapt, caplog):
         adapt()
     assert any(line.startswith("columns   text: column 'text'") for line in caplog.messages)
     assert any(line.startswith("ledger    padding") for line in caplog.messages)
+
+
+def test_ctrl_c_in_python_saves_and_says_how_to_go_on(reviews, tiny_base, tmp_path):
+    path, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
+
+    class Press(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith("plan "):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    logger, press = logging.getLogger("rootstock"), Press()
+    logger.addHandler(press)
+    logger.setLevel(logging.INFO)
+    try:
+        with pytest.raises(Interrupted, match="a checkpoint was saved") as stopped:
+            rs.adapt(str(reviews), base=str(tiny_base), method="full", out=path, training={"epochs": 3})
+    finally:
+        logger.removeHandler(press)
+        logger.setLevel(logging.NOTSET)
+    assert "--resume" in stopped.value.fix
+    assert [each.name for each in (path / "checkpoints").iterdir()] == ["step-000001"]
+    assert signal.getsignal(signal.SIGINT) is before

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,20 +74,20 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     """Carry a recipe out and print what came of it."""
     from rootstock.core.errors import Interrupted, MergeRefused
     from rootstock.core.runfolder import RunFolder
-    from rootstock.core.watch import Watch
+    from rootstock.core.watch import Stops, Watch
     from rootstock.verbs import api
     from rootstock.verbs.use import Run
 
     console = Console()
-    watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)
+    watch = Watch(say=console.say, event=console.event, started=STARTED)
     folder = out or api.free_folder(Path("runs") / api.name_for(recipe))
     if mode.dry_run:
         api.check_place(RunFolder(folder), overwrite=mode.overwrite or mode.resume)
         show(plan := api.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
         return
-    console.listen()
     try:
-        run = api.carry_out(recipe, folder, watch, overwrite=mode.overwrite, resume=mode.resume)
+        with Stops(console.say) as stops:
+            run = api.carry_out(recipe, folder, replace(watch, stop=stops.asked), overwrite=mode.overwrite, resume=mode.resume)
     except KeyboardInterrupt:
         held = RunFolder(folder)
         if not held.begun or held.complete:

@@ -32,9 +32,11 @@ def compare(
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Pre-train with several objectives at equal compute, adapt each, and measure what it was worth."""
+    from dataclasses import replace
+
     from rootstock import STARTED
     from rootstock.cli.console import Console, assignments, show
-    from rootstock.core.watch import Watch
+    from rootstock.core.watch import Stops, Watch
     from rootstock.report.compare_text import as_text
     from rootstock.verbs import compare as comparing
     from rootstock.verbs import compare_bases, compare_plan
@@ -48,10 +50,10 @@ def compare(
         changes=assignments(change or []) | ({"accept": accept} if accept else {}), pretraining=assignments(pretrain or []),
     )  # fmt: skip
     console = Console()
-    watch = Watch(say=console.say, event=console.event, stop=console.stop, started=STARTED)
+    watch = Watch(say=console.say, event=console.event, started=STARTED)
     if dry_run:
         found = comparing.rehearse(plan, out, watch, overwrite=overwrite)
         return show(found, "nothing was written", as_json=as_json)
-    console.listen()
-    found = comparing.compare(plan, out, watch, overwrite=overwrite)
+    with Stops(console.say) as stops:
+        found = comparing.compare(plan, out, replace(watch, stop=stops.asked), overwrite=overwrite)
     show(found, f"{as_text(found)}\n\nreport    {out / FILES[1]}", as_json=as_json)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 import time
 from typing import Any
@@ -13,34 +12,13 @@ _FIGURES = {"step": ("train", "  step {step:,}  loss {loss:.4f}  rate {rate:.2e}
 _SHOWN = ("loss", "bits_per_byte", "accuracy", "micro_f1", "macro_f1", "spearman", "pearson", "log_loss", "root_mean_squared_error")
 
 
-STOPS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-"""Ctrl-C, the request to end, and a terminal that was closed."""
-
-
 class Console:
-    """Notes, one live line on a terminal (one line an evaluation elsewhere), and the first of STOPS as a request to stop."""
+    """Notes, and one live line on a terminal (one line an evaluation elsewhere)."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._shown, self._drawn = 0.0, False
-        self._asked = False
         self._first: tuple[str, float, float] | None = None
-
-    def listen(self) -> None:
-        """Take the first of STOPS as a request to save and stop, from here to the end of the command."""
-        for number in STOPS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup and shells that start jobs in the background ask to be left alone
-                signal.signal(number, self._ask)
-
-    def _ask(self, number: int, _: object) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        self.say("stopping after the next update of the training; press Ctrl-C again to stop at once without saving")
-
-    def stop(self) -> bool:
-        """Whether the user has asked to stop."""
-        return self._asked
 
     def say(self, text: str) -> None:
         """One line on stderr."""

@@ -28,7 +28,7 @@ def build(
     """Build a corpus, or go on with a build that was interrupted: give the same command again."""
     from rootstock.cli.console import Console, assignments, show
     from rootstock.core.settings import changed
-    from rootstock.core.watch import Watch
+    from rootstock.core.watch import Stops, Watch
     from rootstock.corpus import build as building
     from rootstock.corpus import funnel, pipeline
 
@@ -40,9 +40,9 @@ def build(
     if dry_run:
         return show(plan := building.rehearse(settings, out), funnel.plan_as_text(plan), as_json=as_json)
     console = Console()
-    console.listen()
-    watch = Watch(say=console.say, event=console.event, stop=console.stop)
-    record = building.build(settings, out, watch, overwrite=overwrite)
+    with Stops(console.say) as stops:
+        watch = Watch(say=console.say, event=console.event, stop=stops.asked)
+        record = building.build(settings, out, watch, overwrite=overwrite)
     show(record, f"{funnel.as_text(record)}\n\ncorpus    {out}", as_json=as_json)
 
 

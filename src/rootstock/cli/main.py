@@ -1,6 +1,5 @@
 """The command: one file a verb; errors become messages and exit codes here and nowhere else."""
 
-import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -29,7 +28,7 @@ from rootstock.cli import (
     tokenizer,
     verify_resume,
 )
-from rootstock.cli.console import STOPS, show
+from rootstock.cli.console import show
 
 app = typer.Typer(name="rootstock", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 VERBS: dict[str, Callable[..., None]] = {
@@ -75,7 +74,6 @@ def main() -> None:
 
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an old locale can't show every label, and that is no reason to fail
-    handlers = {number: signal.getsignal(number) for number in STOPS}
     try:
         _carry_out(sys.argv[1:])
     except RootstockError as error:
@@ -88,9 +86,6 @@ def main() -> None:
         if not isinstance(error, OSError) or error.filename is None:
             raise
         _say(f"can't open {str(error.filename)[:200]}: {error.strerror}", 2)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _carry_out(words: list[str]) -> None:

@@ -1,9 +1,12 @@
 """How a run talks and is talked to."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 Say = Callable[[str], None]
 Event = dict[str, Any]
@@ -17,3 +20,35 @@ class Watch:
     event: Callable[[Event], None] = lambda event: None
     stop: Callable[[], bool] = lambda: False
     started: float = field(default_factory=time.monotonic)
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""Ctrl-C, the request to end, and a terminal that was closed."""
+
+
+class Stops:
+    """The first of STOPS as a request to save and stop; the second stops at once. Only the main thread hears them."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self._asked = say, False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def asked(self) -> bool:
+        """Whether the user has asked to stop."""
+        return self._asked
+
+    def __enter__(self) -> Self:
+        for number in STOPS if threading.current_thread() is threading.main_thread() else ():
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup and shells that start jobs in the background ask to be left alone
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    def _ask(self, number: int, _: object) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        self._say("stopping after the next update of the training; press Ctrl-C again to stop at once without saving")

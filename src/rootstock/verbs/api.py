@@ -15,7 +15,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.settings import changed
 from rootstock.core.task import Task
-from rootstock.core.watch import Watch
+from rootstock.core.watch import Stops, Watch
 from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import lines, refuse
 from rootstock.run.execute import dry_run, execute
@@ -40,7 +40,8 @@ def adapt(
     """Fine-tune a base on labelled rows; returns the finished run.
 
     more: the other sections of a recipe as plain values, such as training={"epochs": 3}, validation="dev.csv", seed=1, overwrite=True.
-    What the command line prints of decisions and findings goes to the logger "rootstock" at level INFO.
+    What the command line prints of decisions and findings goes to the logger "rootstock" at level INFO. The first Ctrl-C raises Interrupted
+    once a checkpoint is saved, and says how to go on; the second stops at once.
     """
     sections: dict[str, Any] = {name: more.pop(name) for name in _SECTIONS if name in more}
     overwrite = bool(more.pop("overwrite", False))
@@ -52,7 +53,9 @@ def adapt(
         **sections,
     }
     recipe = Recipe.build(values, "").anchored(Path.cwd())
-    return carry_out(recipe, Path(out) if out else free_folder(Path("runs") / name_for(recipe)), Watch(say=_LOG.info), overwrite=overwrite)
+    place = Path(out) if out else free_folder(Path("runs") / name_for(recipe))
+    with Stops(_LOG.warning) as stops:
+        return carry_out(recipe, place, Watch(say=_LOG.info, stop=stops.asked), overwrite=overwrite)
 
 
 def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = False, resume: bool = False) -> Run:
