@@ -4,7 +4,6 @@ import copy
 import itertools
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
@@ -15,16 +14,14 @@ from rootstock.core.method import learning
 from rootstock.core.rows import Encoded
 from rootstock.core.seed import Draw
 from rootstock.core.task import Labelled, inputs
-from tests.conftest import rows_of
+from tests import tiny_rows
 
 TASKS, METHODS = [name for name in catalog.names("tasks") if issubclass(catalog.find("tasks", name), Labelled)], catalog.names("methods")
 PAIRS = list(itertools.product(TASKS, METHODS))
-ROWS = rows_of(12)
 
 
 def table(task_name):
-    labels = [float(i % 5) for i in range(12)] if task_name == "regression" else [label for _, label in ROWS]
-    return pa.table({"text": [text for text, _ in ROWS], "label": labels, "row": list(range(1, 13))})
+    return tiny_rows.table(catalog.find("tasks", task_name))
 
 
 @pytest.fixture
@@ -52,6 +49,12 @@ def batch_of(task, encoded, rows, tokenizer):
     if encoded.tokens:
         return task.collate(encoded, rows, tokenizer, Draw(0))
     return {name: torch.from_numpy(array[rows]) for name, array in encoded.dense.items()}
+
+
+def figures_of(columns):
+    """Every number among results, one after the other."""
+    found = [np.concatenate([np.ravel(each) for each in values]) for _, values in sorted(columns.items())]
+    return np.concatenate([values.astype(np.float64) for values in found if values.dtype.kind == "f"])
 
 
 @pytest.mark.parametrize("task_name", TASKS)
@@ -103,22 +106,26 @@ def test_what_is_kept_and_what_is_merged_answers_the_same(setup, task_name, meth
         for _, parameter in learning(model):
             parameter.add_(0.05 * torch.randn_like(parameter))
     learner = (tap.head if tap else model).eval()
-    answers = task.decode(learner, batch_of(task, encoded, np.arange(12), tokenizer))["scores"]
+    answers = figures_of(task.decode(learner, batch_of(task, encoded, np.arange(12), tokenizer)))
     plain = task.encode(table(task_name), tokenizer, None)
     for make in (method.keep, method.merge):
         made = make(copy.deepcopy(model)).eval()
-        scores = task.decode(made, task.collate(plain, np.arange(12), tokenizer, Draw(0)))["scores"]
-        np.testing.assert_allclose(scores, answers, rtol=2e-3, atol=2e-3)
+        found = figures_of(task.decode(made, task.collate(plain, np.arange(12), tokenizer, Draw(0))))
+        np.testing.assert_allclose(found, answers, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("task_name", TASKS)
 def test_metrics_readable_and_details_speak_of_every_row(setup, task_name):
     task, _, _, model, _, encoded, tokenizer = setup(task_name)
     rows = table(task_name)
-    columns = task.decode(model.eval(), task.collate(encoded, np.arange(12), tokenizer, Draw(0))) | {"answers": task.answers(rows)}
-    metrics = task.metrics(columns)
+    found = task.decode(model.eval(), task.collate(encoded, np.arange(12), tokenizer, Draw(0)))
+    columns = {**task.told(found, encoded, rows, tokenizer), "answers": task.answers(rows)}
+    judged = task.judged(columns)
+    assert all(len(values) == 12 for values in judged.values())
+    metrics = task.metrics(judged)
     assert set(task.headline[:1]) <= set(metrics)
-    assert task.metrics(columns, task.headline[:1]) == {task.headline[0]: metrics[task.headline[0]]}
+    assert task.metrics(judged, task.headline[:1]) == {task.headline[0]: metrics[task.headline[0]]}
     assert all(len(values) == 12 for values in task.readable(columns).values())
     assert isinstance(task.details(columns), dict)
-    assert task.claims(rows.column("label").to_pylist()) > 0
+    assert len(task.truth(rows)) == 12
+    assert 0 <= task.claims(rows) <= 1

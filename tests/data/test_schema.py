@@ -116,11 +116,28 @@ def test_labels_keep_their_kind(kind):
     assert rows_of(pa.array(given, kind)).rows.column(rows.LABEL).to_pylist() == expected
 
 
-def test_objects_are_no_labels_and_lists_no_texts():
+def test_objects_are_no_labels_and_lists_of_lists_no_texts():
     with pytest.raises(DataError, match="column 'label' holds struct"):
         rows_of([{"a": 1}])
     with pytest.raises(DataError, match="column 'text' holds list"):
-        rows_of(["a"], text=[["a"]])
+        rows_of(["a"], text=[[["a"]]])
+
+
+def test_a_list_of_words_is_a_text_of_words():
+    found = rows_of(["a", "b", "b"], text=[["Rome", "fell"], [], None]).rows
+    assert found.column(rows.TEXT).to_pylist() == ["Rome fell", "", ""]
+    assert found.column(rows.WORDS).to_pylist() == [["Rome", "fell"], [], []]
+
+
+def test_columns_that_only_some_tasks_read_are_found_by_name_or_given():
+    columns = {"text": TEXTS, "label": TWO, "other": MORE}
+    held = table(**columns)
+    found = infer(held, further={"rejected": ("loser", "other")})
+    assert found.further == {"rejected": "other"}
+    assert "rejected: column 'other'" in found.reasons
+    assert infer(held, further={"rejected": "text"}).text == "other"
+    assert infer(held, further={"rejected": ("loser",)}).further == {}
+    assert canonical(source(**columns), found).rows.column("rejected").to_pylist() == MORE
 
 
 def test_texts_become_strings():

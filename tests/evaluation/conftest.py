@@ -29,6 +29,10 @@ class FakeTask(Labelled):
     def headline(self) -> tuple[str, ...]:
         return _HEADLINES[self.of]
 
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        return self.headline
+
     def head(self) -> Head:
         return Head(auto="", options={"num_labels": self.classes})
 
@@ -41,7 +45,7 @@ class FakeTask(Labelled):
     def _unused(self, *_: Any) -> Any:
         raise NotImplementedError
 
-    claims = fit = encode = collate = loss = decode = details = readable = _unused
+    claims = fit = encode = collate = loss = decode = details = readable = truth = _unused
 
 
 @pytest.fixture

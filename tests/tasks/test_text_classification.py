@@ -79,6 +79,8 @@ def test_labels_that_can_not_be_learned(train, validation, said):
 
 
 def test_claims():
-    claims = TextClassification.claims
+    def claims(labels):
+        return TextClassification.claims(table(labels))
+
     assert claims(["good", "bad"]) == claims([["a"], ["a", "b"]]) == 1
     assert claims([0, 1, 1]) > claims([0.5, 1.25, 3.0])

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 TEXT, PAIR, LABEL, ROW = "text", "text_pair", "label", "row"
 """Canonical column names: text and text_pair are strings, label is whatever the file held, row is where it stood in the file (1-based)."""
+WORDS = "words"
+"""Column of a text that comes as words, a list of strings; TEXT then holds them with a blank between."""
 DOCUMENT, ENDS = "document", "ends"
 """Of a text that is a part of a long document: the number of the document, and whether this is its last part."""
 PIXELS = "pixels"
@@ -106,6 +108,13 @@ class Encoded:
         # sorted: a file gives its arrays in any order, and a checkpoint knows its rows by their arrays one after the other
         dense = {key.removeprefix("dense/"): arrays[key] for key in sorted(arrays) if key.startswith("dense/")}
         return cls(tokens, dense, arrays["lengths"])
+
+
+def boxed(rows: Sequence[Any]) -> np.ndarray:
+    """Results of any kind, such as lists of different lengths, as one array [N] of objects."""
+    made = np.empty(len(rows), dtype=object)
+    made[:] = rows
+    return made
 
 
 def raw(array: np.ndarray) -> memoryview:

@@ -4,9 +4,9 @@ Shape letters: N rows, B rows in a batch, T tokens in a row, C classes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,9 @@ from rootstock.core.seed import Draw
 from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
-Kind = Literal["class", "classes", "number"]
+Kind = Literal["class", "classes", "number", "tags", "span", "text"]
+ERRORS = frozenset({"log_loss", "root_mean_squared_error", "loss"})
+"""Figures of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,19 @@ class Task(Settings, ABC):
         A figure that these rows do not define is left out, never NaN.
         """
 
+    def judged(self, columns: Columns) -> Columns:
+        """What `metrics` adds up, a row each, from results with answers. Worked out once, as intervals draw the rows a thousand times."""
+        return columns
+
     def check(self, model: nn.Module) -> None:
         """Refuse a model that can't carry this task, before anything is spent."""
 
 
 class Labelled(Task):
-    """A task whose labels are read from the data. decode gives "scores" [B, C]; metrics reads "scores" and "answers"."""
+    """A task whose labels are read from the data. Rows have "scores" and "answers"; decode gives scores [B, C] unless `told` makes them."""
+
+    further: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Columns beyond text, pair and label, each also a setting of its name, and the names by which they are found in a file."""
 
     text: str | None = None
     """Column of the text. None: found by name and content."""
@@ -96,26 +105,23 @@ class Labelled(Task):
     @property
     @abstractmethod
     def kind(self) -> Kind:
-        """What a row's answer is: class, classes or number. Baselines and charts go by it."""
+        """What a row's answer is: a class, several classes, a number, a tag for each word, a span of the text, or a text.
+
+        Baselines and charts go by it.
+        """
 
     @classmethod
     @abstractmethod
-    def claims(cls, labels: Sequence[Any]) -> float:
-        """How well these label values suit the task, from 0 (not at all) to 1; the best claim wins when the task is auto."""
+    def claims(cls, rows: pa.Table) -> float:
+        """How well these rows and their labels suit the task, from 0 (not at all) to 1; the best claim wins when the task is auto."""
 
     @abstractmethod
     def fit(self, train: pa.Table, validation: pa.Table) -> Self:
         """The same task knowing its label names; raises DataError where the labels can't be learned."""
 
-    @property
-    def chosen_by(self) -> tuple[str, ...]:
-        """The first headline figure; on few rows many evaluations tie, then the smaller error decides."""
-        return self.headline[0], "root_mean_squared_error" if self.kind == "number" else "log_loss"
-
     def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
-        """The first headline figure, then the error."""
-        figure, error = self.chosen_by
-        return figures.get(figure, -1.0), -figures.get(error, 0.0)
+        """The figures that decide, one after the other; of an error less is better. On few rows many evaluations tie in the first."""
+        return tuple(-figures.get(name, 0.0) if name in ERRORS else figures.get(name, -1.0) for name in self.chosen_by)
 
     def names(self, label: Any) -> list[str]:
         """The classes that a row's label names; one, unless rows hold several."""
@@ -123,7 +129,19 @@ class Labelled(Task):
 
     @abstractmethod
     def answers(self, rows: pa.Table) -> np.ndarray:
-        """The true answers in the form that metrics compare with: class index [N], 0/1 [N, C] or number [N]."""
+        """The true answers in the form that `judged` compares with: class index [N], 0/1 [N, C], number [N], tags [N, W] …."""
+
+    @abstractmethod
+    def truth(self, rows: pa.Table) -> list[Any]:
+        """The true answers as predictions are written: label names, lists of them, numbers, texts."""
+
+    def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
+        """Results of rows from those of what they were encoded as, where these differ: pieces of a text, tokens of words."""
+        return columns
+
+    def glance(self, model: nn.Module, batch: Batch) -> Columns:
+        """As much of `decode` as `chosen_by` needs, for measurements while it learns. decode itself, unless that is dear."""
+        return self.decode(model, batch)
 
     @abstractmethod
     def details(self, columns: Columns) -> dict[str, Any]:

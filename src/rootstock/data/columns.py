@@ -49,7 +49,7 @@ def look(column: Any, name: str) -> Look:
     if not len(column):
         return Look(name, "empty", 0, 0, 0.0, (), False)
     if pa.types.is_nested(column.type):
-        kind = "list" if _is_list(column.type) and not pa.types.is_nested(column.type.value_type) else "other"
+        kind = "list" if is_list(column.type) and not pa.types.is_nested(column.type.value_type) else "other"
         return Look(name, kind, len(column), 0, 0.0, (shorten(str(column[0].as_py()), 30),), False)
     try:
         cells = column.cast(pa.string())
@@ -84,7 +84,7 @@ def labels(column: Any, where: str) -> tuple[Any, np.ndarray]:
     """A column as string, int64, float64 or list<string>, and which rows have none, shape [N]. Raises DataError for other kinds."""
     kind = column.type
     try:
-        if _is_list(kind) and not pa.types.is_nested(kind.value_type):
+        if is_list(kind) and not pa.types.is_nested(kind.value_type):
             return _lists(column)
         if pa.types.is_nested(kind):
             raise DataError(
@@ -123,7 +123,8 @@ def _lists(column: Any) -> tuple[Any, np.ndarray]:
     return values, np.asarray(missing, dtype=bool)
 
 
-def _is_list(kind: Any) -> bool:
+def is_list(kind: Any) -> bool:
+    """Whether a column's type is a list of any kind."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from rootstock.core.errors import UnknownName
+from rootstock.data.conll import is_conll
 
-FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "folder")
+FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "folder")
 _SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -17,6 +18,10 @@ _SUFFIXES = {
     ".arrow": "arrow",
     ".feather": "arrow",
     ".ipc": "arrow",
+    ".conll": "conll",
+    ".conllu": "conll",
+    ".iob": "conll",
+    ".bio": "conll",
 }
 _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
 
@@ -37,10 +42,10 @@ def binary(data: bytes) -> str:
 
 
 def textual(text: str) -> str:
-    """json or jsonl by the first letters, else txt: fields whose delimiter is yet to be found."""
+    """json or jsonl by the first letters, conll by its tags, else txt: fields whose delimiter is yet to be found."""
     start = text.lstrip()
     if not start.startswith(("{", "[")):
-        return "txt"
+        return "conll" if is_conll(text) else "txt"
     try:
         value = json.loads(start.split("\n", 1)[0])
     except (ValueError, RecursionError):

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from rootstock.core import rows
 from rootstock.core.errors import LedgerRefused, UnknownName
+from rootstock.core.task import Kind
 from rootstock.data.looks import shorten
 from rootstock.data.split import keys
 
@@ -43,7 +44,7 @@ class Facts:
     train_lengths: np.ndarray
     validation_lengths: np.ndarray
     length: int
-    kind: Literal["class", "classes", "number"]
+    kind: Kind
     names: Callable[[Any], Sequence[str]]
     dropped: Sequence[tuple[str, int]] = ()
     not_drawn: int = 0
@@ -152,8 +153,14 @@ def _side(name: str, table: pa.Table, lengths: np.ndarray, facts: Facts) -> _Sid
     if rows.PAIR in table.column_names:
         blank = [first or not second.strip() for first, second in zip(blank, rows.column(table, rows.PAIR), strict=True)]
     held = rows.column(table, rows.LABEL) if rows.LABEL in table.column_names else []
-    labels = [float(label) if facts.kind == "number" else tuple(sorted(set(facts.names(label)))) for label in held]
+    labels = [float(label) if facts.kind == "number" else _named(facts, label) for label in held]
     return _Side(name, texts, rows.column(table, rows.ROW), keys(table), labels, blank, lengths)
+
+
+def _named(facts: Facts, label: Any) -> tuple[str, ...]:
+    """The classes that a label names; the order counts where each word has one."""
+    names = facts.names(label)
+    return tuple(names) if facts.kind == "tags" else tuple(sorted(set(names)))
 
 
 def finding(name: str, count: int, *, total: int, examples: list[dict[str, Any]]) -> dict[str, Any]:

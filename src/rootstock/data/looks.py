@@ -4,7 +4,8 @@ import re
 
 LABELS = (
     "label", "labels", "category", "categories", "class", "classes", "target", "sentiment", "polarity", "intent", "topic",
-    "emotion", "gold", "goldlabel", "quality", "stars", "star", "rating", "score", "similarity", "grade", "tag", "tags", "y",
+    "emotion", "gold", "goldlabel", "quality", "stars", "star", "rating", "score", "similarity", "grade", "tag", "tags", "nertags", "upos",
+    "postags", "chunktags", "y",
 )  # fmt: skip
 """Names of label columns, the likeliest first."""
 
@@ -13,6 +14,9 @@ TEXTS = (
     "passage", "paragraph", "description", "abstract", "post", "headline", "email", "input", "prompt", "summary", "title",
 )  # fmt: skip
 """Names of text columns, the likeliest first."""
+
+WORDS = ("words", "tokens", "forms")
+"""Names of columns that hold a text as a list of words."""
 
 PAIRS = (
     ("sentence1", "sentence2"),

@@ -1,16 +1,16 @@
 """Which column is the text, which the label: by override, by name, then by content; and rows in canonical columns."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from rootstock.core import rows
 from rootstock.core.errors import DataError, nearest
-from rootstock.data.columns import Look, labels, look, texts
-from rootstock.data.looks import LABELS, PAIRS, TEXTS, plain
+from rootstock.data.columns import Look, is_list, labels, look, texts
+from rootstock.data.looks import LABELS, PAIRS, TEXTS, WORDS, plain
 from rootstock.data.source import Source
 
 _FEW = 20
@@ -25,6 +25,8 @@ class Schema:
     text_pair: str | None
     label: str | None
     reasons: tuple[str, ...]
+    further: Mapping[str, str] = field(default_factory=dict)
+    """Columns that only some tasks read, by their part."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,29 @@ class Canonical:
     dropped: tuple[int, ...]
 
 
-def infer(
-    table: pa.Table, *, text: str | None = None, text_pair: str | None = None, label: str | None = None, labelled: bool = True
-) -> Schema:
-    """Find the columns. A given `text` without `text_pair` means one text. Not `labelled`: a label is used only where given.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be found. A given `text` without `text_pair` means one text. Not `labelled`: a label is used only where given.
 
-    Raises DataError for an unknown column, a column in two parts, no text, or no label.
+    further: parts that only some tasks read, each with a given column, or the names by which it is found.
     """
+
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    labelled: bool = True
+    further: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+
+
+def infer(table: pa.Table, **given: Any) -> Schema:
+    """Find the columns; given: fields of Wanted. Raises DataError for an unknown column, a column in two parts, no text, or no label."""
+    wanted = Wanted(**given)
     names = [name for name in table.column_names if name != rows.ROW]
-    _check_given([each for each in (text, text_pair, label) if each is not None], names)
+    text, text_pair, label, labelled = wanted.text, wanted.text_pair, wanted.label, wanted.labelled
+    own = [each for each in wanted.further.values() if isinstance(each, str)]
+    _check_given([each for each in (text, text_pair, label, *own) if each is not None], names)
+    further = {part: found for part, each in wanted.further.items() if (found := each if isinstance(each, str) else _by_name(each, names))}
+    names = [name for name in names if name not in further.values()]
     looks = {name: look(table.column(name), name) for name in names}
     named_label = label or _by_name(LABELS, [name for name in names if name not in (text, text_pair)])
     free = [name for name in names if name not in (text, text_pair, named_label)]
@@ -60,7 +76,8 @@ def infer(
     unused = [name for name in names if name not in (text, text_pair, chosen)]
     if unused:
         reasons.append(f"not used: {', '.join(map(repr, unused))}")
-    return Schema(text, text_pair, chosen, tuple(reasons))
+    reasons += [f"{part}: column {name!r}" for part, name in further.items()]
+    return Schema(text, text_pair, chosen, tuple(reasons), further)
 
 
 def recognise(source: Source, **given: Any) -> Schema:
@@ -79,16 +96,18 @@ def naming(files: str) -> Iterator[None]:
 
 
 def canonical(source: Source, schema: Schema, *, unlabelled: bool = False) -> Canonical:
-    """Rows as the tasks take them: rows.TEXT, rows.PAIR and rows.LABEL where there is one, rows.ROW.
+    """Rows as the tasks take them: rows.TEXT, rows.PAIR and rows.LABEL where there is one, rows.ROW, and further columns as they came.
 
+    A text that comes as a list of words gives rows.WORDS as well.
     Missing texts become "" (the ledger counts them). Rows without a label raise DataError, or are left out and listed if `unlabelled`.
     """
-    for name in (schema.text, schema.text_pair, schema.label):
+    for name in (schema.text, schema.text_pair, schema.label, *schema.further.values()):
         if name is not None and name not in source.table.column_names:
             raise _unknown(name, [each for each in source.table.column_names if each != rows.ROW], source.name)
-    parts = {rows.TEXT: texts(source.table.column(schema.text), f"{source.name}, column {schema.text!r}")}
+    parts = texts_of(source.table.column(schema.text), f"{source.name}, column {schema.text!r}")
     if schema.text_pair is not None:
         parts[rows.PAIR] = texts(source.table.column(schema.text_pair), f"{source.name}, column {schema.text_pair!r}")
+    parts |= {part: source.table.column(name) for part, name in schema.further.items()}
     places = source.table.column(rows.ROW)
     if schema.label is None:
         return Canonical(pa.table({**parts, rows.ROW: places}), ())
@@ -102,6 +121,15 @@ def canonical(source: Source, schema: Schema, *, unlabelled: bool = False) -> Ca
     if len(dropped) == table.num_rows:
         raise DataError(f"{source.name}: no row has a label in column {schema.label!r}", fix="name the right column with --label NAME")
     return Canonical(table.filter(pa.array(~missing)), dropped)
+
+
+def texts_of(column: Any, where: str) -> dict[str, Any]:
+    """A column as texts, and as words where each of its rows is a list of them."""
+    if not is_list(column.type) or pa.types.is_nested(column.type.value_type):
+        return {rows.TEXT: texts(column, where)}
+    words = column.cast(pa.list_(pa.string()))
+    held = [[word or "" for word in each or []] for each in words.to_pylist()]
+    return {rows.TEXT: pa.array([" ".join(each) for each in held], pa.string()), rows.WORDS: pa.array(held, pa.list_(pa.string()))}
 
 
 def _unlabelled(source: Source, label: str, dropped: tuple[int, ...]) -> DataError:
@@ -143,6 +171,8 @@ def _texts(
     text, pair = given
     if text is not None:
         return text, pair, f"text: {_spoken(text, pair)} (as given)"
+    if words := _by_name(WORDS, [name for name in free if looks[name].kind == "list"]):
+        return words, None, f"text: column {words!r} (lists of words, by its name)"
     able = [name for name in free if looks[name].kind in ("text", "number")]
     found = None if pair else _pair_by_name(able)
     if found and not (need_more and not _label_candidates(looks, *found)):

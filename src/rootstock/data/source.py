@@ -9,6 +9,7 @@ import pyarrow as pa
 from rootstock.core.recipe import DataSettings
 from rootstock.data import formats, stdlib_docs
 from rootstock.data.columnar import read_columnar
+from rootstock.data.conll import read_conll
 from rootstock.data.delimited import read_delimited
 from rootstock.data.documents import read_json, read_jsonl
 from rootstock.data.files import decode, fetch
@@ -35,7 +36,7 @@ class Source:
     @property
     def unit(self) -> str:
         """What rows.ROW counts in this format."""
-        return "line" if self.format in ("csv", "tsv", "txt", "jsonl") else "record"
+        return "line" if self.format in ("csv", "tsv", "txt", "jsonl", "conll") else "record"
 
 
 def read(reference: str, settings: DataSettings) -> Source:
@@ -72,6 +73,8 @@ def _parse(data: bytes, name: str, *, settings: DataSettings, told: str) -> Pars
         parsed = read_jsonl(text, name)
     elif kind == "json":
         parsed = read_json(text, name)
+    elif kind == "conll":
+        parsed = read_conll(text, name)
     else:
         parsed = read_delimited(text, name, settings=settings, kind=kind)
     return Parsed(parsed.table, parsed.format, (*parsed.notes, *encoding))

@@ -1,15 +1,16 @@
 """What a model has to beat: always the same answer, and a linear model on counted words.
 
-Shape letters: N rows, C classes, V words.
+Shape letters: N rows, C classes, V words, W words of the longest row.
 """
 
 import warnings
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from rootstock.core.rows import PAIR, TEXT, Columns, column
+from rootstock.core.rows import PAIR, TEXT, WORDS, Columns, column
 from rootstock.core.task import Labelled
 
 _MANY_ROWS = 1000
@@ -37,6 +38,10 @@ def baselines(train: pa.Table, validation: pa.Table, task: Labelled) -> Baseline
     if not len(train) or not len(validation):
         reason = f"{len(train)} training and {len(validation)} validation rows"
         return Baselines({}, {"majority": reason, "tfidf": reason})
+    if task.kind == "tags":
+        return _tags(train, validation, task)
+    if task.kind not in _CONSTANT:
+        return Baselines({}, {"majority": "no simple answer suits this task", "tfidf": "no linear model suits this task"})
     answers, truth = task.answers(train), task.answers(validation)
     classes = int(task.head().options.get("num_labels", 1))
     found: dict[str, Columns] = {"majority": {"scores": _CONSTANT[task.kind](answers, len(truth), classes), "answers": truth}}
@@ -45,6 +50,22 @@ def baselines(train: pa.Table, validation: pa.Table, task: Labelled) -> Baseline
         return Baselines(found, {"tfidf": "the training texts hold no words to count"})
     found["tfidf"] = {"scores": _LINEAR[task.kind](_Fitted(features[0], answers, features[1], classes)), "answers": truth}
     return Baselines(found, {})
+
+
+def _tags(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
+    """Always the most frequent tag; and each word's most frequent one, which for words that training never showed is the former."""
+    answers_NW, truth_NW = task.answers(train), task.answers(validation)
+    most = int(np.bincount(answers_NW[answers_NW >= 0]).argmax())
+    counts: dict[str, Counter[int]] = {}
+    for words, tags in zip(column(train, WORDS), answers_NW.tolist(), strict=True):
+        for word, tag in zip(words, tags, strict=False):
+            counts.setdefault(word, Counter())[tag] += 1
+    known = {word: max(sorted(found), key=lambda tag: found[tag]) for word, found in counts.items()}
+    told_NW = np.where(truth_NW >= 0, most, -1)
+    for row, words in enumerate(column(validation, WORDS)):
+        told_NW[row, : len(words)] = [known.get(word, most) for word in words]
+    majority_NW = np.where(truth_NW >= 0, most, -1)
+    return Baselines({"majority": {"scores": majority_NW, "answers": truth_NW}, "dictionary": {"scores": told_NW, "answers": truth_NW}}, {})
 
 
 def _shares(answers_N: np.ndarray, rows: int, classes: int) -> np.ndarray:

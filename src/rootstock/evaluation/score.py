@@ -18,6 +18,7 @@ _CALLED = {
     "class": {"majority": "always answering the most frequent class", "tfidf": "TF-IDF + logistic regression"},
     "classes": {"majority": "always answering the most frequent labels", "tfidf": "TF-IDF + logistic regression"},
     "number": {"majority": "always answering the mean", "tfidf": "TF-IDF + ridge regression"},
+    "tags": {"majority": "always answering the most frequent tag", "dictionary": "each word's most frequent tag in training"},
 }
 
 
@@ -40,19 +41,21 @@ def score(
 ) -> dict[str, Any]:
     """All that is known about these predictions, as JSON.
 
-    columns: "scores" and "answers". overlap_N: whether the row also occurs in training, [N]; "leakage" is null without it.
+    columns: "scores" and "answers", and what more `judged` reads. overlap_N: whether the row also occurs in training, [N]; "leakage" is
+    null without it.
     Undefined figures are left out, so a part can be empty. "beats" and "differences" go by the task's first headline figure.
     """
-    columns = {name: np.asarray(columns[name]) for name in ("scores", "answers")}
     rows, names = len(columns["answers"]), task.headline
+    columns = task.judged({name: np.asarray(values) for name, values in columns.items()})
     figures = task.metrics(columns)
     drawn_RF = draws(columns, task.metrics, names=names, seed=seed) if rows else np.empty((0, len(names)))
     intervals = {name: interval(drawn_R) for name, drawn_R in zip(names, drawn_RF.T, strict=True) if name in figures}
     if task.kind != "number":
         intervals = {name: found and at_the_edge(found, rows) for name, found in intervals.items()}
     given = baselines or Baselines({}, {})
-    scored = {name: task.metrics(found) for name, found in given.columns.items()}
-    rivals = _rivals(given.columns, scored, task=task, seed=seed, drawn_R=drawn_RF[:, 0]) if names[0] in figures else {}
+    beside = {name: task.judged(found) for name, found in given.columns.items()}
+    scored = {name: task.metrics(found) for name, found in beside.items()}
+    rivals = _rivals(beside, scored, task=task, seed=seed, drawn_R=drawn_RF[:, 0]) if names[0] in figures else {}
     return {
         "rows": rows,
         "metrics": figures,
@@ -78,8 +81,8 @@ def _rivals(
         defined = headline in scored[name]
         other_R = draws(baseline, task.metrics, names=(headline,), seed=seed)[:, 0] if defined else np.zeros_like(drawn_R)
         low, high = interval(drawn_R - other_R) or (0.0, 0.0)
-        separable = len(baseline["answers"]) >= FEWEST and (low > 0 or high < 0)
-        found[name] = _Rival(_CALLED[task.kind].get(name, name), scored[name].get(headline, 0.0), (low, high), separable)
+        separable = len(next(iter(baseline.values()))) >= FEWEST and (low > 0 or high < 0)
+        found[name] = _Rival(_CALLED.get(task.kind, {}).get(name, name), scored[name].get(headline, 0.0), (low, high), separable)
     return found
 
 

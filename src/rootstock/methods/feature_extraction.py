@@ -40,7 +40,12 @@ class FeatureExtraction(Method):
         return loaded.model
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
-        """The features are the input of the fresh head. None where part of it lies inside the body: then the base runs each time."""
+        """The features are the input of the fresh head.
+
+        None where part of it lies inside the body, or where each word has an answer of its own: then the base runs each time.
+        """
+        if not _answers_texts(model):
+            return None
         heads = {name.split(".", 1)[0] for name in _head_names(loaded, mean=self._mean(model))}
         if len(heads) != 1:
             return _tap_below(model, loaded) if _body_name(model) not in heads else None
@@ -66,7 +71,12 @@ class FeatureExtraction(Method):
         return model
 
     def _mean(self, model: nn.Module) -> bool:
-        return self.pool != "first" and (_pooling.graftable(model) or _encoder_mean.possible(model))
+        return self.pool != "first" and _answers_texts(model) and (_pooling.graftable(model) or _encoder_mean.possible(model))
+
+
+def _answers_texts(model: nn.Module) -> bool:
+    """Whether there is one answer a text, so that one vector can stand for it: not where each word has its own."""
+    return type(model).__name__.endswith("ForSequenceClassification")
 
 
 def _head_names(loaded: Loaded, *, mean: bool) -> frozenset[str]:

@@ -47,6 +47,10 @@ def _code(value: Any) -> str:
     return " ".join(str(value).replace("`", "").split())
 
 
+_PIPELINES = {"tags": "token-classification"}
+"""What the hub calls a task, by the kind of its answers, where it is no text classification."""
+
+
 def front_matter(facts: Facts) -> dict[str, Any]:
     """What the hub reads; language and data sets are left out because nobody has said them."""
     base, adapter = dig(facts, "manifest", "base", "hub_id"), dig(facts, "contract", "saves") == "adapter"
@@ -66,7 +70,8 @@ def front_matter(facts: Facts) -> dict[str, Any]:
 
 
 def _pipeline(facts: Facts) -> str:
-    return loaders.loader(facts).tag if dig(facts, "kind") == "tokens" else "text-classification"
+    kind = dig(facts, "kind", default="")
+    return loaders.loader(facts).tag if kind == "tokens" else _PIPELINES.get(kind, "text-classification")
 
 
 @cache

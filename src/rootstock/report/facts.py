@@ -6,7 +6,12 @@ from typing import Any
 from rootstock.report import words
 
 Facts = dict[str, Any]
-_HEADLINE = {"class": ("accuracy", "macro_f1"), "classes": ("micro_f1", "macro_f1", "subset_accuracy"), "number": ("spearman", "pearson")}
+_HEADLINE = {
+    "class": ("accuracy", "macro_f1"),
+    "classes": ("micro_f1", "macro_f1", "subset_accuracy"),
+    "number": ("spearman", "pearson"),
+    "tags": ("f1", "accuracy"),
+}
 _MANY = 12
 
 

@@ -166,7 +166,7 @@ def _key(prepared: Prepared) -> str:
 
 def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:
     """How good the current state is, and its figures on the validation rows."""
-    figures = prepared.task.metrics(measure(prepared, built, prepared.task))
+    figures = prepared.task.metrics(prepared.task.judged(measure(prepared, built, prepared.task, glance=True)))
     return prepared.task.merit(figures), figures
 
 

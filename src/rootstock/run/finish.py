@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from rootstock.core import artifact
 from rootstock.core.errors import RunFailed
-from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns, column
+from rootstock.core.rows import PAIR, ROW, TEXT, Columns, column
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.seed import Draw
 from rootstock.core.task import Labelled
@@ -84,7 +84,7 @@ def baselines(prepared: LabelledRows) -> Baselines:
 
     arrays, _ = cache.remembered("baselines", key, make)
     answers = prepared.task.answers(prepared.validation)
-    if "tfidf" not in arrays:
+    if "tfidf" not in arrays and prepared.task.kind != "tags":
         left_out.setdefault("tfidf", "no word of the training texts is left for it")
     return Baselines({name: {"scores": scores, "answers": answers} for name, scores in sorted(arrays.items())}, left_out)
 
@@ -146,23 +146,13 @@ def save_seen(path: Path, prepared: LabelledRows) -> None:
 def _write_predictions(prepared: LabelledRows, folder: RunFolder, task: Labelled, columns: Columns) -> None:
     rows = prepared.validation
     table = {name: rows.column(name) for name in (ROW, TEXT, PAIR) if name in rows.column_names}
-    table |= {"answer": _truth(rows, task, columns), **task.readable(columns)}
+    table |= {"answer": task.truth(rows), **task.readable(columns)}
     artifact.write_bytes(folder.path / "predictions.parquet", ending.parquet(table))
-
-
-def _truth(rows: pa.Table, task: Labelled, columns: Columns) -> list[Any]:
-    """The true answers as the predictions are written: label names, lists of them, or numbers."""
-    names, answers = getattr(task, "labels", ()), columns["answers"]
-    if task.kind == "class":
-        return [names[i] for i in answers]
-    if task.kind == "classes":
-        return [[name for name, yes in zip(names, row, strict=True) if yes] for row in answers]
-    return [float(value) for value in column(rows, LABEL)]
 
 
 def mistakes(rows: pa.Table, task: Labelled, columns: Columns, count: int = 12) -> list[dict[str, Any]]:
     """The wrong answers that the model was surest of, or the numbers that it missed by most."""
-    readable, truth = task.readable(columns), _truth(rows, task, columns)
+    readable, truth = task.readable(columns), task.truth(rows)
     if task.kind == "number":
         missed_N = np.abs(np.asarray(readable["predicted"]) - columns["answers"])
         order, wrong_N = np.argsort(-missed_N, kind="stable"), missed_N > 0

@@ -1,6 +1,6 @@
 """From a recipe to labelled rows that can be learned from: everything that is decided before a model is built, and printed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from rootstock.core.artifact import digest_json
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import LABEL, PAIR, TEXT, Encoded, column
+from rootstock.core.rows import LABEL, ROW, WORDS, Encoded, column
 from rootstock.core.seed import stream
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
@@ -56,7 +56,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     method, why = choices.method_for(recipe, base, raw, say, classes=classes)
     epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
-    columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label}
+    columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=choices.usual_of(method, epochs))
     encoded, encoded_validation = (
         made if made.lengths.max() <= length else task.encode(part, tokens(), length)
@@ -96,7 +96,7 @@ def encode(task: Task, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]
     """Uncut token ids and labels, kept by the digests of rows, tokenizer and task: tokenised once."""
     if base.admission is None:
         return task.encode(rows, tokens(), None)
-    columns = {name: column(rows, name) for name in (TEXT, PAIR, LABEL) if name in rows.column_names}
+    columns = {name: column(rows, name) for name in rows.column_names if name != ROW}
     files = {name: digest for name, digest in base.admission.files.items() if not name.endswith(".safetensors")}
     key = {
         "rows": digest_json(columns),
@@ -118,7 +118,7 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     found = source.read(data.train, data)
     for note in found.notes:
         say(f"data      {note}")
-    known = schema.recognise(found, text=task.get("text"), text_pair=task.get("text_pair"), label=task.get("label"))
+    known = schema.recognise(found, **wanted(task))
     for reason in known.reasons:
         say(f"columns   {reason}")
     unlabelled = "unlabelled" in recipe.accept
@@ -148,16 +148,26 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     return Rows(*parts, known, tuple(dropped), not_drawn, sources)
 
 
+def wanted(task: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task's settings say of columns: given by name, else found; further ones only where the task is named."""
+    name = task.get("name", "auto")
+    further = {} if name == "auto" else catalog.find("tasks", name).further
+    given = {part: task.get(part) for part in ("text", "text_pair", "label")}
+    return {**given, "further": {part: task.get(part) or names for part, names in further.items()}}
+
+
 def stratifies(rows: pa.Table) -> bool:
-    """Whether each label can give its share to the other side: where most values occur once they are amounts, of which none can."""
-    return len(set(map(str, column(rows, LABEL)))) <= max(2, len(rows) // 2)
+    """Whether each label can give its share to the other side: where most values occur once they are amounts, of which none can.
+
+    Nor can the tags of words: each row holds most of them.
+    """
+    return WORDS not in rows.column_names and len(set(map(str, column(rows, LABEL)))) <= max(2, len(rows) // 2)
 
 
 def task_of(rows: pa.Table) -> str:
-    """The name of the task that these labels suit best."""
-    labels = column(rows, LABEL)
+    """The name of the task that these rows suit best."""
     found = {name: catalog.find("tasks", name) for name in catalog.names("tasks")}
-    claims = {name: each.claims(labels) for name, each in found.items() if issubclass(each, Labelled)}
+    claims = {name: each.claims(rows) for name, each in found.items() if issubclass(each, Labelled)}
     return max(claims, key=lambda name: claims[name])
 
 

@@ -10,9 +10,16 @@ from rootstock.run.build import Built
 from rootstock.run.prepared import LabelledRows, Prepared
 
 
-def measure(prepared: Prepared, built: Built, task: Task) -> Columns:
-    """Per-row results on the validation rows, with the true answers where rows have them; Diverged where one is no number."""
-    found = infer.predict(built.learner, built.feed_validation, task, device=built.accelerator.device)
-    if not all(np.isfinite(values).all() for values in found.values()):
+def measure(prepared: Prepared, built: Built, task: Task, *, glance: bool = False) -> Columns:
+    """Per-row results on the validation rows, with the true answers where rows have them; Diverged where one is no number.
+
+    glance: only as much as decides which state is the best.
+    """
+    found = infer.predict(built.learner, built.feed_validation, task, device=built.accelerator.device, glance=glance)
+    if not all(np.isfinite(values).all() for values in found.values() if values.dtype.kind == "f"):
         raise Diverged("the model's answers are no numbers any more", fix="lower training.rate, or set training.precision to fp32")
-    return {**found, "answers": prepared.task.answers(prepared.validation)} if isinstance(prepared, LabelledRows) else found
+    if not isinstance(prepared, LabelledRows):
+        return found
+    rows = prepared.validation
+    told = prepared.task.told(found, prepared.encoded_validation, rows, prepared.tokenizer if prepared.encoded_validation.tokens else None)
+    return {**told, "answers": prepared.task.answers(rows)}

@@ -5,7 +5,7 @@ Prefer text-classification where the numbers are only names of classes; prefer t
 Trains on squared error in standard deviations, so that the unit of the labels does not matter; the kept model answers in their own unit.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, Self
 
 import numpy as np
@@ -41,9 +41,15 @@ class Regression(Labelled):
         """Rank agreement first: it does not depend on the unit."""
         return ("spearman", "pearson")
 
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The rank agreement, then the smaller error."""
+        return self.headline[0], "root_mean_squared_error"
+
     @classmethod
-    def claims(cls, labels: Sequence[Any]) -> float:
+    def claims(cls, rows: pa.Table) -> float:
         """Numbers with fractions, or many different whole ones, suit."""
+        labels = column(rows, LABEL)
         if not labels or isinstance(labels[0], list):
             return 0.0
         values = _text.numbers(labels, finite=False)
@@ -79,6 +85,10 @@ class Regression(Labelled):
     def answers(self, rows: pa.Table) -> np.ndarray:
         """The labels [N] as float32."""
         return _values(rows).astype(np.float32)
+
+    def truth(self, rows: pa.Table) -> list[Any]:
+        """The labels as numbers."""
+        return [float(value) for value in column(rows, LABEL)]
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Padded to the longest of the chosen rows."""

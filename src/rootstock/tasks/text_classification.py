@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
-from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column, spell
+from rootstock.core.rows import LABEL, ROW, WORDS, Columns, Encoded, column, spell
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Kind, Labelled, Loss
 from rootstock.tasks import _scores, _text
@@ -48,11 +48,17 @@ class TextClassification(Labelled):
         """Accuracy leads for one class a row, micro-averaged F1 for several."""
         return ("micro_f1", "macro_f1", "subset_accuracy") if self.several == "yes" else ("accuracy", "macro_f1")
 
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The first headline figure, then the smaller log loss."""
+        return self.headline[0], "log_loss"
+
     @classmethod
-    def claims(cls, labels: Sequence[Any]) -> float:
-        """Names suit; so do a few whole numbers."""
+    def claims(cls, rows: pa.Table) -> float:
+        """Names suit; so do a few whole numbers, and lists of names where the text is no list of words."""
+        labels = column(rows, LABEL)
         if not labels or isinstance(labels[0], list):
-            return 1.0
+            return 0.5 if WORDS in rows.column_names else 1.0
         values = _text.numbers(labels, finite=False)
         if values is None:
             return 1.0
@@ -118,6 +124,12 @@ class TextClassification(Labelled):
         for row, classes in enumerate(chosen):
             hot_NC[row, classes] = 1
         return hot_NC
+
+    def truth(self, rows: pa.Table) -> list[Any]:
+        """The label's name, or the list of names."""
+        several = self.several == "yes"
+        found = [_names(value, several) for value in column(rows, LABEL)]
+        return [[name for name in self.labels if name in row] for row in found] if several else [row[0] for row in found]
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Padded to the longest of the chosen rows."""

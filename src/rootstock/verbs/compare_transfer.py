@@ -17,10 +17,9 @@ from rootstock.bases.resolve import SCRATCH
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, DataError, Interrupted
 from rootstock.core.recipe import DataSettings, Recipe
-from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, column
+from rootstock.core.rows import LABEL, PAIR, ROW, TEXT
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.settings import changed
-from rootstock.core.task import Labelled
 from rootstock.core.watch import Watch
 from rootstock.data import schema, source, split
 from rootstock.data.ledger import refuse
@@ -106,7 +105,7 @@ def divided(name: str, found: source.Source, folder: Path, *, columns: Mapping[s
     written = {"pool": _file(pool), "test": _file(split.draw(test, MOST_TEST, SPLIT_SEED))}
     made = Downstream(
         name=name,
-        task=_task_of(pool),
+        task=labelled.task_of(pool),
         pair=PAIR in pool.column_names,
         pool_rows=len(pool),
         test_rows=min(len(test), MOST_TEST),
@@ -145,14 +144,6 @@ def _file(rows: pa.Table) -> bytes:
     return parquet({name: kept.column(name) for name in kept.column_names})
 
 
-def _task_of(rows: pa.Table) -> str:
-    """The task whose labels these are: one for all points of the curve, whatever few rows look like."""
-    labels = column(rows, LABEL)
-    found = {name: catalog.find("tasks", name) for name in catalog.names("tasks")}
-    claims = {name: each.claims(labels) for name, each in found.items() if issubclass(each, Labelled)}
-    return max(claims, key=lambda name: claims[name])
-
-
 def rehearsed(unit: Unit) -> dict[str, float]:
     """Prove before anything is spent that these rows can be learned from and answer the test rows; figures of baselines on the same rows.
 
@@ -170,7 +161,7 @@ def rehearsed(unit: Unit) -> dict[str, float]:
         raise DataError(f"{few} do not hold every label: {error.found}", wanted=error.wanted, fix="give more --rows") from None
     learned = pa.concat_tables([prepared.train, prepared.validation])
     figure, held = prepared.task.headline[0], baselines(learned, test, prepared.task).columns
-    return {name: Answered(columns, prepared.task).figure(figure) for name, columns in held.items()}
+    return {name: Answered(prepared.task.judged(columns), prepared.task).figure(figure) for name, columns in held.items()}
 
 
 def tried(unit: Unit) -> None:
@@ -186,7 +177,7 @@ def answered(unit: Unit, watch: Watch) -> Answered:
         runs = {rate: carried_out(unit.recipe(rate), unit.folder / "runs" / f"{stem}-{rate:g}", watch) for rate in unit.rates}
         rate, run = max(runs.items(), key=lambda each: each[1].task.merit(each[1].metrics["metrics"]))
         test = _rows(unit)
-        columns = {"scores": run.predictions(test).columns["scores"], "answers": run.task.answers(test)}
+        columns = run.task.judged({"scores": run.predictions(test).columns["scores"], "answers": run.task.answers(test)})
         facts = {"task": run.recipe.task, "rate": rate, "metrics": run.task.metrics(columns), "test": len(test)}
         artifact.write_json(place.with_suffix(".json"), facts)
         artifact.write_bytes(place, save({name: np.ascontiguousarray(values) for name, values in columns.items()}))

@@ -200,7 +200,8 @@ class Run:
         encoded = self.task.encode(rows, self.tokenizer, length) if cut or LABEL in rows.column_names else whole
         micro = self.recipe.training.micro_tokens
         feed = batches.Feed(encoded, self.task, self.tokenizer, micro, micro, self.recipe.seed)
-        columns = infer.predict(self.model, feed, self.task, device=torch.device(device_name())) if len(rows) else {}
+        made = infer.predict(self.model, feed, self.task, device=torch.device(device_name())) if len(rows) else {}
+        columns = self.task.told(made, encoded, rows, self.tokenizer) if made else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, cut, columns)
 
     def read(self, path: str, *, labelled: bool, reading: Reading | None = None, say: Say = lambda text: None) -> Read:
@@ -210,7 +211,8 @@ class Run:
         found = source.read(path, self._data(path, reading.settings))
         learned = {role: task.get(role) for role in ("text", "text_pair", "label")}
         held = {role: name if name in found.table.column_names else None for role, name in learned.items()}
-        known = schema.recognise(found, **{**held, **given}, labelled=labelled)
+        further = {part: name if name in found.table.column_names else names for part, names, name in self._further()}
+        known = schema.recognise(found, **{**held, **given}, labelled=labelled, further=further)
         if any(learned[role] != held[role] for role in ("text", "text_pair", *(["label"] if labelled else []))):
             for note in (*found.notes, *known.reasons):
                 say(f"columns   {note}")
@@ -230,6 +232,10 @@ class Run:
             lost = f"{len(kept.dropped):,} of {len(found.table):,} rows have no label and are left out"
             say(f"data      {lost}, such as {found.unit} {first}")
         return Read(found.table, kept.rows)
+
+    def _further(self) -> list[tuple[str, tuple[str, ...], str | None]]:
+        """Parts that only this task reads, the names by which they are found, and the column that the run learned from."""
+        return [(part, names, self.recipe.task.get(part)) for part, names in self.task.further.items()]
 
     def _data(self, path: str, settings: Mapping[str, Any]) -> DataSettings:
         """How to read a file: as asked, else as the run's own was read; but a format that the file's name tells goes first."""

@@ -1,0 +1,142 @@
+"""What tasks on words share: which token is a word's first, and figures of tags that add up over rows.
+
+Shape letters: N rows, W words of the longest row, K kinds of what is counted: of entities, or the tags themselves.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rootstock.core.rows import Columns
+
+NONE, NO_WORD = -1, -2
+"""A word of which no token is left (cut off, or nothing that the tokenizer knows), and no word at all."""
+_INSIDE = re.compile(r"O|[BIESLU]-.+")
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a plain text: runs of letters and digits, and each other mark by itself."""
+    return _WORD.findall(text)
+
+
+def marks_entities(labels: Sequence[str]) -> bool:
+    """Whether tags say where an entity begins and goes on, as in BIO and its relatives."""
+    return any(label.startswith("B-") or label.startswith("I-") for label in labels) and all(map(_INSIDE.fullmatch, labels))
+
+
+def first_tokens(offsets: Sequence[tuple[int, int]], words: Sequence[str]) -> np.ndarray:
+    """The first token of each word of a text in which words stand with a blank between; NONE where it has none. [W]
+
+    offsets: first letter of each token and the one behind its last; (0, 0) for a special token.
+    """
+    begin_W = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
+    end_W = begin_W + np.array([len(word) for word in words], dtype=np.int64)
+    spans_T2 = np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
+    real_T = np.flatnonzero(spans_T2[:, 1] > spans_T2[:, 0])
+    if not len(real_T):
+        return np.full(len(words), NONE, dtype=np.int32)
+    place_W = np.minimum(np.searchsorted(spans_T2[real_T, 1], begin_W, side="right"), len(real_T) - 1)
+    token_W = real_T[place_W]
+    inside_W = (spans_T2[token_W, 0] < end_W) & (spans_T2[token_W, 1] > begin_W)
+    return np.where(inside_W, token_W, NONE).astype(np.int32)
+
+
+def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Tags of rows as one array [N, W], NO_WORD behind each."""
+    made_NW = np.full((len(rows), max(map(len, rows), default=0)), NO_WORD, dtype=np.int16)
+    for row, tags in zip(made_NW, rows, strict=True):
+        row[: len(tags)] = tags
+    return made_NW
+
+
+def counted(columns: Columns, labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """Of each row: found, predicted and answered things of each kind [N, K], words [N] and how many of them are right [N].
+
+    A thing is an entity, by seqeval's reading of the tags, where these mark entities; else it is a word with its tag.
+    """
+    scores_NW, answers_NW = (np.asarray(columns[name]) for name in ("scores", "answers"))
+    told_NW = np.full_like(answers_NW, NO_WORD)
+    width = min(scores_NW.shape[1], answers_NW.shape[1])
+    told_NW[:, :width] = scores_NW[:, :width]
+    word_NW = answers_NW >= 0
+    found = _entities(told_NW, answers_NW, labels) if marks_entities(labels) else _single(told_NW, answers_NW, len(labels))
+    return {**found, "right": ((told_NW == answers_NW) & word_NW).sum(1), "words": word_NW.sum(1)}
+
+
+def kinds(labels: Sequence[str]) -> tuple[str, ...]:
+    """Names of what is counted: kinds of entities, or the tags."""
+    return tuple(sorted({label[2:] for label in labels if label != "O"})) if marks_entities(labels) else tuple(labels)
+
+
+def _single(told_NW: np.ndarray, answers_NW: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    def held(tags_NW: np.ndarray, chosen_NW: np.ndarray) -> np.ndarray:
+        row_M, column_M = np.nonzero(chosen_NW)
+        flat = np.bincount(row_M * count + tags_NW[row_M, column_M], minlength=len(tags_NW) * count)
+        return flat.reshape(len(tags_NW), count)
+
+    word_NW = answers_NW >= 0
+    told = word_NW & (told_NW >= 0)
+    return {
+        "hits": held(answers_NW, word_NW & (told_NW == answers_NW)),
+        "predicted": held(told_NW, told),
+        "answered": held(answers_NW, word_NW),
+    }
+
+
+def _entities(told_NW: np.ndarray, answers_NW: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    place = {kind: number for number, kind in enumerate(kinds(labels))}
+    made = {name: np.zeros((len(answers_NW), len(place)), dtype=np.int64) for name in ("hits", "predicted", "answered")}
+
+    def entities(tags_W: np.ndarray) -> set[tuple[str, int, int]]:
+        return set(get_entities([labels[tag] if tag >= 0 else "O" for tag in tags_W.tolist()]))
+
+    for row, (told_W, answers_W) in enumerate(zip(told_NW, answers_NW, strict=True)):
+        word_W = answers_W >= 0
+        told, answered = entities(told_W[word_W]), entities(answers_W[word_W])
+        for name, things in (("hits", told & answered), ("predicted", told), ("answered", answered)):
+            for kind, _, _ in things:
+                made[name][row, place[kind]] += 1
+    return made
+
+
+def figures(judged: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Micro-averaged precision, recall and F1, macro F1, accuracy of words, and log loss (nats a word) where it is known.
+
+    Kinds that are neither answered nor predicted have no figure; without any word there is none at all.
+    """
+    hits_K, predicted_K, answered_K = (judged[name].sum(0) for name in ("hits", "predicted", "answered"))
+    words = int(judged["words"].sum())
+    if not words:
+        return {}
+    found = {"accuracy": float(judged["right"].sum() / words)}
+    either_K = predicted_K + answered_K
+    if either_K.any():
+        found |= {
+            "f1": float(2 * hits_K.sum() / either_K.sum()),
+            "precision": float(hits_K.sum() / max(predicted_K.sum(), 1)),
+            "recall": float(hits_K.sum() / max(answered_K.sum(), 1)),
+            "macro_f1": float((2 * hits_K / np.maximum(either_K, 1))[either_K > 0].mean()),
+        }
+    if "loss" in judged and judged["items"].sum():
+        found["log_loss"] = float(judged["loss"].sum() / judged["items"].sum())
+    return found
+
+
+def per_kind(judged: Mapping[str, np.ndarray], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and support of each kind, as a report draws them."""
+    hits_K, predicted_K, answered_K = (judged[name].sum(0) for name in ("hits", "predicted", "answered"))
+    return [
+        {
+            "label": name,
+            "precision": float(hits / max(predicted, 1)),
+            "recall": float(hits / max(answered, 1)),
+            "f1": float(2 * hits / max(predicted + answered, 1)),
+            "support": int(answered),
+        }
+        for name, hits, predicted, answered in zip(names, hits_K, predicted_K, answered_K, strict=True)
+    ]

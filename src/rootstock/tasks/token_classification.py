@@ -1,0 +1,198 @@
+"""Name the tag of each word: entities in BIO, parts of speech, chunks.
+
+Prefer text-classification where the whole text has one label; prefer question-answering where what to find is asked in words.
+Needs a column of words (a list a row) and one of as many tags: JSON lines, Parquet, or a CoNLL file (a word a line).
+A word is answered by its first token (Devlin et al. 2019, https://arxiv.org/abs/1810.04805); entities are read as seqeval reads them.
+
+Shape letters: N rows, B rows in a batch, T tokens, W words, C tags.
+"""
+
+from collections.abc import Collection
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rootstock.core.errors import DataError
+from rootstock.core.loaded import Head
+from rootstock.core.rows import LABEL, ROW, TEXT, WORDS, Columns, Encoded, Ragged, boxed, column, spell
+from rootstock.core.seed import Draw
+from rootstock.core.task import Batch, Kind, Labelled, Loss
+from rootstock.tasks import _tags, _text
+
+_NOT_ASKED = -100
+_ENTITIES, _TAGS = ("f1", "precision", "recall", "accuracy"), ("accuracy", "macro_f1")
+
+
+class TokenClassification(Labelled):
+    """Tags come from the training rows and survive to config, predictions and report. A plain text is parted at blanks and marks."""
+
+    labels: tuple[str, ...] = ()
+    """Tags in the order of the model's outputs. Empty: found in the training rows."""
+
+    @property
+    def kind(self) -> Kind:
+        """A tag for each word."""
+        return "tags"
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Entities found, where tags mark entities; else words tagged right."""
+        return _ENTITIES if _tags.marks_entities(self.labels) else _TAGS
+
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The first headline figure, then the smaller log loss."""
+        return self.headline[0], "log_loss"
+
+    @classmethod
+    def claims(cls, rows: pa.Table) -> float:
+        """Words with as many tags suit, and nothing else."""
+        if WORDS not in rows.column_names or not pa.types.is_list(rows.column(LABEL).type):
+            return 0.0
+        return float(all(len(words) == len(tags) for words, tags in zip(column(rows, WORDS), column(rows, LABEL), strict=True)))
+
+    def fit(self, train: pa.Table, validation: pa.Table) -> Self:
+        """Learn the tags; rows whose words and tags differ in number, or a tag that training never shows, are a DataError."""
+        for rows in (train, validation):
+            _check_lengths(rows)
+        names = self.labels or _text.in_order({spell(tag) for tags in column(train, LABEL) for tag in tags})
+        if len(names) < 2:
+            raise DataError(f"the tags are all {names[0]!r}" if names else "there are no tags", wanted="two or more", fix="check --label")
+        made = self.model_copy(update={"labels": names})
+        made.answers(validation)
+        return made
+
+    def names(self, label: Any) -> list[str]:
+        """The tag of each word."""
+        return [spell(tag) for tag in label]
+
+    def head(self) -> Head:
+        """A token classifier whose config carries the tags."""
+        names = dict(enumerate(self.labels))
+        options = {"num_labels": len(self.labels), "id2label": names, "label2id": {name: number for number, name in names.items()}}
+        return Head(auto="AutoModelForTokenClassification", options=options)
+
+    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+        """Token ids, the first token of each word (below 0 where none is left), and the words' tags where rows are labelled."""
+        words = _words(rows)
+        cut = {"truncation": True, "max_length": length} if length else {"truncation": False}
+        texts = [" ".join(each) for each in words]
+        made = tokenizer(texts, **cut, return_offsets_mapping=True, return_attention_mask=False, verbose=False) if texts else {}
+        if length:
+            tokenizer.backend_tokenizer.no_truncation()  # or the tokenizer, once saved, would cut for everybody
+        ids = Ragged.of(made.get("input_ids", []))
+        firsts = [_tags.first_tokens(each, own) for each, own in zip(made.get("offset_mapping", []), words, strict=True)]
+        tokens = {"input_ids": ids, "firsts": Ragged.of(firsts)}
+        if LABEL in rows.column_names:
+            tokens["tags"] = Ragged.of(self._numbers(rows))
+        return Encoded(tokens, {}, ids.lengths)
+
+    def _numbers(self, rows: pa.Table) -> list[np.ndarray]:
+        number = {name: place for place, name in enumerate(self.labels)}
+        found = []
+        for tags, row in zip(column(rows, LABEL), column(rows, ROW), strict=True):
+            names = self.names(tags)
+            if strange := [name for name in names if name not in number]:
+                raise DataError(
+                    f"row {row} has the tag {strange[0]!r}, which no training row has",
+                    wanted=f"one of {', '.join(map(repr, self.labels[:20]))}",
+                    fix="correct the tag, or add training rows that have it",
+                )
+            found.append(np.array([number[name] for name in names], dtype=np.int16))
+        return found
+
+    def answers(self, rows: pa.Table) -> np.ndarray:
+        """The tags' numbers [N, W], below 0 behind a row's words."""
+        return _tags.padded(self._numbers(rows))
+
+    def truth(self, rows: pa.Table) -> list[Any]:
+        """The tags of each row."""
+        return [self.names(tags) for tags in column(rows, LABEL)]
+
+    def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
+        """Ids and mask [B, T], the words' first tokens [B, W], and as labels [B, T] each word's tag at its first token, -100 elsewhere."""
+        ids_BT, mask_BT = encoded.tokens["input_ids"].masked(rows, tokenizer.pad_token_id)
+        firsts_BW = encoded.tokens["firsts"].padded(rows, _tags.NO_WORD)
+        batch = {"input_ids": ids_BT, "attention_mask": mask_BT, "firsts": firsts_BW}
+        if "tags" in encoded.tokens:
+            labels_BT = np.full_like(ids_BT, _NOT_ASKED)
+            row_M, word_M = np.nonzero(firsts_BW >= 0)
+            labels_BT[row_M, firsts_BW[row_M, word_M]] = encoded.tokens["tags"].padded(rows, _NOT_ASKED)[row_M, word_M]
+            batch["labels"] = labels_BT
+        return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Cross-entropy in nats, summed over words."""
+        logits_BTC, labels_BT = _logits(model, batch), batch["labels"]
+        total = F.cross_entropy(logits_BTC.flatten(0, 1), labels_BT.flatten(), reduction="sum", ignore_index=_NOT_ASKED)
+        return Loss(total, int((labels_BT != _NOT_ASKED).sum()))
+
+    @torch.no_grad()
+    def decode(self, model: nn.Module, batch: Batch) -> Columns:
+        """Each word's tag and its probability, and of labelled rows the summed log loss and the words that it is of."""
+        logs_BTC, firsts_BW = _logits(model, batch).log_softmax(-1), batch["firsts"]
+        rows_B1 = torch.arange(len(firsts_BW), device=firsts_BW.device)[:, None]
+        sure_BW, tag_BW = logs_BTC[rows_B1, firsts_BW.clamp(min=0)].max(-1)
+        tag_BW = torch.where(firsts_BW >= 0, tag_BW, firsts_BW)
+        counts_B = (firsts_BW != _tags.NO_WORD).sum(1).tolist()
+        both = zip(tag_BW.cpu().numpy(), sure_BW.exp().cpu().numpy(), counts_B, strict=True)
+        tags, sure = zip(*((tags[:count], sure[:count]) for tags, sure, count in both), strict=True)
+        found: dict[str, np.ndarray] = {"tags": boxed(tags), "sure": boxed(sure)}
+        if "labels" in batch:
+            asked_BT = batch["labels"] != _NOT_ASKED
+            lost_BT = -logs_BTC.gather(-1, batch["labels"].clamp(min=0)[..., None])[..., 0] * asked_BT
+            found |= {"loss": lost_BT.double().sum(1).cpu().numpy(), "items": asked_BT.sum(1).cpu().numpy()}
+        return found
+
+    def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
+        """Tags as scores [N, W], a row's words, and the probability of its least certain tag."""
+        kept = {name: columns[name] for name in ("loss", "items") if name in columns}
+        sure_N = np.array([float(min(each, default=1.0)) for each in columns["sure"]])
+        return {**kept, "scores": _tags.padded(columns["tags"].tolist()), "words": boxed(_words(rows)), "confidence": sure_N}
+
+    def judged(self, columns: Columns) -> Columns:
+        """Things found, predicted and answered of each kind, and words tagged right, a row each."""
+        lost = {name: columns[name] for name in ("loss", "items") if name in columns}
+        return {**_tags.counted(columns, self.labels), **lost}
+
+    def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
+        """F1, precision and recall over entities (over words where tags mark none), macro F1, accuracy of words, log loss."""
+        found = _tags.figures(columns)
+        return found if names is None else {name: found[name] for name in names if name in found}
+
+    def details(self, columns: Columns) -> dict[str, Any]:
+        """A table of the kinds."""
+        return {"per_class": _tags.per_kind(self.judged(columns), _tags.kinds(self.labels))}
+
+    def readable(self, columns: Columns) -> dict[str, list[Any]]:
+        """The words, the tag of each ("" for a word that was cut off), and the probability of the least certain one."""
+        words = columns["words"].tolist()
+        tags = [
+            [self.labels[tag] if tag >= 0 else "" for tag in row[: len(own)]]
+            for row, own in zip(np.asarray(columns["scores"]).tolist(), words, strict=True)
+        ]
+        return {"words": words, "predicted": tags, "confidence": np.asarray(columns["confidence"]).tolist()}
+
+
+def _words(rows: pa.Table) -> list[list[str]]:
+    if WORDS in rows.column_names:
+        return column(rows, WORDS)
+    return [_tags.words_of(text) for text in column(rows, TEXT)]
+
+
+def _check_lengths(rows: pa.Table) -> None:
+    if WORDS not in rows.column_names:
+        raise DataError("the text is no list of words", wanted="a list of words in each row", fix="name the column with --text NAME")
+    for words, tags, row in zip(column(rows, WORDS), column(rows, LABEL), column(rows, ROW), strict=True):
+        if not isinstance(tags, list) or len(words) != len(tags):
+            held = f"{len(tags)} tags" if isinstance(tags, list) else f"the label {tags!r}"
+            raise DataError(f"row {row} has {len(words)} words and {held}", wanted="a tag for each word", fix="correct the row, or --label")
+
+
+def _logits(model: nn.Module, batch: Batch) -> Tensor:
+    out: Tensor = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return out.float()

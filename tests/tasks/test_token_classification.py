@@ -1,0 +1,161 @@
+"""Words and their first tokens against transformers' own alignment, figures against seqeval's, losses against a closed form."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
+from tests.conftest import WORDS as VOCABULARY
+from tests.conftest import rows_of
+from tests.tasks.test_text_classification import Said
+from transformers import pipeline
+
+import rootstock as rs
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import resolve
+from rootstock.core.errors import DataError
+from rootstock.core.rows import LABEL, ROW, TEXT, WORDS
+from rootstock.core.seed import Draw
+from rootstock.tasks import _tags
+from rootstock.tasks.token_classification import TokenClassification
+
+SENTENCES = [["Rome", "is", "old"], ["a", "small", "town"], ["naïve", "plots", ",", "Ann", "Lee"], [], ["\u200b", "fell"]]
+TAGS = [["B-place", "O", "O"], ["O", "O", "O"], ["O", "O", "O", "B-person", "I-person"], [], ["O", "O"]]
+
+
+def table(words=SENTENCES, tags=TAGS):
+    texts = [" ".join(each) for each in words]
+    kind = pa.list_(pa.string())
+    return pa.table({TEXT: texts, WORDS: pa.array(words, kind), LABEL: pa.array(tags, kind), ROW: list(range(1, len(words) + 1))})
+
+
+@pytest.fixture
+def tokenizer(tiny_base):
+    return bases.tokenizer(resolve(str(tiny_base)))
+
+
+def test_first_tokens_are_those_of_transformers_own_alignment(tokenizer):
+    words = [each for each in SENTENCES if each]
+    made = tokenizer([" ".join(each) for each in words], return_offsets_mapping=True)
+    split = tokenizer(words, is_split_into_words=True)
+    assert made["input_ids"] == split["input_ids"]
+    for row, own in enumerate(words):
+        ids = split.word_ids(row)
+        wanted = [ids.index(word) if word in ids else _tags.NONE for word in range(len(own))]
+        assert _tags.first_tokens(made["offset_mapping"][row], own).tolist() == wanted
+
+
+def test_a_tokenizer_that_keeps_blanks_gives_the_same_words():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    bytes_ = Tokenizer(models.BPE({"<unk>": 0, **{c: i for i, c in enumerate("Ġabcdefghijklmnopqrstuvwxyzé", 1)}}, [], unk_token="<unk>"))
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokens = PreTrainedTokenizerFast(tokenizer_object=bytes_, unk_token="<unk>")
+    offsets = tokens("ab cd", return_offsets_mapping=True)["offset_mapping"]
+    first = _tags.first_tokens(offsets, ["ab", "cd"])
+    assert first[0] == 0
+    assert tokens.convert_ids_to_tokens(tokens("ab cd")["input_ids"])[first[1]] == "c"
+
+
+def test_what_is_cut_off_has_no_token_and_no_label(tokenizer):
+    task = TokenClassification().fit(table(), table())
+    encoded = task.encode(table(), tokenizer, 4)
+    batch = task.collate(encoded, np.array([2]), tokenizer, Draw(0))
+    assert (batch["firsts"][0] == _tags.NONE).sum() >= 2
+    assert batch["input_ids"].shape[1] == 4
+    assert int((batch["labels"] != -100).sum()) == int((batch["firsts"][0] >= 0).sum())
+    assert len(tokenizer("a b c d e f g h")["input_ids"]) > 4, "the tokenizer itself must not cut"
+
+
+def test_loss_is_the_mean_over_words_of_the_cross_entropy_at_first_tokens(tokenizer):
+    task = TokenClassification().fit(table(), table())
+    encoded = task.encode(table(), tokenizer, None)
+    batch = task.collate(encoded, np.array([0, 1]), tokenizer, Draw(0))
+    loss = task.loss(Said(torch.zeros(*batch["input_ids"].shape, len(task.labels))), batch)
+    assert loss.count == 6
+    assert loss.total.item() == pytest.approx(6 * math.log(len(task.labels)))
+
+
+def answered(task, told, truth):
+    number = {name: place for place, name in enumerate(task.labels)}
+    scores, answers = (_tags.padded([np.array([number[tag] for tag in row]) for row in rows]) for rows in (told, truth))
+    return {"scores": scores, "answers": answers}
+
+
+TOLD = [["B-place", "I-place", "O"], ["O", "B-person", "O"], ["O", "O", "O", "B-person", "I-person"], [], ["I-place", "O"]]
+
+
+def test_entity_figures_are_seqevals():
+    task = TokenClassification(labels=("B-person", "I-person", "B-place", "I-place", "O"))
+    columns = answered(task, TOLD, TAGS)
+    found = task.metrics(task.judged(columns))
+    for name, score in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score)):
+        assert found[name] == pytest.approx(score(TAGS, TOLD))
+    report = classification_report(TAGS, TOLD, output_dict=True, zero_division=0)
+    assert found["macro_f1"] == pytest.approx(report["macro avg"]["f1-score"])
+    for row in task.details(columns)["per_class"]:
+        assert row["f1"] == pytest.approx(report[row["label"]]["f1-score"])
+        assert row["support"] == report[row["label"]]["support"]
+    right = sum(a == b for told, truth in zip(TOLD, TAGS, strict=True) for a, b in zip(told, truth, strict=True))
+    assert found["accuracy"] == pytest.approx(right / 13)
+
+
+def test_a_word_that_was_cut_off_is_missed_not_forgotten():
+    task = TokenClassification(labels=("B-place", "O"))
+    truth = answered(task, [["O", "B-place"]], [["O", "B-place"]])
+    cut = {**truth, "scores": np.array([[1, _tags.NONE]])}
+    found = task.metrics(task.judged(cut))
+    assert found["accuracy"] == 0.5
+    assert found["recall"] == 0
+
+
+def test_tags_that_mark_no_entities_are_classes_of_words():
+    task = TokenClassification(labels=("DET", "NOUN", "VERB"))
+    assert task.headline == ("accuracy", "macro_f1")
+    found = task.metrics(task.judged(answered(task, [["DET", "VERB"], ["NOUN"]], [["DET", "NOUN"], ["NOUN"]])))
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_rows_whose_words_and_tags_differ_and_strange_tags_are_refused():
+    with pytest.raises(DataError, match="row 2 has 1 words and 2 tags"):
+        TokenClassification().fit(table([["a"], ["b"]], [["O"], ["O", "B-x"]]), table())
+    with pytest.raises(DataError, match="row 1 has the tag 'B-z'"):
+        TokenClassification().fit(table(), table([["a"]], [["B-z"]]))
+    with pytest.raises(DataError, match="no list of words"):
+        TokenClassification().fit(table().drop_columns([WORDS]), table())
+
+
+def test_only_words_with_tags_are_claimed():
+    assert TokenClassification.claims(table()) == 1
+    assert TokenClassification.claims(table().drop_columns([WORDS])) == 0
+    assert TokenClassification.claims(table([["a"], ["b"]], [["O"], ["O", "B-x"]])) == 0
+
+
+@pytest.fixture
+def entities(tmp_path):
+    """A CoNLL file in which the words that tell in the other tests are people."""
+    lines = []
+    for text, _ in rows_of(80):
+        lines += [f"{word}\t{'B-person' if word in VOCABULARY[:10] else 'O'}" for word in text.split()]
+        lines.append("")
+    path = tmp_path / "people.conll"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_from_a_conll_file_to_predictions_of_plain_text(entities, tiny_base, tmp_path):
+    settings = {"epochs": 8, "rate": 5e-3, "batch_tokens": 128}
+    run = rs.adapt(entities, base=str(tiny_base), method="full", out=tmp_path / "run", training=settings)
+    assert run.recipe.task["name"] == "token-classification"
+    assert run.metrics["metrics"]["f1"] > 0.95
+    assert run.metrics["baselines"]["dictionary"]["f1"] > 0.95
+    told, other = VOCABULARY[0], VOCABULARY[12]
+    assert run.predict(f"{other} {told} {other}") == [["O", "B-person", "O"]]
+    assert run.evaluate(str(entities))["metrics"]["f1"] > 0.95
+    found = pipeline("token-classification", model=str(run.path / "model"))(f"{other} {told}")
+    assert [each["word"] for each in found if each["entity"] == "B-person"] == [told]
+    assert "pipeline_tag: token-classification" in (run.path / "README.md").read_text()
