@@ -5,7 +5,7 @@ from typing import Any
 
 from rootstock.report import charts, words
 from rootstock.report.charts import FAINT, FIRST, MUTED, SECOND, THIRD, Chart, Table
-from rootstock.report.facts import Facts, dig, events, headline
+from rootstock.report.facts import Facts, dig, events, headline, strong_baseline
 
 POINTS = 1500
 """Most points of one curve: more than a screen has columns, few enough to keep the page small."""
@@ -117,7 +117,7 @@ def _validation(facts: Facts, evaluations: list[dict[str, Any]]) -> list[Chart]:
 
 
 def _guides(facts: Facts, best: Any, first: str) -> dict[str, Any]:
-    """A line at the checkpoint that was kept, and one at what TF-IDF reached."""
+    """A line at the checkpoint that was kept, and one at what the stronger baseline reached."""
     shapes: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     small = {"showarrow": False, "font": {"size": 11, "color": MUTED}}
@@ -126,7 +126,7 @@ def _guides(facts: Facts, best: Any, first: str) -> dict[str, Any]:
             {"type": "line", "x0": best, "x1": best, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": MUTED, "dash": "dot", "width": 1}}
         )
         notes.append({"x": best, "y": 0, "yref": "paper", "yanchor": "bottom", "xanchor": "right", "text": "kept ", **small})
-    rival = dig(facts, "metrics", "baselines", "tfidf", first)
+    rival = dig(facts, "metrics", "baselines", strong_baseline(facts), first)
     if words.is_number(rival):
         shapes.append(
             {

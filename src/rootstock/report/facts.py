@@ -12,6 +12,8 @@ _HEADLINE = {
     "number": ("spearman", "pearson"),
     "tags": ("f1", "accuracy"),
 }
+SIMPLE = ("majority", "unigram")
+"""Baselines that give the same answer to every row."""
 _MANY = 12
 
 
@@ -37,6 +39,11 @@ def headline(facts: Facts) -> list[str]:
     usual = _HEADLINE.get(dig(facts, "kind", default=""), ())
     wanted = [*first[:1], *(name for name in usual if name in between), *between] if between else [*first[:1], *(usual or list(known)[:2])]
     return [name for name in dict.fromkeys(wanted) if name in known]
+
+
+def strong_baseline(facts: Facts) -> str:
+    """The baseline that learns something from the training rows."""
+    return next((key for key in dig(facts, "metrics", "baselines", default={}) if key not in SIMPLE), "tfidf")
 
 
 def events(facts: Facts, kind: str) -> list[dict[str, Any]]:

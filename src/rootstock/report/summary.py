@@ -6,12 +6,12 @@ from typing import Any
 
 from rootstock.report import words
 from rootstock.report.charts import Table
-from rootstock.report.facts import Facts, dig, events, figures, headline
+from rootstock.report.facts import SIMPLE, Facts, dig, events, figures, headline, strong_baseline
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A value on a tile's scale. kind: model, tfidf, majority or unigram. at: its place in percent; None where the value is not defined."""
+    """A value on a tile's scale. kind: model or the baseline's name. at: its place in percent; None where the value is not defined."""
 
     kind: str
     called: str
@@ -83,35 +83,36 @@ def _meaning(facts: Facts, name: str) -> str:
 
 
 def _difference(facts: Facts, name: str) -> str:
-    found = dig(facts, "metrics", "differences", "tfidf", default={})
+    rival = strong_baseline(facts)
+    found = dig(facts, "metrics", "differences", rival, default={})
     if found.get("figure") != name or len(found.get("difference") or []) != 2:
         return ""
     low, high = found["difference"]
-    return f"Difference to TF-IDF, on the same rows: {low:+.3f} to {high:+.3f} (95 %)".replace("-0", "−0")
+    return f"Difference to {words.baseline_short(rival)}, on the same rows: {low:+.3f} to {high:+.3f} (95 %)".replace("-0", "−0")
 
 
 def _baselines(facts: Facts) -> dict[str, dict[str, Any]]:
     """What needs no training, the stronger kind first; to guess by frequency has a perplexity as well as a loss."""
     found = dig(facts, "metrics", "baselines", default={})
-    known = {key: found[key] for key in ("tfidf", "majority", "unigram") if key in found}
+    known = {key: found[key] for key in sorted(found, key=SIMPLE.__contains__)}
     if words.is_number(loss := dig(known, "unigram", "loss")):
         known["unigram"] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
     return known
 
 
 def judgement(facts: Facts) -> Judgement | None:
-    """Whether the model is worth more than a count of words; None where nothing is known."""
+    """Whether the model is worth more than the baselines; None where nothing is known."""
     beats, kind = dig(facts, "metrics", "beats", default={}), str(dig(facts, "kind", default=""))
     if kind == "tokens":
         return _against_frequency(facts)
-    if "tfidf" not in beats:
+    strong = strong_baseline(facts)
+    if strong not in beats:
         return _unknown(facts)
     if all(beats.values()):
-        return Judgement(
-            "good", "It beats both baselines.", "The difference to a count of words with a linear model is larger than chance explains."
-        )
-    rival = "majority" if beats["tfidf"] else "tfidf"
-    called, full = {"tfidf": "TF-IDF", "majority": "the simplest answer"}[rival], words.baseline_name(rival, kind)
+        text = f"The difference to “{words.baseline_name(strong, kind)}” is larger than chance explains."
+        return Judgement("good", "It beats both baselines." if len(beats) > 1 else "It beats the baseline.", text)
+    rival = "majority" if beats[strong] else strong
+    called, full = words.baseline_short(rival), words.baseline_name(rival, kind)
     either = (
         "" if rival == "majority" or beats.get("majority", True) else f" Nor is it shown to beat “{words.baseline_name('majority', kind)}”."
     )

@@ -20,6 +20,7 @@ _BASELINES = {
     "class": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent class"},
     "classes": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent labels"},
     "number": {"tfidf": "TF-IDF + ridge regression", "majority": "Always the mean"},
+    "tags": {"dictionary": "Each word's most frequent tag", "majority": "Always the most frequent tag"},
     "tokens": {"unigram": "Guessing by frequency alone"},
 }
 _UNKNOWN = "–"
@@ -33,6 +34,11 @@ def figure_name(name: str) -> str:
 def baseline_name(name: str, kind: str) -> str:
     """What a baseline does."""
     return _BASELINES.get(kind, _BASELINES["class"]).get(name, name)
+
+
+def baseline_short(name: str) -> str:
+    """A baseline in a few words."""
+    return {"tfidf": "TF-IDF", "majority": "the simplest answer", "dictionary": "a dictionary of tags"}.get(name, name)
 
 
 def is_number(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """What a run leaves behind: the model in the ecosystem's formats, its figures, its card and report, and the digests of all of it."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,12 +168,19 @@ def mistakes(rows: pa.Table, task: Labelled, columns: Columns, count: int = 12) 
         {
             "row": numbers[i],
             "texts": [shorten(each, _SHOWN_LETTERS) for each in text],
-            "answer": _text(truth[i]),
-            "predicted": _text(readable["predicted"][i]),
+            **_told_apart(truth[i], readable["predicted"][i], readable.get("words", [()] * len(truth))[i]),
             "confidence": readable.get("confidence", [None] * len(truth))[i],
         }
         for i, text in zip(chosen, texts, strict=True)
     ]
+
+
+def _told_apart(answer: Any, predicted: Any, words: Sequence[str]) -> dict[str, str]:
+    """The true and the predicted answer as a report shows them; of tags only those that differ, each beside its word."""
+    if not words:
+        return {"answer": _text(answer), "predicted": _text(predicted)}
+    wrong = [(word, *both) for word, *both in zip(words, answer, predicted, strict=True) if both[0] != both[1]]
+    return {name: "; ".join(f"{each[0]}: {each[place]}" for each in wrong) for place, name in ((1, "answer"), (2, "predicted"))}
 
 
 def _text(value: Any) -> str:
