@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -17,8 +17,10 @@ from rootstock.core.errors import ContractRefused, Diverged, Interrupted
 from rootstock.core.method import Method
 from rootstock.core.objective import Coupled
 from rootstock.core.recipe import TrainingSettings
-from rootstock.core.task import Batch, Task
+from rootstock.core.task import Batch, Loss, Task
+from rootstock.loop.adversary import attackable, attacked
 from rootstock.loop.attention import by_products
+from rootstock.loop.average import Average
 from rootstock.loop.checkpoint import Checkpoint, random_state, set_random_state
 from rootstock.loop.coupled import Passed, coupled_gradients, padded_tokens
 from rootstock.loop.crew import Crew, members, shares
@@ -117,6 +119,9 @@ class Training:
             self._open = opened.pop_all()
         self._members = [dict(model.named_parameters()) for model in self.crew.models]
         self._parts = shares({name: master.numel() for name, master in self.weights.masters.items()}, len(self.crew.models))
+        self.average = Average(settings.average, settings.average_decay)
+        if settings.adversary:
+            attackable(job.model, job.task)
         self.seconds = job.seconds
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
@@ -182,6 +187,7 @@ class Training:
         rate = self.optimizer.rate(factor(job.settings.schedule, self._next_progress(), job.settings.warmup))
         norm = self._step(count)
         self._advance()
+        self.average.take(self.weights.state(), self.progress())
         loss = total / count if count else None
         event = {"event": "step", "step": self.at.step, "epoch": self._epochs(), "loss": loss, "rate": rate, "gradient_norm": norm}
         spent = {
@@ -233,10 +239,18 @@ class Training:
         """Forward and backward of these rows."""
         total, count, tokens = 0.0, 0, 0
         for batch in self._batches(rows):
-            loss = self.job.task.loss(model, batch)
-            self.job.accelerator.backward(loss.total)
+            loss = self._learned_from(model, batch)
             total, count, tokens = total + loss.total.item(), count + loss.count, tokens + padded_tokens(batch)
         return Passed(total, count, tokens)
+
+    def _learned_from(self, model: nn.Module, batch: Batch) -> Loss:
+        """Loss of a batch, its gradients left with the model."""
+        job = self.job
+        if job.settings.adversary:
+            return attacked(model, partial(job.task.loss, model, batch), job.accelerator.backward, job.settings.adversary)
+        loss = job.task.loss(model, batch)
+        job.accelerator.backward(loss.total)
+        return loss
 
     def _advance(self) -> None:
         at = self.at
@@ -303,13 +317,14 @@ class Training:
 
     def _evaluate(self) -> None:
         started = time.perf_counter()
-        score, figures = self.job.evaluate()
         at, self._evaluated_at = self.at, self.at.step
-        if at.best is None or score > at.best:
-            at.best, at.best_step, at.worse = score, at.step, 0
-            self.best = {name: value.clone() for name, value in self.weights.state().items()}
-        else:
-            at.worse += 1
+        with self._averaged():
+            score, figures = self.job.evaluate()
+            if at.best is None or score > at.best:
+                at.best, at.best_step, at.worse = score, at.step, 0
+                self.best = {name: value.clone() for name, value in self.weights.state().items()}
+            else:
+                at.worse += 1
         self.job.note(
             {
                 "event": "evaluation",
@@ -320,6 +335,19 @@ class Training:
                 "seconds": round(time.perf_counter() - started, 3),
             }
         )
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The mean of the weights in the model's place, where there is one."""
+        if not self.average.begun:
+            yield
+            return
+        present = {name: value.clone() for name, value in self.weights.state().items()}
+        self.weights.load(self.average.mean())
+        try:
+            yield
+        finally:
+            self.weights.load(present)
 
     def _save_what_is_new(self) -> None:
         """A measurement, and what follows the training, may fail: no more than seconds of work shall be lost by it."""
@@ -344,6 +372,8 @@ class Training:
         parts = {"trained": self.weights.state(), "optimizer": self.optimizer.state(), "random": random_state()}
         if self.best:
             parts["best"] = self.best
+        if self.average.begun:
+            parts["average"] = self.average.state()
         state = {**vars(self.at), "seconds": self.elapsed(), "evaluated_at": self._evaluated_at, "key": self.key}
         state["members"] = len(self.crew.models)
         return Checkpoint(self.at.step, parts, state)
@@ -364,4 +394,5 @@ class Training:
         self.weights.load(saved.parts["trained"])
         self.optimizer.load(saved.parts["optimizer"])
         self.best = saved.parts.get("best", {})
+        self.average.load(saved.parts.get("average", {}))
         set_random_state(saved.parts["random"])

@@ -12,15 +12,15 @@ from typing import Any, Literal, Self
 import numpy as np
 import pyarrow as pa
 import torch
-import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from rootstock.core.errors import DataError
+from rootstock.core.errors import BaseError, DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, WORDS, Columns, Encoded, column, spell
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Kind, Labelled, Loss
-from rootstock.tasks import _scores, _text
+from rootstock.tasks import _losses, _scores, _text
 
 _SEPARATORS = ("|", ";")
 _MANY = 1000
@@ -35,6 +35,12 @@ class TextClassification(Labelled):
     """Whether a row can hold several labels at once. auto: yes where the column holds lists, or names joined by | or ;."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced weights each class by the inverse of its share, for rare classes that matter as much as frequent ones."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the answer that is spread over all classes, for labels that are sometimes wrong. One class a row only."""
+    focal: float = Field(default=0.0, ge=0)
+    """Exponent by which rows that are answered well already count less (focal loss); 0 is off, 2 is usual where classes are rare."""
+    r_drop: float = Field(default=0.0, ge=0)
+    """Weight of the distance between two answers to the same row under different dropout (R-Drop); 0 is off. It needs training.dropout."""
     weights: tuple[float, ...] = ()
     """Weight of each class in the loss; filled in by class_weights."""
 
@@ -139,10 +145,22 @@ class TextClassification(Labelled):
         """Cross-entropy in nats, summed over rows (over rows and labels where several)."""
         logits_BC, labels = _text.logits(model, batch), batch["labels"]
         weight = torch.tensor(self.weights, device=logits_BC.device) if self.weights else None
+        total = self._lost(logits_BC, labels, weight)
+        if self.r_drop and model.training:
+            again_BC = _text.logits(model, batch)
+            apart = _losses.apart(logits_BC, again_BC, self.several == "yes")
+            total = (total + self._lost(again_BC, labels, weight)) / 2 + self.r_drop / 2 * apart
+        return Loss(total, labels.numel() if self.several == "yes" else len(labels))
+
+    def _lost(self, logits_BC: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
         if self.several == "yes":
-            total = F.binary_cross_entropy_with_logits(logits_BC, labels, pos_weight=weight, reduction="sum")
-            return Loss(total, labels.numel())
-        return Loss(F.cross_entropy(logits_BC, labels, weight=weight, reduction="sum"), len(labels))
+            return _losses.binary(logits_BC, labels, weight, focal=self.focal)
+        return _losses.categorical(logits_BC, labels, weight, focal=self.focal, smoothing=self.label_smoothing)
+
+    def check(self, model: nn.Module) -> None:
+        """R-Drop compares two answers to the same row: without dropout they are the same."""
+        if self.r_drop and not any(isinstance(each, nn.modules.dropout._DropoutNd) and each.p > 0 for each in model.modules()):
+            raise BaseError("task.r_drop is set, and nothing is dropped out", wanted="dropout", fix="set training.dropout=0.1")
 
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
         """Probabilities: softmax over classes, or a sigmoid for each label."""

@@ -1,0 +1,70 @@
+"""The attack against its definition, worked out by hand with autograd."""
+
+import pytest
+import torch
+from torch import nn
+
+from rootstock.core.errors import BaseError, RecipeError
+from rootstock.core.task import Loss
+from rootstock.loop.adversary import attackable, attacked
+from rootstock.tasks.contrastive_text import ContrastiveText
+from rootstock.tasks.text_classification import TextClassification
+
+
+class Model(nn.Module):
+    """Scores from the squared sum of embedded tokens: not linear, so that an attack changes gradients."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.out = nn.Embedding(7, 5), nn.Linear(5, 1)
+
+    def get_input_embeddings(self):
+        return self.table
+
+    def forward(self, ids):
+        return self.above(self.table(ids))
+
+    def above(self, embedded):
+        return self.out(embedded.sum(1) ** 2)
+
+
+IDS = torch.tensor([[1, 2, 3], [4, 5, 1]])
+
+
+def by_hand(model, epsilon):
+    embedded = model.table(IDS).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(model.above(embedded).sum(), embedded)
+    moved = epsilon * gradient / gradient.flatten(1).norm(dim=1)[:, None, None]
+    assert torch.allclose(moved.flatten(1).norm(dim=1), torch.full((2,), epsilon))
+    total = (model(IDS).sum() + model.above(model.table(IDS) + moved).sum()) / 2
+    return torch.autograd.grad(total, list(model.parameters()))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradients_are_those_of_the_mean_of_both_losses(frozen):
+    model, same = Model(), Model()
+    model.table.weight.requires_grad_(not frozen)
+    found = attacked(model, lambda: Loss(model(IDS).sum(), 2), lambda total: total.backward(), 0.3)
+    assert found.total.item() == pytest.approx(same(IDS).sum().item())
+    wanted = by_hand(same, 0.3)
+    for parameter, gradient in zip(model.parameters(), wanted, strict=True):
+        if parameter.requires_grad:
+            torch.testing.assert_close(parameter.grad, gradient)
+    assert not model.table._forward_hooks
+
+
+def test_what_has_no_embeddings_and_what_couples_rows_is_refused():
+    with pytest.raises(BaseError, match="no embeddings to attack"):
+        attackable(nn.Linear(2, 2), TextClassification())
+    with pytest.raises(RecipeError, match="couples the rows"):
+        attackable(Model(), ContrastiveText())
+
+
+def test_a_run_under_attack_learns_and_repeats(adapt):
+    training = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64, "adversary": 0.05}
+    first, second = (adapt(name, training=training) for name in ("a", "b"))
+    assert first.metrics["metrics"]["accuracy"] > 0.9
+    assert first.metrics["metrics"] == second.metrics["metrics"]
+    with pytest.raises(BaseError, match="no embeddings to attack"):
+        adapt("c", method="feature-extraction", training={"epochs": 1, "adversary": 0.5})
