@@ -100,9 +100,10 @@ class Steps:
 
     def without_memory(self) -> "Steps":
         """The same for another process: all lists and indexes are made here, so that it needs no file, and it knows no other texts."""
-        nothing = pipeline.table({ID: [], TEXT: [], LANGUAGE: [], SOURCE: []})
+        pipeline.rehearse([*self.before, *self.after])
         for stage in self.after:
-            stage.step.apply(nothing)
+            if isinstance(stage.step, Remembering):
+                stage.step.apply(pipeline.table({ID: [], TEXT: [], LANGUAGE: [], SOURCE: []}))
         fresh = type(self.ordered.step).build(self.ordered.step.plain(), self.ordered.name)
         return replace(self, ordered=replace(self.ordered, step=fresh))
 

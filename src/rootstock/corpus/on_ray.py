@@ -11,10 +11,12 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from secrets import token_hex
 from typing import Any
 from unicodedata import unidata_version
 
@@ -29,20 +31,30 @@ from rootstock.corpus.record import Raw
 
 _WAVE = 4
 """Batches for each core that are read before they are worked on: with fewer, cores wait for the last one; each holds up to 16 MB."""
-_INSTALL = "install the same versions on every machine of the cluster: pip install 'rootstock[corpus,cluster]'"
+_SECONDS = 10
+"""How long an address may take to answer."""
+_INSTALL = "the same versions on every machine of the cluster: pip install 'rootstock[corpus,cluster]'"
 
 _Row = dict[str, Any]
 _TYPES = {"number": pa.int64(), "libraries": pa.string(), "lines": pa.large_string()}
 
 
 def needed_here() -> Any:
-    """Ray, or UsageError where it is not installed. It asks nobody and tells nobody, unless RAY_USAGE_STATS_ENABLED says otherwise."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
+    """Ray, or UsageError where it is not installed. It tells nobody that it is used, unless RAY_USAGE_STATS_ENABLED says otherwise."""
+    _prepare()
     ray = needed("ray", "the engine ray", extra="cluster", otherwise="leave --engine out")
     needed("ray.data", "the engine ray", extra="cluster", otherwise="leave --engine out")
     data = logging.getLogger("ray.data")  # writes on stderr by a handler of its own; its file in Ray's folder of logs stays
     data.handlers = [each for each in data.handlers if each.name != "console"]
     return ray
+
+
+def _prepare() -> None:
+    """Set what Ray reads when it is imported, unless the user did."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not any(name in os.environ for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        # Its processes listen on all addresses of the machine, and would run what anybody sends.
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token_hex(32))
 
 
 @contextmanager
@@ -68,6 +80,7 @@ def _start(ray: Any) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address:
+            _knock(address)
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
@@ -77,6 +90,13 @@ def _start(ray: Any) -> None:
             fix = "correct RAY_ADDRESS, or unset it to use the cores of this machine"
             raise UsageError(f"no Ray cluster could be used at {address}: {reason}", wanted="a running one", fix=fix) from None
         raise RunFailed(f"Ray does not start here: {reason}", fix="leave --engine out, or give RAY_ADDRESS") from None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once where nobody listens; Ray would try for two minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_SECONDS).close()
 
 
 @contextmanager
@@ -180,7 +200,7 @@ def _check(there: Mapping[str, str]) -> None:
     for name in sorted(here.keys() | there.keys()):
         if here.get(name) != there.get(name):
             found = f"a machine of the cluster has {name} {there.get(name, 'not at all')}, this one {here.get(name, 'not at all')}"
-            raise UsageError(found, wanted="the same everywhere, as they decide the bytes of a corpus", fix=_INSTALL)
+            raise UsageError(found, wanted="the same everywhere, as they decide the bytes of a corpus", fix=f"install {_INSTALL}")
 
 
 @contextmanager
@@ -192,5 +212,7 @@ def _errors(ray: Any) -> Iterator[None]:
         cause = getattr(error, "cause", None)
         if isinstance(cause, RootstockError):
             raise cause from None
-        reason = str(cause or error).strip().split("\n")[-1]
-        raise RunFailed(f"Ray could not finish a task: {reason}", fix=f"{_INSTALL}; the same command goes on") from error
+        reason = f"{type(cause or error).__name__}: {str(cause or error).strip()}".split("\n")[0]
+        raise RunFailed(
+            f"Ray could not finish a task: {reason}", fix=f"Ray's logs say more; it needs {_INSTALL}; the same command goes on"
+        ) from error
