@@ -84,12 +84,12 @@ def _start(ray: Any) -> None:
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises nothing narrower where a start takes too long
         reason = str(error).strip().split("\n")[0]
         if address:
             fix = "correct RAY_ADDRESS, or unset it to use the cores of this machine"
-            raise UsageError(f"no Ray cluster could be used at {address}: {reason}", wanted="a running one", fix=fix) from None
-        raise RunFailed(f"Ray does not start here: {reason}", fix="leave --engine out, or give RAY_ADDRESS") from None
+            raise UsageError(f"no Ray cluster could be used at {address}: {reason}", wanted="a running one", fix=fix) from error
+        raise RunFailed(f"Ray does not start here: {reason}", fix="try again when the machine is less busy, or leave --engine out") from error
 
 
 def _knock(address: str) -> None:
