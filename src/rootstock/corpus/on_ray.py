@@ -89,7 +89,7 @@ def _start(ray: Any) -> None:
         if address:
             fix = "correct RAY_ADDRESS, or unset it to use the cores of this machine"
             raise UsageError(f"no Ray cluster could be used at {address}: {reason}", wanted="a running one", fix=fix) from error
-        raise RunFailed(f"Ray does not start here: {reason}", fix="try again when the machine is less busy, or leave --engine out") from error
+        raise RunFailed(f"Ray does not start here: {reason}", fix="try again on a machine less busy, or leave --engine out") from error
 
 
 def _knock(address: str) -> None:
