@@ -21,7 +21,9 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
+# Ray is large and takes seconds to start, so that the quick suite does without it.
 test-all: install
+	$(PIP) -e '.[cluster]'
 	$(BIN)/python -m pytest -n 2
 
 lint: install

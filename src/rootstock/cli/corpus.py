@@ -19,6 +19,7 @@ def build(
     near_duplicates: Annotated[float | None, Option(help="Similarity from which documents count as the same; 0 keeps them [0.8].")] = None,
     decontaminate: Annotated[list[str] | None, Option(help="An evaluation file whose texts must not be in the corpus; repeatable.")] = None,
     block_list: Annotated[str | None, Option(help="A file of words and phrases, one a line.")] = None,
+    engine: Annotated[str | None, Option(help="local, or ray: on the cluster at RAY_ADDRESS, or every core here [local].")] = None,
     licence: Annotated[list[str] | None, Option(help="SOURCE=LICENCE, for the manifest; repeatable.")] = None,
     set_: Annotated[list[str] | None, Option("--set", help="A setting, such as steps.gopher.least_words=20; repeatable.")] = None,
     overwrite: Annotated[bool, Option(help="Replace a corpus that was built otherwise.")] = False,
@@ -32,10 +33,10 @@ def build(
     from rootstock.corpus import build as building
     from rootstock.corpus import funnel, pipeline
 
-    given = {"sources": sources, "text": text, "quality": quality, "near_duplicates": near_duplicates, "block_list": block_list}
+    given: dict[str, object] = {"sources": sources, "text": text, "quality": quality, "near_duplicates": near_duplicates}
     given |= {"languages": [each.strip() for each in languages.split(",")] if languages else None, "decontaminate": decontaminate}
-    licences = dict(each.partition("=")[::2] for each in licence or [])
-    values = {"licences": licences} | {key: value for key, value in given.items() if value is not None}
+    given |= {"engine": engine, "block_list": block_list, "licences": dict(each.partition("=")[::2] for each in licence or [])}
+    values = {key: value for key, value in given.items() if value is not None}
     settings = pipeline.CorpusSettings.build(changed(values, assignments(set_ or [])), "")
     if dry_run:
         return show(plan := building.rehearse(settings, out), funnel.plan_as_text(plan), as_json=as_json)

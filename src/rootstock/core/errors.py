@@ -21,7 +21,7 @@ RootstockError               exit code 1: the run failed
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RootstockError(Exception):
@@ -33,6 +33,16 @@ class RootstockError(Exception):
         self.found, self.wanted, self.fix = found, wanted, fix
         lines = [found, f"wanted: {wanted}" if wanted else "", f"fix: {fix}" if fix else ""]
         super().__init__("\n".join(line for line in lines if line))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How an error comes over from another process, whatever its class is made with."""
+        return _again, (type(self), self.found, self.wanted, self.fix), self.__dict__
+
+
+def _again(kind: type[RootstockError], found: str, wanted: str, fix: str) -> RootstockError:
+    error = kind.__new__(kind)
+    RootstockError.__init__(error, found, wanted=wanted, fix=fix)
+    return error
 
 
 class RunFailed(RootstockError):

@@ -7,10 +7,9 @@ on after its last whole part, and the shards are those that it would have writte
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from unicodedata import unidata_version
@@ -21,28 +20,16 @@ import pyarrow as pa
 from rootstock.core import artifact
 from rootstock.core.errors import DataError, Interrupted
 from rootstock.core.watch import Watch
-from rootstock.corpus import card, funnel, near, parts, pipeline, place, sources
-from rootstock.corpus.minhash import Near, signatures
+from rootstock.corpus import card, engine, funnel, near, on_ray, parts, pipeline, place, sources
+from rootstock.corpus.engine import Batch, Item
+from rootstock.corpus.minhash import Near
 from rootstock.corpus.pipeline import CorpusSettings, Stage
-from rootstock.corpus.step import ID, LANGUAGE, SOURCE, TEXT, Counting, Remembering, TextStep
+from rootstock.corpus.step import ID, LANGUAGE, TEXT, Counting, TextStep
 
 PART_DOCUMENTS = 4000
 """Documents read for a part: what a kill can cost."""
 PART_LETTERS = 16_000_000
 """Letters that end a part earlier: what is held in memory of long documents."""
-_LIBRARIES = (
-    "ftfy",
-    "pycld2",
-    "trafilatura",
-    "markdown-it-py",
-    "warcio",
-    "phonenumbers",
-    "python-stdnum",
-    "pyahocorasick",
-    "pyarrow",
-    "numpy",
-)
-"""What changes texts or bytes with its version."""
 SHARD_BYTES = 128 * 2**20
 """Text of a shard, before compression."""
 
@@ -53,7 +40,7 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
     Raises UsageError where the folder holds something else, DataError where nothing is left, Interrupted after a whole part.
     """
     stages, facts = _checked(settings, out)
-    key = artifact.digest_json([settings.plain(), [fact.digest for fact in facts], *_beside(stages)])
+    key = artifact.digest_json([settings.decisive(), [fact.digest for fact in facts], *_beside(stages)])
     if place.finished(out, key, overwrite=overwrite):
         watch.say(f"corpus    {out} was built from this already")
         return read_funnel(out)
@@ -63,12 +50,13 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
     found = parts.written(out / "parts", key)
     if found:
         watch.say(f"resumed   after {len(found)} part{'s' if len(found) > 1 else ''}")
-    found = _read_all(settings, found, _Reading(settings, stages, out / "parts", key), watch)
+    steps = engine.Steps.of(stages, near_settings(settings))
+    found = _read_all(settings, _Place(out / "parts", key, found), steps, watch)
     kept, line = _without_near_duplicates(settings, found, watch)
     lines = _masked(funnel.added([part.account["steps"] for part in found]) + ([line] if line else []), stages)
     covered = next((stage.step.covers() for stage in stages if isinstance(stage.step, Counting)), {})
     described = [fact.plain() | {"licence": settings.licences.get(fact.reference)} for fact in facts]
-    manifest = {"format": 1, "settings": settings.plain(), "sources": described, "key": key}
+    manifest = {"format": 1, "settings": settings.decisive(), "sources": described, "key": key}
     return _write(out, _Result(found, kept, lines, covered), manifest)
 
 
@@ -89,6 +77,8 @@ def rehearse(settings: CorpusSettings, out: Path) -> dict[str, Any]:
 
 def _checked(settings: CorpusSettings, out: Path) -> tuple[list[Stage], list[sources.SourceFacts]]:
     """Steps and sources, where nothing speaks against them."""
+    if settings.engine == "ray":
+        on_ray.needed_here()
     stages = pipeline.stages(settings)
     near_settings(settings)
     place.check_apart(out, [*settings.sources, *(file for stage in stages for file in files(stage))])
@@ -109,11 +99,7 @@ def files(stage: Stage) -> tuple[str, ...]:
 def _beside(stages: list[Stage]) -> list[Any]:
     """What decides the outcome beside settings and sources: files of the steps, and versions of the libraries that do the work."""
     digests = [artifact.digest_file(Path(file)) for stage in stages for file in files(stage) if Path(file).is_file()]
-    versions = {}
-    for name in ("rootstock", *_LIBRARIES):
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return [digests, versions, unidata_version]
+    return [digests, engine.libraries(), unidata_version]
 
 
 def _masked(lines: list[funnel.Line], stages: list[Stage]) -> list[funnel.Line]:
@@ -124,78 +110,60 @@ def _masked(lines: list[funnel.Line], stages: list[Stage]) -> list[funnel.Line]:
     return lines
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Records of one source, and where the records after them begin."""
-
-    source: int
-    records: list[sources.Record]
-    following: tuple[int, int]
-
-
-def _batches(settings: CorpusSettings, source: int, place: int) -> Iterator[_Batch]:
-    """All records from a position on."""
+def _batches(settings: CorpusSettings, following: tuple[int, int], stream: Callable[..., Iterator[Item]]) -> Iterator[Batch[Item]]:
+    """All records from a position (source, place) on."""
+    source, place = following
     for number in range(source, len(settings.sources)):
-        held: list[sources.Record] = []
-        letters = 0
-        for record in sources.records(settings.sources[number], settings.text, start=place if number == source else 0):
+        held: list[Item] = []
+        size = 0
+        for record in stream(settings.sources[number], settings.text, start=place if number == source else 0):
             held.append(record)
-            letters += len(record.text or "")
-            if len(held) >= PART_DOCUMENTS or letters >= PART_LETTERS:
-                yield _Batch(number, held, (number, record.place + 1))
-                held, letters = [], 0
+            size += record.size
+            if len(held) >= PART_DOCUMENTS or size >= PART_LETTERS:
+                yield Batch(number, held, (number, record.place + 1))
+                held, size = [], 0
         if held:
-            yield _Batch(number, held, (number + 1, 0))
+            yield Batch(number, held, (number + 1, 0))
 
 
-def _read_all(settings: CorpusSettings, found: list[parts.Part], reading: "_Reading", watch: Watch) -> list[parts.Part]:
+def _passed(settings: CorpusSettings, following: tuple[int, int], steps: engine.Steps) -> Generator[engine.Done, None, None]:
+    """Batches from a position on, through all steps, by the engine of the settings."""
+    if settings.engine == "ray":
+        yield from on_ray.passed(_batches(settings, following, sources.raw), steps)
+    else:
+        yield from engine.local(_batches(settings, following, sources.records), steps)
+
+
+def _read_all(settings: CorpusSettings, place: "_Place", steps: engine.Steps, watch: Watch) -> list[parts.Part]:
     """Every part: those that lie there, and the rest."""
+    found = list(place.found)
     for part in found:
-        arrays = part.arrays()
-        for name, step in reading.remembering.items():
-            step.load(arrays[name])
-    source, place = found[-1].account["next"] if found else (0, 0)
+        steps.load(part.arrays())
+    following = tuple(found[-1].account["next"]) if found else (0, 0)
     total = sum(part.account["steps"][0]["documents"] for part in found)
-    for batch in _batches(settings, source, place):
-        found = [*found, reading.part(batch, len(found))]
-        total += len(batch.records)
-        watch.event({"event": "corpus", "rows": total, "unit": "documents", "seconds": time.monotonic() - watch.started})
-        if watch.stop():
-            raise Interrupted(f"interrupted after {total:,} documents", fix="give the same command again to go on")
+    with closing(_passed(settings, following, steps)) as passed:
+        for done in passed:
+            found.append(place.write(done, len(found)))
+            total += done.records
+            watch.event({"event": "corpus", "rows": total, "unit": "documents", "seconds": time.monotonic() - watch.started})
+            if watch.stop():
+                raise Interrupted(f"interrupted after {total:,} documents", fix="give the same command again to go on")
     return found
 
 
-class _Reading:
-    """Documents in their order through every step that needs no other document's text."""
+@dataclass(frozen=True)
+class _Place:
+    """Where the parts of a build lie, the build's key, and the parts that an earlier run left."""
 
-    def __init__(self, settings: CorpusSettings, stages: list[Stage], folder: Path, key: str) -> None:
-        self.stages, self.folder, self.key = stages, folder, key
-        self.near = near_settings(settings)
-        self.remembering = {stage.name: stage.step for stage in stages if isinstance(stage.step, Remembering)}
+    folder: Path
+    key: str
+    found: list[parts.Part]
 
-    def part(self, batch: _Batch, number: int) -> parts.Part:
-        """A batch through the steps and onto the disk."""
-        read = _read_line(batch.records)
-        whole = [record for record in batch.records if record.text is not None]
-        columns: dict[str, list[Any]] = {ID: [record.id for record in whole], TEXT: [record.text for record in whole]}
-        columns |= {LANGUAGE: [""] * len(whole), SOURCE: [batch.source] * len(whole)}
-        documents, lines = pipeline.through(pipeline.table(columns), self.stages)
-        arrays = {name: step.new() for name, step in self.remembering.items()}
-        if self.near:
-            arrays["signatures"] = signatures(documents.column(TEXT).to_pylist(), self.near)
-        account = {"key": self.key, "next": list(batch.following), "steps": [read, *lines], "documents": len(documents)}
-        return parts.write(self.folder, number, documents, arrays, account)
-
-
-def _read_line(records: list[sources.Record]) -> funnel.Line:
-    """What was read, and which records could not be."""
-    read = funnel.line("read")
-    for record in records:
-        funnel.see(read, [record.text or ""])
-        if record.broken is not None:
-            rule, _, more = record.broken.partition(": ")
-            funnel.drop(read, rule, record.id, record.beginning, more=more)
-    return read
+    def write(self, done: engine.Done, number: int) -> parts.Part:
+        """Put a finished batch on the disk."""
+        documents = done.finished.documents
+        account = {"key": self.key, "next": list(done.following), "steps": done.finished.lines, "documents": len(documents)}
+        return parts.write(self.folder, number, documents, done.finished.arrays, account)
 
 
 def near_settings(settings: CorpusSettings) -> Near | None:

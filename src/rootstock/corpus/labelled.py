@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from rootstock.core import artifact
 from rootstock.core.errors import DataError
-from rootstock.corpus.sources import Record, records
+from rootstock.corpus.record import Record
+from rootstock.corpus.sources import records
 from rootstock.corpus.step import LANGUAGE, TEXT
 
 _TABLES = {".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".arrow", ".feather"}

@@ -55,6 +55,12 @@ class CorpusSettings(Settings):
     """Licence of each source, for the manifest."""
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of single steps by name, such as {gopher: {least_words: 20}}."""
+    engine: Literal["local", "ray"] = "local"
+    """Where the steps run: in this process, or as tasks of Ray, on its cluster or on every core here. The corpus is the same."""
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide what a corpus holds, as JSON values: all but the engine, so that each goes on with the other's build."""
+        return {key: value for key, value in self.plain().items() if key != "engine"}
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from rootstock.core.artifact import digest_file, digest_folder, digest_json
 from rootstock.core.errors import DataError, UnknownName
 from rootstock.core.modules import needed
 from rootstock.corpus import texts, warc
+from rootstock.corpus.record import Raw, Record
 from rootstock.corpus.texts import Broken, Fields, Unit, broken
 from rootstock.data import stdlib_docs
 from rootstock.data.files import missing
 from rootstock.data.hub import FORM, PREFIX, digest_table, open_set, parts_of
-from rootstock.data.looks import shorten
 
 FIELDS = ("text", "content", "body", "document")
 """Names that a field or column of texts is found by, the likeliest first."""
@@ -61,23 +61,7 @@ SUFFIXES = {
     ".warc": "warc",
 }
 _WANTED = f"a folder, or a file that ends in {' '.join(SUFFIXES)}, packed ({' '.join(PACKED)}) or not; {PREFIX}NAME or {stdlib_docs.NAME}"
-_PROBE, _EXAMPLES, _LETTERS, _ROWS = 100, 3, 200, 256
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A document, or what was to be one.
-
-    id: where it came from, such as dump.jsonl.gz:17 (line of a text format, row of a table, record of a crawl with its address), unique in
-    its source. place: its number in the source, from 0. text: None where it is broken. broken: the rule, and more about this record after a
-    colon. beginning: the first letters of a broken record.
-    """
-
-    id: str
-    place: int
-    text: str | None
-    broken: str | None = None
-    beginning: str = ""
+_PROBE, _EXAMPLES, _ROWS = 100, 3, 256
 
 
 @dataclass(frozen=True)
@@ -119,11 +103,13 @@ def records(reference: str, text: str | None = None, *, start: int = 0) -> Itera
     Raises DataError for a path where there is nothing, a source without records, and a file named by itself that is not what its name says;
     in a folder such a file is a broken record. UsageError where a package is missing.
     """
-    fields = (text,) if text else FIELDS
-    place = start
-    for identity, unit in islice(_units(reference, fields), start, None):
-        yield _record(identity, unit, place)
-        place += 1
+    return (each.read() for each in raw(reference, text, start=start))
+
+
+def raw(reference: str, text: str | None = None, *, start: int = 0) -> Iterator[Raw]:
+    """What `records` reads, before it is read."""
+    units = islice(_units(reference, (text,) if text else FIELDS), start, None)
+    return (Raw(identity + unit.mark, place, unit) for place, (identity, unit) in enumerate(units, start))
 
 
 def describe(reference: str, text: str | None = None) -> SourceFacts:
@@ -156,18 +142,6 @@ def _probe(reference: str, text: str | None) -> None:
             return
     if reason:
         raise DataError(f"{reference}: {reason}", wanted=text or " or ".join(FIELDS), fix="name the field with --text NAME")
-
-
-def _record(identity: str, unit: Unit, place: int) -> Record:
-    try:
-        return Record(identity + unit.mark, place, unit.make())
-    except Broken as error:
-        return Record(identity + unit.mark, place, None, error.reason, _beginning(error.raw))
-
-
-def _beginning(raw: bytes | str) -> str:
-    letters = raw[: 8 * _LETTERS].decode("utf-8", "replace") if isinstance(raw, bytes) else raw[: 8 * _LETTERS]
-    return "".join(each if each.isprintable() else "\ufffd" for each in shorten(letters, _LETTERS))
 
 
 def _units(reference: str, fields: Fields) -> Iterator[tuple[str, Unit]]:

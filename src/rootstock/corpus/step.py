@@ -58,6 +58,19 @@ class Remembering(Protocol):
 
 
 @runtime_checkable
+class InOrder(Remembering, Protocol):
+    """A step whose verdict on a text depends on those before it. Marks are made anywhere; they are settled in the order of the sources."""
+
+    def marks(self, documents: pa.Table) -> np.ndarray:
+        """What it needs to know of N documents, [N]."""
+        ...
+
+    def settle(self, marks: np.ndarray, /) -> Sequence[str | None]:
+        """N times the rule that drops a document, or None where it stays."""
+        ...
+
+
+@runtime_checkable
 class Counting(Protocol):
     """A step that counts what it met of files beside the sources."""
 

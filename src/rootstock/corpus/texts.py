@@ -49,7 +49,7 @@ class Broken(Exception):
 
     def __init__(self, reason: str, raw: bytes | str = b"") -> None:
         super().__init__(reason)
-        self.reason, self.raw = reason, raw
+        self.reason, self.raw = reason, raw[:2000]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,13 @@ class Unit:
     """What one record is made of. mark: its place in the file, such as ":17"; make: gives its text, or raises Broken."""
 
     mark: str
-    make: Callable[[], str]
+    make: "partial[str]"
+
+    @property
+    def size(self) -> int:
+        """Bytes or letters that its text is made of, known without making it."""
+        values = (value for each in self.make.args for value in (each.values() if isinstance(each, dict) else [each]))
+        return sum(len(value) for value in values if isinstance(value, bytes | str))
 
 
 def broken(mark: str, error: Broken) -> Unit:

@@ -30,12 +30,19 @@ class ExactDuplicates(Step):
 
     def apply(self, documents: pa.Table) -> Applied:
         """Each text that no earlier one equals stays."""
+        return Applied(documents.column(TEXT).to_pylist(), self.settle(self.marks(documents)))
+
+    def marks(self, documents: pa.Table) -> np.ndarray:
+        """The digest of each text, [N] uint64."""
         texts = documents.column(TEXT).to_pylist()
-        digests_N = digests(map(folded, texts) if self.fold else texts, len(texts))
+        return digests(map(folded, texts) if self.fold else texts, len(texts))
+
+    def settle(self, digests_N: np.ndarray) -> list[str | None]:
+        """Which of a batch's texts came before, in an earlier batch or in this one."""
         first = self._first(digests_N)
         self._new.append(digests_N[first])
         self._remember(np.sort(digests_N[first]))
-        return Applied(texts, [None if stays else "exact duplicate" for stays in first.tolist()])
+        return [None if stays else "exact duplicate" for stays in first.tolist()]
 
     def new(self) -> np.ndarray:
         """Digests added since this was last asked for, uint64: what `load` needs to go on after a kill."""
