@@ -24,6 +24,14 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     return [block for _, block in _blocks(model)]
 
 
+def stacked(model: nn.Module, wanted: int) -> int:
+    """How many blocks the model has; ValueError where they are fewer than are wanted."""
+    count = len(blocks(model))
+    if count < wanted:
+        raise ValueError(f"the base has {count} blocks, and {wanted} are asked for")
+    return count
+
+
 def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Names and blocks: the members of each list of modules of one class that lies in no other such list."""
     found: dict[str, nn.ModuleList] = {}
@@ -89,3 +97,7 @@ def decayed(groups: Sequence[Mapping[str, Any]], model: nn.Module, decay: float)
             names = [name for name in group["names"] if held[name] == depth]
             made.append({**group, "names": names, "rate": group["rate"] * decay ** (top - depth)})
     return made
+
+
+GIVEN = "given/"
+"""In a batch: the name, with a depth behind it, of what the block of that depth left for each token, [B, T, H]."""

@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from rootstock.core import layers
 from rootstock.core.errors import ContractRefused, Diverged, Interrupted
 from rootstock.core.method import Method
 from rootstock.core.objective import Coupled
@@ -109,6 +110,8 @@ class Training:
         assert settings.rate is not None
         assert settings.weight_decay is not None
         groups = job.method.groups(job.model, settings.rate)
+        if settings.layer_decay != 1:
+            groups = layers.decayed(groups, job.model, settings.layer_decay)
         self.optimizer = Optimizer(self.weights.masters, groups, decays=decays, decay=settings.weight_decay)
         device = job.accelerator.device
         with ExitStack() as opened:  # all of it is closed again where a part of it fails
@@ -303,6 +306,8 @@ class Training:
 
     def _evaluate(self) -> None:
         started = time.perf_counter()
+        if self.job.method.turns(self.job.model):
+            self.job.method.advance(self.job.model, self.progress())  # by where it stands alone: a resumed run measures the same way
         score, figures = self.job.evaluate()
         at, self._evaluated_at = self.at, self.at.step
         if at.best is None or score > at.best:

@@ -186,7 +186,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
         "seconds_per_token": each,
         "longest_batch_rows": len(rows),
         "steps": training.total,
-    }
+    } | ({"layers": built.lower.facts} if built.lower else {})
     say(
         f"plan      {training.total:,} step{'s' if training.total > 1 else ''}, about {predicted['seconds']:,.0f} s and "
         f"{predicted['peak_bytes'] / 1e9:.1f} GB (tried one step, on the {len(rows)} longest row{'s' if len(rows) > 1 else ''})"
