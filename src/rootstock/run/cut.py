@@ -20,13 +20,16 @@ from rootstock.core.task import Batch, inputs
 
 
 class _State:
-    """What a model and its gates know of the present pass; a twin of the model has its own."""
+    """What a model and its gates know of the present pass; a twin of the model has its own.
+
+    beside: what a block gives besides hidden states, such as attention weights, in number; None where it gives no tuple.
+    """
 
     def __init__(self) -> None:
         self.depth, self.given = 0, torch.empty(0)
         self.wanted: frozenset[int] = frozenset()
         self.seen: dict[int, Tensor] = {}
-        self.in_tuple = False
+        self.beside: int | None = None
 
     def take(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Before a pass: take the given states out of what the model is called with."""
@@ -46,12 +49,12 @@ class _Gate:
         state, number = self.state, self.number
         if state.depth < number <= max(state.wanted, default=number):
             found = type(self.block).forward(self.block, *arguments, **named)
-            state.in_tuple = isinstance(found, tuple)
+            state.beside = len(found) - 1 if isinstance(found, tuple) else None
             if number in state.wanted:
-                state.seen[number] = found[0] if state.in_tuple else found
+                state.seen[number] = found[0] if isinstance(found, tuple) else found
             return found
         hidden = state.given if number == state.depth else (arguments[0] if arguments else named["hidden_states"])
-        return (hidden,) if state.in_tuple else hidden
+        return hidden if state.beside is None else (hidden, *[None] * state.beside)
 
 
 class Cut:
@@ -89,7 +92,7 @@ class Cut:
                 if states_BTH.shape[:2] != batch["input_ids"].shape:
                     return "its blocks see other rows than the batches"
                 whole, above = (self.model(**given, **more)[0] for more in ({}, {f"{layers.GIVEN}{depth}": states_BTH}))
-        except (AttributeError, IndexError, KeyError, TypeError, RuntimeError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
             return f"it can't begin in its middle ({type(error).__name__})"
         return None if torch.allclose(whole, above, rtol=1e-4, atol=1e-5) else "it answers otherwise when it begins in its middle"
 

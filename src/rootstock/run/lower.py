@@ -137,6 +137,7 @@ def _kept(plan: _Plan, cut: Cut, *, dry: bool) -> Lower:
         states.States(held[part], encoded.tokens["input_ids"], cut.depth) for part, encoded in enumerate(plan.parts)
     )
     facts = {"depths": sorted(plan.depths), "bytes": sum(size[part] * len(each) for part, each in paths.items()), "computed_bytes": needed}
+    facts["seconds"] = round(ahead if dry else time.monotonic() - started if needed else 0.0, 2)
     return Lower(cut=cut, train=train, validation=validation, ahead=ahead if dry else 0.0, facts=facts)
 
 
