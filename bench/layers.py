@@ -17,7 +17,6 @@ from pathlib import Path
 
 import sets
 
-
 HERE = Path(__file__).parent
 EPOCHS = 3
 METHODS = {
@@ -37,7 +36,12 @@ def run(data, out, method, options, environment):
     plan = json.loads((out / "plan.json").read_text())
     ahead = plan["predicted"].get("layers", {}).get("seconds", 0.0)
     rows, seconds = sum(step["rows"] for step in steps), sum(step["seconds"] for step in steps)
-    return [step["loss"] for step in steps], {"rows": rows, "seconds": seconds, "ahead": ahead, "rows_per_s": round(rows / (seconds + ahead), 1)}
+    return [step["loss"] for step in steps], {
+        "rows": rows,
+        "seconds": seconds,
+        "ahead": ahead,
+        "rows_per_s": round(rows / (seconds + ahead), 1),
+    }
 
 
 def pairs(a, method, folder):
@@ -54,7 +58,9 @@ def pairs(a, method, folder):
             print(json.dumps({"method": method, **found[-1]}), flush=True)
         most = max([most, *(abs(x - y) for how in ("first", "again") for x, y in zip(losses["without"], losses[how], strict=True))])
     rates = {how: statistics.median(each["rows_per_s"] for each in found if each["how"] == how) for how in ("without", "first", "again")}
-    print(f"{method}: {rates}, ratio {rates['first'] / rates['without']:.2f} and {rates['again'] / rates['without']:.2f}, losses to {most:.1e}")
+    print(
+        f"{method}: {rates}, ratio {rates['first'] / rates['without']:.2f} and {rates['again'] / rates['without']:.2f}, losses to {most:.1e}"
+    )
     return {"runs": found, "rates": rates, "largest_difference": most}
 
 

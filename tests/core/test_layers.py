@@ -3,9 +3,9 @@
 import pytest
 import torch
 import transformers
+from tests.tiny_models import causal_model, masked_model, seq2seq_model, vit_model
 
 from rootstock.core import layers
-from tests.tiny_models import causal_model, masked_model, seq2seq_model, vit_model
 
 WIDTH = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 32}
 
@@ -73,7 +73,9 @@ def test_images():
     assert held["layernorm.weight"] == 2
 
 
-@pytest.mark.parametrize(("make", "tied"), [(masked_model, "bert.embeddings.word_embeddings.weight"), (causal_model, "transformer.wte.weight")])
+@pytest.mark.parametrize(
+    ("make", "tied"), [(masked_model, "bert.embeddings.word_embeddings.weight"), (causal_model, "transformer.wte.weight")]
+)
 def test_tied_embeddings_stand_at_the_top_and_are_used_below(make, tied):
     model = make()
     assert layers.depths(model)[tied] == 3

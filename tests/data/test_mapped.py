@@ -62,9 +62,14 @@ def test_a_short_file_is_none_and_so_is_no_file():
 
 def test_what_breaks_off_is_absent():
     path = mapped.place("layers", {"of": "a test"})
-    with pytest.raises(KeyError), mapped.making(path, (4, 3), np.dtype(np.float32)) as array:
-        array[:] = 1
-        raise KeyError
+
+    def broken():
+        with mapped.making(path, (4, 3), np.dtype(np.float32)) as array:
+            array[:] = 1
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
     assert not list(path.parent.iterdir())
 
 

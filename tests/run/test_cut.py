@@ -35,7 +35,9 @@ def test_the_upper_blocks_go_on_from_what_the_lower_gave(family, depth):
         states = cut.below(frozenset({1, depth}))(**given)
         assert set(states) == {1, depth}
         lower = layers.blocks(model)[depth - 1]
-        model.get_parameter(next(name for name, p in model.named_parameters() if p is next(lower.parameters()))).zero_()  # not used any more
+        model.get_parameter(
+            next(name for name, p in model.named_parameters() if p is next(lower.parameters()))
+        ).zero_()  # not used any more
         begun = model(**given, **{f"given/{depth}": states[depth]}).logits
         torch.testing.assert_close(begun, expected, rtol=1e-5, atol=1e-6)
         others = torch.randn_like(states[depth])

@@ -80,11 +80,15 @@ def _prefixes(name: str) -> Iterator[str]:
         at = name.find(".", at + 1)
 
 
-def frozen(model: nn.Module, places: Mapping[str, int] | None = None) -> int:
-    """Blocks, counted from the lowest, that can't change: neither they nor what lies below them learns. places: as `lowest` gives them."""
-    held = lowest(model) if places is None else places
-    learn = [held[name] for name, parameter in model.named_parameters() if parameter.requires_grad and name in held]
-    return max(min([*learn, len(blocks(model)) + 1]) - 1, 0)
+def frozen(model: nn.Module) -> int:
+    """Blocks, counted from the lowest, that can't change: neither they nor what lies below them learns."""
+    return frozen_below(model, lowest(model), len(blocks(model)))
+
+
+def frozen_below(model: nn.Module, places: Mapping[str, int], count: int) -> int:
+    """The same where `lowest` and the number of blocks are known. What bears another name now counts as lying below all."""
+    learn = [places.get(name, 0) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return max(min([*learn, count + 1]) - 1, 0)
 
 
 def decayed(groups: Sequence[Mapping[str, Any]], model: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -115,7 +115,7 @@ class Method(Settings, ABC):
         """
 
     def turns(self, model: nn.Module) -> Sequence[float]:
-        """Shares of the training, in (0, 1), at which `advance` lets other parameters learn. Where there are any, it changes nothing else."""
+        """Shares of the training, in (0, 1), at which `advance` lets other parameters learn. Where there are any, it does nothing else."""
         return ()
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:

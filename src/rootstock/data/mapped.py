@@ -3,23 +3,24 @@
 For arrays that memory need not hold. A file is safetensors with one tensor, whose metadata holds the digest of its values.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from rootstock.core.artifact import digest_bytes, digest_json, whole_file
+from rootstock.core.artifact import digest_json, whole_file
 from rootstock.core.resources import cache_folder
-from rootstock.core.rows import raw
 
 _NAME = "states"
-_KINDS = {np.dtype(np.float32): "F32", np.dtype(np.uint16): "BF16"}
+_KINDS: dict[np.dtype[Any], str] = {np.dtype(np.float32): "F32", np.dtype(np.uint16): "BF16"}
 """numpy has no bf16: its 16 bits travel as whole numbers."""
 _PLACE = "0" * 64
+_PIECE = 1 << 22
 
 
 def place(kind: str, key: Mapping[str, Any]) -> Path:
@@ -37,31 +38,43 @@ def making(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> Iterator
             stream.flush()
             # A map on a file with holes would end the whole process where the disk is full.
             os.posix_fallocate(stream.fileno(), 0, len(start) + max(count, 1))
-        array = np.memmap(beside, dtype=dtype, mode="r+", offset=len(start), shape=shape) if count else np.empty(shape, dtype)
+        array = _map(beside, shape, dtype, mode="r+")
         yield array
         if isinstance(array, np.memmap):
             array.flush()
         with beside.open("r+b") as stream:
-            stream.write(_header(shape, dtype, _digest(array)))
             stream.truncate(len(start) + count)
+            stream.write(_header(shape, dtype, _digest(beside, start)))
 
 
 def opened(path: Path) -> np.ndarray | None:
     """The array at `path` [N, H], read-only; None where it is not there or damaged. It is read once, to check it, and not held."""
     try:
         with path.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            told = json.loads(stream.read(size))
-        shape = tuple(told[_NAME]["shape"])
-        dtype = next(dtype for dtype, name in _KINDS.items() if name == told[_NAME]["dtype"])
-        array = np.memmap(path, dtype=dtype, mode="r", offset=8 + size, shape=shape) if np.prod(shape) else np.empty(shape, dtype)
-        return array if _digest(array) == told["__metadata__"]["sha256"] else None
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+            told = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        rows, width = told[_NAME]["shape"]
+        kinds = {name: dtype for dtype, name in _KINDS.items()}
+        dtype = kinds[told[_NAME]["dtype"]]
+        if _digest(path, _header((rows, width), dtype, _PLACE)) != told["__metadata__"]["sha256"]:
+            return None
+        return _map(path, (rows, width), dtype, mode="r")
+    except (OSError, OverflowError, MemoryError, ValueError, KeyError, TypeError):
         return None
 
 
-def _digest(array: np.ndarray) -> str:
-    return digest_bytes(f"{array.dtype} {array.shape}".encode(), raw(array))
+def _map(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], *, mode: Literal["r", "r+"]) -> np.ndarray:
+    start = len(_header(shape, dtype, _PLACE))
+    return np.memmap(path, dtype=dtype, mode=mode, offset=start, shape=shape) if np.prod(shape) else np.empty(shape, dtype)
+
+
+def _digest(path: Path, start: bytes) -> str:
+    """Of the header without its digest, then of the values: read piece by piece, as pages of a map would count as this process's memory."""
+    total = hashlib.sha256(start)
+    with path.open("rb") as stream:
+        stream.seek(len(start))
+        while piece := stream.read(_PIECE):
+            total.update(piece)
+    return total.hexdigest()
 
 
 def _header(shape: tuple[int, int], dtype: np.dtype[Any], digest: str) -> bytes:

@@ -17,7 +17,7 @@ from rootstock.core.task import Batch
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """held: hidden states [M, H] by the depth that they come from. tokens: the rows that they belong to. depth: how many blocks are frozen now."""
+    """Hidden states of some rows. held: [M, H] by the depth that they come from. tokens: the rows. depth: how many blocks are frozen."""
 
     held: Mapping[int, np.ndarray]
     tokens: Ragged

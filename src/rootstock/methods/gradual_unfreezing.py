@@ -51,17 +51,20 @@ class GradualUnfreezing(Method):
 
     def turns(self, model: nn.Module) -> Sequence[float]:
         """Shares of the training at which a layer thaws."""
-        steps = self._steps(len(layers.blocks(model)))
-        return [self.until * step / (steps + 1) for step in range(1, steps + 1)]
+        return self._turns(self._steps(len(layers.blocks(model))))
 
     def advance(self, model: nn.Module, progress: float) -> None:
         """Thaw what is due at this share of the training, and freeze what is not."""
-        count = len(layers.blocks(model))
-        steps, thawed = self._steps(count), sum(progress >= turn for turn in self.turns(model))
-        parameters = dict(model.named_parameters())
-        for name, depth in layers.depths(model).items():
+        held, parameters = layers.depths(model), dict(model.named_parameters())
+        count = max(held.values()) - 1
+        steps = self._steps(count)
+        thawed = sum(progress >= turn for turn in self._turns(steps))
+        for name, depth in held.items():
             if depth > count - steps:
                 parameters[name].requires_grad_(depth > count - thawed)
+
+    def _turns(self, steps: int) -> list[float]:
+        return [self.until * step / (steps + 1) for step in range(1, steps + 1)]
 
     def _steps(self, count: int) -> int:
         """Layers that thaw in all: the blocks asked for, or every one of `count` and the embeddings."""

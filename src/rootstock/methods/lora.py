@@ -5,7 +5,7 @@ Hu et al. 2021, https://arxiv.org/abs/2106.09685
 """
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -34,7 +34,7 @@ class LoRA(Method):
     """Dropout before the update; 0 keeps the step quick and measured no worse on small bases."""
     targets: tuple[str, ...] = ()
     """Names of the adapted modules. Empty: query and value projections, as in the paper; all-linear adapts every matrix."""
-    layers: tuple[int, ...] = ()
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Numbers of the blocks that are adapted, the lowest is 0; empty: all. What lies below them is then computed once and kept on disk."""
 
     def apply(self, loaded: Loaded) -> nn.Module:

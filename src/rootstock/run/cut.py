@@ -75,7 +75,7 @@ class Cut:
 
     def depth(self) -> int:
         """How many of the lowest blocks are frozen now."""
-        return layers.frozen(self.model, self._lowest)
+        return layers.frozen_below(self.model, self._lowest, len(self._blocks))
 
     def below(self, depths: frozenset[int]) -> nn.Module:
         """A module that gives the hidden states [B, T, H] that the blocks of these depths leave, by depth."""

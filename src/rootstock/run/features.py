@@ -27,7 +27,7 @@ _SHOWS = 1.0
 """Seconds after which the speed is known well enough."""
 _FEWEST_ROWS = 20
 """Rows below which nobody is advised to go."""
-_FIX = "lower training.micro_tokens or training.length"
+FIX = "lower training.micro_tokens or training.length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[E
         def passed(rows: np.ndarray) -> None:
             progress.add(int(part.lengths[rows].sum()), rows=len(rows))
 
-        with precision.computing(tap.body, place.dtype), fitting("a pass of the base", fix=_FIX):
+        with precision.computing(tap.body, place.dtype), fitting("a pass of the base", fix=FIX):
             return dict(infer.infer(tap.body, feed, _vectors, device=place.device, passed=passed))
 
     first, second = (
@@ -88,7 +88,7 @@ def tried(prepared: Prepared, part: Encoded, passed: Callable[[infer.Rows], Any]
     feed = prepared.feed(part)
     order = feed.in_order(torch.get_num_threads())
     some = len(order) // 2
-    with fitting(f"a pass of the {len(order[0])} longest rows", fix=_FIX):
+    with fitting(f"a pass of the {len(order[0])} longest rows", fix=FIX):
         passed(_Some(feed, order[:1]))
         started, chosen = time.perf_counter(), order[some : some + torch.get_num_threads()]
         passed(_Some(feed, chosen))

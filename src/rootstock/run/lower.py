@@ -1,6 +1,6 @@
 """What the frozen lower blocks give, kept on disk for each token by the digest of all that decides it: computed once, read from then on.
 
-Where a method leaves the lowest blocks as they are, the loop trains the same model from a cut on: batches bring what the block below the cut
+Where a method leaves the lowest blocks as they are, the loop trains the same model from a cut on: batches bring what the block below it
 gave. Where blocks thaw by and by, one pass keeps what is needed at each turn, and the cut moves down with them.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 
 from rootstock.core import layers
 from rootstock.core.artifact import digest_bytes
-from rootstock.core.errors import WriteFailed
+from rootstock.core.errors import WriteFailed, fitting
 from rootstock.core.loaded import configs
 from rootstock.core.resources import cache_folder
 from rootstock.core.rows import Columns, Encoded
@@ -102,7 +103,7 @@ def _spans(prepared: Prepared, model: nn.Module) -> list[tuple[int, float]]:
     turns = [0.0, *prepared.method.turns(model), 1.0]
     learn = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     spans = []
-    for start, end in zip(turns, turns[1:], strict=False):
+    for start, end in pairwise(turns):
         if len(turns) > 2:
             prepared.method.advance(model, start)
         spans.append((layers.frozen(model), end - start))
@@ -115,7 +116,9 @@ def _kept(plan: _Plan, cut: Cut, *, dry: bool) -> Lower:
     _check(plan)
     width, dtype = _tried(plan, cut)
     paths = {part: {depth: _path(plan, encoded, depth) for depth in plan.depths} for part, encoded in enumerate(plan.parts)}
-    held = {part: {depth: found for depth, path in each.items() if (found := mapped.opened(path)) is not None} for part, each in paths.items()}
+    held = {
+        part: {depth: found for depth, path in each.items() if (found := mapped.opened(path)) is not None} for part, each in paths.items()
+    }
     size = {part: int(encoded.tokens["input_ids"].offsets[-1]) * width * dtype.itemsize for part, encoded in enumerate(plan.parts)}
     needed = sum(size[part] * (len(each) - len(held[part])) for part, each in paths.items())
     ahead, started = 0.0, time.monotonic()
@@ -130,12 +133,18 @@ def _kept(plan: _Plan, cut: Cut, *, dry: bool) -> Lower:
         for part, depths in missing.items():
             shape = int(plan.parts[part].tokens["input_ids"].offsets[-1]), width
             files = {depth: paths[part][depth] for depth in depths}
-            held[part] |= _blank(files, shape, dtype) if dry else _filled(plan, cut, plan.parts[part], _Files(files, shape, dtype), progress)
-    how = "from the cache" if not needed else f"will take about {ahead:.0f} s" if dry else f"computed once in {time.monotonic() - started:.1f} s"
-    plan.watch.say(f"layers    what {_count(max(plan.depths))} give for {len(plan.parts[0]):,} + {len(plan.parts[1]):,} rows {how}")
-    train, validation = (
-        states.States(held[part], encoded.tokens["input_ids"], cut.depth) for part, encoded in enumerate(plan.parts)
+            held[part] |= (
+                _blank(files, shape, dtype) if dry else _filled(plan, cut, plan.parts[part], _Files(files, shape, dtype), progress)
+            )
+    how = (
+        "from the cache"
+        if not needed
+        else f"will take about {ahead:.0f} s"
+        if dry
+        else f"computed once in {time.monotonic() - started:.1f} s"
     )
+    plan.watch.say(f"layers    what {_count(max(plan.depths))} give for {len(plan.parts[0]):,} + {len(plan.parts[1]):,} rows {how}")
+    train, validation = (states.States(held[part], encoded.tokens["input_ids"], cut.depth) for part, encoded in enumerate(plan.parts))
     facts = {"depths": sorted(plan.depths), "bytes": sum(size[part] * len(each) for part, each in paths.items()), "computed_bytes": needed}
     facts["seconds"] = round(ahead if dry else time.monotonic() - started if needed else 0.0, 2)
     return Lower(cut=cut, train=train, validation=validation, ahead=ahead if dry else 0.0, facts=facts)
@@ -202,7 +211,9 @@ def _check_worth(plan: _Plan) -> None:
     epochs = training.steps / steps if training.steps else training.epochs or 1
     saved, spent = epochs * sum(depth * share for depth, share in plan.spans), max(plan.depths)
     if training.cache_layers == "auto" and saved <= spent:
-        raise _NotKeptError("in so short a training a pass to keep what they give costs more than it saves (training.cache_layers=yes keeps it)")
+        raise _NotKeptError(
+            "in so short a training a pass to keep what they give costs more than it saves (training.cache_layers=yes keeps it)"
+        )
 
 
 def _say_disk(plan: _Plan, needed: int) -> None:
@@ -242,7 +253,7 @@ def _filled(plan: _Plan, cut: Cut, part: Encoded, files: _Files, progress: featu
             def passed(rows: np.ndarray) -> None:
                 progress.add(int(part.lengths[rows].sum()), rows=len(rows))
 
-            with precision.computing(plan.model, plan.place.dtype, plan.fresh):
+            with precision.computing(plan.model, plan.place.dtype, plan.fresh), fitting("a pass of the base", fix=features.FIX):
                 infer.infer(
                     cut.below(frozenset(arrays)),
                     _Numbered(plan.prepared.feed(part)),
@@ -271,7 +282,8 @@ class _Numbered:
         return self.rows.in_order(beside)
 
     def micro_batches(self, rows: np.ndarray, beside: int) -> list[Batch]:
-        made, start = [], 0
+        made: list[Batch] = []
+        start = 0
         for batch in self.rows.micro_batches(rows, beside):
             count = len(batch["input_ids"])
             made.append({**batch, _ROWS: torch.from_numpy(rows[start : start + count])})
@@ -324,7 +336,9 @@ def _path(plan: _Plan, part: Encoded, depth: int) -> Path:
 def _fingerprint(model: nn.Module, depth: int) -> str:
     """Of kinds and some values of what lies below: a method may have changed frozen blocks, such as to four bits."""
     low = [tensor.detach() for block in layers.blocks(model)[:depth] for tensor in (*block.parameters(), *block.buffers())]
-    some = [(tensor.reshape(-1)[:: max(1, tensor.numel() // 64)].float().cpu().numpy().tobytes(), str(tensor.dtype).encode()) for tensor in low]
+    some = [
+        (tensor.reshape(-1)[:: max(1, tensor.numel() // 64)].float().cpu().numpy().tobytes(), str(tensor.dtype).encode()) for tensor in low
+    ]
     kinds = [type(module).__name__.encode() for block in layers.blocks(model)[:depth] for module in block.modules()]
     return digest_bytes(*kinds, *(part for pair in some for part in pair))
 
