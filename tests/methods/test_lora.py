@@ -25,6 +25,7 @@ def test_without_layers_all_are(tiny_base):
     assert layers.frozen(LoRA().apply(loaded(tiny_base))) == 0
 
 
-def test_a_block_that_is_not_there(tiny_base):
-    with pytest.raises(ValueError, match="2 blocks, and 3 are asked for"):
-        LoRA(layers=(1, 2)).apply(loaded(tiny_base))
+@pytest.mark.parametrize(("asked", "told"), [((1, 2), "2 blocks, and 3 are asked for"), ((-1, 1), "no block -1")])
+def test_a_block_that_is_not_there(tiny_base, asked, told):
+    with pytest.raises(ValueError, match=told):
+        LoRA(layers=asked).apply(loaded(tiny_base))

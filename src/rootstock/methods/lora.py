@@ -5,7 +5,7 @@ Hu et al. 2021, https://arxiv.org/abs/2106.09685
 """
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -34,7 +34,7 @@ class LoRA(Method):
     """Dropout before the update; 0 keeps the step quick and measured no worse on small bases."""
     targets: tuple[str, ...] = ()
     """Names of the adapted modules. Empty: query and value projections, as in the paper; all-linear adapts every matrix."""
-    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    layers: tuple[int, ...] = ()
     """Numbers of the blocks that are adapted, the lowest is 0; empty: all. What lies below them is then computed once and kept on disk."""
 
     def apply(self, loaded: Loaded) -> nn.Module:
@@ -46,6 +46,8 @@ class LoRA(Method):
             targets = "all-linear"
         if self.layers:
             layers.stacked(loaded.model, max(self.layers) + 1)
+            if min(self.layers) < 0:
+                raise ValueError(f"there is no block {min(self.layers)}: the lowest is 0")
         shape = {"r": self.r, "lora_alpha": self.alpha, "lora_dropout": self.dropout}
         return _peft.wrap(loaded, "LoraConfig", **shape, target_modules=targets, layers_to_transform=list(self.layers) or None)
 
