@@ -1,4 +1,4 @@
-"""The table of docs/performance.md, between its markers, from results/performance.json and results/kills.json."""
+"""The table of docs/performance.md, between its markers, from results/performance.json, layers.json and kills.json."""
 
 import json
 import statistics
@@ -107,6 +107,22 @@ def answer_lines(rows):
     return [[f"`{name}`", f"{median(rows, name, 'wall_s'):.2f} s ({spread(rows, name, 'wall_s')})", "", ""] for name in names]
 
 
+def layer_lines(path):
+    """Above frozen blocks, with what they give kept against computed at each step: from an empty cache, and from a full one."""
+    if not path.exists():
+        return []
+    return [
+        [
+            f"`{method}` above frozen blocks, {precision}, kept against computed each time",
+            f"{part['rates']['first']:.1f} rows/s, {part['rates']['again']:.1f} from the cache",
+            f"{part['rates']['without']:.1f} rows/s",
+            " and ".join(f"{part['rates'][how] / part['rates']['without']:.2f}×" for how in ("first", "again")),
+        ]
+        for precision, methods in json.loads(path.read_text())["parts"].items()
+        for method, part in methods.items()
+    ]
+
+
 def kill_lines(path):
     if not path.exists():
         return []
@@ -129,6 +145,7 @@ def write(results):
     lines += prediction_lines(parts["predict"]) if "predict" in parts else []
     lines += peak_lines(parts["peak"]) if "peak" in parts else []
     lines += answer_lines(parts["answers"]) if "answers" in parts else []
+    lines += layer_lines(results.with_name("layers.json"))
     lines += kill_lines(results.with_name("kills.json"))
     rows = [["figure", "ours", "peer", "ratio"], ["---"] * 4, *lines]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)

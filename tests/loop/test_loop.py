@@ -11,10 +11,11 @@ from torch import nn
 
 from rootstock.core.recipe import TrainingSettings
 from rootstock.core.task import Loss
+from rootstock.loop.job import Job
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights, computing
 from rootstock.loop.schedule import factor
-from rootstock.loop.train import Job, Training
+from rootstock.loop.train import Training
 from rootstock.loop.trim import TrimmedEmbedding, trim, untrim
 
 
@@ -147,6 +148,7 @@ def learned(asked):
         task=SimpleNamespace(loss=loss),
         method=SimpleNamespace(
             advance=lambda model, progress: None,
+            turns=lambda model: (),
             groups=lambda model, rate: [{"names": [n for n, _ in model.named_parameters()], "rate": rate}],
         ),
         feed=feed,

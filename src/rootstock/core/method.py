@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -113,6 +113,10 @@ class Method(Settings, ABC):
 
         It may change requires_grad and values in place; the model's twins on other cores see nothing else of it.
         """
+
+    def turns(self, model: nn.Module) -> Sequence[float]:
+        """Shares of the training, in (0, 1), at which `advance` lets other parameters learn. Where there are any, it does nothing else."""
+        return ()
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
         """The border below which nothing learns, where the method has one."""

@@ -60,6 +60,10 @@ class TrainingSettings(Settings):
     """Padded tokens that pass through the model at once; a larger batch is accumulated. Bounds memory; sums change by rounding only."""
     length: int | None = Field(default=None, ge=4)
     """Tokens kept of a row. None: the longest row, up to what the base can take, so nothing is cut that need not be."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Rate of each layer relative to the one above it, from the head down; 1 is one rate for all. 0.8 to 0.95 keeps low layers general."""
+    cache_layers: Literal["auto", "yes", "no"] = "auto"
+    """Whether what frozen blocks give for each token is kept on disk and computed once. auto: where a training earns it back."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the rate falls after warm-up; linear and cosine reach zero at the end."""
     warmup: float = Field(default=0.1, ge=0, lt=1)

@@ -18,6 +18,7 @@ from rootstock.core.rows import Encoded, raw
 from rootstock.core.seed import HELD_OUT, Draw, stream
 from rootstock.core.task import Batch, Task
 from rootstock.data import unlabelled
+from rootstock.data.states import States
 
 _WINDOW_BATCHES = 50
 _KEPT = 2
@@ -43,6 +44,8 @@ class Feed:
     seed: int
     shares: tuple[float, ...] | None = None
     """Of each corpus (column "source") in an epoch; None where there is one."""
+    states: States | None = None
+    """What frozen blocks gave for these rows; it goes with the batches."""
     _plans: dict[int, _Plan] = field(default_factory=dict, init=False, repr=False)
 
     def epoch(self, number: int) -> list[np.ndarray]:
@@ -86,7 +89,8 @@ class Feed:
         """Rows as tensors, in parts of which `beside` fit `micro`; what a task draws is drawn for this epoch and its round."""
         for part in cut(self.encoded.lengths, rows, self.micro // beside):
             if "features" not in self.encoded.dense:
-                yield self.task.collate(self.encoded, part, self.tokenizer, Draw(self.seed, epoch, round))
+                batch = self.task.collate(self.encoded, part, self.tokenizer, Draw(self.seed, epoch, round))
+                yield self.states.beside(batch, part) if self.states else batch
             else:  # vectors that a frozen base gave: nothing is left to collate
                 yield {name: torch.from_numpy(array[part]) for name, array in self.encoded.dense.items()}
 

@@ -2,22 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
+from rootstock.core import layers
 from rootstock.core.errors import ContractRefused, Diverged, Interrupted
-from rootstock.core.method import Method
 from rootstock.core.objective import Coupled
-from rootstock.core.recipe import TrainingSettings
-from rootstock.core.task import Batch, Loss, Task
+from rootstock.core.task import Batch, Loss
 from rootstock.loop.adversary import attackable, attacked
 from rootstock.loop.attention import by_products
 from rootstock.loop.average import Average
@@ -25,64 +22,14 @@ from rootstock.loop.checkpoint import Checkpoint, random_state, set_random_state
 from rootstock.loop.coupled import Passed, coupled_gradients, padded_tokens
 from rootstock.loop.crew import Crew, members, shares
 from rootstock.loop.infer import to_device
+from rootstock.loop.job import Job, Score
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
 from rootstock.loop.schedule import factor
 from rootstock.loop.trim import trim, untrim
 
-Score = tuple[float, ...]
 _WORTH_SAVING = 30.0
 """Seconds since the last checkpoint from which on another is saved before something that may fail."""
-
-
-class Feed(Protocol):
-    """Batches of training rows, the same for the same epoch however often it is asked for."""
-
-    def epoch(self, number: int) -> list[np.ndarray]:
-        """Row numbers of each update of an epoch."""
-        ...
-
-    def rounds(self, number: int) -> list[int]:
-        """The round of each update of an epoch: in each, rows come once and have draws of their own."""
-        ...
-
-    def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
-        """One update's rows in at most `count` parts of like cost."""
-        ...
-
-    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = -1, round: int = 0) -> Iterable[Batch]:
-        """Rows as tensors, in parts of which `beside` fit in memory at once, with what is drawn anew in each round of an epoch."""
-        ...
-
-    def digest(self, rows: np.ndarray) -> str:
-        """What the rows hold, in a few letters."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that one training needs. settings: with epochs, rate and batch_tokens filled in.
-
-    evaluate: the current model's score and what to note of it; scores compare as tuples, larger is better, the second value decides ties.
-    note: takes one event for the history. used: token ids that occur in training and validation rows. save: writes a checkpoint.
-    stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
-    """
-
-    model: nn.Module
-    task: Task
-    method: Method
-    feed: Feed
-    settings: TrainingSettings
-    dtype: torch.dtype
-    fresh: frozenset[str]
-    accelerator: Accelerator
-    evaluate: Callable[[], tuple[Score, dict[str, float]]]
-    note: Callable[[dict[str, Any]], None]
-    save: Callable[[Checkpoint], None]
-    used: np.ndarray | None = None
-    stop: Callable[[], bool] = lambda: False
-    seconds: float | None = None
-    started: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -111,6 +58,8 @@ class Training:
         assert settings.rate is not None
         assert settings.weight_decay is not None
         groups = job.method.groups(job.model, settings.rate)
+        if settings.layer_decay != 1:
+            groups = layers.decayed(groups, job.model, settings.layer_decay)
         self.optimizer = Optimizer(self.weights.masters, groups, decays=decays, decay=settings.weight_decay)
         device = job.accelerator.device
         with ExitStack() as opened:  # all of it is closed again where a part of it fails
@@ -317,6 +266,8 @@ class Training:
 
     def _evaluate(self) -> None:
         started = time.perf_counter()
+        if self.job.method.turns(self.job.model):
+            self.job.method.advance(self.job.model, self.progress())  # by where it stands alone: a resumed run measures the same way
         at, self._evaluated_at = self.at, self.at.step
         with self._averaged():
             score, figures = self.job.evaluate()

@@ -10,6 +10,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import nn
 
+from rootstock.core import layers
 from rootstock.core.loaded import Loaded
 from rootstock.core.method import Method
 
@@ -33,6 +34,8 @@ class LoRA(Method):
     """Dropout before the update; 0 keeps the step quick and measured no worse on small bases."""
     targets: tuple[str, ...] = ()
     """Names of the adapted modules. Empty: query and value projections, as in the paper; all-linear adapts every matrix."""
+    layers: tuple[int, ...] = ()
+    """Numbers of the blocks that are adapted, the lowest is 0; empty: all. What lies below them is then computed once and kept on disk."""
 
     def apply(self, loaded: Loaded) -> nn.Module:
         """Freeze the base, inject the updates; the fresh head learns too."""
@@ -41,7 +44,12 @@ class LoRA(Method):
         targets: object = list(self.targets) or None
         if self.targets == ("all-linear",):
             targets = "all-linear"
-        return _peft.wrap(loaded, "LoraConfig", r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets)
+        if self.layers:
+            layers.stacked(loaded.model, max(self.layers) + 1)
+            if min(self.layers) < 0:
+                raise ValueError(f"there is no block {min(self.layers)}: the lowest is 0")
+        shape = {"r": self.r, "lora_alpha": self.alpha, "lora_dropout": self.dropout}
+        return _peft.wrap(loaded, "LoraConfig", **shape, target_modules=targets, layers_to_transform=list(self.layers) or None)
 
     def original(self, name: str) -> str:
         """The name without what peft wrapped around it."""

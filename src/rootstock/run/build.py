@@ -25,6 +25,7 @@ from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import precision
 from rootstock.run import features, pictures, skeleton
+from rootstock.run.lower import Lower, below, feeds
 from rootstock.run.prepared import Prepared
 
 
@@ -34,7 +35,7 @@ class Built:
 
     whole: all that was trained as one plain model, an adapter folded in; None but for an objective. It is spoiled once kept was asked for.
     kept: the model to save and merge; None where the cache holds all of it but the head. save: writes the model folder.
-    ahead: seconds of features that a rehearsal left out.
+    ahead: seconds of features that a rehearsal left out. lower: what lies below the learner's cut, where frozen blocks are computed once.
     """
 
     learner: nn.Module
@@ -49,6 +50,7 @@ class Built:
     accelerator: Accelerator
     whole: Callable[[], nn.Module] | None = None
     ahead: float = 0.0
+    lower: Lower | None = None
 
 
 def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bool = False) -> Built:
@@ -80,18 +82,23 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
     whole, kept = _ends(prepared, model)
+    exact, place = _exact(prepared, model, loaded), _place(prepared, accelerator)
+    cut = below(prepared, model, place, exact, watch, dry=dry)
+    feed, feed_validation = feeds(prepared, cut)
     return Built(
         learner=model,
         whole=whole,
         kept=kept,
         save=lambda place: _save(prepared, kept(), loaded, place),
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
-        feed=prepared.feed(prepared.encoded),
-        feed_validation=prepared.feed(prepared.encoded_validation),
+        feed=feed,
+        feed_validation=feed_validation,
         tapped=False,
-        dtype=precision.choose(recipe.training.precision, accelerator.device.type),
-        fresh=_exact(prepared, model, loaded),
+        dtype=place.dtype,
+        fresh=exact,
         accelerator=accelerator,
+        ahead=cut.ahead if cut else 0.0,
+        lower=cut,
     )
 
 

@@ -17,7 +17,8 @@ from rootstock.core.watch import Event, Say, Watch
 from rootstock.data import ledger
 from rootstock.loop import checkpoint, precision
 from rootstock.loop.history import History, read
-from rootstock.loop.train import Job, Score, Training
+from rootstock.loop.job import Job, Score
+from rootstock.loop.train import Training
 from rootstock.run import finish, held_out
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
@@ -180,13 +181,15 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     # By the rows' own lengths, as the whole is counted below: an image passes as pixels, and costs what its patches do.
     each = (time.perf_counter() - started) / max(int(built.feed.encoded.lengths[rows].max()) * len(rows), 1)
     checkpoint.set_random_state(state)
-    predicted = {
+    predicted: dict[str, Any] = {
         "seconds": round(training.elapsed() + built.ahead + each * _tokens(training, built), 2),
         "peak_bytes": peak_memory() + training.later_bytes,
         "seconds_per_token": each,
         "longest_batch_rows": len(rows),
         "steps": training.total,
     }
+    if built.lower:
+        predicted["layers"] = built.lower.facts
     say(
         f"plan      {training.total:,} step{'s' if training.total > 1 else ''}, about {predicted['seconds']:,.0f} s and "
         f"{predicted['peak_bytes'] / 1e9:.1f} GB (tried one step, on the {len(rows)} longest row{'s' if len(rows) > 1 else ''})"

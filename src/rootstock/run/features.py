@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ _SHOWS = 1.0
 """Seconds after which the speed is known well enough."""
 _FEWEST_ROWS = 20
 """Rows below which nobody is advised to go."""
-_FIX = "lower training.micro_tokens or training.length"
+FIX = "lower training.micro_tokens or training.length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[E
     missing = _missing(prepared, tap, place)
     if prepared.recipe.budget.minutes:
         _estimate(prepared, tap, place, watch, missing=missing)
-    progress = _Progress(watch, sum(int(part.lengths.sum()) for part in missing))
+    progress = Progress(watch, sum(int(part.lengths.sum()) for part in missing), what="features  the base passes every row once")
 
     def vectors(part: Encoded) -> dict[str, np.ndarray]:
         feed = prepared.feed(part)
@@ -57,7 +57,7 @@ def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[E
         def passed(rows: np.ndarray) -> None:
             progress.add(int(part.lengths[rows].sum()), rows=len(rows))
 
-        with precision.computing(tap.body, place.dtype), fitting("a pass of the base", fix=_FIX):
+        with precision.computing(tap.body, place.dtype), fitting("a pass of the base", fix=FIX):
             return dict(infer.infer(tap.body, feed, _vectors, device=place.device, passed=passed))
 
     first, second = (
@@ -77,17 +77,23 @@ def estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> float:
 def _estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch, *, missing: list[Encoded]) -> float:
     seconds = 0.0
     for part in missing:
-        feed = prepared.feed(part)
-        order = feed.in_order(torch.get_num_threads())
-        some = len(order) // 2
-        with precision.computing(tap.body, place.dtype), fitting(f"a pass of the {len(order[0])} longest rows", fix=_FIX):
-            infer.infer(tap.body, _Some(feed, order[:1]), _vectors, device=place.device)
-            started, tried = time.perf_counter(), order[some : some + torch.get_num_threads()]
-            infer.infer(tap.body, _Some(feed, tried), _vectors, device=place.device)
-        each = (time.perf_counter() - started) / max(1, sum(int(part.lengths[rows].sum()) for rows in tried))
-        seconds += each * int(part.lengths.sum())
+        with precision.computing(tap.body, place.dtype):
+            seconds += tried(prepared, part, partial(infer.infer, tap.body, answer=_vectors, device=place.device))
     _check_budget(prepared, seconds, elapsed=time.monotonic() - watch.started)
     return seconds
+
+
+def tried(prepared: Prepared, part: Encoded, passed: Callable[[infer.Rows], Any]) -> float:
+    """Seconds that a pass of these rows takes: the longest are tried for memory, some of middle length for time."""
+    feed = prepared.feed(part)
+    order = feed.in_order(torch.get_num_threads())
+    some = len(order) // 2
+    with fitting(f"a pass of the {len(order[0])} longest rows", fix=FIX):
+        passed(_Some(feed, order[:1]))
+        started, chosen = time.perf_counter(), order[some : some + torch.get_num_threads()]
+        passed(_Some(feed, chosen))
+    each = (time.perf_counter() - started) / max(1, sum(int(part.lengths[rows].sum()) for rows in chosen))
+    return each * int(part.lengths.sum())
 
 
 def _check_budget(prepared: Prepared, seconds: float, *, elapsed: float) -> None:
@@ -111,11 +117,11 @@ def blank(prepared: Prepared, width: int) -> tuple[Encoded, Encoded]:
     return first, second
 
 
-class _Progress:
+class Progress:
     """Tells of batches that passed, and of a wait as soon as one shows, and asks after each whether to go on."""
 
-    def __init__(self, watch: Watch, tokens: int) -> None:
-        self.watch, self.tokens, self.done, self.rows, self.started = watch, tokens, 0, 0, time.perf_counter()
+    def __init__(self, watch: Watch, tokens: int, *, what: str) -> None:
+        self.what, self.watch, self.tokens, self.done, self.rows, self.started = what, watch, tokens, 0, 0, time.perf_counter()
         self.announced = False
 
     def add(self, tokens: int, *, rows: int) -> None:
@@ -124,7 +130,7 @@ class _Progress:
         whole = spent * self.tokens / max(self.done, 1)
         if not self.announced and spent > _SHOWS and whole > _WORTH_SAYING:
             self.announced = True
-            self.watch.say(f"features  the base passes every row once, in about {whole:.0f} s")
+            self.watch.say(f"{self.what}, in about {whole:.0f} s")
         self.watch.event({"event": "features", "progress": self.done / self.tokens, "rows": self.rows, "seconds": spent})
         if self.done < self.tokens and self.watch.stop():
             raise Interrupted("interrupted before training began: nothing was learned yet", fix="start again")
@@ -155,15 +161,19 @@ def _parts(prepared: Prepared) -> Sequence[Encoded]:
 
 def _key(prepared: Prepared, tap: str, encoded: Encoded, place: Place) -> dict[str, Any]:
     """All that decides a row's vector."""
-    tokens = {name: artifact.digest_bytes(raw(ragged.flat), raw(ragged.offsets)) for name, ragged in encoded.tokens.items()}
     return {
         "base": prepared.base.digest,
-        "tokens": tokens,
+        "tokens": digests(encoded),
         "tap": tap,
         "dtype": str(place.dtype),
         "device": place.device.type,
         "version": 2,
     }
+
+
+def digests(encoded: Encoded) -> dict[str, str]:
+    """A digest of each column of tokens."""
+    return {name: artifact.digest_bytes(raw(ragged.flat), raw(ragged.offsets)) for name, ragged in encoded.tokens.items()}
 
 
 def _of_vectors(encoded: Encoded, arrays: cache.Arrays) -> Encoded:

@@ -123,9 +123,11 @@ def write(prepared: LabelledRows, built: Built, folder: RunFolder, task: Labelle
 
 
 def check_kept(prepared: LabelledRows, built: Built, task: Labelled, columns: Columns) -> None:
-    """Where only a head was trained, the model to save is another than the one measured: it must give the same answers."""
-    if not built.tapped or built.kept is None:
+    """Where only what stands above cached values was trained, the model to save is another than the one measured: the same answers."""
+    if not (built.tapped or built.lower) or built.kept is None:
         return
+    if built.lower:
+        built.lower.cut.close()
     rows = np.arange(min(len(prepared.validation), 32))
     batch = to_device(
         task.collate(prepared.encoded_validation, rows, prepared.tokenizer, Draw(prepared.recipe.seed)), built.accelerator.device

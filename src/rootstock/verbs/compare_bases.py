@@ -22,7 +22,8 @@ from rootstock.corpus import tokenizer as learned
 from rootstock.corpus.families import TokenizerSettings
 from rootstock.loop.coupled import padded_tokens
 from rootstock.loop.infer import to_device
-from rootstock.loop.train import Job, Training
+from rootstock.loop.job import Job
+from rootstock.loop.train import Training
 from rootstock.planning.compute import Cost, body
 from rootstock.run import choices
 from rootstock.run.build import Built, build

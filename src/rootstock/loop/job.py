@@ -1,0 +1,68 @@
+"""What one training needs to be told."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from rootstock.core.method import Method
+from rootstock.core.recipe import TrainingSettings
+from rootstock.core.task import Batch, Task
+from rootstock.loop.checkpoint import Checkpoint
+
+Score = tuple[float, ...]
+
+
+class Feed(Protocol):
+    """Batches of training rows, the same for the same epoch however often it is asked for."""
+
+    def epoch(self, number: int) -> list[np.ndarray]:
+        """Row numbers of each update of an epoch."""
+        ...
+
+    def rounds(self, number: int) -> list[int]:
+        """The round of each update of an epoch: in each, rows come once and have draws of their own."""
+        ...
+
+    def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
+        """One update's rows in at most `count` parts of like cost."""
+        ...
+
+    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = -1, round: int = 0) -> Iterable[Batch]:
+        """Rows as tensors, in parts of which `beside` fit in memory at once, with what is drawn anew in each round of an epoch."""
+        ...
+
+    def digest(self, rows: np.ndarray) -> str:
+        """What the rows hold, in a few letters."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that one training needs. settings: with epochs, rate and batch_tokens filled in.
+
+    evaluate: the current model's score and what to note of it; scores compare as tuples, larger is better, the second value decides ties.
+    note: takes one event for the history. used: token ids that occur in training and validation rows. save: writes a checkpoint.
+    stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
+    """
+
+    model: nn.Module
+    task: Task
+    method: Method
+    feed: Feed
+    settings: TrainingSettings
+    dtype: torch.dtype
+    fresh: frozenset[str]
+    accelerator: Accelerator
+    evaluate: Callable[[], tuple[Score, dict[str, float]]]
+    note: Callable[[dict[str, Any]], None]
+    save: Callable[[Checkpoint], None]
+    used: np.ndarray | None = None
+    stop: Callable[[], bool] = lambda: False
+    seconds: float | None = None
+    started: float = field(default_factory=time.monotonic)
