@@ -79,7 +79,10 @@ class TrainingSettings(Settings):
     average_decay: float = Field(default=0.99, ge=0, lt=1)
     """Of an ema: the share of the mean that is kept in each update. 0.99 looks back some hundred updates, a good part of a fine-tuning."""
     adversary: float = Field(default=0.0, ge=0)
-    """Length of a step against a row's embedded tokens that hurts most; learned from as well. 0 is off, 1 is usual; it doubles the time."""
+    """A step against a row's embedded tokens that hurts most, as a share of their length; learned from as well. 0 is off; 0.1 is much.
+
+    It doubles the time.
+    """
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the products. auto is bf16 where the processor or GPU has it; weights are always kept in fp32."""
     evaluations: int = Field(default=1, ge=1)

@@ -1,6 +1,7 @@
 """A step against the embeddings that hurts most, learned from as well (the fast gradient method on texts).
 
-Miyato et al. 2017, arXiv:1605.07725: r = epsilon * g / |g| of each row, g the gradient of its embedded tokens.
+Miyato et al. 2017, arXiv:1605.07725: r = epsilon * g / |g| of each row, g the gradient of its embedded tokens. They normalise the table
+first, so that epsilon means something; here it is a share of the length of the row's embedded tokens, whatever the base's scale.
 Shape letters: B rows, T tokens, H width.
 """
 
@@ -30,7 +31,8 @@ def attacked(model: nn.Module, loss: Callable[[], Loss], backward: Backward, eps
     gradient_BTH = seen[0].grad
     assert gradient_BTH is not None
     length_B11 = torch.linalg.vector_norm(gradient_BTH.float(), dim=(1, 2), keepdim=True)
-    moved_BTH = (epsilon * gradient_BTH.float() / length_B11.clamp(min=1e-12)).to(gradient_BTH.dtype)
+    reach_B11 = epsilon * torch.linalg.vector_norm(seen[0].detach().float(), dim=(1, 2), keepdim=True)
+    moved_BTH = (reach_B11 * gradient_BTH.float() / length_B11.clamp(min=1e-12)).to(gradient_BTH.dtype)
     with _hooked(model, lambda out_BTH: out_BTH + moved_BTH):
         backward(loss().total / 2)
     return plain

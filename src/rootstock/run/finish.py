@@ -1,7 +1,7 @@
 """What a run leaves behind: the model in the ecosystem's formats, its figures, its card and report, and the digests of all of it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from safetensors.numpy import save_file
+from torch import nn
 
 from rootstock.core import artifact
 from rootstock.core.errors import RunFailed
+from rootstock.core.mode import in_mode
 from rootstock.core.rows import PAIR, ROW, TEXT, Columns, column
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.seed import Draw
-from rootstock.core.task import Labelled
+from rootstock.core.task import Batch, Labelled
 from rootstock.data import cache, split
 from rootstock.data.looks import shorten
 from rootstock.evaluation import score as evaluation
@@ -126,18 +128,25 @@ def check_kept(prepared: LabelledRows, built: Built, task: Labelled, columns: Co
     """Where only what stands above cached values was trained, the model to save is another than the one measured: the same answers."""
     if not (built.tapped or built.lower) or built.kept is None:
         return
+    rows = np.arange(min(len(prepared.encoded_validation), 32))
+    measured = _numbers(task, built.learner, built.feed_validation.micro_batches(rows), built)
     if built.lower:
         built.lower.cut.close()
-    rows = np.arange(min(len(prepared.validation), 32))
-    batch = to_device(
-        task.collate(prepared.encoded_validation, rows, prepared.tokenizer, Draw(prepared.recipe.seed)), built.accelerator.device
-    )
-    scores = task.decode(built.kept().eval(), batch)["scores"]
-    measured = np.asarray(columns["scores"])[rows]
-    moved = float(np.abs(scores - measured).max() / (1.0 if task.kind != "number" else max(float(np.std(columns["scores"])), 1e-6)))
+    plain = task.collate(prepared.encoded_validation, rows, prepared.tokenizer, Draw(prepared.recipe.seed))
+    kept = _numbers(task, built.kept(), [plain], built)
+    spread = max(float(np.std(columns["scores"])), 1e-6) if task.kind == "number" else 1.0
+    moved = float(np.abs(kept - measured).max(initial=0.0)) / spread
     allowed = _KEPT_TOLERANCE if precision.choose(prepared.recipe.training.precision, built.accelerator.device.type).itemsize == 4 else 0.05
     if moved > allowed:
         raise RunFailed(f"the model to save answers otherwise than the one measured: by {moved:.2g}", wanted=f"at most {allowed}")
+
+
+def _numbers(task: Labelled, model: nn.Module, batches: Iterable[Batch], built: Built) -> np.ndarray:
+    """Every probability or other number that a model answers with, row by row of the batches."""
+    with in_mode(model, training=False):
+        made = [task.decode(model, to_device(batch, built.accelerator.device)) for batch in batches]
+    found = [np.concatenate([np.ravel(each) for each in part[name]]) for name in sorted(made[0]) for part in made]
+    return np.concatenate([each for each in found if each.dtype.kind == "f"])
 
 
 def save_seen(path: Path, prepared: LabelledRows) -> None:
