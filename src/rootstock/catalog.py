@@ -14,10 +14,16 @@ from typing import Any, Literal
 from rootstock.core.errors import UnknownName, UsageError
 from rootstock.core.modules import only_class
 
-Kind = Literal["tasks", "methods"]
+Kind = Literal["tasks", "methods", "augment"]
 _ROOT = Path(__file__).parent
 _SUMMARY, _LABELLED = re.compile(r'"""(.*?)(?:"""|$)', re.MULTILINE), re.compile(r"^class \w+\(Labelled\):", re.MULTILINE)
-_BASES = {"tasks": ("rootstock.core.task", "Task"), "methods": ("rootstock.core.method", "Method")}
+_BASES = {
+    "tasks": ("rootstock.core.task", "Task"),
+    "methods": ("rootstock.core.method", "Method"),
+    "augment": ("rootstock.core.augment", "Augmentation"),
+}
+_PLACES = {"tasks": "tasks", "methods": "methods", "augment": "data/augment"}
+_CALLED = {"tasks": "task", "methods": "method", "augment": "augmentation"}
 
 
 @cache
@@ -26,7 +32,7 @@ def _plugins(kind: Kind) -> dict[str, EntryPoint]:
 
 
 def _own(kind: Kind) -> dict[str, Path]:
-    return {p.stem.replace("_", "-"): p for p in sorted((_ROOT / kind).glob("[a-z]*.py"))}
+    return {p.stem.replace("_", "-"): p for p in sorted((_ROOT / _PLACES[kind]).glob("[a-z]*.py"))}
 
 
 def names(kind: Kind) -> list[str]:
@@ -64,10 +70,11 @@ def find(kind: Kind, name: str) -> Any:
     """
     if name in _own(kind):
         home, base = _BASES[kind]
-        return only_class(f"rootstock.{kind}.{name.replace('-', '_')}", getattr(import_module(home), base))
+        place = _PLACES[kind].replace("/", ".")
+        return only_class(f"rootstock.{place}.{name.replace('-', '_')}", getattr(import_module(home), base))
     if name in _plugins(kind):
         return _plugins(kind)[name].load()
-    raise UnknownName(kind[:-1], name, [*names(kind), "auto"])
+    raise UnknownName(_CALLED[kind], name, [*names(kind), *(["auto"] if kind != "augment" else [])])
 
 
 def name_of(kind: Kind, cls: type) -> str:
@@ -78,7 +85,7 @@ def name_of(kind: Kind, cls: type) -> str:
     found = next((name for name, point in _plugins(kind).items() if point.load() is cls), None)
     if found is None:
         raise UsageError(
-            f"{cls.__name__} is no {kind[:-1]} that the catalog knows, so that no recipe could name it",
+            f"{cls.__name__} is no {_CALLED[kind]} that the catalog knows, so that no recipe could name it",
             wanted=f"a file in rootstock/{kind}/, or a package with the entry point rootstock.{kind}",
             fix="see docs/extending.md",
         )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -41,6 +42,9 @@ DROPOUTS = (
 
 LABELLED = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering")
 """Kinds of checkpoint whose head means something only with its own labels."""
+
+_TABLES = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "tok_embeddings.weight", "shared.weight")
+"""What architectures call their token embeddings."""
 
 _CALLED = {
     "MaskedLM": "masked language",
@@ -100,6 +104,20 @@ def tokenizer(base: Resolved) -> Any:
     tokens.backend_tokenizer.no_truncation()
     tokens.backend_tokenizer.no_padding()
     return tokens
+
+
+def embeddings(base: Resolved) -> np.ndarray:
+    """The table of token embeddings in fp32, [V, H]. Raises BaseError for a base of random weights."""
+    if base.admission is None:
+        raise BaseError(f"{base.reference} has random weights: it holds no word near another", fix="choose a base that was trained")
+    from safetensors import safe_open
+
+    for path in base.admission.weights:
+        with safe_open(path, "pt") as held:
+            for name in sorted(held.keys()):
+                if name.endswith(_TABLES):
+                    return np.asarray(held.get_tensor(name).float().numpy())
+    raise BaseError(f"{base.reference} has no table of token embeddings", wanted=f"a tensor called {' or '.join(_TABLES)}")
 
 
 def fit(tokens: Any, model: Any) -> None:

@@ -117,6 +117,8 @@ class Recipe(Settings):
     """The rows."""
     method: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The method's name and its settings; `rootstock methods` lists them. auto picks one and says why."""
+    augment: dict[str, Any] | None = None
+    """More training rows made of those that are there: the name of a way (eda) and its settings. Validation rows are never touched."""
     training: TrainingSettings = TrainingSettings()
     """The loop."""
     budget: BudgetSettings = BudgetSettings()

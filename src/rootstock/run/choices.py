@@ -30,6 +30,9 @@ def check(recipe: Recipe) -> None:
     ledger.check_names(recipe.accept)
     if recipe.track and not find_spec(recipe.track):
         raise RecipeError(f"track is {recipe.track}, which is not installed", fix=f"pip install {recipe.track}, or leave track out")
+    if recipe.augment is not None:
+        settings = dict(recipe.augment)
+        catalog.find("augment", settings.pop("name", "")).build(settings, "augment")
     for section, kind in (("task", "tasks"), ("method", "methods")):
         settings = dict(getattr(recipe, section))
         name = settings.pop("name", "auto")

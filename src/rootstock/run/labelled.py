@@ -22,7 +22,7 @@ from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
 from rootstock.data import batches, ledger, schema, source, split
 from rootstock.data.cache import remembered
-from rootstock.run import choices
+from rootstock.run import augmented, choices
 from rootstock.run.prepared import LabelledRows
 
 
@@ -49,7 +49,10 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
     tokens = cache(partial(bases.tokenizer, base))
-    raw, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
+    own, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
+    more = augmented.more_rows(recipe, rows.train, base, tokens, say)
+    raw = own if more is None else Encoded.joined([own, encode(task, more, base, tokens)])
+    learned = rows.train if more is None else pa.concat_tables([rows.train, more])
     room = choices.room(base)
     length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     classes = len(getattr(task, "labels", ())) or 2
@@ -60,7 +63,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=choices.usual_of(method, epochs))
     encoded, encoded_validation = (
         made if made.lengths.max() <= length else task.encode(part, tokens(), length)
-        for made, part in ((raw, rows.train), (raw_validation, rows.validation))
+        for made, part in ((raw, learned), (raw_validation, rows.validation))
     )
     prepared = LabelledRows(
         recipe=settled,
@@ -80,7 +83,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     assert settled.training.batch_tokens is not None
     plan = batches.plan(encoded.lengths, settled.training.batch_tokens, stream(recipe.seed, "order", 0))
     facts = ledger.Facts(
-        train_lengths=raw.lengths,
+        train_lengths=own.lengths,
         validation_lengths=raw_validation.lengths,
         length=length,
         kind=task.kind,

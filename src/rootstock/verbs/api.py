@@ -24,7 +24,7 @@ from rootstock.run.prepared import Prepared
 from rootstock.verbs.use import Run
 
 _LOG = logging.getLogger("rootstock")
-_SECTIONS = ("tokenizer", "training", "budget", "accept", "merge", "seed", "track")
+_SECTIONS = ("tokenizer", "augment", "training", "budget", "accept", "merge", "seed", "track")
 """Parts of a recipe that adapt() takes by their own names."""
 
 

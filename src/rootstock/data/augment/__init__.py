@@ -1,0 +1,1 @@
+"""More training rows from those that are there; one way a file."""
