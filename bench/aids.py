@@ -1,0 +1,92 @@
+"""What training aids give on few rows; writes results/aids.jsonl and prints a table of differences with intervals.
+
+    python bench/aids.py [--rows 200] [--seeds 1 2 3 4 5] [--only eda ema]
+
+Rows of rotten_tomatoes_polarity, minilm, full fine-tuning. Each aid learns from the rows that the plain run of its seed learned from, and is
+measured on the same test rows. The interval is over seeds and test rows, drawn again together.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import sets
+
+RESULTS = Path(__file__).parent / "results" / "aids.jsonl"
+AIDS = {
+    "plain": {},
+    "eda": {"augment": {"name": "eda"}},
+    "class weights": {"task.class_weights": "balanced"},
+    "label smoothing": {"task.label_smoothing": 0.1},
+    "focal loss": {"task.focal": 2.0},
+    "dropout": {"training.dropout": 0.1},
+    "R-Drop": {"task.r_drop": 1.0, "training.dropout": 0.1},
+    "adversary (FGM)": {"training.adversary": 0.05},
+    "ema": {"training.average": "ema"},
+    "swa": {"training.average": "swa"},
+    "layer decay": {"training.layer_decay": 0.8},
+}
+
+
+def run(name, seed, files, rows):
+    """Accuracy and hits on the test rows."""
+    from rootstock.core.recipe import Recipe
+    from rootstock.core.settings import changed
+    from rootstock.core.watch import Watch
+    from rootstock.verbs import api
+
+    values = {"data": {"train": str(files["train"]), "rows": rows, "validation": 0.2}, "method": {"name": "full"}, "seed": seed}
+    values |= {"task": {"name": "text-classification"}, "accept": ["contradictions", "overlap", "duplicates"]}
+    with tempfile.TemporaryDirectory() as folder:
+        made = api.carry_out(Recipe.build(changed(values, AIDS[name]), ""), Path(folder) / "run", Watch())
+        test = made.read(str(files["test"]), labelled=True).rows
+        scores = made.predictions(test).columns["scores"]
+        seconds = made.folder.json("plan.json")["measured"]["seconds"]
+    hits = (scores.argmax(-1) == made.task.answers(test)).astype(int)
+    return {"aid": name, "seed": seed, "rows": rows, "accuracy": float(hits.mean()), "seconds": seconds, "hits": "".join(map(str, hits))}
+
+
+def table(rows):
+    """Each aid's mean, its difference to plain and the interval of that."""
+    held = {(row["aid"], row["seed"]): np.array(list(row["hits"]), dtype=int) for row in rows}
+    seeds = sorted({seed for _, seed in held})
+    rng, lines = np.random.default_rng(0), ["| aid | accuracy | difference to plain | seconds |", "| --- | ---: | ---: | ---: |"]
+    for aid in dict.fromkeys(row["aid"] for row in rows):
+        common = [seed for seed in seeds if (aid, seed) in held and ("plain", seed) in held]
+        apart = np.stack([held[aid, seed] - held["plain", seed] for seed in common])
+        drawn = [
+            apart[rng.integers(0, len(common), len(common))][:, rng.integers(0, apart.shape[1], apart.shape[1])].mean() for _ in range(2000)
+        ]
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        mean = np.mean([held[aid, seed].mean() for seed in common])
+        seconds = np.median([row["seconds"] for row in rows if row["aid"] == aid])
+        told = "" if aid == "plain" else f"{apart.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+        lines.append(f"| {aid} | {mean:.3f} | {told} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--only", nargs="+", default=list(AIDS))
+    a = parser.parse_args()
+    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    done = {(row["aid"], row["seed"], row["rows"]) for row in rows}
+    with tempfile.TemporaryDirectory() as folder, RESULTS.open("a") as out:
+        sets.prepare("rotten_tomatoes_polarity", folder)
+        files = {part: Path(folder) / f"rotten_tomatoes_polarity-{part}.csv" for part in ("train", "test")}
+        for seed in a.seeds:
+            for name in a.only:
+                if (name, seed, a.rows) not in done:
+                    rows.append(run(name, seed, files, a.rows))
+                    out.write(json.dumps(rows[-1]) + "\n")
+                    out.flush()
+                    print(name, seed, round(rows[-1]["accuracy"], 4), rows[-1]["seconds"], flush=True)
+    print(table([row for row in rows if row["rows"] == a.rows]))
+
+
+if __name__ == "__main__":
+    main()
