@@ -67,7 +67,9 @@ def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         *parents, last = path.split(".")
         section: Any = values
         for parent in parents:
-            section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+            if isinstance(section, dict) and section.get(parent) is None:
+                section[parent] = {}
+            section = section[parent] if isinstance(section, dict) else None
         if not isinstance(section, dict):
             raise UsageError(f"there is no key {path!r}", wanted="section.key=value, such as method.r=16")
         if last == "name" and section.get("name") not in (None, value):

@@ -282,6 +282,7 @@ class Training:
                 "step": at.step,
                 "epoch": self._epochs(),
                 **figures,
+                "by": self.job.task.chosen_by[0],
                 "best_step": at.best_step,
                 "seconds": round(time.perf_counter() - started, 3),
             }

@@ -1,0 +1,234 @@
+"""Settings searched for: trials of one recipe, losers stopped early, the best run kept; gone on with by the same call.
+
+Optuna chooses: Akiba et al. 2019, arXiv:1907.10902; its sampler TPE: Bergstra et al. 2011; losers by the median of those before at the
+same evaluation.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rootstock.core import artifact
+from rootstock.core.errors import Diverged, Interrupted, UsageError
+from rootstock.core.modules import needed
+from rootstock.core.recipe import Recipe
+from rootstock.core.runfolder import RunFolder
+from rootstock.core.settings import changed
+from rootstock.core.task import ERRORS
+from rootstock.core.watch import Event, Watch
+from rootstock.verbs import api
+
+BEST, FOUND = "best", "search.json"
+"""The folder of the best run, and the file that tells of all trials."""
+_TRIALS = "trials"
+_WARM = 4
+"""Trials that are run to their end before any is stopped: a median of fewer says little."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values of one key: `choices`, or numbers from `low` to `high`; `log` where their ratio counts; `whole` for integers."""
+
+    choices: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    whole: bool = False
+
+    def chosen(self, trial: Any, key: str) -> Any:
+        """The value that a trial is to try."""
+        if self.choices:
+            return trial.suggest_categorical(key, list(self.choices))
+        if self.whole:
+            return trial.suggest_int(key, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(key, self.low, self.high, log=self.log)
+
+
+def read_range(key: str, text: str) -> Range:
+    """`4,8,16` are choices, `1e-5:1e-3` a range by ratio where its ends are a factor of ten apart or more, else by difference."""
+    low, colon, high = text.partition(":")
+    if not colon:
+        choices = tuple(_value(each) for each in text.split(",") if each.strip())
+        if len(choices) < 2:
+            raise UsageError(
+                f"--space {key}={text} leaves no choice", wanted="values with commas between, or low:high", fix=f"give --set {key}={text}"
+            )
+        return Range(choices=choices)
+    ends = [_value(each) for each in (low, high)]
+    if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in ends) or not ends[0] < ends[1]:
+        raise UsageError(f"--space {key}={text} is no range", wanted="two numbers, the smaller first, such as 1e-5:1e-3")
+    return Range(low=ends[0], high=ends[1], log=ends[0] > 0 and ends[1] >= 10 * ends[0], whole=all(isinstance(each, int) for each in ends))
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.strip(), text.strip())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to search. trials: in all, those of earlier calls included. storage: database URL for several workers; None: SQLite."""
+
+    recipe: Recipe
+    space: Mapping[str, Range]
+    trials: int
+    out: Path
+    storage: str | None = None
+
+
+def search(plan: Plan, watch: Watch) -> dict[str, Any]:
+    """Carry out the trials that are missing and keep the best run; returns the content of search.json.
+
+    Raises UsageError for a key that the recipe does not know, before anything is tried, and Interrupted where the user asked to stop.
+    """
+    if not plan.space:
+        raise UsageError("there is nothing to search", wanted="one --space or more", fix="give --space training.rate=1e-5:1e-3")
+    optuna = needed("optuna", "search", extra="search")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for key, each in plan.space.items():
+        _build(plan.recipe, {key: each.choices[0] if each.choices else int(each.low) if each.whole else each.low})
+    plan.out.mkdir(parents=True, exist_ok=True)
+    study = _study(plan, optuna)
+    while len(_done(study, optuna)) < plan.trials:
+        if watch.stop():
+            raise Interrupted(
+                f"stopped after {len(_done(study, optuna))} of {plan.trials} trials", fix="give the same command again: it goes on"
+            )
+        _try(plan, study, optuna, watch)
+    found = _told(plan, study, optuna)
+    artifact.write_json(plan.out / FOUND, found)
+    return found
+
+
+def _study(plan: Plan, optuna: Any) -> Any:
+    storage = plan.storage or f"sqlite:///{(plan.out / 'trials.db').resolve()}"
+    named = artifact.digest_json([plan.recipe.plain(), {key: vars(each) for key, each in sorted(plan.space.items())}])[:16]
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=_WARM)
+    return optuna.create_study(storage=storage, study_name=named, direction="maximize", load_if_exists=True, pruner=pruner)
+
+
+def _build(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    return Recipe.build(changed(recipe.plain(), values), "")
+
+
+def _done(study: Any, optuna: Any) -> list[Any]:
+    over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL)
+    return [trial for trial in study.trials if trial.state in over and not trial.user_attrs.get("stopped")]
+
+
+def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
+    """One trial to its end, or to where it is beaten; a run that diverges has failed and teaches the sampler."""
+    # Seeded by the number of trials so far: a search that was stopped and goes on chooses as one that never was.
+    seed = (plan.recipe.seed + len(_done(study, optuna))) % 2**32
+    study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=plan.storage is not None)
+    trial, states = study.ask(), optuna.trial.TrialState
+    values = {key: each.chosen(trial, key) for key, each in plan.space.items()}
+    place = plan.out / _TRIALS / f"{trial.number:04}"
+    shutil.rmtree(place, ignore_errors=True)
+    race = _Race(trial, watch)
+    watch.say(f"trial     {trial.number + 1} of {plan.trials}: {_spoken(values)}")
+    try:
+        run = api.carry_out(_build(plan.recipe, values), place, replace(watch, say=lambda text: None, event=race.event, stop=race.stop))
+    except Interrupted:
+        if not race.beaten:
+            trial.set_user_attr("stopped", True)
+            study.tell(trial, state=states.FAIL)
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        study.tell(trial, state=states.PRUNED)
+        watch.say(f"          stopped: below the median of those before at its evaluation {race.evaluations}")
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    except Diverged as error:
+        study.tell(trial, state=states.FAIL)
+        watch.say(f"          failed: {error.found}")
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    figure = run.task.chosen_by[0]
+    value = run.metrics["metrics"].get(figure, -math.inf if figure not in ERRORS else math.inf)
+    trial.set_user_attr("figure", figure)
+    trial.set_user_attr("interval", run.metrics["intervals"].get(figure))
+    study.tell(trial, -value if figure in ERRORS else value)
+    watch.say(f"          {figure} {value:.4f}")
+    _keep(plan, place, best=study.best_trial.number == trial.number)
+
+
+class _Race:
+    """Reports each evaluation of a trial and asks whether it is beaten."""
+
+    def __init__(self, trial: Any, watch: Watch) -> None:
+        self._trial, self._watch = trial, watch
+        self.beaten, self.evaluations = False, 0
+
+    def event(self, event: Event) -> None:
+        """Pass an event on; of an evaluation, compare its leading figure with the trials before."""
+        if event["event"] != "evaluation":
+            return self._watch.event(event)
+        figure, self.evaluations = event["by"], self.evaluations + 1
+        self._trial.report(-event[figure] if figure in ERRORS else event[figure], self.evaluations)
+        self.beaten = self.beaten or self._trial.should_prune()
+        return None
+
+    def stop(self) -> bool:
+        """Whether the loop is to stop: the trial is beaten, or the user asked."""
+        return self.beaten or self._watch.stop()
+
+
+def _keep(plan: Plan, place: Path, *, best: bool) -> None:
+    """The best run's folder stays under its name; of others nothing is needed."""
+    if best:
+        shutil.rmtree(plan.out / BEST, ignore_errors=True)
+        place.rename(plan.out / BEST)
+    else:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _told(plan: Plan, study: Any, optuna: Any) -> dict[str, Any]:
+    """Every trial, the best first, and what the search found."""
+    complete = optuna.trial.TrialState.COMPLETE
+    done = _done(study, optuna)
+    ranked = sorted((trial for trial in done if trial.state == complete), key=lambda trial: -trial.value)
+    rows = [
+        {
+            "trial": trial.number + 1,
+            "values": trial.params,
+            "state": trial.state.name.lower(),
+            **({trial.user_attrs["figure"]: abs(trial.value), "interval": trial.user_attrs["interval"]} if trial.state == complete else {}),
+        }
+        for trial in [*ranked, *(trial for trial in done if trial.state != complete)]
+    ]
+    return {"trials": rows, "best": rows[0] if ranked else None, "run": str(plan.out / BEST) if ranked else None}
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """The trials in a table, the best first, and how far to trust it."""
+    lines = []
+    for row in found["trials"][:10]:
+        figure = next((name for name in row if name not in ("trial", "values", "state", "interval")), None)
+        shown = f"{figure} {row[figure]:.4f}" if figure else row["state"]
+        between = f" [{row['interval'][0]:.4f}, {row['interval'][1]:.4f}]" if row.get("interval") else ""
+        lines.append(f"{row['trial']:>4}  {shown}{between}  {_spoken(row['values'])}")
+    if found["best"] is None:
+        return "\n".join([*lines, "no trial came to its end"])
+    count = sum(row["state"] == "complete" for row in found["trials"])
+    lines += ["", f"best run  {found['run']}"]
+    lines += [f"note      the best of {count} on the same validation rows is flattered: measure it on others with rootstock evaluate"]
+    return "\n".join(lines)
+
+
+def _spoken(values: Mapping[str, Any]) -> str:
+    return "  ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items())
+
+
+def check_place(out: Path) -> None:
+    """Raise UsageError where `out` holds anything but an earlier search."""
+    ours = {BEST, FOUND, _TRIALS, "trials.db", "trials.db-journal"}
+    if out.exists() and (not out.is_dir() or {each.name for each in out.iterdir()} - ours or RunFolder(out).begun):
+        raise UsageError(f"{out} holds other files", wanted="a new folder, or that of an earlier search", fix="choose another --out")

@@ -1,0 +1,89 @@
+"""A search finds the better setting, stops losers, goes on where it was stopped, and says what it can't do."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from rootstock.cli.main import app
+from rootstock.core.errors import Interrupted, RecipeError, UsageError
+from rootstock.core.recipe import Recipe
+from rootstock.core.watch import Watch
+from rootstock.verbs import search
+from rootstock.verbs.use import Run
+
+pytest.importorskip("optuna")
+
+
+@pytest.fixture
+def plan(tiny_base, reviews, tmp_path):
+    def make(trials=6, out="search", space="1e-6,3e-3", key="training.rate"):
+        values = {"base": str(tiny_base), "method": {"name": "full"}, "data": {"train": str(reviews)}}
+        values["training"] = {"epochs": 4, "batch_tokens": 64, "evaluations": 2}
+        ranges = {key: search.read_range(key, space)}
+        return search.Plan(recipe=Recipe.build(values, ""), space=ranges, trials=trials, out=tmp_path / out)
+
+    return make
+
+
+def rates(found):
+    return sorted(row["values"]["training.rate"] for row in found["trials"])
+
+
+def test_the_better_rate_wins_and_its_run_is_kept(plan, tmp_path):
+    said = []
+    found = search.search(plan(), Watch(say=said.append))
+    assert found["best"]["values"] == {"training.rate": 3e-3}
+    assert found["best"]["accuracy"] == 1.0
+    assert Run(tmp_path / "search" / "best").recipe.training.rate == 3e-3
+    assert not list((tmp_path / "search" / "trials").iterdir())
+    assert json.loads((tmp_path / "search" / "search.json").read_text()) == json.loads(json.dumps(found))
+    assert len([line for line in said if line.startswith("trial ")]) == 6
+    assert "flattered" in search.as_text(found)
+
+
+def test_losers_are_stopped_at_an_evaluation(plan):
+    found = search.search(plan(trials=12, space="1e-7,3e-3,4e-3"), Watch())
+    pruned = [row for row in found["trials"] if row["state"] == "pruned"]
+    assert pruned
+    assert all(row["values"]["training.rate"] < 3e-3 for row in pruned)
+
+
+def test_a_search_that_was_stopped_goes_on_to_the_same_trials(plan):
+    straight = search.search(plan(out="straight"), Watch())
+    said = []
+    with pytest.raises(Interrupted):
+        search.search(plan(out="stopped"), Watch(say=said.append, stop=lambda: sum(line.startswith("trial ") for line in said) >= 3))
+    assert rates(search.search(plan(out="stopped"), Watch())) == rates(straight)
+
+
+def test_ranges():
+    assert search.read_range("method.r", "4,8") == search.Range(choices=(4, 8))
+    assert search.read_range("x", "1e-5:1e-3") == search.Range(low=1e-5, high=1e-3, log=True)
+    assert search.read_range("x", "0:0.3") == search.Range(low=0, high=0.3)
+    assert search.read_range("x", "2:64") == search.Range(low=2, high=64, log=True, whole=True)
+    assert search.read_range("x", "true,false").choices == (True, False)
+    for text in ("8", "3:1", "a:b"):
+        with pytest.raises(UsageError, match="--space x="):
+            search.read_range("x", text)
+
+
+def test_what_can_not_be_searched_is_refused_before_anything_is_tried(plan, tmp_path):
+    with pytest.raises(RecipeError, match="unknown key"):
+        search.search(plan(key="training.rat"), Watch())
+    with pytest.raises(UsageError, match="nothing to search"):
+        search.search(search.Plan(recipe=plan().recipe, space={}, trials=1, out=tmp_path / "none"), Watch())
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years")
+    with pytest.raises(UsageError, match="other files"):
+        search.check_place(tmp_path / "full")
+
+
+def test_the_verb(tiny_base, reviews, tmp_path):
+    line = ["search", str(reviews), "--base", str(tiny_base), "--method", "full", "--space", "training.rate=1e-6,3e-3", "--trials", "2"]
+    line += ["--set", "training.epochs=2", "--out", str(tmp_path / "out")]
+    made = CliRunner().invoke(app, line)
+    assert made.exit_code == 0, made.output
+    assert "best run" in made.stdout
+    again = CliRunner().invoke(app, [*line, "--json"])
+    assert len(json.loads(again.stdout)["trials"]) == 2
