@@ -11,11 +11,13 @@ import torch
 from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
+from rootstock.core.errors import MergeRefused, RecipeError
 from rootstock.core.method import learning
 from rootstock.core.rows import Encoded
 from rootstock.core.seed import Draw
 from rootstock.core.task import Labelled, inputs
-from tests.conftest import rows_of
+from rootstock.run import choices
+from tests.conftest import make_base, rows_of
 
 TASKS, METHODS = [name for name in catalog.names("tasks") if issubclass(catalog.find("tasks", name), Labelled)], catalog.names("methods")
 PAIRS = list(itertools.product(TASKS, METHODS))
@@ -27,12 +29,32 @@ def table(task_name):
     return pa.table({"text": [text for text, _ in ROWS], "label": labels, "row": list(range(1, 13))})
 
 
+@pytest.fixture(scope="module")
+def decided_base(tmp_path_factory):
+    """Weights so wide that what is frozen tells rows apart."""
+    return make_base(tmp_path_factory.mktemp("base"), initializer_range=0.3)
+
+
+def unfit(method, head, config):
+    """Skip a pair that is refused, which must happen before anything is loaded and say what would fit."""
+    try:
+        method.check(head, config)
+    except RecipeError as error:
+        refused = error
+    else:
+        return
+    assert refused.wanted
+    assert "choose --method" in refused.fix
+    pytest.skip(str(refused))
+
+
 @pytest.fixture
-def setup(tiny_base):
+def setup(decided_base):
     def make(task_name, method_name="full"):
-        rows, base = table(task_name), resolve(str(tiny_base))
+        rows, base = table(task_name), resolve(str(decided_base))
         task = catalog.find("tasks", task_name)().fit(rows, rows)
         method = catalog.find("methods", method_name)()
+        unfit(method, task.head(), choices.config(base))
         tokenizer = bases.tokenizer(base)
         loaded = bases.load(base, task.head(), seed=1, dropout=0.0)
         model = method.apply(loaded)
@@ -92,7 +114,7 @@ def test_frozen_stays_fresh_learns_and_the_loss_falls(setup, task_name, method_n
     changed = {name for name, p in model.named_parameters() if not torch.equal(before[name], p)}
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     assert not changed & frozen
-    plain = {name.replace(".modules_to_save.default", "").replace("base_model.model.", "") for name in changed}
+    plain = {method.original(name) for name in changed}
     assert loaded.fresh <= plain, f"random and never learned: {loaded.fresh - plain}"
 
 
@@ -105,8 +127,13 @@ def test_what_is_kept_and_what_is_merged_answers_the_same(setup, task_name, meth
     learner = (tap.head if tap else model).eval()
     answers = task.decode(learner, batch_of(task, encoded, np.arange(12), tokenizer))["scores"]
     plain = task.encode(table(task_name), tokenizer, None)
-    for make in (method.keep, method.merge):
+    if not method.folds:
+        with pytest.raises(MergeRefused):
+            method.merge(copy.deepcopy(model))
+    for make in (method.keep, method.merge) if method.folds else (method.keep,):
         made = make(copy.deepcopy(model)).eval()
+        names = {name for name, _ in made.named_parameters()}
+        assert make == method.keep or not [name for name in names if method.original(name) != name], "merged, and no plain model"
         scores = task.decode(made, task.collate(plain, np.arange(12), tokenizer, Draw(0)))["scores"]
         np.testing.assert_allclose(scores, answers, rtol=2e-3, atol=2e-3)
 

@@ -45,7 +45,8 @@ class Weights:
                 self._hooks.append(module.register_forward_pre_hook(_to_fp32))
                 continue
             for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.to(dtype)
+                if parameter.is_floating_point():  # weights of four bits stay packed
+                    parameter.data = parameter.data.to(dtype)
 
     def pull(self, names: Iterable[str], members: Sequence[Mapping[str, nn.Parameter]]) -> None:
         """Give these masters the sum of the members' gradients; those without stay without, or decay would shrink them.

@@ -50,10 +50,10 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     task = _task(recipe, rows, say)
     tokens = cache(partial(bases.tokenizer, base))
     raw, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
-    room = choices.room(base)
-    length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     classes = len(getattr(task, "labels", ())) or 2
-    method, why = choices.method_for(recipe, base, raw, say, classes=classes)
+    method, why = choices.method_for(recipe, base, raw, say, task=task, classes=classes)
+    room = choices.room_beside(method, base)
+    length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label}
