@@ -7,15 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rootstock import catalog
 from rootstock.bases import load as bases
+from rootstock.bases import save as saving
 from rootstock.bases.resolve import resolve
-from rootstock.core.errors import MergeRefused, RecipeError
+from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError
 from rootstock.core.method import learning
 from rootstock.core.rows import Encoded
 from rootstock.core.seed import Draw
 from rootstock.core.task import Labelled, inputs
+from rootstock.loop.crew import twin
+from rootstock.loop.precision import Weights
 from rootstock.run import choices
 from tests.conftest import make_base, rows_of
 
@@ -67,6 +71,7 @@ def setup(decided_base):
             encoded = Encoded({}, {**encoded.dense, "features": vectors}, np.ones(12, dtype=np.int64))
         return task, method, loaded, model, tap, encoded, tokenizer
 
+    make.base = decided_base
     return make
 
 
@@ -136,6 +141,42 @@ def test_what_is_kept_and_what_is_merged_answers_the_same(setup, task_name, meth
         assert make == method.keep or not [name for name in names if method.original(name) != name], "merged, and no plain model"
         scores = task.decode(made, task.collate(plain, np.arange(12), tokenizer, Draw(0)))["scores"]
         np.testing.assert_allclose(scores, answers, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("method_name", [name for name in METHODS if catalog.find("methods", name).saves == "adapter"])
+def test_an_adapter_that_is_saved_and_restored_answers_the_same(setup, tmp_path, method_name):
+    task, method, _, model, _, encoded, tokenizer = setup("text-classification", method_name)
+    with torch.no_grad():
+        for _, parameter in learning(model):
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    batch = batch_of(task, encoded, np.arange(12), tokenizer)
+    answers = task.decode(model.eval(), batch)["scores"]
+    saving.save_model(method.keep(model), tokenizer, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json"}
+    base = bases.load(resolve(str(setup.base)), task.head(), seed=9, dropout=0.0)
+    back = method.restore(base, tmp_path).eval()
+    np.testing.assert_allclose(task.decode(back, batch)["scores"], answers, rtol=1e-5, atol=1e-6)
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    save_file(dict(list(weights.items())[1:]), tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ContractRefused):
+        method.restore(bases.load(resolve(str(setup.base)), task.head(), seed=9, dropout=0.0), tmp_path)
+
+
+@pytest.mark.parametrize("method_name", METHODS)
+def test_a_twin_in_bf16_has_gradients_of_its_own_and_the_weights_come_back(setup, method_name):
+    task, method, loaded, model, tap, encoded, tokenizer = setup("text-classification", method_name)
+    if tap:
+        return  # what is cached is learned from in fp32
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    weights = Weights(model, torch.bfloat16, {name for name, _ in model.named_parameters() if method.original(name) in loaded.fresh})
+    other = twin(model)
+    loss = task.loss(other, batch_of(task, encoded, np.arange(12), tokenizer))
+    assert torch.isfinite(loss.total)
+    loss.total.backward()
+    assert {name for name, parameter in other.named_parameters() if parameter.grad is not None} == {name for name, _ in learning(model)}
+    assert all(parameter.grad is None for parameter in model.parameters())
+    weights.restore()
+    assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
 
 
 @pytest.mark.parametrize("task_name", TASKS)

@@ -156,8 +156,12 @@ def merged(model: nn.Module) -> nn.Module:
 
 def restored(loaded: Loaded, folder: Path) -> nn.Module:
     """Base and adapter; every tensor of the file must have found its place, or ContractRefused (peft itself only warns)."""
-    with _quiet():
-        model: nn.Module = peft.PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
+    try:
+        with _quiet():
+            warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)
+            model: nn.Module = peft.PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
+    except (KeyError, RuntimeError) as error:
+        raise ContractRefused(f"the adapter of {folder} does not fit: {error}", wanted="the base that it was trained on") from error
     held, saved = peft.get_peft_model_state_dict(model, save_embedding_layers=False), load_file(folder / "adapter_model.safetensors")
     wrong = sorted(
         name for name in {*held, *saved} if name not in held or name not in saved or not torch.equal(held[name].cpu(), saved[name])
