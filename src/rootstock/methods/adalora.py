@@ -6,10 +6,10 @@ penalty on directions that are not at right angles is left out. Zhang et al. 202
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from rootstock.methods._tuner import Tuner
@@ -35,11 +35,12 @@ class AdaLoRA(Tuner):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout before the update."""
 
-    @model_validator(mode="after")
-    def _falls(self) -> Self:
-        if self.start < self.r:
-            raise ValueError(f"method.r ({self.r}) or less: ranks only fall, from method.start ({self.start})")
-        return self
+    @field_validator("start")
+    @classmethod
+    def _falls(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("r", 0):
+            raise ValueError(f"method.r ({info.data['r']}) or more, as ranks only fall")
+        return value
 
     def tuned(self) -> tuple[str, dict[str, Any]]:
         """peft's own schedule never runs: it counts steps, and `revise` does its work."""
