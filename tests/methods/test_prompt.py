@@ -75,7 +75,7 @@ def test_nothing_is_loaded_and_nothing_merged_where_it_does_not_fit(adapt, tiny_
         adapt(method="prompt", base=str(make_base(tmp_path / "llama", "llama")))
     with pytest.raises(RecipeError, match="can't be folded into weights"):
         adapt(method="prompt", merge=True)
+    corpus = write_csv(tmp_path / "texts.csv", rows_of(20))
+    values = {"base": str(tiny_base), "task": {"name": "masked-lm"}, "method": {"name": "prompt"}, "data": {"train": str(corpus)}}
     with pytest.raises(RecipeError, match="stays beside the base"):
-        corpus = write_csv(tmp_path / "texts.csv", rows_of(20))
-        values = {"base": str(tiny_base), "task": {"name": "masked-lm"}, "method": {"name": "prompt"}, "data": {"train": str(corpus)}}
         api.carry_out(Recipe.build(values, ""), tmp_path / "out", Watch())

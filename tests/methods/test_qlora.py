@@ -4,8 +4,10 @@ import sys
 
 import pytest
 import torch
-from tests.methods.conftest import HEAD, answers, moved, rows
+from tests.methods.conftest import HEAD, moved, rows
 
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import resolve
 from rootstock.core.errors import MergeRefused, RecipeError
 from rootstock.core.method import learning
 from rootstock.methods import qlora
@@ -31,13 +33,22 @@ def test_weights_of_four_bits_take_nothing_in(load):
         QLoRA().merge(load().model)
 
 
-def test_the_base_is_packed_and_stays_while_updates_learn(load, tmp_path):
+def test_the_base_is_packed_and_stays_while_updates_learn(base_of, tmp_path):
     pytest.importorskip("bitsandbytes")
+    base = resolve(str(base_of("bert", hidden_size=64, intermediate_size=128)))  # a block of four-bit weights has 64
+
+    def load():
+        return bases.load(base, HEAD, seed=1, dropout=0.0)
+
+    @torch.no_grad()
+    def answers(model):
+        return model.train()(**rows()).logits  # for answers alone, a processor packs them once more
+
     loaded, method = load(), QLoRA(r=2)
     plain = answers(loaded.model)
     model = method.apply(loaded).to("cpu")
     packed = {name: p for name, p in model.named_parameters() if p.dtype == torch.uint8}
-    assert len(packed) == 6 * 2, "six matrices a layer; the head and what is fresh stay whole"
+    assert len(packed) == 6 * 2 + 1, "six matrices a layer and the pooler; the fresh head stays whole"
     assert all(".base_layer." in name for name in packed)
     before = {name: p.clone() for name, p in packed.items()}
     start = answers(model)
