@@ -24,7 +24,7 @@ class AdaLoRA(Tuner):
     epochs: ClassVar[float] = 3
     updates: ClassVar[int] = 200
     rate: ClassVar[float] = 5e-3
-    trained: ClassVar[float] = 0.02
+    trained: ClassVar[float] = 0.005
 
     r: int = Field(default=8, ge=1)
     """Directions of a matrix at the end, on average."""

@@ -88,7 +88,7 @@ class Adapter(Method):
     rate: ClassVar[float] = 2e-3
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 4
-    trained: ClassVar[float] = 0.03
+    trained: ClassVar[float] = 0.01
     saves: ClassVar[str] = "adapter"
     folds: ClassVar[bool] = False
 

@@ -25,7 +25,7 @@ class BitFit(Method):
     rate: ClassVar[float] = 5e-3
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 4
-    trained: ClassVar[float] = 0.002
+    trained: ClassVar[float] = 0.001
 
     def check(self, head: Head, config: Mapping[str, Any]) -> None:
         """RecipeError for an architecture without biases."""

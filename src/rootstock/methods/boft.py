@@ -18,7 +18,7 @@ class BOFT(Tuner):
     updates: ClassVar[int] = 150
     rate: ClassVar[float] = 1e-2
     flops: ClassVar[float] = 5
-    trained: ClassVar[float] = 0.01
+    trained: ClassVar[float] = 0.001
 
     block: int = Field(default=4, ge=2)
     """Size of the rotated blocks; it must divide the width of each target."""

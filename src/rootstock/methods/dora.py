@@ -1,6 +1,6 @@
 """Train low-rank updates of the direction and, apart from them, the length of each column (DoRA).
 
-Prefer it to lora where a rank of 8 or less stays behind full: it comes nearer to it with as few parameters, for a quarter more time a step.
+Prefer it to lora where a rank of 8 or less stays behind full: it comes nearer to it with as few parameters, .
 Liu et al. 2024, https://arxiv.org/abs/2402.09353
 """
 
@@ -18,7 +18,7 @@ class DoRA(Tuner):
     updates: ClassVar[int] = 150
     rate: ClassVar[float] = 1e-3
     flops: ClassVar[float] = 5
-    trained: ClassVar[float] = 0.02
+    trained: ClassVar[float] = 0.003
 
     r: int = Field(default=8, ge=1)
     """Rank of the update."""

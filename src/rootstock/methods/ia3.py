@@ -15,7 +15,7 @@ class IA3(Tuner):
     epochs: ClassVar[float] = 5
     updates: ClassVar[int] = 200
     rate: ClassVar[float] = 1e-2
-    trained: ClassVar[float] = 0.002
+    trained: ClassVar[float] = 0.0007
 
     feedforward: tuple[str, ...] = ()
     """Those of the targets whose input is scaled instead of their output. Empty with empty targets: peft's choice for the architecture."""

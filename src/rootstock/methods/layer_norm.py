@@ -18,7 +18,7 @@ class LayerNorms(InPeft):
     epochs: ClassVar[float] = 5
     updates: ClassVar[int] = 200
     rate: ClassVar[float] = 5e-3
-    trained: ClassVar[float] = 0.001
+    trained: ClassVar[float] = 0.0005
 
     def apply(self, loaded: Loaded) -> nn.Module:
         """Freeze all but norms and head. ValueError where the base has no norm with weights."""

@@ -17,7 +17,7 @@ class PTuning(Prompted):
     epochs: ClassVar[float] = 10
     updates: ClassVar[int] = 300
     rate: ClassVar[float] = 2e-3
-    trained: ClassVar[float] = 0.01
+    trained: ClassVar[float] = 0.005
 
     network: Literal["mlp", "lstm"] = "mlp"
     """What makes the vectors: three linear layers, or the paper's two-layer LSTM, which is slower."""

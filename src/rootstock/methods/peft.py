@@ -51,7 +51,7 @@ class OtherTuner(Tuner):
     epochs: ClassVar[float] = 5
     updates: ClassVar[int] = 200
     rate: ClassVar[float] = 5e-3
-    trained: ClassVar[float] = 0.02
+    trained: ClassVar[float] = 0.005
 
     kind: str = "hra"
     """The tuner, in peft's words. hra (Householder reflections) needs no options and folds exactly."""

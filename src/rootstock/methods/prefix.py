@@ -16,7 +16,7 @@ class PrefixTuning(Prompted):
     updates: ClassVar[int] = 300
     rate: ClassVar[float] = 2e-2
     weight_decay: ClassVar[float] = 0.0
-    trained: ClassVar[float] = 0.01
+    trained: ClassVar[float] = 0.004
     heads: ClassVar[tuple[str, ...]] = (CLASSIFIER, "AutoModelForCausalLM")
     bases: ClassVar[tuple[str, ...]] = (
         "bert",

@@ -16,7 +16,7 @@ class PromptTuning(Prompted):
     updates: ClassVar[int] = 300
     rate: ClassVar[float] = 2e-2
     weight_decay: ClassVar[float] = 0.0
-    trained: ClassVar[float] = 0.001
+    trained: ClassVar[float] = 0.0003
 
     start: Literal["words", "random"] = "words"
     """words: the embeddings of words drawn from the vocabulary, which the paper found better on small bases. random: uniform."""

@@ -28,7 +28,7 @@ class QLoRA(Method):
     rate: ClassVar[float] = 1e-3
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 4
-    trained: ClassVar[float] = 0.05
+    trained: ClassVar[float] = 0.02
     saves: ClassVar[str] = "adapter"
     folds: ClassVar[bool] = False
 

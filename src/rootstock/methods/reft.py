@@ -56,7 +56,7 @@ class ReFT(Method):
     rate: ClassVar[float] = 3e-3
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 4
-    trained: ClassVar[float] = 0.002
+    trained: ClassVar[float] = 0.001
     saves: ClassVar[str] = "adapter"
     folds: ClassVar[bool] = False
 

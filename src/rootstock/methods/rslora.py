@@ -17,7 +17,7 @@ class RankStabilised(Tuner):
     epochs: ClassVar[float] = 3
     updates: ClassVar[int] = 150
     rate: ClassVar[float] = 1e-3
-    trained: ClassVar[float] = 0.05
+    trained: ClassVar[float] = 0.013
 
     r: int = Field(default=32, ge=1)
     """Rank of the update; this scale is for ranks from some 32 on."""
