@@ -1,7 +1,7 @@
 """Train low-rank updates of the direction and, apart from them, the length of each column (DoRA).
 
-Prefer it to lora where a rank of 8 or less stays behind full: it comes nearer to it with as few parameters, .
-Liu et al. 2024, https://arxiv.org/abs/2402.09353
+Prefer it to lora where a rank of 8 or less stays behind full: the paper comes nearer to it with as few parameters. A step takes a little
+longer. Liu et al. 2024, https://arxiv.org/abs/2402.09353
 """
 
 from typing import Any, ClassVar
