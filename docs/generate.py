@@ -50,6 +50,7 @@ A method says which parameters learn. `rootstock methods` lists them. Without `-
 below 500 training rows the frozen base, else the first of full, lora and feature-extraction whose estimate of time and memory fits.
 
 Each method brings its own defaults, because methods compared at one learning rate are compared unfairly. The recipe overrides each.
+[What a method leaves](adapters.md) says how it loads elsewhere, and what each gave on the same rows.
 """
 
 DEFAULTS = {
@@ -96,12 +97,19 @@ def methods_page() -> str:
     """Each method with when to prefer it and its own defaults."""
     names = own("methods")
     classes = {name: catalog.find("methods", name) for name in names}
-    rows = [[f"`{key}`", *(_plain(getattr(classes[name], attribute)) for name in names)] for attribute, key in DEFAULTS.items()]
-    rows.append(["left in `model/`", *("an adapter" if classes[name].saves == "adapter" else "a whole model" for name in names)])
-    parts = [METHODS, MARK, grid(["default", *names], rows)]
+    rows = [
+        [f"[{name}](#{name})", *(_plain(getattr(cls, attribute)) for attribute in DEFAULTS), _left(cls)] for name, cls in classes.items()
+    ]
+    parts = [METHODS, MARK, grid(["method", *(f"`{key}`" for key in DEFAULTS.values()), "left in `model/`"], rows)]
     for name in names:
         parts += [f"## {name}", *_told("methods", name), _settings("methods", name)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _left(cls: Any) -> str:
+    if cls.saves != "adapter":
+        return "a whole model"
+    return "an adapter" if cls.folds else "an adapter that can't be merged"
 
 
 def own(kind: Any) -> list[str]:

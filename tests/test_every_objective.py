@@ -161,11 +161,17 @@ SAVED = [pair for pair in itertools.product(OBJECTIVES, ["full", "lora"]) if pai
 """peft knows no default targets in an architecture of our own."""
 
 
-@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name not in OUR_OWN])
+FOLDING = [name for name in catalog.names("methods") if (found := catalog.find("methods", name)).saves == "adapter" and found.folds]
+FOLDED = [(name, "lora") for name in OBJECTIVES if name not in OUR_OWN] + [("masked-lm", name) for name in FOLDING if name != "lora"]
+"""Every objective with one method, and one objective with every method that folds."""
+
+
+@pytest.mark.parametrize(("name", "method_name"), FOLDED)
 @torch.no_grad()
-def test_an_adapter_that_is_folded_in_loses_the_same_and_is_left_with_nothing_of_the_objective(setup, name):
+def test_an_adapter_that_is_folded_in_loses_the_same_and_is_left_with_nothing_of_the_objective(setup, name, method_name):
     task, loaded, encoded, tokenizer = setup(name)
-    method = catalog.find("methods", "lora").build({"targets": ["all-linear"]}, "method")
+    found = catalog.find("methods", method_name)
+    method = found.build({"targets": ["all-linear"]} if "targets" in found.model_fields else {}, "method")
     model = method.apply(loaded).eval()
     assert loaded.fresh <= {method.original(key) for key, _ in learning(model)}, "random and never learned"
     batch = task.collate(encoded, np.arange(len(encoded)), tokenizer, Draw(3))
@@ -179,7 +185,7 @@ def test_an_adapter_that_is_folded_in_loses_the_same_and_is_left_with_nothing_of
     assert task.loss(whole, batch).total.item() == pytest.approx(before, rel=2e-5)
     names = {key for key, _ in task.bare(whole).named_parameters()}
     assert not names & loaded.fresh
-    assert not [key for key in names if "lora_" in key]
+    assert not [key for key in names if method.original(key) != key]
 
 
 @pytest.fixture(scope="module")

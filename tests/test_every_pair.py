@@ -6,15 +6,22 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rootstock import catalog
 from rootstock.bases import load as bases
+from rootstock.bases import save as saving
 from rootstock.bases.resolve import resolve
+from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError
 from rootstock.core.method import learning
 from rootstock.core.rows import Encoded
 from rootstock.core.seed import Draw
 from rootstock.core.task import Labelled, inputs
+from rootstock.loop.crew import twin
+from rootstock.loop.precision import Weights
+from rootstock.run import choices
 from tests import tiny_rows
+from tests.conftest import make_base
 
 TASKS, METHODS = [name for name in catalog.names("tasks") if issubclass(catalog.find("tasks", name), Labelled)], catalog.names("methods")
 PAIRS = list(itertools.product(TASKS, METHODS))
@@ -24,12 +31,32 @@ def table(task_name):
     return tiny_rows.table(catalog.find("tasks", task_name))
 
 
+@pytest.fixture(scope="module")
+def decided_base(tmp_path_factory):
+    """Weights so wide that what is frozen tells rows apart."""
+    return make_base(tmp_path_factory.mktemp("base"), initializer_range=0.3)
+
+
+def unfit(method, head, config):
+    """Skip a pair that is refused, which must happen before anything is loaded and say what would fit."""
+    try:
+        method.check(head, config)
+    except RecipeError as error:
+        refused = error
+    else:
+        return
+    assert refused.wanted
+    assert "choose --method" in refused.fix
+    pytest.skip(str(refused))
+
+
 @pytest.fixture
-def setup(tiny_base):
+def setup(decided_base):
     def make(task_name, method_name="full"):
-        rows, base = table(task_name), resolve(str(tiny_base))
+        rows, base = table(task_name), resolve(str(decided_base))
         task = catalog.find("tasks", task_name)().fit(rows, rows)
         method = catalog.find("methods", method_name)()
+        unfit(method, task.head(), choices.config(base))
         tokenizer = bases.tokenizer(base)
         loaded = bases.load(base, task.head(), seed=1, dropout=0.0)
         model = method.apply(loaded)
@@ -42,6 +69,7 @@ def setup(tiny_base):
             encoded = Encoded({}, {**encoded.dense, "features": vectors}, np.ones(12, dtype=np.int64))
         return task, method, loaded, model, tap, encoded, tokenizer
 
+    make.base = decided_base
     return make
 
 
@@ -95,7 +123,7 @@ def test_frozen_stays_fresh_learns_and_the_loss_falls(setup, task_name, method_n
     changed = {name for name, p in model.named_parameters() if not torch.equal(before[name], p)}
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     assert not changed & frozen
-    plain = {name.replace(".modules_to_save.default", "").replace("base_model.model.", "") for name in changed}
+    plain = {method.original(name) for name in changed}
     assert loaded.fresh <= plain, f"random and never learned: {loaded.fresh - plain}"
 
 
@@ -108,10 +136,51 @@ def test_what_is_kept_and_what_is_merged_answers_the_same(setup, task_name, meth
     learner = (tap.head if tap else model).eval()
     answers = figures_of(task.decode(learner, batch_of(task, encoded, np.arange(12), tokenizer)))
     plain = task.encode(table(task_name), tokenizer, None)
-    for make in (method.keep, method.merge):
+    if not method.folds:
+        with pytest.raises(MergeRefused):
+            method.merge(copy.deepcopy(model))
+    for make in (method.keep, method.merge) if method.folds else (method.keep,):
         made = make(copy.deepcopy(model)).eval()
+        names = {name for name, _ in made.named_parameters()}
+        assert make == method.keep or not [name for name in names if method.original(name) != name], "merged, and no plain model"
         found = figures_of(task.decode(made, task.collate(plain, np.arange(12), tokenizer, Draw(0))))
         np.testing.assert_allclose(found, answers, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("method_name", [name for name in METHODS if catalog.find("methods", name).saves == "adapter"])
+def test_an_adapter_that_is_saved_and_restored_answers_the_same(setup, tmp_path, method_name):
+    task, method, _, model, _, encoded, tokenizer = setup("text-classification", method_name)
+    with torch.no_grad():
+        for _, parameter in learning(model):
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    batch = batch_of(task, encoded, np.arange(12), tokenizer)
+    answers = task.decode(model.eval(), batch)["scores"]
+    saving.save_model(method.keep(model), tokenizer, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json"}
+    base = bases.load(resolve(str(setup.base)), task.head(), seed=9, dropout=0.0)
+    back = method.restore(base, tmp_path).eval()
+    np.testing.assert_allclose(task.decode(back, batch)["scores"], answers, rtol=1e-5, atol=1e-6)
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    save_file(dict(list(weights.items())[1:]), tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ContractRefused):
+        method.restore(bases.load(resolve(str(setup.base)), task.head(), seed=9, dropout=0.0), tmp_path)
+
+
+@pytest.mark.parametrize("method_name", METHODS)
+def test_a_twin_in_bf16_has_gradients_of_its_own_and_the_weights_come_back(setup, method_name):
+    task, method, loaded, model, tap, encoded, tokenizer = setup("text-classification", method_name)
+    if tap:
+        return  # what is cached is learned from in fp32
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    weights = Weights(model, torch.bfloat16, {name for name, _ in model.named_parameters() if method.original(name) in loaded.fresh})
+    other = twin(model)
+    loss = task.loss(other, batch_of(task, encoded, np.arange(12), tokenizer))
+    assert torch.isfinite(loss.total)
+    loss.total.backward()
+    assert {name for name, parameter in other.named_parameters() if parameter.grad is not None} == {name for name, _ in learning(model)}
+    assert all(parameter.grad is None for parameter in model.parameters())
+    weights.restore()
+    assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
 
 
 @pytest.mark.parametrize("task_name", TASKS)

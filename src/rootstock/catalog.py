@@ -74,7 +74,14 @@ def find(kind: Kind, name: str) -> Any:
         return only_class(f"rootstock.{place}.{name.replace('-', '_')}", getattr(import_module(home), base))
     if name in _plugins(kind):
         return _plugins(kind)[name].load()
-    raise UnknownName(_CALLED[kind], name, [*names(kind), *(["auto"] if kind != "augment" else [])])
+    others = [*names(kind), *(["auto"] if kind != "augment" else [])]
+    raise UnknownName(_CALLED[kind], name, others, fix=_within(name) if kind == "methods" else "")
+
+
+def _within(name: str) -> str:
+    """How to ask for a method that is a setting of another; empty where none holds it."""
+    held = ((each, find("methods", each).stands_for(name)) for each in names("methods"))
+    return next((f"--method {each} --set {setting}" for each, setting in held if setting), "")
 
 
 def name_of(kind: Kind, cls: type) -> str:

@@ -147,6 +147,7 @@ def learned(asked):
         model=model,
         task=SimpleNamespace(loss=loss),
         method=SimpleNamespace(
+            revise=lambda values, progress: (),
             advance=lambda model, progress: None,
             turns=lambda model: (),
             groups=lambda model, rate: [{"names": [n for n, _ in model.named_parameters()], "rate": rate}],

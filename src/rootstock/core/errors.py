@@ -68,15 +68,15 @@ class UsageError(RootstockError):
 
 
 class UnknownName(UsageError):
-    """No such name; the message lists what exists and the nearest to what was asked."""
+    """No such name; the message lists what exists and the nearest to what was asked, unless a better `fix` is known."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, fix: str = "") -> None:
         known = sorted(known)
         near = nearest(name, known)
         super().__init__(
             f"there is no {kind} named {name!r}",
             wanted=f"one of {', '.join(known)}",
-            fix=f"did you mean {near!r}?" if near else "",
+            fix=fix or (f"did you mean {near!r}?" if near else ""),
         )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rootstock.core.loaded import Loaded
+from rootstock.core.loaded import Head, Loaded
 from rootstock.core.settings import Settings
 
 
@@ -92,7 +92,25 @@ class Method(Settings, ABC):
     frozen: ClassVar[bool] = False
     """Whether the base never changes, so that only a head can learn."""
     saves: ClassVar[str] = "model"
-    """What it leaves behind: "model" (whole weights) or "adapter" (peft's format, with the base's digest)."""
+    """What it leaves behind: "model" (whole weights) or "adapter" (beside its base, with the base's digest)."""
+    folds: ClassVar[bool] = True
+    """Whether an adapter can become part of the base's own weights; where not, nothing can be merged and no base can be pre-trained."""
+
+    @classmethod
+    def stands_for(cls, name: str) -> str | None:
+        """The setting under which this method is what others call `name`, such as "method.kind=hra"; None where it is not."""
+        return None
+
+    def check(self, head: Head, config: Mapping[str, Any]) -> None:
+        """Refuse a head, or a base with this config.json, that the method can't work with: RecipeError, saying what would fit.
+
+        Called before anything is loaded.
+        """
+
+    @property
+    def positions(self) -> int:
+        """Positions of the base that the method takes for itself: a row has so many fewer."""
+        return 0
 
     @classmethod
     def passes(cls, updates: int, classes: int = 2) -> float:
@@ -118,6 +136,13 @@ class Method(Settings, ABC):
         """Shares of the training, in (0, 1), at which `advance` lets other parameters learn. Where there are any, it does nothing else."""
         return ()
 
+    def revise(self, values: Mapping[str, Tensor], progress: float) -> Iterable[str]:
+        """Called after each update with the fp32 values of all that learns, by name: changes some in place and returns their names.
+
+        It decides by these values and the progress alone, or a resumed run would be another.
+        """
+        return ()
+
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
         """The border below which nothing learns, where the method has one."""
         return None
@@ -131,7 +156,7 @@ class Method(Settings, ABC):
         return model
 
     def merge(self, model: nn.Module) -> nn.Module:
-        """The same outputs as one plain model; an adapter is folded into its base."""
+        """The same outputs as one plain model; an adapter is folded into its base. MergeRefused where that can't be."""
         return self.keep(model)
 
     def restore(self, loaded: Loaded, folder: Path) -> nn.Module:

@@ -30,6 +30,7 @@ class Weights:
     def __init__(self, model: nn.Module, dtype: torch.dtype, fresh: Collection[str] = ()) -> None:
         self.model = model
         self._original = {name: p.data for name, p in model.named_parameters()}
+        self._factors = [(buffer, buffer.data) for buffer in model.buffers() if buffer.dim() > 1 and buffer.is_floating_point()]
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         if dtype != torch.float32:
             self._convert(dtype, fresh)
@@ -40,12 +41,15 @@ class Weights:
         self._rooms: dict[str, Tensor] = {}
 
     def _convert(self, dtype: torch.dtype, fresh: Collection[str]) -> None:
+        for buffer, values in self._factors:  # matrices that do not learn, such as shared random projections
+            buffer.data = values.to(dtype)
         for name, module in self.model.named_modules():
             if any(f"{name}.{key}".lstrip(".") in fresh for key, _ in module.named_parameters(recurse=False)):
                 self._hooks.append(module.register_forward_pre_hook(_to_fp32))
                 continue
             for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.to(dtype)
+                if parameter.is_floating_point():  # weights of four bits stay packed
+                    parameter.data = parameter.data.to(dtype)
 
     def pull(self, names: Iterable[str], members: Sequence[Mapping[str, nn.Parameter]]) -> None:
         """Give these masters the sum of the members' gradients; those without stay without, or decay would shrink them.
@@ -92,6 +96,8 @@ class Weights:
         values = self._original | self.state()
         for name, parameter in self.model.named_parameters():
             parameter.data = values[name]
+        for buffer, held in self._factors:
+            buffer.data = held
         for hook in self._hooks:
             hook.remove()
 

@@ -155,6 +155,8 @@ class Training:
         norms = self.crew.share(self._pulled, self._parts)
         scale, norm = self.optimizer.scale([each for part in norms for each in part], count, self.job.settings.clip)
         self.crew.share(partial(self._changed, scale=scale), self._parts)
+        with torch.no_grad():
+            self.weights.push(self.job.method.revise(self.weights.state(), self._next_progress()))
         return norm
 
     def _pulled(self, names: list[str]) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """All that knows how peft wraps and renames: kept in one place."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from rootstock.core.errors import ContractRefused
+from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError, nearest
 from rootstock.core.loaded import Loaded
 
 # Importing peft draws random numbers: a first run in a process would start from other weights than a second.
 with torch.random.fork_rng(devices=[]):
     import peft
+    from peft.utils import ModulesToSaveWrapper
 
 _TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS", "AutoModelForTokenClassification": "TOKEN_CLS"}
+_PROMPTED_TYPES = _TASK_TYPES | {"AutoModelForCausalLM": "CAUSAL_LM"}
+"""peft prepends vectors only where it knows what the head answers."""
 
 
 def original(name: str) -> str:
@@ -25,6 +28,52 @@ def original(name: str) -> str:
     for added in ("base_model.model.", ".modules_to_save.default", ".original_module", ".base_layer"):
         name = name.replace(added, "")
     return name
+
+
+def original_of_prompted(name: str) -> str:
+    """A parameter's name before peft put vectors before it: the base lies one module less deep than under a tuner."""
+    return original(f"base_model.model.{name.removeprefix('base_model.')}")
+
+
+def kind_of(name: str) -> Any:
+    """peft's type for a kind in its words, such as hra."""
+    return peft.PeftType(name.upper())
+
+
+def config_name(kind: str) -> str:
+    """The config class of a kind."""
+    return str(peft.PEFT_TYPE_TO_CONFIG_MAPPING[kind_of(kind)].__name__)
+
+
+def targets(names: Sequence[str]) -> list[str] | str | None:
+    """Names of modules as peft takes them; None leaves the choice to peft."""
+    return "all-linear" if tuple(names) == ("all-linear",) else list(names) or None
+
+
+def check(kind: str, settings: Mapping[str, Any], names: Sequence[str], config: Mapping[str, Any]) -> None:
+    """RecipeError where peft refuses the settings of a kind, or knows no modules for it in this architecture and none are named."""
+    made = getattr(peft, config_name(kind))
+    known = sorted(made.__dataclass_fields__)
+    for key in settings:
+        if key not in known:
+            near = nearest(key, known)
+            raise RecipeError(
+                f"{kind} has no option {key}",
+                wanted=f"one of {', '.join(known)}",
+                fix=f"did you mean {near!r}?" if near else "leave it out",
+            )
+    try:
+        with _quiet():
+            made(target_modules=targets(names), **settings)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{kind}: {error}", wanted="settings that peft takes", fix="correct the method's settings") from error
+    places = getattr(peft.mapping.PEFT_TYPE_TO_TUNER_MAPPING[kind_of(kind)], "target_module_mapping", None)
+    if places is not None and not names and "target_modules" not in settings and config.get("model_type") not in places:
+        raise RecipeError(
+            f"peft knows no modules for {kind} in a base of the kind {config.get('model_type')}",
+            wanted="the names of modules",
+            fix="add --set method.targets=[all-linear]",
+        )
 
 
 def head_modules(loaded: Loaded) -> list[str]:
@@ -51,6 +100,28 @@ def wrap(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
     return wrapped
 
 
+def prompted(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
+    """The model with vectors of this peft config before each row, its fresh head trainable and saved with them.
+
+    peft reads the shape of a base from its config, where not all architectures call it alike.
+    """
+    base: Any = loaded.model
+    held = base.config
+    shape = {"token_dim": base.get_input_embeddings().embedding_dim if config_name != "PrefixTuningConfig" else loaded.width}
+    shape |= {"num_layers": held.num_hidden_layers, "num_attention_heads": held.num_attention_heads}
+    if config_name == "PromptEncoderConfig":
+        settings = {"encoder_hidden_size": shape["token_dim"]} | settings
+    config = getattr(peft, config_name)(
+        task_type=_PROMPTED_TYPES[loaded.head.auto], modules_to_save=head_modules(loaded) or None, **shape, **settings
+    )
+    with _quiet():
+        wrapped: nn.Module = peft.get_peft_model(base, config)
+    for name, parameter in wrapped.named_parameters():
+        if original_of_prompted(name) in loaded.fresh and ".original_module." not in name:
+            parameter.requires_grad_(True)
+    return wrapped
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without warnings about which a user could do nothing."""
@@ -59,20 +130,38 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False but the target module is `Conv1D`", UserWarning)
         # peft still asks transformers by a name whose end is near.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        # BOFT looks for a compiler of CUDA, and does without.
+        warnings.filterwarnings("ignore", "Failed to load the CUDA extension", UserWarning)
+        warnings.filterwarnings("ignore", "Setting boft_n_butterfly_factor to 1", UserWarning)
+        # Its list of layers knows LayerNorm only; it copies any norm as it is.
+        warnings.filterwarnings("ignore", "Unsupported layer type .*Norm", UserWarning)
         yield
 
 
 def merged(model: nn.Module) -> nn.Module:
     """The plain model with the adapter folded into its weights."""
     assert isinstance(model, peft.PeftModel)
-    plain: nn.Module = model.merge_and_unload(safe_merge=True)
+    try:
+        plain: nn.Module = model.merge_and_unload(safe_merge=True)
+    except (AttributeError, NotImplementedError, ValueError) as error:
+        kind = model.active_peft_config.peft_type.value.lower()
+        raise MergeRefused(
+            f"peft can't fold {kind} into weights: {error}", wanted="a kind that folds", fix="use the adapter unmerged"
+        ) from error
+    for name, module in list(plain.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):  # not every kind takes its head out by itself
+            plain.set_submodule(name, module.modules_to_save["default"])
     return plain
 
 
 def restored(loaded: Loaded, folder: Path) -> nn.Module:
     """Base and adapter; every tensor of the file must have found its place, or ContractRefused (peft itself only warns)."""
-    with _quiet():
-        model: nn.Module = peft.PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
+    try:
+        with _quiet():
+            warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)
+            model: nn.Module = peft.PeftModel.from_pretrained(loaded.model, folder, local_files_only=True)
+    except (KeyError, RuntimeError) as error:
+        raise ContractRefused(f"the adapter of {folder} does not fit: {error}", wanted="the base that it was trained on") from error
     held, saved = peft.get_peft_model_state_dict(model, save_embedding_layers=False), load_file(folder / "adapter_model.safetensors")
     wrong = sorted(
         name for name in {*held, *saved} if name not in held or name not in saved or not torch.equal(held[name].cpu(), saved[name])

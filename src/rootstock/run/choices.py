@@ -24,6 +24,11 @@ from rootstock.loop import crew, precision
 from rootstock.planning import advise
 from rootstock.run.prepared import device_name
 
+AUTO = ("full", "lora", "feature-extraction")
+"""Methods that are chosen among where nobody says which, best quality first, quickest last."""
+_FEWEST_TOKENS = 8
+"""Of a row, below which it says nothing."""
+
 
 def check(recipe: Recipe) -> None:
     """Raise for a name or a key that does not exist, so that nobody waits for the data before a misspelling is found."""
@@ -52,8 +57,9 @@ def _check_auto(section: str, settings: dict[str, Any], choices: dict[str, Any])
             fix = f"did you mean {near!r}?" if near else "remove the key"
             raise RecipeError(f"unknown key '{section}.{key}'", wanted=f"one of {', '.join(known)}", fix=fix)
         if section == "method":
+            owner = next((name for name in AUTO if name in owners), owners[0])
             raise RecipeError(
-                f"method.{key} is set while method.name is auto", wanted="a method of that setting", fix=f"choose --method {owners[0]}"
+                f"method.{key} is set while method.name is auto", wanted="a method of that setting", fix=f"choose --method {owner}"
             )
 
 
@@ -102,7 +108,19 @@ def config_file(base: Resolved, name: str) -> dict[str, Any]:
     return found
 
 
-def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, classes: int = 2) -> tuple[Method, str]:
+def room_beside(method: Method, base: Resolved) -> int:
+    """The most tokens of a row that the base takes beside what the method puts before them; RecipeError where none are left."""
+    left = room(base) - method.positions
+    if left < _FEWEST_TOKENS:
+        raise RecipeError(
+            f"{method.positions} positions for the method leave {max(left, 0)} of the base's {room(base)} for a row",
+            wanted=f"{_FEWEST_TOKENS} at least",
+            fix=f"give --set method.tokens={max(room(base) // 8, 1)}, or a base with more positions",
+        )
+    return left
+
+
+def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, task: Task, classes: int = 2) -> tuple[Method, str]:
     """The method that the recipe names, or the one that suits these rows; and the reason. classes: that a label chooses from."""
     settings = dict(recipe.method)
     name = settings.pop("name", "auto")
@@ -116,6 +134,13 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, cl
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
     check_scratch(name, method, base)
+    method.check(task.head(), config(base))
+    if recipe.merge and not method.folds:
+        raise RecipeError(
+            f"merge is set, and what {name} learns can't be folded into weights",
+            wanted="a method that folds, such as lora",
+            fix="leave merge out",
+        )
     if recipe.merge and method.saves != "adapter":
         say(f"merge     nothing to fold: what {name} leaves in model/ is whole already")
     return method, reason
@@ -137,7 +162,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, classes: int) -> t
     size = advise.size_of(config, base.parameters or 22_000_000, int(encoded.lengths.sum()), recipe.training.micro_tokens)
     speed = advise.speed(device_name(), dtype)
     costs = {}
-    for name in ("full", "lora", "feature-extraction"):
+    for name in AUTO:
         method = catalog.find("methods", name)
         batch = recipe.training.batch_tokens or method.batch_tokens
         epochs = recipe.training.epochs or method.passes(updates(encoded.lengths, batch), classes)

@@ -53,10 +53,10 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     more = augmented.more_rows(recipe, rows.train, base, tokens, say)
     raw = own if more is None else Encoded.joined([own, encode(task, more, base, tokens)])
     learned = rows.train if more is None else pa.concat_tables([rows.train, more])
-    room = choices.room(base)
-    length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     classes = len(getattr(task, "labels", ())) or 2
-    method, why = choices.method_for(recipe, base, raw, say, classes=classes)
+    method, why = choices.method_for(recipe, base, raw, say, task=task, classes=classes)
+    room = choices.room_beside(method, base)
+    length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}

@@ -48,7 +48,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
         raise RecipeError("augment is set, and an objective makes its rows anew in each pass", wanted="labelled rows", fix="leave it out")
     choices.check_unused(recipe, _MEANINGLESS[task.reads], f"{task.reads} that an objective reads")
     base = choices.base_for(recipe, say)
-    method, why = _method(recipe, base)
+    method, why = _method(recipe, base, task)
     tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base))
     if task.reads in pictures.READS:
         seen = pictures.pictured(recipe, task, base, share=_share(recipe), say=say)
@@ -106,7 +106,7 @@ def _shares(recipe: Recipe, train: Encoded, found: dict[str, dict[str, Any]], sa
     return tuple(shares_S.tolist())
 
 
-def _method(recipe: Recipe, base: Resolved) -> tuple[Method, str]:
+def _method(recipe: Recipe, base: Resolved, task: Objective) -> tuple[Method, str]:
     settings = dict(recipe.method)
     name = settings.pop("name", "auto")
     reason = "asked for"
@@ -117,7 +117,14 @@ def _method(recipe: Recipe, base: Resolved) -> tuple[Method, str]:
         raise RecipeError(
             f"{name} learns a head on a frozen base", wanted="a method that changes the base", fix="choose --method full or lora"
         )
+    if not method.folds:
+        raise RecipeError(
+            f"what {name} learns stays beside the base, and a base that is pre-trained is saved whole",
+            wanted="a method that changes weights",
+            fix="choose --method full or lora",
+        )
     choices.check_scratch(name, method, base)
+    method.check(task.head(), choices.config(base))
     return method, reason
 
 
