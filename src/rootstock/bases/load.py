@@ -39,7 +39,7 @@ DROPOUTS = (
 )
 """What the architectures call their dropout."""
 
-LABELLED = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering")
+LABELLED = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering", "ForImageClassification")
 """Kinds of checkpoint whose head means something only with its own labels."""
 
 _CALLED = {
@@ -47,6 +47,9 @@ _CALLED = {
     "CausalLM": "causal language",
     "Seq2SeqLM": "sequence-to-sequence",
     "SequenceClassification": "sequence classification",
+    "QuestionAnswering": "question answering",
+    "MultipleChoice": "multiple choice",
+    "ImageClassification": "image classification",
     "PreTraining": "pre-training",
 }
 _SUITS = {"MaskedLM": "scratch:bert-mini", "CausalLM": "scratch:gpt2-tiny", "Seq2SeqLM": "scratch:t5-tiny"}

@@ -17,7 +17,11 @@ from rootstock.core.loaded import Loaded
 with torch.random.fork_rng(devices=[]):
     import peft
 
-_TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS", "AutoModelForTokenClassification": "TOKEN_CLS"}
+_TASK_TYPES = {
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForTokenClassification": "TOKEN_CLS",
+    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+}
 
 
 def original(name: str) -> str:

@@ -83,35 +83,48 @@ def _meaning(facts: Facts, name: str) -> str:
 
 
 def _difference(facts: Facts, name: str) -> str:
-    found = dig(facts, "metrics", "differences", "tfidf", default={})
+    strong = _strong(facts)
+    found = dig(facts, "metrics", "differences", strong, default={})
     if found.get("figure") != name or len(found.get("difference") or []) != 2:
         return ""
     low, high = found["difference"]
-    return f"Difference to TF-IDF, on the same rows: {low:+.3f} to {high:+.3f} (95 %)".replace("-0", "−0")
+    return f"Difference to {_called(facts, strong)}, on the same rows: {low:+.3f} to {high:+.3f} (95 %)".replace("-0", "−0")
+
+
+def _strong(facts: Facts) -> str:
+    """The baseline that looks at what is asked."""
+    beats = dig(facts, "metrics", "beats", default={})
+    return next((name for name in words.STRONG if name in beats), "tfidf")
+
+
+def _called(facts: Facts, baseline: str) -> str:
+    """A baseline in the middle of a sentence."""
+    return "TF-IDF" if baseline == "tfidf" else f"“{words.baseline_name(baseline, str(dig(facts, 'kind', default='')))}”"
 
 
 def _baselines(facts: Facts) -> dict[str, dict[str, Any]]:
     """What needs no training, the stronger kind first; to guess by frequency has a perplexity as well as a loss."""
     found = dig(facts, "metrics", "baselines", default={})
-    known = {key: found[key] for key in ("tfidf", "majority", "unigram") if key in found}
+    known = {key: found[key] for key in (*words.STRONG, "majority", "unigram") if key in found}
     if words.is_number(loss := dig(known, "unigram", "loss")):
         known["unigram"] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
     return known
 
 
 def judgement(facts: Facts) -> Judgement | None:
-    """Whether the model is worth more than a count of words; None where nothing is known."""
+    """Whether the model is worth more than what needs none, such as a count of words; None where nothing is known."""
     beats, kind = dig(facts, "metrics", "beats", default={}), str(dig(facts, "kind", default=""))
     if kind == "tokens":
         return _against_frequency(facts)
-    if "tfidf" not in beats:
+    strong = _strong(facts)
+    if strong not in beats:
         return _unknown(facts)
     if all(beats.values()):
-        return Judgement(
-            "good", "It beats both baselines.", "The difference to a count of words with a linear model is larger than chance explains."
-        )
-    rival = "majority" if beats["tfidf"] else "tfidf"
-    called, full = {"tfidf": "TF-IDF", "majority": "the simplest answer"}[rival], words.baseline_name(rival, kind)
+        against = "a count of words with a linear model" if strong == "tfidf" else _called(facts, strong)
+        title = "It beats both baselines." if len(beats) > 1 else "It beats the baseline."
+        return Judgement("good", title, f"The difference to {against} is larger than chance explains.")
+    rival = "majority" if beats[strong] else strong
+    called, full = "the simplest answer" if rival == "majority" else _called(facts, rival), words.baseline_name(rival, kind)
     either = (
         "" if rival == "majority" or beats.get("majority", True) else f" Nor is it shown to beat “{words.baseline_name('majority', kind)}”."
     )

@@ -17,11 +17,20 @@ _FIGURES = {
     "calibration_error": "Calibration error (ECE)",
 }
 _BASELINES = {
-    "class": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent class"},
+    "class": {
+        "tfidf": "TF-IDF + logistic regression",
+        "majority": "Always the most frequent class",
+        "pixels": "Logistic regression on thumbnails",
+    },
     "classes": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent labels"},
     "number": {"tfidf": "TF-IDF + ridge regression", "majority": "Always the mean"},
+    "tags": {"dictionary": "Each word's most frequent tag", "majority": "Always the most frequent tag"},
+    "span": {"sentence": "The sentence with most of the question's words", "majority": "Always no answer"},
+    "choice": {"words": "The choice that shares most words with what is asked", "majority": "Always the most frequent place"},
     "tokens": {"unigram": "Guessing by frequency alone"},
 }
+STRONG = ("tfidf", "dictionary", "sentence", "words", "pixels")
+"""Baselines that look at what is asked, of which a kind of answer has one; what a model is worth is told against it."""
 _UNKNOWN = "–"
 
 
