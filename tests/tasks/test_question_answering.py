@@ -73,7 +73,7 @@ def test_an_answer_is_labelled_in_the_windows_that_hold_it_whole(tokenizer):
 
 
 def test_a_question_that_leaves_no_room_is_refused(tokenizer):
-    with pytest.raises(DataError, match="7 tokens with what stands around it, and 12 are read"):
+    with pytest.raises(DataError, match="row 7: the question has 7 tokens with what stands around it, and 12 are read"):
         QuestionAnswering().encode(table(), tokenizer, 12)
 
 

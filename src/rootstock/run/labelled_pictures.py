@@ -46,7 +46,10 @@ def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
     name = _TASK if name == "auto" else name
     unfitted: Labelled = pictures.fitted(catalog.find("tasks", name).build(settings, "task"), base)
     shelf = _shelf(recipe.data.train, unfitted, recipe.data)
-    hung = hung_up(pictures.some(shelf, recipe), unfitted)
+    drawn = pictures.some(shelf, recipe)
+    if len(drawn.names) < len(shelf.names):
+        say(f"data      {len(drawn.names):,} of {len(shelf.names):,} images are drawn, as data.rows asks")
+    hung = hung_up(drawn, unfitted)
     train, validation, validated = _sides(hung, unfitted, recipe, say)
     with schema.naming(recipe.data.train):
         task = unfitted.fit(train, validation)
@@ -69,7 +72,7 @@ def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
         validation=validation,
         encoded=encoded,
         encoded_validation=encoded_validation,
-        ledger=_account(train, validation, task, hung=hung, length=length),
+        ledger=_account(train, validation, task, hung=hung, length=length, not_drawn=len(shelf.names) - len(drawn.names)),
         length=length,
         sources={side: {"name": str(each.place), "format": "images", "sha256": each.digest} for side, each in sources.items()},
         choices={"method": why, "schema": [f"label: the folder of each of {len(train) + len(validation):,} images"]},
@@ -158,10 +161,17 @@ def _sides(hung: Gallery, task: Labelled, recipe: Recipe, say: Say) -> tuple[pa.
     return train, validation, None
 
 
-def _account(train: pa.Table, validation: pa.Table, task: Labelled, *, hung: Gallery, length: int) -> dict[str, Any]:
+def _account(train: pa.Table, validation: pa.Table, task: Labelled, *, hung: Gallery, length: int, not_drawn: int) -> dict[str, Any]:
     """The ledger, with the images that could not be read among those left out."""
     lengths = (np.full(len(part), length, dtype=np.int64) for part in (train, validation))
-    facts = ledger.Facts(train_lengths=next(lengths), validation_lengths=next(lengths), length=length, kind=task.kind, names=task.names)
+    facts = ledger.Facts(
+        train_lengths=next(lengths),
+        validation_lengths=next(lengths),
+        length=length,
+        kind=task.kind,
+        names=task.names,
+        not_drawn=not_drawn,
+    )
     found, lost = ledger.account(train, validation, facts), sum(hung.broken.values())
     counts = found["rows"] | {"read": found["rows"]["read"] + lost, "dropped": found["rows"]["dropped"] + lost}
     return found | {"rows": counts, "truncation": [], "broken": dict(hung.broken), "broken_examples": list(hung.examples)}

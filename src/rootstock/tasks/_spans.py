@@ -61,16 +61,17 @@ def read(made: Any, row: int, first: int | None) -> Read:
     return Read(ids, types, spans, (begin, end), int(place[0]) if len(place) else 0)
 
 
-def windows(held: Read, *, row: int, length: int | None, stride: int, answer: tuple[int, int] | None) -> Iterator[Window]:
+def windows(held: Read, *, row: int, place: int, length: int | None, stride: int, answer: tuple[int, int] | None) -> Iterator[Window]:
     """The passage in windows of at most `length` tokens with the question, neighbours sharing `stride`; as transformers' tokenizers cut it.
 
-    answer: its first letter and the one behind its last. A question that leaves too little room is a DataError.
+    row: of the table. place: where it stood in the file. answer: its first letter and the one behind its last.
+    A question that leaves too little room is a DataError.
     """
     begin, end = held.inside
     room = end - begin if length is None else length - (len(held.ids) - (end - begin))
     if room < min(end - begin, _LEAST):
         raise DataError(
-            f"a question has {len(held.ids) - (end - begin)} tokens with what stands around it, and {length} are read at once",
+            f"row {place}: the question has {len(held.ids) - (end - begin)} tokens with what stands around it, and {length} are read",
             wanted=f"{_LEAST} left for the passage",
             fix="shorten the question, or raise training.length",
         )

@@ -129,9 +129,9 @@ class QuestionAnswering(Labelled):
         answers = self._first_answers(rows) if LABEL in rows.column_names else [None] * len(rows)
         found = [
             window
-            for row, answer in enumerate(answers)
+            for row, (answer, place) in enumerate(zip(answers, column(rows, ROW), strict=True))
             for window in _spans.windows(
-                _spans.read(made, row, tokenizer.cls_token_id), row=row, length=length, stride=self.stride, answer=answer
+                _spans.read(made, row, tokenizer.cls_token_id), row=row, place=place, length=length, stride=self.stride, answer=answer
             )
         ]
         ids = Ragged.of([each.ids for each in found])
