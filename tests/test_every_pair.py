@@ -51,13 +51,14 @@ def unfit(method, head, config):
 
 
 @pytest.fixture
-def setup(decided_base):
+def setup(decided_base, tmp_path):
     def make(task_name, method_name="full"):
-        rows, base = table(task_name), resolve(str(decided_base))
-        task = catalog.find("tasks", task_name)().fit(rows, rows)
-        method = catalog.find("methods", method_name)()
+        kind = catalog.find("tasks", task_name)
+        rows, base = table(task_name), resolve(str(tiny_rows.base(kind, decided_base, tmp_path)))
+        task = kind().fit(rows, rows)
+        method = tiny_rows.method(catalog.find("methods", method_name), kind)
         unfit(method, task.head(), choices.config(base))
-        tokenizer = bases.tokenizer(base)
+        tokenizer = bases.tokenizer(base) if kind.reads == "texts" else None
         loaded = bases.load(base, task.head(), seed=1, dropout=0.0)
         model = method.apply(loaded)
         encoded = task.encode(rows, tokenizer, None)
@@ -74,7 +75,7 @@ def setup(decided_base):
 
 
 def batch_of(task, encoded, rows, tokenizer):
-    if encoded.tokens:
+    if "features" not in encoded.dense:
         return task.collate(encoded, rows, tokenizer, Draw(0))
     return {name: torch.from_numpy(array[rows]) for name, array in encoded.dense.items()}
 

@@ -1,6 +1,9 @@
 """Rows that a task can learn from, told by the kind of its answers: what the tests over the whole catalogue use."""
 
+import numpy as np
 import pyarrow as pa
+import torch
+from transformers import ViTConfig, ViTModel
 
 from tests.conftest import rows_of
 
@@ -21,9 +24,45 @@ def _tags():
     return {"words": WORDS, "label": [["B-long" if len(word) > 4 else "O" for word in words] for words in WORDS]}
 
 
-_MORE = {"class": _labels, "classes": _labels, "number": _numbers, "tags": _tags}
+def _spans():
+    """Answers of one or two words, and one row without any."""
+    held = [words[i % 2 : i % 2 + 1 + i % 2] for i, words in enumerate(WORDS)]
+    answers = [[] if i == 3 else [" ".join(words)] for i, words in enumerate(held)]
+    starts = [[] if not each else [text.index(each[0])] for text, each in zip(TEXTS, answers, strict=True)]
+    return {"text_pair": TEXTS, "text": ["a film"] * COUNT, "label": answers, "answer_starts": starts}
+
+
+def _choices():
+    """Two or three choices a row, the right one by its letter."""
+    return {"choices": [[f"a {word}" for word in words[: 2 + i % 2]] for i, words in enumerate(WORDS)], "label": ["A", "B"] * (COUNT // 2)}
+
+
+_MORE = {"class": _labels, "classes": _labels, "number": _numbers, "tags": _tags, "span": _spans, "choice": _choices}
+
+
+def _pictures():
+    """Bright images are "a", dark ones "b"."""
+    shades = np.arange(COUNT * 8 * 8 * 3).reshape(COUNT, 8, 8, 3) * 37 % 100 + 120 * (np.arange(COUNT) % 2 == 0)[:, None, None, None]
+    return {"pixels": pa.FixedShapeTensorArray.from_numpy_ndarray(shades.astype(np.uint8)), "label": ["a", "b"] * (COUNT // 2)}
+
+
+def base(task, texts, folder):
+    """A tiny base for a task (its class): the given one for texts, a new one in the folder for images."""
+    if task.reads == "texts":
+        return texts
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    ViTModel(ViTConfig(**shape, image_size=8, patch_size=4)).save_pretrained(folder)
+    return folder
+
+
+def method(found, task):
+    """A method of this class; where it adapts chosen modules of an image model, all of them, as none are known by name."""
+    return found(targets=("all-linear",)) if task.reads == "images" and "targets" in found.model_fields else found()
 
 
 def table(task):
     """Twelve rows for a task (its class) with canonical columns."""
+    if task.reads == "images":
+        return pa.table({"text": TEXTS, **_pictures(), "row": list(range(1, COUNT + 1))})
     return pa.table({"text": TEXTS, **_MORE[task().kind](), "row": list(range(1, COUNT + 1))})

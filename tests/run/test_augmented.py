@@ -33,7 +33,7 @@ def test_names_and_settings_are_checked_first_and_words_with_tags_refused(adapt,
         adapt(augment={"name": "eda", "copy": 2})
     path = tmp_path / "tags.jsonl"
     path.write_text("".join(json.dumps({"words": ["good", "a"], "tags": ["B-x", "O"]}) + "\n" for _ in range(4)))
-    with pytest.raises(RecipeError, match="a tag of its own"):
+    with pytest.raises(RecipeError, match="belong to the words"):
         adapt(data=path, augment={"name": "eda"}, validation=str(path), accept=["overlap", "duplicates"])
 
 

@@ -40,7 +40,7 @@ DROPOUTS = (
 )
 """What the architectures call their dropout."""
 
-LABELLED = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering")
+LABELLED = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering", "ForImageClassification")
 """Kinds of checkpoint whose head means something only with its own labels."""
 
 _TABLES = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "tok_embeddings.weight", "shared.weight")
@@ -51,6 +51,9 @@ _CALLED = {
     "CausalLM": "causal language",
     "Seq2SeqLM": "sequence-to-sequence",
     "SequenceClassification": "sequence classification",
+    "QuestionAnswering": "question answering",
+    "MultipleChoice": "multiple choice",
+    "ImageClassification": "image classification",
     "PreTraining": "pre-training",
 }
 _SUITS = {"MaskedLM": "scratch:bert-mini", "CausalLM": "scratch:gpt2-tiny", "Seq2SeqLM": "scratch:t5-tiny"}

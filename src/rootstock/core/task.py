@@ -13,12 +13,12 @@ import pyarrow as pa
 from torch import Tensor, nn
 
 from rootstock.core.loaded import Head
-from rootstock.core.rows import Columns, Encoded, spell
+from rootstock.core.rows import Columns, Encoded, boxed, spell
 from rootstock.core.seed import Draw
 from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
-Kind = Literal["class", "classes", "number", "tags", "span", "text"]
+Kind = Literal["class", "classes", "number", "tags", "span", "choice", "text"]
 ERRORS = frozenset({"log_loss", "root_mean_squared_error", "loss"})
 """Figures of which less is better."""
 
@@ -94,6 +94,15 @@ class Labelled(Task):
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Columns beyond text, pair and label, each also a setting of its name, and the names by which they are found in a file."""
+    called: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Names that text, text_pair and label have in files for this task, without case and punctuation; tried before all others."""
+    parted: ClassVar[bool] = False
+    """Whether a row that is too long becomes several pieces instead of being cut."""
+
+    reads: ClassVar[Literal["texts", "images"]] = "texts"
+    """What its rows are: of images they have PIXELS, and the file's name as text."""
+    together: ClassVar[str | None] = None
+    """Column whose equal values stay on one side when rows are held out: two questions on a passage are no two rows."""
 
     text: str | None = None
     """Column of the text. None: found by name and content."""
@@ -105,7 +114,7 @@ class Labelled(Task):
     @property
     @abstractmethod
     def kind(self) -> Kind:
-        """What a row's answer is: a class, several classes, a number, a tag for each word, a span of the text, or a text.
+        """What a row's answer is: a class, several classes, a number, a tag for each word, a span of the text, a choice, or a text.
 
         Baselines and charts go by it.
         """
@@ -114,6 +123,11 @@ class Labelled(Task):
     @abstractmethod
     def claims(cls, rows: pa.Table) -> float:
         """How well these rows and their labels suit the task, from 0 (not at all) to 1; the best claim wins when the task is auto."""
+
+    @classmethod
+    def suits(cls, names: Collection[str]) -> bool:
+        """Whether a file with columns of these names (without case and punctuation) is plainly for this task, whatever they hold."""
+        return False
 
     @abstractmethod
     def fit(self, train: pa.Table, validation: pa.Table) -> Self:
@@ -135,9 +149,21 @@ class Labelled(Task):
     def truth(self, rows: pa.Table) -> list[Any]:
         """The true answers as predictions are written: label names, lists of them, numbers, texts."""
 
+    def agrees(self, said: Any, true: Any) -> bool:
+        """Whether an answer, as predictions are written, is the true one."""
+        return bool(said == true)
+
+    def spans(self, encoded: Encoded) -> np.ndarray:
+        """Tokens of each row's longest sequence, [N], of rows that were not cut: more than a model keeps are cut off."""
+        return encoded.lengths
+
     def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
         """Results of rows from those of what they were encoded as, where these differ: pieces of a text, tokens of words."""
         return columns
+
+    def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
+        """What a merge must keep of each row, [B] of arrays: raw answers, in which a change shows that no figure would."""
+        return boxed(list(model(**inputs(batch)).logits.float().cpu().numpy()))
 
     def glance(self, model: nn.Module, batch: Batch) -> Columns:
         """As much of `decode` as `chosen_by` needs, for measurements while it learns. decode itself, unless that is dear."""

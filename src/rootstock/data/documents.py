@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rootstock.core.errors import DataError
+from rootstock.data import squad
 from rootstock.data.looks import shorten
 from rootstock.data.tables import Parsed, build
 
@@ -22,7 +23,10 @@ def read_jsonl(text: str, name: str) -> Parsed:
 
 
 def read_json(text: str, name: str) -> Parsed:
-    """A list of objects, or an object whose "data" is one. A file of JSON lines under this name is read as such."""
+    """A list of objects, or an object whose "data" is one; of SQuAD's articles their questions.
+
+    A file of JSON lines under this name is read as such.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -31,6 +35,8 @@ def read_json(text: str, name: str) -> Parsed:
         value = _parse(text, name)
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value = value["data"]
+    if squad.is_nested(value):
+        value = squad.rows(value, name)
     if not isinstance(value, list):
         raise DataError(f"{name} holds {_kind(value)}", wanted='a list of objects, or {"data": [...]}', fix="convert it to JSON lines")
     objects = [_object(each, f"{name}, record {number}") for number, each in enumerate(value, 1)]

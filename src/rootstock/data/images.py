@@ -97,6 +97,12 @@ def is_table(reference: str) -> bool:
     return not path.is_dir() and not path.name.lower().endswith(_TARS)
 
 
+def holds_images(reference: str) -> bool:
+    """Whether a reference is a .tar, or a folder with an image in it or below it."""
+    place = Path(reference).expanduser()
+    return not is_table(reference) and place.exists() and (not place.is_dir() or any(is_image(each.name) for each in place.rglob("*")))
+
+
 def is_image(name: str) -> bool:
     """Whether a file is an image by its name. Names that begin with a dot are other programs' own."""
     path = PurePosixPath(name)

@@ -38,7 +38,7 @@ class Facts:
     train_lengths, validation_lengths: tokens of each row before any cut, shape [N]. length: tokens kept. kind: what a label is.
     dropped: side and place in the file of rows left out for want of a label. not_drawn: rows that a smaller number asked for leaves out.
     padding_share: padded tokens among all of the planned batches.
-    names: the classes that a label names, as the model will know them.
+    names: the classes that a label names, as the model will know them. parted: what is longer is read in pieces, not cut.
     """
 
     train_lengths: np.ndarray
@@ -49,6 +49,7 @@ class Facts:
     dropped: Sequence[tuple[str, int]] = ()
     not_drawn: int = 0
     padding_share: float = 0.0
+    parted: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, An
     rows_left, rows_right, dropped = len(left.texts), len(right.texts), len(facts.dropped)
     total, repeats = rows_left + rows_right, _repeats(left)
     hits = {
-        "truncation": (_truncated(left, facts.length) + _truncated(right, facts.length), total),
+        "truncation": ([] if facts.parted else _truncated(left, facts.length) + _truncated(right, facts.length), total),
         "empty": (_empty(left) + _empty(right), total),
         "contradictions": (_contradictions(left, repeats, kind=facts.kind), rows_left),
         "overlap": (_overlap(left, right), rows_right),
@@ -98,13 +99,13 @@ def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, An
         "kind": facts.kind,
         "labels": _labels(left.labels, facts.kind),
         "validation_labels": _labels(right.labels, facts.kind),
-        "lengths": {"kept": facts.length, **lengths_of(lengths)},
+        "lengths": {"kept": facts.length, "parted": facts.parted, **lengths_of(lengths)},
         "padding_share": float(facts.padding_share),
         "findings": {
             **{name: finding(name, len(found), total=of, examples=_shown(found)) for name, (found, of) in hits.items()},
             "unlabelled": finding("unlabelled", dropped, total=total + dropped, examples=lost),
         },
-        "truncation": [_cut(lengths, cut) for cut in _CUTS],
+        "truncation": [] if facts.parted else [_cut(lengths, cut) for cut in _CUTS],
     }
 
 
@@ -225,6 +226,8 @@ def _labels(labels: list[Any], kind: str) -> dict[str, Any]:
     """Rows of each label, the most frequent first; or a summary of numbers."""
     if kind == "number":
         return _numbers(np.asarray(labels))
+    if kind == "span":
+        return dict(Counter("an answer" if any(label) else "no answer" for label in labels))
     counts = Counter(name for label in labels for name in label)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

@@ -1,6 +1,7 @@
 """Which column is the text, which the label: by override, by name, then by content; and rows in canonical columns."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +50,8 @@ class Wanted:
     label: str | None = None
     labelled: bool = True
     further: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    called: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of text, text_pair and label that are tried before all others."""
 
 
 def infer(table: pa.Table, **given: Any) -> Schema:
@@ -56,14 +59,20 @@ def infer(table: pa.Table, **given: Any) -> Schema:
     wanted = Wanted(**given)
     names = [name for name in table.column_names if name != rows.ROW]
     text, text_pair, label, labelled = wanted.text, wanted.text_pair, wanted.label, wanted.labelled
-    own = [each for each in wanted.further.values() if isinstance(each, str)]
+    own = [name for each in wanted.further.values() if isinstance(each, str) for name in several(each, names)]
     _check_given([each for each in (text, text_pair, label, *own) if each is not None], names)
-    further = {part: found for part, each in wanted.further.items() if (found := each if isinstance(each, str) else _by_name(each, names))}
-    names = [name for name in names if name not in further.values()]
+    further = {part: found for part, each in wanted.further.items() if (found := each if isinstance(each, str) else _further(each, names))}
+    taken = {name for each in further.values() for name in several(each, names)}
+    names = [name for name in names if name not in taken]
     looks = {name: look(table.column(name), name) for name in names}
-    named_label = label or _by_name(LABELS, [name for name in names if name not in (text, text_pair)])
+    known = {part: name for part, each in wanted.called.items() if (name := _by_name(each, names))}
+    named_label = label or known.get("label") or _by_name(LABELS, [name for name in names if name not in (text, text_pair)])
     free = [name for name in names if name not in (text, text_pair, named_label)]
-    text, text_pair, reason = _texts(looks, free, given=(text, text_pair), need_more=labelled and named_label is None)
+    if text is None and known.get("text") in free:
+        text, text_pair = known["text"], text_pair or known.get("text_pair")
+        reason = f"text: {_spoken(text, text_pair)} (by their names)" if text_pair else f"text: {_spoken(text, None)} (by its name)"
+    else:
+        text, text_pair, reason = _texts(looks, free, given=(text, text_pair), need_more=labelled and named_label is None)
     reasons = [reason]
     if not labelled:
         chosen = label
@@ -78,6 +87,26 @@ def infer(table: pa.Table, **given: Any) -> Schema:
         reasons.append(f"not used: {', '.join(map(repr, unused))}")
     reasons += [f"{part}: column {name!r}" for part, name in further.items()]
     return Schema(text, text_pair, chosen, tuple(reasons), further)
+
+
+def several(column: str, names: Collection[str]) -> list[str]:
+    """The columns that are meant: one, or several with commas between, which together hold a list."""
+    return [column] if column in names or "," not in column else [each.strip() for each in column.split(",")]
+
+
+def series(wanted: Collection[str], names: Collection[str]) -> list[str]:
+    """Columns that are numbered or lettered under a wanted name, in order: ending0, ending1 … for endings; none where there is only one."""
+    plain_names = {plain(name): name for name in names}
+    for each, marks in itertools.product(wanted, ("0123456789", "123456789", "abcdefghij")):
+        run = itertools.takewhile(lambda name: name in plain_names, (each.removesuffix("s") + mark for mark in marks))
+        if len(found := [plain_names[name] for name in run]) > 1:
+            return found
+    return []
+
+
+def _further(wanted: Collection[str], names: Collection[str]) -> str | None:
+    """A column of one of these names, or several that are numbered under it."""
+    return _by_name(wanted, names) or ", ".join(series(wanted, names)) or None
 
 
 def recognise(source: Source, **given: Any) -> Schema:
@@ -101,13 +130,15 @@ def canonical(source: Source, schema: Schema, *, unlabelled: bool = False) -> Ca
     A text that comes as a list of words gives rows.WORDS as well.
     Missing texts become "" (the ledger counts them). Rows without a label raise DataError, or are left out and listed if `unlabelled`.
     """
-    for name in (schema.text, schema.text_pair, schema.label, *schema.further.values()):
+    known = source.table.column_names
+    further = {part: several(name, known) for part, name in schema.further.items()}
+    for name in (schema.text, schema.text_pair, schema.label, *(name for each in further.values() for name in each)):
         if name is not None and name not in source.table.column_names:
             raise _unknown(name, [each for each in source.table.column_names if each != rows.ROW], source.name)
     parts = texts_of(source.table.column(schema.text), f"{source.name}, column {schema.text!r}")
     if schema.text_pair is not None:
         parts[rows.PAIR] = texts(source.table.column(schema.text_pair), f"{source.name}, column {schema.text_pair!r}")
-    parts |= {part: source.table.column(name) for part, name in schema.further.items()}
+    parts |= {part: _joined([source.table.column(name) for name in each]) for part, each in further.items()}
     places = source.table.column(rows.ROW)
     if schema.label is None:
         return Canonical(pa.table({**parts, rows.ROW: places}), ())
@@ -121,6 +152,17 @@ def canonical(source: Source, schema: Schema, *, unlabelled: bool = False) -> Ca
     if len(dropped) == table.num_rows:
         raise DataError(f"{source.name}: no row has a label in column {schema.label!r}", fix="name the right column with --label NAME")
     return Canonical(table.filter(pa.array(~missing)), dropped)
+
+
+def _joined(columns: list[Any]) -> Any:
+    """One column as it came, but of objects with a list of texts that list; of several a list of their texts that are there."""
+    if len(columns) == 1:
+        kind = columns[0].type
+        if pa.types.is_struct(kind) and any(each.name == "text" and is_list(each.type) for each in kind):
+            return pa.array([each and each["text"] for each in columns[0].to_pylist()], pa.list_(pa.string()))
+        return columns[0]
+    cells = zip(*(each.cast(pa.string()).to_pylist() for each in columns), strict=True)
+    return pa.array([[cell for cell in row if cell is not None and cell.strip()] for row in cells], pa.list_(pa.string()))
 
 
 def texts_of(column: Any, where: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from rootstock.core.recipe import DataSettings
-from rootstock.data import formats, stdlib_docs
+from rootstock.data import formats, squad, stdlib_docs
 from rootstock.data.columnar import read_columnar
 from rootstock.data.conll import read_conll
 from rootstock.data.delimited import read_delimited
@@ -60,7 +60,7 @@ def read(reference: str, settings: DataSettings) -> Source:
 
 
 def _source(reference: str, parsed: Parsed, *, digest: str, notes: tuple[str, ...] = ()) -> Source:
-    return Source(parsed.table, reference, parsed.format, digest, (*parsed.notes, *notes))
+    return Source(squad.unfolded(parsed.table), reference, parsed.format, digest, (*parsed.notes, *notes))
 
 
 def _parse(data: bytes, name: str, *, settings: DataSettings, told: str) -> Parsed:

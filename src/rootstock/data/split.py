@@ -9,16 +9,24 @@ import numpy as np
 import pyarrow as pa
 
 from rootstock.core import rows as canonical
+from rootstock.core.artifact import digest_bytes
 from rootstock.core.errors import DataError
+from rootstock.core.rows import raw
+
+_TEXTS = (canonical.TEXT, canonical.PAIR)
 
 
 def keys(rows: pa.Table) -> list[str]:
-    """The normalised text of each row (case folded, blanks collapsed); of a pair, both, in order."""
-    texts = [_normal(each) for each in canonical.column(rows, canonical.TEXT)]
-    if canonical.PAIR not in rows.column_names:
-        return texts
-    seconds = [_normal(each) for each in canonical.column(rows, canonical.PAIR)]
-    return [f"{first}\t{second}" for first, second in zip(texts, seconds, strict=True)]  # a tab can't be left in either
+    """The normalised text of each row (case folded, blanks collapsed); of a pair, both, in order, and what there is to choose from.
+
+    Of images a digest.
+    """
+    if canonical.PIXELS in rows.column_names:
+        return [digest_bytes(raw(picture)) for picture in rows.column(canonical.PIXELS).combine_chunks().to_numpy_ndarray()]
+    parts = [[_normal(each) for each in canonical.column(rows, name)] for name in _TEXTS if name in rows.column_names]
+    if canonical.CHOICES in rows.column_names:
+        parts.append(["\t".join(map(_normal, each or [])) for each in canonical.column(rows, canonical.CHOICES)])
+    return ["\t".join(each) for each in zip(*parts, strict=True)]  # a tab can't be left in any
 
 
 def _normal(text: str) -> str:
@@ -33,17 +41,18 @@ def draw(rows: pa.Table, count: int, seed: int) -> pa.Table:
     return rows.take(pa.array(np.sort(chosen)))
 
 
-def split(rows: pa.Table, share: float, seed: int, *, stratify: bool) -> tuple[pa.Table, pa.Table]:
+def split(rows: pa.Table, share: float, seed: int, *, stratify: bool, together: str | None = None) -> tuple[pa.Table, pa.Table]:
     """(train, validation), both in the order of the file; validation holds at most `share` of the rows, rounded.
 
-    Rows of one key stay together. With `stratify` each label gives its share, and each label of two or more keys is in train.
+    Rows of one key stay together; where `together` names a column, rows that are equal in it.
+    With `stratify` each label gives its share, and each label of two or more keys is in train.
     Raises DataError where too few different texts are there to hold any out.
     """
     if not 0 < share < 1:
         raise DataError(f"data.validation is {share}", wanted="a share in (0, 1), or a file")
     if not rows.num_rows:
         raise DataError("there are no rows to split", wanted="rows of two different texts or more")
-    group_N = _codes(keys(rows))
+    group_N = _codes(map(_normal, canonical.column(rows, together)) if together else keys(rows))
     sizes_G = np.bincount(group_N)
     group_P, label_P = _pairs(rows, group_N) if stratify else (group_N, np.zeros_like(group_N))
     stratum_G = _strata(group_P, label_P, count=len(sizes_G))

@@ -3,16 +3,20 @@
 Shape letters: N rows, C classes, V words, W words of the longest row.
 """
 
+import re
 import warnings
 from collections import Counter
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from rootstock.core.rows import PAIR, TEXT, WORDS, Columns, column
+from rootstock.core.rows import CHOICES, LABEL, PAIR, PIXELS, TEXT, WORDS, Columns, column
 from rootstock.core.task import Labelled
 
+_SIDE, _MOST_PICTURES = 8, 5000
+"""Pixels to a side of a thumbnail, and how many a linear model learns from at most, evenly drawn: more take minutes and add a point."""
 _MANY_ROWS = 1000
 """From here on a word must occur in two rows: the others fill most columns and teach nothing."""
 
@@ -38,13 +42,18 @@ def baselines(train: pa.Table, validation: pa.Table, task: Labelled) -> Baseline
     if not len(train) or not len(validation):
         reason = f"{len(train)} training and {len(validation)} validation rows"
         return Baselines({}, {"majority": reason, "tfidf": reason})
-    if task.kind == "tags":
-        return _tags(train, validation, task)
+    if task.kind in _OWN:
+        return _OWN[task.kind](train, validation, task)
     if task.kind not in _CONSTANT:
         return Baselines({}, {"majority": "no simple answer suits this task", "tfidf": "no linear model suits this task"})
     answers, truth = task.answers(train), task.answers(validation)
     classes = int(task.head().options.get("num_labels", 1))
     found: dict[str, Columns] = {"majority": {"scores": _CONSTANT[task.kind](answers, len(truth), classes), "answers": truth}}
+    if PIXELS in train.column_names:
+        some = slice(None, None, -(-len(train) // _MOST_PICTURES))
+        seen = _Fitted(_thumbnails(train)[some], answers[some], _thumbnails(validation), classes)
+        found["pixels"] = {"scores": _probabilities(seen), "answers": truth}
+        return Baselines(found, {})
     features = _features(train, validation)
     if features is None:
         return Baselines(found, {"tfidf": "the training texts hold no words to count"})
@@ -66,6 +75,44 @@ def _tags(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
         told_NW[row, : len(words)] = [known.get(word, most) for word in words]
     majority_NW = np.where(truth_NW >= 0, most, -1)
     return Baselines({"majority": {"scores": majority_NW, "answers": truth_NW}, "dictionary": {"scores": told_NW, "answers": truth_NW}}, {})
+
+
+_BREAK = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।])\s*|\s*\n\s*")
+"""Between two sentences."""
+_WORD = re.compile(r"\w+")
+
+
+def _spans(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
+    """The passage's first sentence that holds most different words of the question; and no answer, where training rows have none."""
+    truth = task.answers(validation)
+    spans_N2 = [_likest(*both) for both in zip(column(validation, TEXT), column(validation, PAIR), strict=True)]
+    found: dict[str, Columns] = {"sentence": {"scores": np.array(spans_N2, np.int32), "answers": truth}}
+    if any(not label for label in column(train, LABEL)):
+        found["majority"] = {"scores": np.full((len(truth), 2), -1, np.int32), "answers": truth}
+    return Baselines(found, {})
+
+
+def _choices(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
+    """The place that is right most often; and the choice with most different words of question and passage, the first of them."""
+    answers_N, truth_N, choices = task.answers(train), task.answers(validation), column(validation, CHOICES)
+    texts = [column(validation, name) for name in (TEXT, PAIR) if name in validation.column_names]
+    asked = [set(_WORD.findall(" ".join(each).casefold())) for each in zip(*texts, strict=True)]
+    place = int(np.bincount(answers_N).argmax())
+    found = {name: np.zeros((len(truth_N), max(map(len, choices)))) for name in ("majority", "words")}
+    for row, (words, own) in enumerate(zip(asked, choices, strict=True)):
+        shared = [len(words.intersection(_WORD.findall(choice.casefold()))) for choice in own]
+        found["words"][row, int(np.argmax(shared))] = found["majority"][row, min(place, len(own) - 1)] = 1
+    return Baselines({name: {"scores": scores_NC, "answers": truth_N} for name, scores_NC in found.items()}, {})
+
+
+def _likest(question: str, passage: str) -> tuple[int, int]:
+    """First letter of a sentence and the one behind its last."""
+    asked = set(_WORD.findall(question.casefold()))
+    cuts = [0, *(each.end() for each in _BREAK.finditer(passage)), len(passage)]
+    return max(pairwise(cuts), key=lambda span: len(asked.intersection(_WORD.findall(passage[span[0] : span[1]].casefold()))))
+
+
+_OWN = {"tags": _tags, "span": _spans, "choice": _choices}
 
 
 def _shares(answers_N: np.ndarray, rows: int, classes: int) -> np.ndarray:
@@ -108,6 +155,16 @@ def _features(train: pa.Table, validation: pa.Table) -> tuple[Any, Any] | None:
         return None
     asked = words.transform([text for name in names for text in _texts(validation, name)])
     return _by_row(trained, len(names)), _by_row(asked, len(names))
+
+
+def _thumbnails(table: pa.Table) -> np.ndarray:
+    """Images of 8 × 8 pixels (fewer where they are smaller) as rows of numbers around 0, [N, V]."""
+    pixels_NHWC: np.ndarray = table.column(PIXELS).combine_chunks().to_numpy_ndarray()
+    count, side = pixels_NHWC.shape[:2]
+    cell = -(-side // _SIDE)
+    kept = pixels_NHWC[:, : side // cell * cell, : side // cell * cell].reshape(count, side // cell, cell, side // cell, cell, 3)
+    made_NV: np.ndarray = (kept.mean((2, 4), dtype=np.float32).reshape(count, -1) - 128) / 64
+    return made_NV
 
 
 def _texts(table: pa.Table, name: str) -> list[str]:

@@ -15,9 +15,15 @@ from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.intervals import FEWEST, at_the_edge, draws, interval
 
 _CALLED = {
-    "class": {"majority": "always answering the most frequent class", "tfidf": "TF-IDF + logistic regression"},
+    "class": {
+        "majority": "always answering the most frequent class",
+        "tfidf": "TF-IDF + logistic regression",
+        "pixels": "logistic regression on thumbnails",
+    },
     "classes": {"majority": "always answering the most frequent labels", "tfidf": "TF-IDF + logistic regression"},
     "number": {"majority": "always answering the mean", "tfidf": "TF-IDF + ridge regression"},
+    "choice": {"words": "the choice that shares most words with what is asked", "majority": "always the most frequent place"},
+    "span": {"sentence": "the sentence with most of the question's words", "majority": "always answering that there is no answer"},
     "tags": {"majority": "always answering the most frequent tag", "dictionary": "each word's most frequent tag in training"},
 }
 

@@ -18,7 +18,11 @@ with torch.random.fork_rng(devices=[]):
     import peft
     from peft.utils import ModulesToSaveWrapper
 
-_TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS", "AutoModelForTokenClassification": "TOKEN_CLS"}
+_TASK_TYPES = {
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForTokenClassification": "TOKEN_CLS",
+    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+}
 _PROMPTED_TYPES = _TASK_TYPES | {"AutoModelForCausalLM": "CAUSAL_LM"}
 """peft prepends vectors only where it knows what the head answers."""
 

@@ -86,6 +86,8 @@ def _cut(facts: Facts, found: dict[str, Any]) -> str:
     cut = dig(facts, "ledger", "findings", "truncation", default={})
     said = f"The longest of all rows has {words.count(found.get('longest'))} tokens, the mean is {_one(found.get('mean'))}; "
     said += f"{words.count(found.get('kept'))} are kept. "
+    if found.get("parted"):
+        return said + "What is longer is read in pieces that overlap: nothing is cut."
     number = cut.get("count", 0)
     return said + (f"{words.several(number, 'row')} ({words.percent(cut.get('share'))}) are cut there." if number else "No row is cut.")
 

@@ -47,8 +47,12 @@ def _code(value: Any) -> str:
     return " ".join(str(value).replace("`", "").split())
 
 
-_PIPELINES = {"tags": "token-classification"}
-"""What the hub calls a task, by the kind of its answers, where it is no text classification."""
+_PIPELINES = {"tags": "token-classification", "span": "question-answering", "choice": "multiple-choice", "images": "image-classification"}
+"""What the hub calls a task, by its form, where it is no text classification."""
+_CLASSES = {"tags": "AutoModelForTokenClassification", "span": "AutoModelForQuestionAnswering", "choice": "AutoModelForMultipleChoice"} | {
+    "images": "AutoModelForImageClassification"
+}
+"""The class of transformers that loads such a model, where it is no classifier of sequences."""
 
 
 def front_matter(facts: Facts) -> dict[str, Any]:
@@ -71,7 +75,12 @@ def front_matter(facts: Facts) -> dict[str, Any]:
 
 def _pipeline(facts: Facts) -> str:
     kind = dig(facts, "kind", default="")
-    return loaders.loader(facts).tag if kind == "tokens" else _PIPELINES.get(kind, "text-classification")
+    return loaders.loader(facts).tag if kind == "tokens" else _PIPELINES.get(_form(facts), "text-classification")
+
+
+def _form(facts: Facts) -> str:
+    """What a model is to a reader: the kind of its answers, or that it reads images."""
+    return "images" if dig(facts, "reads") == "images" else str(dig(facts, "kind", default=""))
 
 
 @cache
@@ -115,6 +124,10 @@ def _identity(facts: Facts) -> dict[str, Any]:
         "name": read.name(facts),
         "path": shlex.quote(" ".join(read.name(facts).split())),
         "kind": dig(facts, "kind", default=""),
+        "form": _form(facts),
+        "reader": "AutoImageProcessor" if _form(facts) == "images" else "AutoTokenizer",
+        "auto": _CLASSES.get(_form(facts), "AutoModelForSequenceClassification"),
+        "parted": bool(dig(facts, "ledger", "lengths", "parted")),
         "task": _task(facts),
         "method": _method(facts),
         "base": called,
@@ -123,7 +136,8 @@ def _identity(facts: Facts) -> dict[str, Any]:
         "licence": base.get("licence"),
         "labels": [str(label) for label in labels[:_LABELS]],
         "label_count": len(labels),
-        "outputs": max(len(labels), 1),
+        "outputs": 2 if dig(facts, "kind") == "span" else max(len(labels), 1),
+        "longest_answer": dig(facts, "recipe", "task", "longest_answer", default=30),
         "adapter": dig(facts, "contract", "saves") == "adapter",
         "pair": bool(dig(facts, "recipe", "task", "text_pair") or dig(facts, "contract", "task", "text_pair")),
         "length": dig(facts, "contract", "length") or dig(facts, "recipe", "training", "length"),

@@ -11,6 +11,8 @@ _HEADLINE = {
     "classes": ("micro_f1", "macro_f1", "subset_accuracy"),
     "number": ("spearman", "pearson"),
     "tags": ("f1", "accuracy"),
+    "span": ("f1", "exact_match"),
+    "choice": ("accuracy",),
 }
 SIMPLE = ("majority", "unigram")
 """Baselines that give the same answer to every row."""

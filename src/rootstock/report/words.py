@@ -17,13 +17,27 @@ _FIGURES = {
     "calibration_error": "Calibration error (ECE)",
 }
 _BASELINES = {
-    "class": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent class"},
+    "class": {
+        "tfidf": "TF-IDF + logistic regression",
+        "majority": "Always the most frequent class",
+        "pixels": "Logistic regression on thumbnails",
+    },
     "classes": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent labels"},
     "number": {"tfidf": "TF-IDF + ridge regression", "majority": "Always the mean"},
     "tags": {"dictionary": "Each word's most frequent tag", "majority": "Always the most frequent tag"},
+    "span": {"sentence": "The sentence with most of the question's words", "majority": "Always no answer"},
+    "choice": {"words": "The choice that shares most words with what is asked", "majority": "Always the most frequent place"},
     "tokens": {"unigram": "Guessing by frequency alone"},
 }
-_UNKNOWN = "–"
+_SHORT = {
+    "tfidf": "TF-IDF",
+    "majority": "the simplest answer",
+    "dictionary": "a dictionary of tags",
+    "sentence": "the sentence that shares most words",
+    "words": "counting shared words",
+    "pixels": "a linear model of the pixels",
+}
+"""Baselines in a few words."""
 
 
 def figure_name(name: str) -> str:
@@ -38,7 +52,7 @@ def baseline_name(name: str, kind: str) -> str:
 
 def baseline_short(name: str) -> str:
     """A baseline in a few words."""
-    return {"tfidf": "TF-IDF", "majority": "the simplest answer", "dictionary": "a dictionary of tags"}.get(name, name)
+    return _SHORT.get(name, name)
 
 
 def is_number(value: Any) -> bool:

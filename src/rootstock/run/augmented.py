@@ -13,7 +13,8 @@ from rootstock.bases.resolve import Resolved
 from rootstock.core.augment import Augmentation, Means
 from rootstock.core.errors import RecipeError
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import TEXT, WORDS, column
+from rootstock.core.rows import TEXT, column
+from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
 from rootstock.data.looks import shorten
 
@@ -23,14 +24,22 @@ _BEGINS = ("Ġ", "▁", "")
 """How tokenizers mark the beginning of a word: GPT-2's, SentencePiece's; WordPiece marks all that is none."""
 
 
+_WHOLE = ("class", "classes", "number")
+"""Kinds of answers that are of a text as a whole, so that a word more or less leaves them true."""
+
+
+def check(recipe: Recipe, task: Labelled) -> None:
+    """Raise RecipeError where changed words would spoil the labels."""
+    if recipe.augment is not None and task.kind not in _WHOLE:
+        name = recipe.task.get("name", "auto")
+        found = f"augment changes words, and the answers{'' if name == 'auto' else f' of {name}'} belong to the words as they are"
+        raise RecipeError(found, wanted="a task whose answers are of whole texts", fix="leave augment out")
+
+
 def more_rows(recipe: Recipe, rows: pa.Table, base: Resolved, tokens: Callable[[], Any], say: Say) -> pa.Table | None:
     """The rows that an augmentation makes of these, which bring their labels; None where the recipe asks for none."""
     if recipe.augment is None:
         return None
-    if WORDS in rows.column_names:
-        raise RecipeError(
-            "augment changes words, and each word here has a tag of its own", wanted="labels of whole texts", fix="leave augment out"
-        )
     settings = dict(recipe.augment)
     name = settings.pop("name", "")
     how: Augmentation = catalog.find("augment", name).build(settings, "augment")

@@ -200,7 +200,7 @@ def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Ac
 
 def _save(prepared: Prepared, kept: nn.Module, loaded: Loaded, place: Path) -> None:
     saving.save_model(kept, prepared.tokenizer, place)
-    if isinstance(prepared.task, Objective) and prepared.task.reads in pictures.READS:
+    if getattr(prepared.task, "reads", None) in pictures.READS:
         pictures.save_processor(prepared.task, place)
     if prepared.saves == "adapter":
         _beside_adapter(prepared, loaded.model, place)

@@ -139,7 +139,7 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         accelerator=built.accelerator,
         evaluate=partial(_evaluate, prepared, built),
         note=note,
-        used=_used(prepared, built) if isinstance(prepared, LabelledRows) and not built.tapped else None,
+        used=_used(prepared, built) if isinstance(prepared, LabelledRows) and built.feed.encoded.tokens else None,
         save=save,
         stop=watch.stop,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,

@@ -14,7 +14,7 @@ from torch import nn
 from rootstock.core import artifact
 from rootstock.core.errors import RunFailed
 from rootstock.core.mode import in_mode
-from rootstock.core.rows import PAIR, ROW, TEXT, Columns, column
+from rootstock.core.rows import PAIR, PIXELS, ROW, TEXT, Columns, column
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Labelled
@@ -71,9 +71,11 @@ def overlap(prepared: LabelledRows) -> np.ndarray:
 
 def baselines(prepared: LabelledRows) -> Baselines:
     """Majority and TF-IDF on the same split, kept by content digest: they depend on nothing but the rows."""
-    rows = [[column(part, name) for name in part.column_names if name != ROW] for part in (prepared.train, prepared.validation)]
+    sides = (prepared.train, prepared.validation)
+    rows = [[column(part, name) for name in part.column_names if name not in (ROW, PIXELS)] for part in sides]
+    pictures = [split.keys(part) for part in sides if PIXELS in part.column_names]
     key = {
-        "rows": artifact.digest_json(rows),
+        "rows": artifact.digest_json(rows + pictures),
         "kind": prepared.task.kind,
         "labels": list(getattr(prepared.task, "labels", ())),
         "version": 1,
@@ -87,7 +89,7 @@ def baselines(prepared: LabelledRows) -> Baselines:
 
     arrays, _ = cache.remembered("baselines", key, make)
     answers = prepared.task.answers(prepared.validation)
-    if "tfidf" not in arrays and prepared.task.kind != "tags":
+    if set(arrays) == {"majority"} and prepared.task.kind in ("class", "classes", "number"):
         left_out.setdefault("tfidf", "no word of the training texts is left for it")
     return Baselines({name: {"scores": scores, "answers": answers} for name, scores in sorted(arrays.items())}, left_out)
 
@@ -115,7 +117,7 @@ def write(prepared: LabelledRows, built: Built, folder: RunFolder, task: Labelle
         "mistakes": mistakes(prepared.validation, task, measured.columns),
         "recipe": prepared.recipe.plain(),
     }
-    facts |= {"name": folder.path.name, "kind": task.kind, "choices": prepared.choices, "contract": contract}
+    facts |= {"name": folder.path.name, "kind": task.kind, "reads": task.reads, "choices": prepared.choices, "contract": contract}
     artifact.write_text(folder.path / "README.md", card.render(facts))
     artifact.write_text(folder.path / "report.html", page.render(facts))
     ending.seal(folder, manifest)
@@ -169,7 +171,7 @@ def mistakes(rows: pa.Table, task: Labelled, columns: Columns, count: int = 12) 
         missed_N = np.abs(np.asarray(readable["predicted"]) - columns["answers"])
         order, wrong_N = np.argsort(-missed_N, kind="stable"), missed_N > 0
     else:
-        wrong_N = np.array([said != true for said, true in zip(readable["predicted"], truth, strict=True)])
+        wrong_N = np.array([not task.agrees(said, true) for said, true in zip(readable["predicted"], truth, strict=True)])
         order = np.argsort(-np.asarray(readable["confidence"]), kind="stable")
     chosen = [int(i) for i in order if wrong_N[i]][:count]
     parts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]

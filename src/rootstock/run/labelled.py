@@ -1,6 +1,6 @@
 """From a recipe to labelled rows that can be learned from: everything that is decided before a model is built, and printed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -16,13 +16,14 @@ from rootstock.core.artifact import digest_json
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import LABEL, ROW, WORDS, Encoded, column
+from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column
 from rootstock.core.seed import stream
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
 from rootstock.data import batches, ledger, schema, source, split
 from rootstock.data.cache import remembered
-from rootstock.run import augmented, choices
+from rootstock.data.looks import plain
+from rootstock.run import augmented, choices, labelled_pictures
 from rootstock.run.prepared import LabelledRows
 
 
@@ -36,6 +37,8 @@ class Rows:
     dropped: tuple[tuple[str, int], ...]
     not_drawn: int
     sources: dict[str, Any]
+    task: str
+    """Its name: as the recipe names it, by the columns' names, or auto."""
 
 
 def prepare(recipe: Recipe, say: Say) -> LabelledRows:
@@ -46,24 +49,28 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     choices.check(recipe)
     choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
     base = choices.base_for(recipe, say)
+    if labelled_pictures.meant(recipe):
+        return labelled_pictures.prepare(recipe, base, say)
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
     tokens = cache(partial(bases.tokenizer, base))
     own, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
+    augmented.check(recipe, task)
     more = augmented.more_rows(recipe, rows.train, base, tokens, say)
     raw = own if more is None else Encoded.joined([own, encode(task, more, base, tokens)])
     learned = rows.train if more is None else pa.concat_tables([rows.train, more])
     classes = len(getattr(task, "labels", ())) or 2
     method, why = choices.method_for(recipe, base, raw, say, task=task, classes=classes)
     room = choices.room_beside(method, base)
-    length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
+    spans, spans_validation = task.spans(raw), task.spans(raw_validation)
+    length = choices.kept_length(recipe, room, longest=int(max(spans.max(), spans_validation.max())))
     epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=choices.usual_of(method, epochs))
     encoded, encoded_validation = (
-        made if made.lengths.max() <= length else task.encode(part, tokens(), length)
-        for made, part in ((raw, learned), (raw_validation, rows.validation))
+        made if spans_N.max() <= length else task.encode(part, tokens(), length)
+        for made, spans_N, part in ((raw, spans, learned), (raw_validation, spans_validation, rows.validation))
     )
     prepared = LabelledRows(
         recipe=settled,
@@ -83,8 +90,9 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     assert settled.training.batch_tokens is not None
     plan = batches.plan(encoded.lengths, settled.training.batch_tokens, stream(recipe.seed, "order", 0))
     facts = ledger.Facts(
-        train_lengths=own.lengths,
-        validation_lengths=raw_validation.lengths,
+        train_lengths=task.spans(own),
+        validation_lengths=spans_validation,
+        parted=task.parted,
         length=length,
         kind=task.kind,
         dropped=rows.dropped,
@@ -121,7 +129,10 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     found = source.read(data.train, data)
     for note in found.notes:
         say(f"data      {note}")
-    known = schema.recognise(found, **wanted(task))
+    name = task.get("name", "auto")
+    if name == "auto":
+        name = task_for(found.table.column_names)
+    known = schema.recognise(found, **wanted({**task, "name": name}))
     for reason in known.reasons:
         say(f"columns   {reason}")
     unlabelled = "unlabelled" in recipe.accept
@@ -139,24 +150,33 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         sources["validation"] = {"name": held.name, "format": held.format, "sha256": held.digest}
         parts = rows, validation.rows
     else:
-        stratify = stratifies(rows)
+        together = None if name == "auto" else catalog.find("tasks", name).together
+        stratify = not together and stratifies(rows)
         with schema.naming(found.name):
-            parts = split.split(rows, data.validation, recipe.seed, stratify=stratify)
+            parts = split.split(rows, data.validation, recipe.seed, stratify=stratify, together=together)
+        kept = f"each {known.text_pair if together == PAIR else together} on one side" if together else "duplicates kept together"
         say(
             f"split     {len(parts[0]):,} rows to train, {len(parts[1]):,} to validate "
-            f"({100 * data.validation:.3g} %{', stratified' if stratify else ''}, duplicates kept together)"
+            f"({100 * data.validation:.3g} %{', stratified' if stratify else ''}, {kept})"
         )
     if not len(parts[0]) or not len(parts[1]):
         raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
-    return Rows(*parts, known, tuple(dropped), not_drawn, sources)
+    return Rows(*parts, known, tuple(dropped), not_drawn, sources, name)
 
 
 def wanted(task: Mapping[str, Any]) -> dict[str, Any]:
     """What a task's settings say of columns: given by name, else found; further ones only where the task is named."""
     name = task.get("name", "auto")
-    further = {} if name == "auto" else catalog.find("tasks", name).further
+    found = None if name == "auto" else catalog.find("tasks", name)
     given = {part: task.get(part) for part in ("text", "text_pair", "label")}
-    return {**given, "further": {part: task.get(part) or names for part, names in further.items()}}
+    further = {part: task.get(part) or names for part, names in found.further.items()} if found else {}
+    return {**given, "further": further, "called": found.called if found else {}}
+
+
+def task_for(columns: Collection[str]) -> str:
+    """The name of the task that columns of these names are plainly for, or auto."""
+    names = {plain(name) for name in columns}
+    return next((name for name, each in _labelled() if each.suits(names)), "auto")
 
 
 def stratifies(rows: pa.Table) -> bool:
@@ -169,14 +189,19 @@ def stratifies(rows: pa.Table) -> bool:
 
 def task_of(rows: pa.Table) -> str:
     """The name of the task that these rows suit best."""
-    found = {name: catalog.find("tasks", name) for name in catalog.names("tasks")}
-    claims = {name: each.claims(rows) for name, each in found.items() if issubclass(each, Labelled)}
+    claims = {name: each.claims(rows) for name, each in _labelled()}
     return max(claims, key=lambda name: claims[name])
+
+
+def _labelled() -> list[tuple[str, type[Labelled]]]:
+    found = [(name, catalog.find("tasks", name)) for name in catalog.names("tasks")]
+    return [(name, each) for name, each in found if issubclass(each, Labelled)]
 
 
 def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     settings = dict(recipe.task)
-    name = settings.pop("name", "auto")
+    settings.pop("name", None)
+    name = rows.task
     if name == "auto":
         name = task_of(rows.train)
     files = " with ".join(dict.fromkeys(str(each["name"]) for each in rows.sources.values()))

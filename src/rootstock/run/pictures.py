@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.seed import stream
+from rootstock.core.settings import Settings
+from rootstock.core.task import Task
 from rootstock.core.watch import Say
 from rootstock.data import images
 from rootstock.data import unlabelled as documents
@@ -26,7 +28,8 @@ from rootstock.run import choices
 from rootstock.run.sides import Sides
 
 READS = ("images", "captions")
-"""What of an objective's `reads` is read here."""
+"""What of a task's `reads` is read here."""
+Fitted = TypeVar("Fitted", bound=Settings)
 _PLAIN = (0.5, 0.5, 0.5)
 _CELL = 8
 """Pixels to a side that count as one token where a model has no patches."""
@@ -64,7 +67,7 @@ def pictured(recipe: Recipe, task: Objective, base: Resolved, *, share: float, s
     tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base)) if captioned else _nothing
     length = choices.kept_length(recipe, _room(base), longest=_room(base)) if captioned else _told(task)["cost"]
     names = (recipe.data.train,) if isinstance(recipe.data.train, str) else recipe.data.train
-    shelves = {name: _some(_shelf(name, task, recipe), recipe) for name in names}
+    shelves = {name: some(_shelf(name, task, recipe), recipe) for name in names}
     key = {
         "images": [[shelf.digest, artifact.digest_json([shelf.names, shelf.texts])] for shelf in shelves.values()],
         "tokenizer": artifact.digest_bytes(tokens().backend_tokenizer.to_str().encode()) if captioned else None,
@@ -79,7 +82,7 @@ def pictured(recipe: Recipe, task: Objective, base: Resolved, *, share: float, s
     return Pictured(task=task, tokens=tokens, length=length, found=found, sides=sides)
 
 
-def fitted(task: Objective, base: Resolved) -> Objective:
+def fitted(task: Fitted, base: Resolved) -> Fitted:
     """The task with the size, colours and cost that the base reads. Raises BaseError where the base says nothing of images."""
     config = choices.config(base)
     eye, told, processor = config.get("vision_config", config), _told(task), _processor(base)
@@ -99,7 +102,7 @@ def fitted(task: Objective, base: Resolved) -> Objective:
     return task.model_copy(update={**colours, "size": size, "cost": told["cost"] or cost})
 
 
-def save_processor(task: Objective, folder: Path) -> None:
+def save_processor(task: Task, folder: Path) -> None:
     """What plain transformers' AutoImageProcessor needs to make the same of an image file."""
     told = _told(task)
     steps = dict.fromkeys(("do_convert_rgb", "do_resize", "do_center_crop", "do_rescale", "do_normalize"), True)
@@ -108,7 +111,7 @@ def save_processor(task: Objective, folder: Path) -> None:
     artifact.write_json(folder / "preprocessor_config.json", {"image_processor_type": "CLIPImageProcessor", **steps, **shape, **numbers})
 
 
-def _told(task: Objective) -> dict[str, Any]:
+def _told(task: Settings) -> dict[str, Any]:
     """The task's settings by name: which objective it is decides what there is."""
     return task.plain()
 
@@ -134,7 +137,7 @@ def _shelf(name: str, task: Objective, recipe: Recipe) -> Shelf:
     return replace(shelf, texts=tuple(told["caption"].replace("{}", each.replace("_", " ")) if each else "" for each in shelf.texts))
 
 
-def _some(shelf: Shelf, recipe: Recipe) -> Shelf:
+def some(shelf: Shelf, recipe: Recipe) -> Shelf:
     """As many of the files as the recipe asks for."""
     count = len(shelf.names)
     if recipe.data.rows is None or recipe.data.rows >= count:

@@ -1,4 +1,4 @@
-"""Shared by objectives on images: what a picture becomes before a model reads it, and what the model gives back.
+"""Shared by tasks on images: what a picture becomes before a model reads it, and what the model gives back.
 
 Shape letters: N rows, B rows in a batch, C = 3 colours, H height, W width, T places, D width of the model.
 """
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from rootstock.core.errors import BaseError
 from rootstock.core.objective import Coupled
 from rootstock.core.rows import PIXELS
+from rootstock.core.settings import Settings
 
 Colour = tuple[float, float, float]
 
 
-class OnPictures(Coupled):
-    """An objective whose rows are images. What is None here is the base's own, filled in when the run is prepared."""
+class Seen(Settings):
+    """How images become what a model reads. What is None here is the base's own, filled in when the run is prepared."""
 
     size: int | None = Field(default=None, ge=4)
     """Height and width in pixels. None: what the base reads."""
@@ -39,6 +40,10 @@ class OnPictures(Coupled):
         """Pictures in [0, 1], [..., C, H, W], as the model reads them."""
         mean_C11, std_C11 = (torch.tensor(held or (0.5, 0.5, 0.5))[:, None, None] for held in (self.mean, self.std))
         return (pictures - mean_C11) / std_C11
+
+
+class OnPictures(Seen, Coupled):
+    """An objective whose rows are images."""
 
 
 def pooled(model: nn.Module, pictures_BCHW: Tensor) -> Tensor:

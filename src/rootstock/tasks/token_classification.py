@@ -131,6 +131,10 @@ class TokenClassification(Labelled):
         total = F.cross_entropy(logits_BTC.flatten(0, 1), labels_BT.flatten(), reduction="sum", ignore_index=_NOT_ASKED)
         return Loss(total, int((labels_BT != _NOT_ASKED).sum()))
 
+    def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
+        """Scores of each token's tags."""
+        return boxed(list(_logits(model, batch).cpu().numpy()))
+
     @torch.no_grad()
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
         """Each word's tag and its probability, and of labelled rows the summed log loss and the words that it is of."""

@@ -39,7 +39,7 @@ def as_text(ledger: dict[str, Any]) -> str:
             _line("", f"row {example['row']}: {str(example.get('text', example.get('label', '')))[:90]}") for example in found["examples"]
         ]
     cuts = (f"{cut['share']:.1%} of rows at {cut['length']}" for cut in ledger["truncation"])
-    return "\n".join([*lines, _line("a cut would hit", ", ".join(cuts))])
+    return "\n".join([*lines, _line("a cut would hit", ", ".join(cuts) or "nothing")])
 
 
 def _line(name: str, text: str) -> str:

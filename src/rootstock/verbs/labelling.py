@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from rootstock.core import artifact
 from rootstock.core.errors import UsageError
-from rootstock.core.rows import PAIR, ROW, TEXT, column
+from rootstock.core.rows import CHOICES, PAIR, ROW, TEXT, column
 from rootstock.core.watch import Say
 from rootstock.run.ending import parquet
-from rootstock.verbs.use import Predictions, Reading, Run, table_of
+from rootstock.verbs.use import Predictions, Reading, Run
 
 Table = dict[str, Any]
 """Columns by name: those of a file as they came (pa.ChunkedArray), answers as lists."""
@@ -34,8 +34,13 @@ class Labelled:
 
 
 def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
-    """Each text (or two in turn, for pairs) with its answer; raises UsageError where there is none."""
+    """Each text (or two in turn, for pairs) with its answer; raises UsageError where there is none.
+
+    Where the run chooses, they are one question, its passage for pairs, and what there is to choose from.
+    """
     pair = run.recipe.task.get("text_pair") is not None
+    if CHOICES in run.task.further:
+        return _chosen(run, texts, pair=pair)
     if not texts or (pair and len(texts) % 2):
         raise UsageError(
             f"found {len(texts)} text{'' if len(texts) == 1 else 's'}",
@@ -43,7 +48,19 @@ def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
             fix=f'rootstock predict {run.path} "a text"' + (' "and its partner"' if pair else ""),
         )
     chosen: list[Any] = list(zip(texts[::2], texts[1::2], strict=True)) if pair else list(texts)
-    rows = table_of(chosen, pair=pair)
+    rows = run.rows_of(chosen)
+    made = run.predictions(rows)
+    return _texts(rows) | made.table, _warning(made, run)
+
+
+def _chosen(run: Run, texts: Sequence[str], *, pair: bool) -> tuple[Table, str]:
+    if len(texts) < 3 + pair:
+        raise UsageError(
+            f"found {len(texts)} text{'' if len(texts) == 1 else 's'}",
+            wanted=f"a question,{' its passage,' if pair else ''} and two or more to choose from, or --file",
+            fix=f'rootstock predict {run.path} "a question" {"PASSAGE " * pair}"one answer" "another"',
+        )
+    rows = run.rows_of([(*texts[: 1 + pair], list(texts[1 + pair :]))])
     made = run.predictions(rows)
     return _texts(rows) | made.table, _warning(made, run)
 

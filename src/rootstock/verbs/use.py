@@ -20,7 +20,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, DataError, UsageError, nearest
 from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings, Recipe
-from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, Columns
+from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
@@ -28,6 +28,7 @@ from rootstock.core.watch import Say
 from rootstock.data import batches, formats, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
+from rootstock.run import labelled_pictures
 from rootstock.run.build import tokenizer_digest
 from rootstock.run.finish import seen_keys
 from rootstock.run.prepared import device_name
@@ -142,7 +143,9 @@ class Run:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The tokenizer that was trained with; ContractRefused where the folder holds another."""
+        """The tokenizer that was trained with, None for images; ContractRefused where the folder holds another."""
+        if self.task.reads == "images":
+            return None
         found = bases.tokenizer(self._admitted)
         if tokenizer_digest(found) != self.contract["tokenizer_sha256"]:
             raise ContractRefused(
@@ -176,16 +179,33 @@ class Run:
                 fix="use that base, or train the adapter again on this one",
             )
         loaded = bases.load(base, head, seed=seed)
-        bases.fit(self.tokenizer, loaded.model)
+        if self.tokenizer is not None:
+            bases.fit(self.tokenizer, loaded.model)
         return self.method.restore(loaded, self.folder.model)
 
-    def predict(self, texts: str | Sequence[str] | Sequence[tuple[str, str]]) -> list[Any]:
-        """The answer for each text (or pair): a label name, a list of names, or a number."""
+    def predict(self, texts: str | Sequence[str] | Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The answer for each text (or pair): a label name, a list of names, a number, a span of the second text, a choice of the last."""
         many = [texts] if isinstance(texts, str) else list(texts)
-        made = self.predictions(table_of(many, pair=self.recipe.task.get("text_pair") is not None))
+        made = self.predictions(self.rows_of(many))
         if made.cut:
             warnings.warn(self.spoken_cut(made.cut), stacklevel=2)
         return made.table["predicted"]
+
+    def rows_of(self, texts: Sequence[Any]) -> pa.Table:
+        """Texts, or pairs of them, as rows; where the run chooses, each ends with a list of what to choose from.
+
+        Where it reads images they are paths of image files.
+        """
+        if self.task.reads == "images":
+            return labelled_pictures.of_files([str(text) for text in texts], self.task)
+        pair = self.recipe.task.get("text_pair") is not None
+        if CHOICES not in self.task.further:
+            return table_of(texts, pair=pair)
+        if any(isinstance(each, str) or len(each) != 2 + pair or not isinstance(each[-1], list) for each in texts):
+            wanted = "tuples of a question, its passage and a list of choices" if pair else "tuples of a question and a list of choices"
+            raise UsageError("a question without choices", wanted=wanted, fix='predict([("a question", ["one answer", "another"])])')
+        rows = table_of([each[:2] if pair else each[0] for each in texts], pair=pair)
+        return rows.append_column(CHOICES, pa.array([each[-1] for each in texts], pa.list_(pa.string())))
 
     def spoken_cut(self, rows: int) -> str:
         """How many rows were not read whole."""
@@ -196,23 +216,28 @@ class Run:
         """Answers with confidences for rows with canonical columns."""
         length = self.contract["length"]
         whole = self.task.encode(rows.drop_columns([LABEL]) if LABEL in rows.column_names else rows, self.tokenizer, None)
-        cut = int((whole.lengths > length).sum()) if length else 0
-        encoded = self.task.encode(rows, self.tokenizer, length) if cut or LABEL in rows.column_names else whole
+        longer = int((self.task.spans(whole) > length).sum()) if length else 0
+        encoded = self.task.encode(rows, self.tokenizer, length) if longer or LABEL in rows.column_names else whole
         micro = self.recipe.training.micro_tokens
         feed = batches.Feed(encoded, self.task, self.tokenizer, micro, micro, self.recipe.seed)
         made = infer.predict(self.model, feed, self.task, device=torch.device(device_name())) if len(rows) else {}
         columns = self.task.told(made, encoded, rows, self.tokenizer) if made else {}
-        return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, cut, columns)
+        return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, 0 if self.task.parted else longer, columns)
 
     def read(self, path: str, *, labelled: bool, reading: Reading | None = None, say: Say = lambda text: None) -> Read:
         """A file: the columns as given, else those that the run learned from, else found by name and content, which is said."""
         reading = reading or Reading()
+        if self.task.reads == "images":
+            return self._seen(path, self._data(path, reading.settings), labelled=labelled)
         task, given = self.recipe.task, {role: name for role, name in reading.columns.items() if name is not None}
         found = source.read(path, self._data(path, reading.settings))
         learned = {role: task.get(role) for role in ("text", "text_pair", "label")}
         held = {role: name if name in found.table.column_names else None for role, name in learned.items()}
-        further = {part: name if name in found.table.column_names else names for part, names, name in self._further()}
-        known = schema.recognise(found, **{**held, **given}, labelled=labelled, further=further)
+        columns = found.table.column_names
+        further = {
+            part: name if name and {*schema.several(name, columns)} <= {*columns} else names for part, names, name in self._further()
+        }
+        known = schema.recognise(found, **{**held, **given}, labelled=labelled, further=further, called=self.task.called)
         if any(learned[role] != held[role] for role in ("text", "text_pair", *(["label"] if labelled else []))):
             for note in (*found.notes, *known.reasons):
                 say(f"columns   {note}")
@@ -232,6 +257,11 @@ class Run:
             lost = f"{len(kept.dropped):,} of {len(found.table):,} rows have no label and are left out"
             say(f"data      {lost}, such as {found.unit} {first}")
         return Read(found.table, kept.rows)
+
+    def _seen(self, path: str, data: DataSettings, *, labelled: bool) -> Read:
+        """A folder, .tar or table of images: the table holds their names."""
+        rows = labelled_pictures.table(path, self.task, data)
+        return Read(pa.table({"image": rows.column(TEXT)}), rows if labelled else rows.drop_columns([LABEL]))
 
     def _further(self) -> list[tuple[str, tuple[str, ...], str | None]]:
         """Parts that only this task reads, the names by which they are found, and the column that the run learned from."""

@@ -1,0 +1,194 @@
+"""From image files with classes to labelled rows: as labelled.py does it for texts."""
+
+import json
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rootstock import catalog
+from rootstock.bases.resolve import Resolved
+from rootstock.core import artifact
+from rootstock.core.errors import DataError, RecipeError
+from rootstock.core.method import Method
+from rootstock.core.recipe import DataSettings, Recipe
+from rootstock.core.rows import LABEL, PIXELS, ROW, TEXT
+from rootstock.core.task import Labelled
+from rootstock.core.watch import Say
+from rootstock.data import images, ledger, schema, split
+from rootstock.data.cache import Arrays, remembered
+from rootstock.data.gallery import Gallery, hang
+from rootstock.data.images import Shelf
+from rootstock.run import choices, pictures
+from rootstock.run.prepared import LabelledRows
+
+_TASK = "image-classification"
+
+
+def meant(recipe: Recipe) -> bool:
+    """Whether a recipe's rows are images: by its task, or by a folder or .tar of them where the task is to be found."""
+    name = recipe.task.get("name", "auto")
+    if name == "auto":
+        return isinstance(recipe.data.train, str) and images.holds_images(recipe.data.train)
+    found = catalog.find("tasks", name)
+    return issubclass(found, Labelled) and found.reads == "images"
+
+
+def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
+    """Read, hold out and encode images; every decision is said."""
+    if not isinstance(recipe.data.train, str):
+        raise RecipeError(f"data.train names {len(recipe.data.train)} places", wanted="one folder or .tar of images", fix="join them")
+    settings = dict(recipe.task)
+    name = settings.pop("name", "auto")
+    name = _TASK if name == "auto" else name
+    unfitted: Labelled = pictures.fitted(catalog.find("tasks", name).build(settings, "task"), base)
+    shelf = _shelf(recipe.data.train, unfitted, recipe.data)
+    drawn = pictures.some(shelf, recipe)
+    if len(drawn.names) < len(shelf.names):
+        say(f"data      {len(drawn.names):,} of {len(shelf.names):,} images are drawn, as data.rows asks")
+    hung = hung_up(drawn, unfitted)
+    train, validation, validated = _sides(hung, unfitted, recipe, say)
+    with schema.naming(recipe.data.train):
+        task = unfitted.fit(train, validation)
+    labels: tuple[str, ...] = getattr(task, "labels", ())
+    say(f"task      {name}, {len(labels)} labels: {', '.join(labels[:8])}{' …' if len(labels) > 8 else ''}")
+    encoded, encoded_validation = (task.encode(part, None, None) for part in (train, validation))
+    method, why = choices.method_for(recipe, base, encoded, say, classes=len(labels))
+    method = _everywhere(method, say)
+    updates = choices.updates(encoded.lengths, recipe.training.batch_tokens or method.batch_tokens)
+    epochs = recipe.training.epochs or method.passes(updates, len(labels))
+    length = int(encoded.lengths.max())
+    sources = {"train": shelf} | ({"validation": validated} if validated else {})
+    return LabelledRows(
+        recipe=choices.resolved(recipe, base, task, method, columns={}, usual=choices.usual_of(method, epochs)),
+        base=base,
+        tokens=_nothing,
+        task=task,
+        method=method,
+        train=train,
+        validation=validation,
+        encoded=encoded,
+        encoded_validation=encoded_validation,
+        ledger=_account(train, validation, task, hung=hung, length=length, not_drawn=len(shelf.names) - len(drawn.names)),
+        length=length,
+        sources={side: {"name": str(each.place), "format": "images", "sha256": each.digest} for side, each in sources.items()},
+        choices={"method": why, "schema": [f"label: the folder of each of {len(train) + len(validation):,} images"]},
+    )
+
+
+def table(reference: str, task: Labelled, data: DataSettings) -> pa.Table:
+    """The images of a folder, a .tar or a table as rows, with their classes. Raises DataError where one can't be read."""
+    hung = hung_up(_shelf(reference, task, data), task)
+    if hung.broken:
+        example = hung.examples[0]
+        raise DataError(
+            f"{reference}: {sum(hung.broken.values())} images can't be read, such as {example['file']}, which is {example['reason']}",
+            wanted="images",
+            fix="remove or replace them",
+        )
+    return rows(hung, np.arange(len(hung.names)))
+
+
+def of_files(names: list[str], task: Labelled) -> pa.Table:
+    """Image files by their paths as rows without classes. Raises DataError for one that can't be read."""
+    shelf = Shelf(Path.cwd(), tuple(names), ("",) * len(names), "")
+    hung = hang([shelf], _size(task), captioned=False)
+    if hung.broken:
+        raise DataError(f"{hung.examples[0]['file']} is {hung.examples[0]['reason']}", wanted="image files", fix="check the name")
+    return rows(hung, np.arange(len(names))).drop_columns([LABEL])
+
+
+def rows(hung: Gallery, chosen: np.ndarray) -> pa.Table:
+    """Images of these numbers with canonical columns: pixels, file name as text, class folder as label, and number from 1."""
+    places = chosen.tolist()
+    held = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(hung.pixels[chosen]))
+    names, classes = ([told[place] for place in places] for told in (hung.names, hung.texts))
+    return pa.table({PIXELS: held, TEXT: pa.array(names, pa.string()), LABEL: pa.array(classes, pa.string()), ROW: chosen + 1})
+
+
+def hung_up(shelf: Shelf, task: Labelled) -> Gallery:
+    """The images of a shelf at the task's size, kept between runs: decoding takes longer than an epoch of a small model."""
+
+    def make() -> Arrays:
+        hung = hang([shelf], _size(task), captioned=False)
+        told = {"names": hung.names, "texts": hung.texts, "broken": dict(hung.broken), "examples": hung.examples}
+        return {"pixels": hung.pixels, "told": np.frombuffer(json.dumps(told).encode(), np.uint8)}
+
+    key = {
+        "images": [shelf.digest, artifact.digest_json([shelf.names, shelf.texts])],
+        "size": _size(task),
+        "versions": [version("pillow"), version("rootstock")],
+    }
+    arrays, _ = remembered("labelled-pictures", key, make)
+    told = json.loads(np.asarray(arrays["told"]).tobytes())
+    return Gallery(
+        pixels=arrays["pixels"],
+        names=tuple(told["names"]),
+        texts=tuple(told["texts"]),
+        source=np.zeros(len(told["names"]), np.int16),
+        broken=Counter(told["broken"]),
+        examples=tuple(told["examples"]),
+    )
+
+
+def _shelf(reference: str, task: Labelled, data: DataSettings) -> Shelf:
+    told = task.plain()
+    if images.is_table(reference):
+        return images.captions(reference, data, image=told.get("image"), text=told.get("label"))
+    return images.shelf(reference)
+
+
+def _sides(hung: Gallery, task: Labelled, recipe: Recipe, say: Say) -> tuple[pa.Table, pa.Table, Shelf | None]:
+    """Training and validation rows, and where the latter come from a place of their own, that."""
+    lost = f"; left out: {', '.join(f'{count:,} {reason}' for reason, count in hung.broken.items())}" if hung.broken else ""
+    say(f"images    {len(hung.names):,} read{lost}")
+    for example in hung.examples:
+        say(f"images    left out: {example['file']} is {example['reason']}")
+    everything = np.arange(len(hung.names))
+    if isinstance(recipe.data.validation, str):
+        shelf = _shelf(recipe.data.validation, task, recipe.data)
+        return rows(hung, everything), table(recipe.data.validation, task, recipe.data), shelf
+    digests = [f"{digest:016x}" for digest in hung.digests().tolist()]
+    told = pa.table({TEXT: digests, LABEL: pa.array(hung.texts, pa.string()), ROW: everything})
+    with schema.naming(str(recipe.data.train)):
+        parts = split.split(told, recipe.data.validation, recipe.seed, stratify=True)
+    train, validation = (rows(hung, part.column(ROW).to_numpy()) for part in parts)
+    share = f"{100 * recipe.data.validation:.3g} %, stratified, duplicates kept together"
+    say(f"split     {len(train):,} images to train, {len(validation):,} to validate ({share})")
+    return train, validation, None
+
+
+def _account(train: pa.Table, validation: pa.Table, task: Labelled, *, hung: Gallery, length: int, not_drawn: int) -> dict[str, Any]:
+    """The ledger, with the images that could not be read among those left out."""
+    lengths = (np.full(len(part), length, dtype=np.int64) for part in (train, validation))
+    facts = ledger.Facts(
+        train_lengths=next(lengths),
+        validation_lengths=next(lengths),
+        length=length,
+        kind=task.kind,
+        names=task.names,
+        not_drawn=not_drawn,
+    )
+    found, lost = ledger.account(train, validation, facts), sum(hung.broken.values())
+    counts = found["rows"] | {"read": found["rows"]["read"] + lost, "dropped": found["rows"]["dropped"] + lost}
+    return found | {"rows": counts, "truncation": [], "broken": dict(hung.broken), "broken_examples": list(hung.examples)}
+
+
+def _everywhere(method: Method, say: Say) -> Method:
+    """A method that adapts chosen modules, told to adapt every matrix: which ones suit is written down for models of texts only."""
+    if "targets" not in type(method).model_fields or method.plain()["targets"]:
+        return method
+    say("method    every matrix is adapted, as method.targets names none")
+    return method.model_copy(update={"targets": ("all-linear",)})
+
+
+def _size(task: Labelled) -> int:
+    size: int = task.plain()["size"]
+    return size
+
+
+def _nothing() -> None:
+    """The tokenizer of a model that reads no text."""

@@ -1,0 +1,127 @@
+"""Pixels against transformers' own processor, classes from folders to answers, and what can't be used."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTModel
+
+import rootstock as rs
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import resolve
+from rootstock.core.errors import BaseError, DataError
+from rootstock.core.loaded import Head
+from rootstock.core.seed import Draw
+from rootstock.data import images, split
+from rootstock.evaluation.baselines import baselines
+from rootstock.run import labelled_pictures
+from rootstock.tasks.image_classification import ImageClassification
+
+SHADES = {"bright": 200, "dark": 40}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Forty images in two class folders, a text file, and one image that is none."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name, shade in SHADES.items():
+        (folder / name).mkdir()
+        for number in range(20):
+            pixels = np.clip(rng.normal(shade, 20, (8, 8, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+    (folder / "dark" / "broken.png").write_bytes(b"\x89PNG no more")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def eye(tmp_path_factory):
+    """A tiny base that reads images of 8 pixels."""
+    folder = tmp_path_factory.mktemp("eye")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    ViTModel(ViTConfig(**shape, image_size=8, patch_size=4)).save_pretrained(folder)
+    return folder
+
+
+SETTINGS = {"epochs": 12, "rate": 3e-3, "batch_tokens": 40}
+
+
+@pytest.fixture(scope="module")
+def run(pictures, eye, tmp_path_factory):
+    return rs.adapt(pictures, base=str(eye), method="full", out=tmp_path_factory.mktemp("run") / "run", training=SETTINGS)
+
+
+def test_from_class_folders_to_answers(run, pictures):
+    assert run.recipe.task["name"] == "image-classification"
+    assert list(run.recipe.task["labels"]) == ["bright", "dark"]
+    assert run.metrics["metrics"]["accuracy"] == 1
+    assert run.predict([str(pictures / "dark" / "03.png"), pictures / "bright" / "04.png"]) == ["dark", "bright"]
+    assert run.folder.json("ledger.json")["rows"]["dropped"] == 1
+    assert run.folder.json("ledger.json")["broken_examples"][0]["file"].endswith("broken.png")
+
+
+def test_plain_transformers_gives_the_same_answers(run, pictures):
+    processor, model = (each.from_pretrained(run.path / "model") for each in (AutoImageProcessor, AutoModelForImageClassification))
+    names = [pictures / "dark" / "03.png", pictures / "bright" / "04.png"]
+    made = run.predictions(run.rows_of(names)).table
+    with torch.no_grad():
+        scores = model(**processor([Image.open(name) for name in names], return_tensors="pt")).logits.softmax(-1)
+    np.testing.assert_allclose(made["p(dark)"], scores[:, model.config.label2id["dark"]].numpy(), atol=0.02)
+    card = (run.path / "README.md").read_text()
+    assert "pipeline_tag: image-classification" in card
+    assert "AutoImageProcessor" in card
+
+
+def test_evaluate_refuses_what_it_cannot_read_and_measures_the_rest(run, pictures, tmp_path):
+    with pytest.raises(DataError, match=r"1 images can't be read, such as dark/broken.png"):
+        run.evaluate(str(pictures))
+    for name in SHADES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "00.png").write_bytes((pictures / name / "00.png").read_bytes())
+    found = run.evaluate(str(tmp_path))
+    assert found["rows"] == 2
+    assert found["metrics"]["accuracy"] == 1
+    (tmp_path / "grey").mkdir()
+    (tmp_path / "grey" / "00.png").write_bytes((pictures / "dark" / "01.png").read_bytes())
+    with pytest.raises(DataError, match="'grey', which no training image has"):
+        run.evaluate(str(tmp_path))
+    with pytest.raises(DataError, match="not there"):
+        run.predict(["nowhere.png"])
+
+
+def test_lora_and_a_frozen_base(pictures, eye, tmp_path):
+    for method in ("lora", "feature-extraction"):
+        made = rs.adapt(pictures, base=str(eye), method=method, out=tmp_path / method, training={**SETTINGS, "rate": 1e-2})
+        assert made.metrics["metrics"]["accuracy"] == 1
+        assert made.predict([str(pictures / "dark" / "03.png")]) == ["dark"]
+
+
+def test_pixels_are_the_processors(pictures, eye):
+    task = ImageClassification(size=8, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), labels=("bright", "dark"))
+    rows = labelled_pictures.of_files([str(pictures / "dark" / "03.png")], task)
+    batch = task.collate(task.encode(rows, None, None), np.arange(1), None, Draw(0))
+    picture = np.asarray(Image.open(pictures / "dark" / "03.png"), np.float32) / 255
+    wanted = ((picture - np.array(task.mean)) / np.array(task.std)).transpose(2, 0, 1)
+    np.testing.assert_allclose(batch["pixel_values"][0].numpy(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_baseline_looks_at_pixels_never_at_names(pictures):
+    task = ImageClassification(size=8)
+    shelf = images.shelf(str(pictures))
+    hung = labelled_pictures.hung_up(shelf, task)
+    train, held = (labelled_pictures.rows(hung, np.arange(40)[start::2]) for start in (0, 1))
+    found = baselines(train, held, task.fit(train, held))
+    assert set(found.columns) == {"majority", "pixels"}
+    assert (found.columns["pixels"]["scores"].argmax(1) == found.columns["pixels"]["answers"]).all()
+    assert len(set(split.keys(train))) == 20
+
+
+def test_what_can_not_be_learned_is_refused(pictures, tiny_base, eye, tmp_path):
+    with pytest.raises(DataError, match="lie in no class folder"):
+        rs.adapt(pictures / "dark", base=str(eye), task="image-classification", out=tmp_path / "run")
+    with pytest.raises(BaseError):
+        rs.adapt(pictures, base=str(tiny_base), out=tmp_path / "run")
+    text = bases.load(resolve(str(tiny_base)), Head(auto="AutoModel"), seed=0).model
+    with pytest.raises(BaseError, match="does not read images"):
+        ImageClassification().check(text)
