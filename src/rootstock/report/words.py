@@ -38,6 +38,7 @@ _SHORT = {
     "pixels": "a linear model of the pixels",
 }
 """Baselines in a few words."""
+_UNKNOWN = "–"
 
 
 def figure_name(name: str) -> str:

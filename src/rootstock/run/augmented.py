@@ -30,7 +30,7 @@ _WHOLE = ("class", "classes", "number")
 
 def check(recipe: Recipe, task: Labelled) -> None:
     """Raise RecipeError where changed words would spoil the labels."""
-    if recipe.augment is not None and task.kind not in _WHOLE:
+    if recipe.augment is not None and (task.kind not in _WHOLE or task.reads != "texts"):
         name = recipe.task.get("name", "auto")
         found = f"augment changes words, and the answers{'' if name == 'auto' else f' of {name}'} belong to the words as they are"
         raise RecipeError(found, wanted="a task whose answers are of whole texts", fix="leave augment out")

@@ -22,7 +22,7 @@ from rootstock.data import images, ledger, schema, split
 from rootstock.data.cache import Arrays, remembered
 from rootstock.data.gallery import Gallery, hang
 from rootstock.data.images import Shelf
-from rootstock.run import choices, pictures
+from rootstock.run import augmented, choices, pictures
 from rootstock.run.prepared import LabelledRows
 
 _TASK = "image-classification"
@@ -51,12 +51,13 @@ def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
         say(f"data      {len(drawn.names):,} of {len(shelf.names):,} images are drawn, as data.rows asks")
     hung = hung_up(drawn, unfitted)
     train, validation, validated = _sides(hung, unfitted, recipe, say)
+    augmented.check(recipe, unfitted)
     with schema.naming(recipe.data.train):
         task = unfitted.fit(train, validation)
     labels: tuple[str, ...] = getattr(task, "labels", ())
     say(f"task      {name}, {len(labels)} labels: {', '.join(labels[:8])}{' …' if len(labels) > 8 else ''}")
     encoded, encoded_validation = (task.encode(part, None, None) for part in (train, validation))
-    method, why = choices.method_for(recipe, base, encoded, say, classes=len(labels))
+    method, why = choices.method_for(recipe, base, encoded, say, task=task, classes=len(labels))
     method = _everywhere(method, say)
     updates = choices.updates(encoded.lengths, recipe.training.batch_tokens or method.batch_tokens)
     epochs = recipe.training.epochs or method.passes(updates, len(labels))
