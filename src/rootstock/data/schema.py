@@ -42,6 +42,7 @@ class Wanted:
     """What is to be found. A given `text` without `text_pair` means one text. Not `labelled`: a label is used only where given.
 
     further: parts that only some tasks read, each with a given column, or the names by which it is found.
+    called: names of text and label that go before the usual ones.
     """
 
     text: str | None = None
@@ -49,6 +50,7 @@ class Wanted:
     label: str | None = None
     labelled: bool = True
     further: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    called: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def infer(table: pa.Table, **given: Any) -> Schema:
@@ -61,10 +63,12 @@ def infer(table: pa.Table, **given: Any) -> Schema:
     further = {part: found for part, each in wanted.further.items() if (found := each if isinstance(each, str) else _by_name(each, names))}
     names = [name for name in names if name not in further.values()]
     looks = {name: look(table.column(name), name) for name in names}
-    named_label = label or _by_name(LABELS, [name for name in names if name not in (text, text_pair)])
+    text = text or _by_name(wanted.called.get("text", ()), [name for name in names if name not in (label, text_pair)])
+    label_names = *(wanted.called.get("label", ()) if labelled else ()), *LABELS
+    named_label = label or _by_name(label_names, [name for name in names if name not in (text, text_pair)])
     free = [name for name in names if name not in (text, text_pair, named_label)]
     text, text_pair, reason = _texts(looks, free, given=(text, text_pair), need_more=labelled and named_label is None)
-    reasons = [reason]
+    reasons = [reason if wanted.text or not text else reason.replace("(as given)", "(by its name)")]
     if not labelled:
         chosen = label
     elif named_label is not None:

@@ -11,6 +11,9 @@ _HEADLINE = {
     "classes": ("micro_f1", "macro_f1", "subset_accuracy"),
     "number": ("spearman", "pearson"),
     "tags": ("f1", "accuracy"),
+    "text": ("bleu", "chrf", "rouge1", "rouge2", "rougeL", "exact_match"),
+    "completion": ("loss", "perplexity", "token_accuracy"),
+    "preference": ("accuracy", "margin", "loss"),
 }
 _MANY = 12
 
@@ -81,5 +84,7 @@ def sources(facts: Facts) -> list[tuple[str, str, str, str]]:
 
 
 def base_name(path: str) -> str:
-    """The last part of a path: a folder's name tells nothing to others, and may tell too much."""
+    """The last part of a path, of each of parallel files: a folder's name tells nothing to others, and may tell too much."""
+    if "+/" in path:
+        return "+".join(map(base_name, path.split("+")))
     return path if path.startswith("hf:") else path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or path

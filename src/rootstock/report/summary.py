@@ -8,6 +8,9 @@ from rootstock.report import words
 from rootstock.report.charts import Table
 from rootstock.report.facts import Facts, dig, events, figures, headline
 
+_TRAINED = ("tfidf", "dictionary", "majority")
+"""Baselines that answer as the model does: a figure that they lack is not defined for them."""
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -49,7 +52,7 @@ def tiles(facts: Facts) -> list[Tile]:
 def _tile(facts: Facts, name: str) -> Tile:
     value, between = figures(facts)[name], dig(facts, "metrics", "intervals", name, default=[])
     between = list(between) if len(between) == 2 else []
-    rivals = {key: found.get(name) for key, found in _baselines(facts).items() if name in found or key != "unigram"}
+    rivals = {key: found.get(name) for key, found in _baselines(facts).items() if name in found or key in _TRAINED}
     low, high = _scale([value, *between, *rivals.values()])
 
     def place(of: Any) -> float | None:
@@ -93,7 +96,7 @@ def _difference(facts: Facts, name: str) -> str:
 def _baselines(facts: Facts) -> dict[str, dict[str, Any]]:
     """What needs no training, the stronger kind first; to guess by frequency has a perplexity as well as a loss."""
     found = dig(facts, "metrics", "baselines", default={})
-    known = {key: found[key] for key in ("tfidf", "majority", "unigram") if key in found}
+    known = {key: found[key] for key in ("tfidf", "dictionary", "majority", "copy", "length", "unigram") if key in found}
     if words.is_number(loss := dig(known, "unigram", "loss")):
         known["unigram"] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
     return known
@@ -105,7 +108,7 @@ def judgement(facts: Facts) -> Judgement | None:
     if kind == "tokens":
         return _against_frequency(facts)
     if "tfidf" not in beats:
-        return _unknown(facts)
+        return _against(facts, beats, kind) if beats else _unknown(facts)
     if all(beats.values()):
         return Judgement(
             "good", "It beats both baselines.", "The difference to a count of words with a linear model is larger than chance explains."
@@ -125,6 +128,22 @@ def judgement(facts: Facts) -> Judgement | None:
         )
     text = f"With {words.count(dig(facts, 'metrics', 'rows'))} validation rows the difference to “{full}” is within chance. "
     return Judgement("unsure", f"This model is not shown to beat {called}.", f"{text}Measure on more rows before you rely on it.{either}")
+
+
+def _against(facts: Facts, beats: dict[str, bool], kind: str) -> Judgement:
+    """Against baselines that know nothing of TF-IDF: the one that is not beaten, or all."""
+    called = {name: words.baseline_name(name, kind) for name in beats}
+    unbeaten = [name for name, beaten in beats.items() if not beaten]
+    if not unbeaten:
+        text = f"The difference to “{'” and “'.join(called.values())}” is larger than chance explains."
+        return Judgement("good", "It beats what needs no model.", text)
+    full = called[unbeaten[0]]
+    found = dig(facts, "metrics", "differences", unbeaten[0], default={})
+    if found.get("separable"):
+        return Judgement("bad", f"“{full}” is better.", "On these rows it answers better than this model. Train longer, or on more rows.")
+    rows = words.count(dig(facts, "metrics", "rows"))
+    text = f"With {rows} validation rows the difference to “{full}” is within chance. Measure on more rows before you rely on it."
+    return Judgement("unsure", "This model is not shown to beat what needs no model.", text)
 
 
 def _against_frequency(facts: Facts) -> Judgement | None:
@@ -166,7 +185,7 @@ def all_figures(facts: Facts) -> Table | None:
     kind, rivals = str(dig(facts, "kind", default="")), _baselines(facts)
     rows = []
     for name, value in figures(facts).items():
-        others = (words.figure(rival.get(name), "–" if key == "unigram" else "not defined") for key, rival in rivals.items())
+        others = (words.figure(rival.get(name), "not defined" if key in _TRAINED else "–") for key, rival in rivals.items())
         rows.append((words.figure_name(name), words.figure(value), words.between(dig(facts, "metrics", "intervals", name)), *others))
     return Table(("figure", "this model", "95 % interval", *(words.baseline_name(key, kind) for key in rivals)), rows) if rows else None
 

@@ -14,12 +14,21 @@ _FIGURES = {
     "r2": "R²",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
     "calibration_error": "Calibration error (ECE)",
 }
 _BASELINES = {
     "class": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent class"},
     "classes": {"tfidf": "TF-IDF + logistic regression", "majority": "Always the most frequent labels"},
     "number": {"tfidf": "TF-IDF + ridge regression", "majority": "Always the mean"},
+    "tags": {"dictionary": "Each word's most frequent tag", "majority": "Always the most frequent tag"},
+    "text": {"copy": "Copying the source"},
+    "completion": {"unigram": "Guessing by frequency alone"},
+    "preference": {"length": "Going by length alone"},
     "tokens": {"unigram": "Guessing by frequency alone"},
 }
 _UNKNOWN = "–"

@@ -138,7 +138,7 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         accelerator=built.accelerator,
         evaluate=partial(_evaluate, prepared, built),
         note=note,
-        used=_used(prepared, built) if isinstance(prepared, LabelledRows) and not built.tapped else None,
+        used=_used(prepared, built) if isinstance(prepared, LabelledRows) and not built.tapped and not prepared.task.writes else None,
         save=save,
         stop=watch.stop,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,

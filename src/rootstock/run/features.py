@@ -27,7 +27,7 @@ _SHOWS = 1.0
 """Seconds after which the speed is known well enough."""
 _FEWEST_ROWS = 20
 """Rows below which nobody is advised to go."""
-_FIX = "lower training.micro_tokens or training.length"
+FIX = "lower training.micro_tokens or training.length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[E
     missing = _missing(prepared, tap, place)
     if prepared.recipe.budget.minutes:
         _estimate(prepared, tap, place, watch, missing=missing)
-    progress = _Progress(watch, sum(int(part.lengths.sum()) for part in missing))
+    progress = Progress(watch, sum(int(part.lengths.sum()) for part in missing))
 
     def vectors(part: Encoded) -> dict[str, np.ndarray]:
         feed = prepared.feed(part)
@@ -57,7 +57,7 @@ def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[E
         def passed(rows: np.ndarray) -> None:
             progress.add(int(part.lengths[rows].sum()), rows=len(rows))
 
-        with precision.computing(tap.body, place.dtype), fitting("a pass of the base", fix=_FIX):
+        with precision.computing(tap.body, place.dtype), fitting("a pass of the base", fix=FIX):
             return dict(infer.infer(tap.body, feed, _vectors, device=place.device, passed=passed))
 
     first, second = (
@@ -80,7 +80,7 @@ def _estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch, *, missi
         feed = prepared.feed(part)
         order = feed.in_order(torch.get_num_threads())
         some = len(order) // 2
-        with precision.computing(tap.body, place.dtype), fitting(f"a pass of the {len(order[0])} longest rows", fix=_FIX):
+        with precision.computing(tap.body, place.dtype), fitting(f"a pass of the {len(order[0])} longest rows", fix=FIX):
             infer.infer(tap.body, _Some(feed, order[:1]), _vectors, device=place.device)
             started, tried = time.perf_counter(), order[some : some + torch.get_num_threads()]
             infer.infer(tap.body, _Some(feed, tried), _vectors, device=place.device)
@@ -111,7 +111,7 @@ def blank(prepared: Prepared, width: int) -> tuple[Encoded, Encoded]:
     return first, second
 
 
-class _Progress:
+class Progress:
     """Tells of batches that passed, and of a wait as soon as one shows, and asks after each whether to go on."""
 
     def __init__(self, watch: Watch, tokens: int) -> None:

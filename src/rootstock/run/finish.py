@@ -67,7 +67,11 @@ def overlap(prepared: LabelledRows) -> np.ndarray:
 
 
 def baselines(prepared: LabelledRows) -> Baselines:
-    """Majority and TF-IDF on the same split, kept by content digest: they depend on nothing but the rows."""
+    """What a model has to beat, on the same split; majority and TF-IDF depend on nothing but the rows, and are kept by their digest."""
+    if own := prepared.task.rivals(prepared.encoded, prepared.encoded_validation):
+        return Baselines(dict(own), {})
+    if prepared.task.writes:  # texts are no arrays to keep, and nothing is fitted
+        return fit_baselines(prepared.train, prepared.validation, prepared.task)
     rows = [[column(part, name) for name in part.column_names if name != ROW] for part in (prepared.train, prepared.validation)]
     key = {
         "rows": artifact.digest_json(rows),
@@ -151,14 +155,16 @@ def _write_predictions(prepared: LabelledRows, folder: RunFolder, task: Labelled
 
 
 def mistakes(rows: pa.Table, task: Labelled, columns: Columns, count: int = 12) -> list[dict[str, Any]]:
-    """The wrong answers that the model was surest of, or the numbers that it missed by most."""
+    """The wrong answers that the model was surest of, the numbers that it missed by most, or the texts that it found least likely."""
     readable, truth = task.readable(columns), task.truth(rows)
+    if "predicted" not in readable:
+        return []
     if task.kind == "number":
         missed_N = np.abs(np.asarray(readable["predicted"]) - columns["answers"])
         order, wrong_N = np.argsort(-missed_N, kind="stable"), missed_N > 0
     else:
         wrong_N = np.array([said != true for said, true in zip(readable["predicted"], truth, strict=True)])
-        order = np.argsort(-np.asarray(readable["confidence"]), kind="stable")
+        order = np.argsort(-np.asarray(readable["confidence"] if "confidence" in readable else columns["loss"]), kind="stable")
     chosen = [int(i) for i in order if wrong_N[i]][:count]
     parts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]
     texts = [[part[i] for part in parts] for i in chosen]
@@ -167,8 +173,8 @@ def mistakes(rows: pa.Table, task: Labelled, columns: Columns, count: int = 12) 
         {
             "row": numbers[i],
             "texts": [shorten(each, _SHOWN_LETTERS) for each in text],
-            "answer": _text(truth[i]),
-            "predicted": _text(readable["predicted"][i]),
+            "answer": shorten(_text(truth[i]), _SHOWN_LETTERS),
+            "predicted": shorten(_text(readable["predicted"][i]), _SHOWN_LETTERS),
             "confidence": readable.get("confidence", [None] * len(truth))[i],
         }
         for i, text in zip(chosen, texts, strict=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +15,7 @@ from rootstock.bases.resolve import Resolved
 from rootstock.core.artifact import digest_json
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import Method
+from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, ROW, WORDS, Encoded, column
 from rootstock.core.seed import stream
@@ -36,6 +37,8 @@ class Rows:
     dropped: tuple[tuple[str, int], ...]
     not_drawn: int
     sources: dict[str, Any]
+    task: str = "auto"
+    """The task's name, where the recipe or the columns tell it."""
 
 
 def prepare(recipe: Recipe, say: Say) -> LabelledRows:
@@ -48,16 +51,17 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     base = choices.base_for(recipe, say)
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
-    tokens = cache(partial(bases.tokenizer, base))
+    tokens = cache(lambda: task.ready(bases.tokenizer(base)))
     raw, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
     room = choices.room(base)
     length = choices.kept_length(recipe, room, longest=int(max(raw.lengths.max(), raw_validation.lengths.max())))
     classes = len(getattr(task, "labels", ())) or 2
-    method, why = choices.method_for(recipe, base, raw, say, classes=classes)
+    method, why = choices.method_for(recipe, base, raw, say, task=task)
     epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
-    settled = choices.resolved(recipe, base, task, method, columns=columns, usual=choices.usual_of(method, epochs))
+    usual = choices.usual_of(method, epochs) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    settled = choices.resolved(recipe, base, task, method, columns=columns, usual=usual)
     encoded, encoded_validation = (
         made if made.lengths.max() <= length else task.encode(part, tokens(), length)
         for made, part in ((raw, rows.train), (raw_validation, rows.validation))
@@ -118,6 +122,10 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     found = source.read(data.train, data)
     for note in found.notes:
         say(f"data      {note}")
+    if task.get("name", "auto") == "auto" and not any(task.get(part) for part in ("text", "text_pair", "label")):
+        task = {**task, "name": task_by_columns(found.table)}
+    name = task.get("name", "auto")
+    found = arranged(found, name)
     known = schema.recognise(found, **wanted(task))
     for reason in known.reasons:
         say(f"columns   {reason}")
@@ -130,7 +138,7 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         rows = split.draw(rows, data.rows, recipe.seed)
     sources = {"train": {"name": found.name, "format": found.format, "sha256": found.digest}}
     if isinstance(data.validation, str):
-        held = source.read(data.validation, data)
+        held = arranged(source.read(data.validation, data), name)
         validation = schema.canonical(held, known, unlabelled=unlabelled)
         dropped += [("validation", row) for row in validation.dropped]
         sources["validation"] = {"name": held.name, "format": held.format, "sha256": held.digest}
@@ -145,15 +153,28 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         )
     if not len(parts[0]) or not len(parts[1]):
         raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
-    return Rows(*parts, known, tuple(dropped), not_drawn, sources)
+    return Rows(*parts, known, tuple(dropped), not_drawn, sources, name)
 
 
 def wanted(task: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task's settings say of columns: given by name, else found; further ones only where the task is named."""
-    name = task.get("name", "auto")
-    further = {} if name == "auto" else catalog.find("tasks", name).further
+    """What a task's settings say of columns: given by name, else found; names of its own only where the task is named."""
     given = {part: task.get(part) for part in ("text", "text_pair", "label")}
-    return {**given, "further": {part: task.get(part) or names for part, names in further.items()}}
+    if (name := task.get("name", "auto")) == "auto":
+        return given
+    found = catalog.find("tasks", name)
+    return {**given, "further": {part: task.get(part) or names for part, names in found.further.items()}, "called": found.called}
+
+
+def arranged(found: source.Source, task: str) -> source.Source:
+    """A file with the columns that the task reads, where it has a form of its own for them."""
+    table = catalog.find("tasks", task).arranged(found.table) if task != "auto" else None
+    return found if table is None else replace(found, table=table)
+
+
+def task_by_columns(table: pa.Table) -> str:
+    """The name of the task that these columns are meant for and no other; auto where they may be for several."""
+    found = {name: catalog.find("tasks", name) for name in catalog.names("tasks")}
+    return next((name for name, each in found.items() if issubclass(each, Labelled) and each.arranged(table) is not None), "auto")
 
 
 def stratifies(rows: pa.Table) -> bool:
@@ -173,9 +194,8 @@ def task_of(rows: pa.Table) -> str:
 
 def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     settings = dict(recipe.task)
-    name = settings.pop("name", "auto")
-    if name == "auto":
-        name = task_of(rows.train)
+    settings.pop("name", None)
+    name = task_of(rows.train) if rows.task == "auto" else rows.task
     files = " with ".join(dict.fromkeys(str(each["name"]) for each in rows.sources.values()))
     with schema.naming(files):
         task: Labelled = catalog.find("tasks", name).build(settings, "task").fit(rows.train, rows.validation)

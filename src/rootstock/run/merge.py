@@ -10,25 +10,24 @@ from rootstock.bases import save as bases
 from rootstock.core import artifact
 from rootstock.core.errors import MergeRefused
 from rootstock.core.runfolder import RunFolder
-from rootstock.core.task import inputs
 from rootstock.loop import infer
-from rootstock.run.prepared import Prepared
+from rootstock.run.prepared import LabelledRows
 
 TOLERANCE = 1e-3
-"""Largest difference of a logit, beside the spread of the logits, that fp32 rounding explains with room to spare."""
+"""Largest difference of an answer (a logit, or a token's loss) beside the spread of all, that fp32 rounding explains with room to spare."""
 
 
-def write_merged(prepared: Prepared, folder: RunFolder, model: nn.Module) -> None:
+def write_merged(prepared: LabelledRows, folder: RunFolder, model: nn.Module) -> None:
     """Write merged/ as a plain transformers model.
 
-    Raises MergeRefused where any logit on the validation rows moves by more than the tolerance, or where no weight changed at all.
+    Raises MergeRefused where any answer on the validation rows moves by more than the tolerance, or where no weight changed at all.
     """
     merged = prepared.method.merge(copy.deepcopy(model))
-    before, after = (_logits(prepared, each) for each in (model, merged))
+    before, after = (_answers(prepared, each) for each in (model, merged))
     moved = float(np.abs(before - after).max() / max(float(before.std()), 1e-6))
     if not np.isfinite(moved) or moved > TOLERANCE:
         raise MergeRefused(
-            f"merged weights move a logit by {moved:.2g} of the logits' spread",
+            f"merged weights move an answer by {moved:.2g} of their spread",
             wanted=f"at most {TOLERANCE}",
             fix="use the adapter unmerged; model/ holds it",
         )
@@ -40,13 +39,15 @@ def write_merged(prepared: Prepared, folder: RunFolder, model: nn.Module) -> Non
         )
     with artifact.whole_folder(folder.path / "merged") as beside:
         bases.save_model(merged, prepared.tokenizer, beside)
-        artifact.write_json(beside / "merge.json", {"rows": len(before), "largest_move": moved, "tolerance": TOLERANCE})
+        artifact.write_json(beside / "merge.json", {"rows": len(prepared.validation), "largest_move": moved, "tolerance": TOLERANCE})
 
 
-def _logits(prepared: Prepared, model: nn.Module) -> np.ndarray:
+def _answers(prepared: LabelledRows, model: nn.Module) -> np.ndarray:
+    """What the task compares, of all rows one after the other."""
     device = next(model.parameters()).device
-    feed = prepared.feed(prepared.encoded_validation)
-    return infer.infer(model, feed, lambda m, batch: {"logits": m(**inputs(batch)).logits.float().cpu().numpy()}, device=device)["logits"]
+    feed, task = prepared.feed(prepared.encoded_validation), prepared.task
+    found = infer.infer(model, feed, lambda member, batch: {"answers": task.compared(member, batch)}, device=device)["answers"]
+    return np.concatenate([np.ravel(each) for each in found])
 
 
 def _changed(model: nn.Module, merged: nn.Module) -> bool:
