@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from rootstock import catalog
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
+from rootstock.core.task import Task
 
 HERE = Path(__file__).parent
 MARK = "<!-- Written by docs/generate.py from the code. Change the docstrings there, not this page. -->"
@@ -39,8 +40,9 @@ Where a default is *none*, the meaning says what is filled in. What methods fill
 
 TASKS = """# Tasks
 
-A task turns rows into labelled batches, a loss, predictions and metrics. `rootstock tasks` lists them. Without `--task` the label column
-decides: names and a few whole numbers are classes, other numbers are amounts. Objectives make their labels from the data itself: they are
+A task turns rows into labelled batches, a loss, predictions and metrics. `rootstock tasks` lists them. Without `--task` the columns
+decide: some are meant for one task ([data](data.md)), else labels that are names or a few whole numbers are classes, other numbers are
+amounts. Objectives make their labels from the data itself: they are
 for [`rootstock pretrain`](pretrain.md).
 """
 
@@ -88,9 +90,15 @@ def tasks_page() -> str:
         cls = catalog.find("tasks", name)
         headline = ", ".join(f"`{figure}`" for figure in cls().headline)
         rows = "" if issubclass(cls, Objective) else " of one answer a row"
-        first = f"Headline figures{rows}, each with a 95 % interval: {headline}. The first decides which checkpoint is best."
+        first = f"Headline figures{rows}, each with a 95 % interval: {headline}. {_decides(cls())}"
         parts += [f"## {name}", *_told("tasks", name), first, _settings("tasks", name)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _decides(task: Task) -> str:
+    """Which figure chooses the state that is kept."""
+    first = task.chosen_by[0]
+    return f"{'The first' if first == task.headline[0] else f'`{first}`'} decides which checkpoint is best."
 
 
 def methods_page() -> str:

@@ -32,16 +32,16 @@ def masked_model(kind=transformers.BertForMaskedLM):
     return kind(transformers.BertConfig(vocab_size=32, initializer_range=0.4, pad_token_id=0, **shape)).eval()
 
 
-def causal_model():
+def causal_model(strength=0.4):
     torch.manual_seed(0)
     ends = {"bos_token_id": 2, "eos_token_id": 3}
-    config = transformers.GPT2Config(vocab_size=32, n_embd=32, n_layer=2, n_head=2, n_positions=64, initializer_range=0.4, **ends)
+    config = transformers.GPT2Config(vocab_size=32, n_embd=32, n_layer=2, n_head=2, n_positions=64, initializer_range=strength, **ends)
     return transformers.GPT2LMHeadModel(config).eval()
 
 
-def seq2seq_model():
+def seq2seq_model(strength=4.0):
     torch.manual_seed(0)
-    shape = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "initializer_factor": 4.0}
+    shape = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "initializer_factor": strength}
     ends = {"pad_token_id": 0, "decoder_start_token_id": 0, "eos_token_id": 3}
     return transformers.T5ForConditionalGeneration(transformers.T5Config(vocab_size=32, **shape, **ends)).eval()
 

@@ -1,11 +1,15 @@
 """Rows that a task can learn from, told by the kind of its answers: what the tests over the whole catalogue use."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import torch
 from transformers import ViTConfig, ViTModel
 
-from tests.conftest import rows_of
+from rootstock.core.seed import Draw
+from tests import tiny_models
+from tests.conftest import make_tokenizer, rows_of
 
 COUNT = 12
 TEXTS = [text for text, _ in rows_of(COUNT)]
@@ -37,23 +41,31 @@ def _choices():
     return {"choices": [[f"a {word}" for word in words[: 2 + i % 2]] for i, words in enumerate(WORDS)], "label": ["A", "B"] * (COUNT // 2)}
 
 
-_MORE = {"class": _labels, "classes": _labels, "number": _numbers, "tags": _tags, "span": _spans, "choice": _choices}
+def _texts():
+    return {"label": [" ".join(reversed(words)) for words in WORDS]}
+
+
+def _pairs():
+    return {"label": [f"{text} good" for text in TEXTS], "rejected": [f"{text} bad" for text in TEXTS]}
+
+
+_MORE = {
+    "class": _labels,
+    "classes": _labels,
+    "number": _numbers,
+    "tags": _tags,
+    "span": _spans,
+    "choice": _choices,
+    "text": _texts,
+    "completion": _texts,
+    "preference": _pairs,
+}
 
 
 def _pictures():
     """Bright images are "a", dark ones "b"."""
     shades = np.arange(COUNT * 8 * 8 * 3).reshape(COUNT, 8, 8, 3) * 37 % 100 + 120 * (np.arange(COUNT) % 2 == 0)[:, None, None, None]
     return {"pixels": pa.FixedShapeTensorArray.from_numpy_ndarray(shades.astype(np.uint8)), "label": ["a", "b"] * (COUNT // 2)}
-
-
-def base(task, texts, folder):
-    """A tiny base for a task (its class): the given one for texts, a new one in the folder for images."""
-    if task.reads == "texts":
-        return texts
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    ViTModel(ViTConfig(**shape, image_size=8, patch_size=4)).save_pretrained(folder)
-    return folder
 
 
 def method(found, task):
@@ -66,3 +78,28 @@ def table(task):
     if task.reads == "images":
         return pa.table({"text": TEXTS, **_pictures(), "row": list(range(1, COUNT + 1))})
     return pa.table({"text": TEXTS, **_MORE[task().kind](), "row": list(range(1, COUNT + 1))})
+
+
+_BASES = {
+    "AutoModelForSeq2SeqLM": lambda: tiny_models.seq2seq_model(strength=1.0),
+    "AutoModelForCausalLM": lambda: tiny_models.causal_model(strength=0.1),
+}
+
+
+def base(task, usual, folder):
+    """A tiny base of the kind that the task's head takes; the usual one is an encoder of texts."""
+    if task.reads == "images":
+        torch.manual_seed(0)
+        shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        ViTModel(ViTConfig(**shape, image_size=8, patch_size=4)).save_pretrained(folder)
+        return folder
+    make = _BASES.get(task.head().auto)
+    return usual if make is None else tiny_models.saved(make(), make_tokenizer(), folder)
+
+
+def known(task, model, encoded, tokenizer):
+    """The rows with what the untouched base says of them, where the task asks for it."""
+    if not task.asks_base:
+        return encoded
+    found = task.reference(model, task.collate(encoded, np.arange(len(encoded)), tokenizer, Draw(0)))
+    return replace(encoded, dense={**encoded.dense, **found})

@@ -141,7 +141,7 @@ def test_a_merge_that_changes_answers_is_refused(adapt, monkeypatch, tmp_path):
         return plain
 
     monkeypatch.setattr(_peft, "merged", broken)
-    with pytest.raises(MergeRefused, match="move a logit"):
+    with pytest.raises(MergeRefused, match="move an answer"):
         adapt(method="lora", merge=True, out="refused", training={"epochs": 2, "batch_tokens": 64, "checkpoint_steps": 1})
     run = rs.Run(tmp_path / "refused")
     assert run.predict(["a good film"]), "the adapter can be used"

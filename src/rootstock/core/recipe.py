@@ -12,13 +12,14 @@ class DataSettings(Settings):
     """Where the rows come from and how they are split."""
 
     train: str | tuple[str, ...] = Field(min_length=1)
-    """Training rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs. For objectives: a corpus, or several of them."""
+    """Training rows: a file, parallel files (train.en+train.de), a folder of class folders, hf:<dataset>, or stdlib-docs. For objectives: a
+    corpus, or several of them."""
     mix: Literal["proportional", "equal"] | float | tuple[float, ...] = "proportional"
     """Shares of several corpora: by their size, equal, by their size with a temperature (a number, larger is flatter), or weights."""
     validation: str | float = 0.1
     """A file of validation rows, or the share of the training rows to hold out, in (0, 1)."""
     format: str = "auto"
-    """csv, tsv, jsonl, json, parquet, arrow or folder; auto goes by name and content."""
+    """csv, tsv, jsonl, json, parquet, arrow, conll, lines (a text a line) or folder; auto goes by name and content."""
     encoding: str = "auto"
     """Text encoding; auto accepts UTF-8 (with or without a byte-order mark) only, so that no letter is guessed."""
     header: Literal["auto", "yes", "no"] = "auto"
@@ -148,6 +149,8 @@ def _anchor(reference: Any, folder: Path) -> Any:
         return tuple(_anchor(each, folder) for each in reference)
     if isinstance(reference, str) and reference.startswith("scratch:") and reference.endswith(".json"):
         return f"scratch:{_anchor(reference.removeprefix('scratch:'), folder)}"
+    if isinstance(reference, str) and "+" in reference and not (folder / reference).exists():
+        return "+".join(_anchor(each, folder) for each in reference.split("+"))  # parallel files
     if (
         isinstance(reference, str)
         and reference

@@ -18,8 +18,8 @@ from rootstock.core.seed import Draw
 from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
-Kind = Literal["class", "classes", "number", "tags", "span", "choice", "text"]
-ERRORS = frozenset({"log_loss", "root_mean_squared_error", "loss"})
+Kind = Literal["class", "classes", "number", "tags", "span", "choice", "text", "completion", "preference"]
+ERRORS = frozenset({"log_loss", "root_mean_squared_error", "loss", "perplexity"})
 """Figures of which less is better."""
 
 
@@ -103,6 +103,11 @@ class Labelled(Task):
     """What its rows are: of images they have PIXELS, and the file's name as text."""
     together: ClassVar[str | None] = None
     """Column whose equal values stay on one side when rows are held out: two questions on a passage are no two rows."""
+    writes: ClassVar[bool] = False
+    """Whether its head is the base's own output layer over the vocabulary: then nothing is fresh, and no one vector stands for a text."""
+
+    asks_base: ClassVar[bool] = False
+    """Whether `reference` of every row is wanted from the untouched base before anything learns."""
 
     text: str | None = None
     """Column of the text. None: found by name and content."""
@@ -114,7 +119,8 @@ class Labelled(Task):
     @property
     @abstractmethod
     def kind(self) -> Kind:
-        """What a row's answer is: a class, several classes, a number, a tag for each word, a span of the text, a choice, or a text.
+        """What a row's answer is: a class, several classes, a number, a tag for each word, a span of the text, a choice, a text, how a text
+        goes on, or which of two is better.
 
         Baselines and charts go by it.
         """
@@ -129,6 +135,11 @@ class Labelled(Task):
         """Whether a file with columns of these names (without case and punctuation) is plainly for this task, whatever they hold."""
         return False
 
+    @classmethod
+    def arranged(cls, table: pa.Table) -> pa.Table | None:
+        """A file's table in columns of this task, where the file's own tell that it is meant for no other; None elsewhere."""
+        return None
+
     @abstractmethod
     def fit(self, train: pa.Table, validation: pa.Table) -> Self:
         """The same task knowing its label names; raises DataError where the labels can't be learned."""
@@ -140,6 +151,10 @@ class Labelled(Task):
     def names(self, label: Any) -> list[str]:
         """The classes that a row's label names; one, unless rows hold several."""
         return [spell(label)]
+
+    def ready(self, tokenizer: Any) -> Any:
+        """The tokenizer with what the task needs beside its tokens, such as a chat template: it is saved with the model."""
+        return tokenizer
 
     @abstractmethod
     def answers(self, rows: pa.Table) -> np.ndarray:
@@ -176,6 +191,19 @@ class Labelled(Task):
     @abstractmethod
     def readable(self, columns: Columns) -> dict[str, list[Any]]:
         """Predictions as a person reads them: label names and their probabilities, one list a column."""
+
+    def rivals(self, train: Encoded, validation: Encoded) -> Mapping[str, Columns]:
+        """Baselines that only the task can fit, as it alone knows its tokens: what `judged` takes of the validation rows, by name."""
+        return {}
+
+    def reference(self, model: nn.Module, batch: Batch) -> Columns:
+        """What the untouched base says of rows, [B] each: computed once, kept, and put beside the rows as dense columns."""
+        return {}
+
+    @property
+    def signatures(self) -> dict[str, str]:
+        """Of figures that are counted in more than one way: how, as their library says it."""
+        return {}
 
     def settle(self, model: nn.Module, fresh: Collection[str]) -> Self:
         """Put what training kept outside the weights (such as a label's unit) into them; returns the task to go on with."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from rootstock.core.errors import UnknownName
 from rootstock.data.conll import is_conll
 
-FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "folder")
+FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "lines", "folder")
 _SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",

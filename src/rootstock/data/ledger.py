@@ -29,6 +29,8 @@ _REMEDY = {"truncation": "shorten the texts, or raise training.length if it was 
 _CUTS = (32, 64, 128, 256, 512)
 _PERCENTILES = (50, 90, 95, 99)
 _EXAMPLES = 3
+_OPEN = ("text", "completion", "preference")
+"""Kinds whose answers are texts: two of them for one text contradict nothing, and only both alike repeat a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, An
     """The ledger as JSON values: rows, labels, lengths, padding_share, findings, truncation."""
     left, right = _side("train", train, facts.train_lengths, facts), _side("validation", validation, facts.validation_lengths, facts)
     rows_left, rows_right, dropped = len(left.texts), len(right.texts), len(facts.dropped)
-    total, repeats = rows_left + rows_right, _repeats(left)
+    total, repeats = rows_left + rows_right, _repeats(left, whole=facts.kind in _OPEN)
     hits = {
         "truncation": ([] if facts.parted else _truncated(left, facts.length) + _truncated(right, facts.length), total),
         "empty": (_empty(left) + _empty(right), total),
@@ -159,7 +161,7 @@ def _side(name: str, table: pa.Table, lengths: np.ndarray, facts: Facts) -> _Sid
 
 
 def _named(facts: Facts, label: Any) -> tuple[str, ...]:
-    """The classes that a label names; the order counts where each word has one."""
+    """The classes that a label names; the order counts where each word has one. A text is itself."""
     names = facts.names(label)
     return tuple(names) if facts.kind == "tags" else tuple(sorted(set(names)))
 
@@ -181,11 +183,11 @@ def _empty(side: _Side) -> list[_Hit]:
     return [_Hit(side, place) for place, empty in enumerate(side.empty) if empty]
 
 
-def _repeats(side: _Side) -> list[list[int]]:
-    """Places of the rows of each key that occurs more than once."""
-    first: dict[str, int] = {}
-    groups: dict[str, list[int]] = {}
-    for place, key in enumerate(side.keys):
+def _repeats(side: _Side, *, whole: bool) -> list[list[int]]:
+    """Places of the rows of each key that occurs more than once; of each key and label, if `whole`."""
+    first: dict[Any, int] = {}
+    groups: dict[Any, list[int]] = {}
+    for place, key in enumerate(zip(side.keys, side.labels, strict=True) if whole and side.labels else side.keys):
         if first.setdefault(key, place) != place:
             groups.setdefault(key, [first[key]]).append(place)
     return list(groups.values())
@@ -223,7 +225,9 @@ def _shown_label(label: Any) -> str:
 
 
 def _labels(labels: list[Any], kind: str) -> dict[str, Any]:
-    """Rows of each label, the most frequent first; or a summary of numbers."""
+    """Rows of each label, the most frequent first; or a summary of numbers; nothing of texts."""
+    if kind in _OPEN:
+        return {}
     if kind == "number":
         return _numbers(np.asarray(labels))
     if kind == "span":

@@ -43,6 +43,7 @@ class Wanted:
     """What is to be found. A given `text` without `text_pair` means one text. Not `labelled`: a label is used only where given.
 
     further: parts that only some tasks read, each with a given column, or the names by which it is found.
+    called: names of text and label that go before the usual ones.
     """
 
     text: str | None = None

@@ -15,6 +15,7 @@ from rootstock.data.documents import read_json, read_jsonl
 from rootstock.data.files import decode, fetch
 from rootstock.data.folder import read_folder
 from rootstock.data.hub import PREFIX, digest_table, read_hub
+from rootstock.data.parallel import parts, read_lines, read_parallel
 from rootstock.data.tables import Parsed, numbered
 
 
@@ -36,11 +37,11 @@ class Source:
     @property
     def unit(self) -> str:
         """What rows.ROW counts in this format."""
-        return "line" if self.format in ("csv", "tsv", "txt", "jsonl", "conll") else "record"
+        return "line" if self.format in ("csv", "tsv", "txt", "jsonl", "conll", "lines") else "record"
 
 
 def read(reference: str, settings: DataSettings) -> Source:
-    """Rows of a file, a folder of class folders, hf:<dataset>[:split] or stdlib-docs.
+    """Rows of a file, parallel files (a+b), a folder of class folders, hf:<dataset>[:split] or stdlib-docs.
 
     Only format, encoding, header and quoting of the settings are used. Raises DataError naming file and line, or UnknownName for a format.
     """
@@ -49,6 +50,9 @@ def read(reference: str, settings: DataSettings) -> Source:
     if reference.startswith(PREFIX):
         parsed, digest = read_hub(reference)
         return _source(reference, parsed, digest=digest)
+    if beside := parts(reference):
+        parsed, data = read_parallel(beside, encoding=settings.encoding)
+        return _source(reference, parsed, digest=hashlib.sha256(data).hexdigest())
     path = Path(reference)
     told = formats.named(settings.format, path)
     if told == "folder" or (settings.format == "auto" and path.is_dir()):
@@ -75,6 +79,8 @@ def _parse(data: bytes, name: str, *, settings: DataSettings, told: str) -> Pars
         parsed = read_json(text, name)
     elif kind == "conll":
         parsed = read_conll(text, name)
+    elif kind == "lines":
+        parsed = read_lines(text)
     else:
         parsed = read_delimited(text, name, settings=settings, kind=kind)
     return Parsed(parsed.table, parsed.format, (*parsed.notes, *encoding))

@@ -6,13 +6,14 @@ Shape letters: N rows, C classes, V words, W words of the longest row.
 import re
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from rootstock.core.rows import CHOICES, LABEL, PAIR, PIXELS, TEXT, WORDS, Columns, column
+from rootstock.core.rows import CHOICES, LABEL, PAIR, PIXELS, REJECTED, TEXT, WORDS, Columns, boxed, column
 from rootstock.core.task import Labelled
 
 _SIDE, _MOST_PICTURES = 8, 5000
@@ -42,8 +43,8 @@ def baselines(train: pa.Table, validation: pa.Table, task: Labelled) -> Baseline
     if not len(train) or not len(validation):
         reason = f"{len(train)} training and {len(validation)} validation rows"
         return Baselines({}, {"majority": reason, "tfidf": reason})
-    if task.kind in _OWN:
-        return _OWN[task.kind](train, validation, task)
+    if own := _OWN.get(task.kind):
+        return own(train, validation, task)
     if task.kind not in _CONSTANT:
         return Baselines({}, {"majority": "no simple answer suits this task", "tfidf": "no linear model suits this task"})
     answers, truth = task.answers(train), task.answers(validation)
@@ -59,6 +60,26 @@ def baselines(train: pa.Table, validation: pa.Table, task: Labelled) -> Baseline
         return Baselines(found, {"tfidf": "the training texts hold no words to count"})
     found["tfidf"] = {"scores": _LINEAR[task.kind](_Fitted(features[0], answers, features[1], classes)), "answers": truth}
     return Baselines(found, {})
+
+
+def _by_length(train: pa.Table, validation: pa.Table) -> np.ndarray:
+    """Whether length alone tells the better answer, [N] in 0, 0.5 (as long) and 1: the longer one, or the shorter if training says so."""
+    longer, right = (np.sign([len(str(a)) - len(str(b)) for a, b in _answers(rows)]) for rows in (train, validation))
+    return np.asarray((1 + (1.0 if longer.sum() >= 0 else -1.0) * right) / 2)
+
+
+def _copied(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
+    """The source as it is."""
+    return Baselines({"copy": {"scores": boxed(_texts(validation, TEXT)), "answers": task.answers(validation)}}, {})
+
+
+def _longer(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
+    """The longer answer, or the shorter."""
+    return Baselines({"length": {"scores": _by_length(train, validation), "answers": task.answers(validation)}}, {})
+
+
+def _answers(rows: pa.Table) -> Iterator[tuple[Any, Any]]:
+    return zip(column(rows, LABEL), column(rows, REJECTED), strict=True)
 
 
 def _tags(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
@@ -219,3 +240,4 @@ def _number(fitted: _Fitted) -> np.ndarray:
 
 
 _LINEAR = {"class": _probabilities, "classes": _each_label, "number": _number}
+_OWN = {"tags": _tags, "text": _copied, "preference": _longer}

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from rootstock.core.rows import Columns
-from rootstock.core.task import Labelled
+from rootstock.core.task import ERRORS, Labelled
 from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.intervals import FEWEST, at_the_edge, draws, interval
 
+_SPELLED = {"bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1"}
+_UNBOUNDED = ("number", "completion")
+"""Kinds whose figures are no shares of rows."""
 _CALLED = {
     "class": {
         "majority": "always answering the most frequent class",
@@ -24,22 +27,29 @@ _CALLED = {
     "number": {"majority": "always answering the mean", "tfidf": "TF-IDF + ridge regression"},
     "choice": {"words": "the choice that shares most words with what is asked", "majority": "always the most frequent place"},
     "span": {"sentence": "the sentence with most of the question's words", "majority": "always answering that there is no answer"},
+    "text": {"copy": "copying the source"},
+    "completion": {"unigram": "guessing tokens by their frequency alone"},
+    "preference": {"length": "going by length alone"},
     "tags": {"majority": "always answering the most frequent tag", "dictionary": "each word's most frequent tag in training"},
 }
 
 
 @dataclass(frozen=True)
 class _Rival:
-    """A baseline beside the model on the first headline figure; `difference` is the model's figure minus its own."""
+    """A baseline beside the model on the first headline figure; `difference` is the model's figure minus its own.
+
+    less: whether less is better.
+    """
 
     called: str
     value: float
     difference: tuple[float, float]
     separable: bool
+    less: bool
 
     @property
     def beaten(self) -> bool:
-        return self.separable and self.difference[0] > 0
+        return self.separable and (self.difference[1] < 0 if self.less else self.difference[0] > 0)
 
 
 def score(
@@ -56,8 +66,8 @@ def score(
     figures = task.metrics(columns)
     drawn_RF = draws(columns, task.metrics, names=names, seed=seed) if rows else np.empty((0, len(names)))
     intervals = {name: interval(drawn_R) for name, drawn_R in zip(names, drawn_RF.T, strict=True) if name in figures}
-    if task.kind != "number":
-        intervals = {name: found and at_the_edge(found, rows) for name, found in intervals.items()}
+    shares = [name for name in intervals if task.kind not in (*_UNBOUNDED, "text") or name == "exact_match"]
+    intervals |= {name: found and at_the_edge(found, rows) for name in shares if (found := intervals[name])}
     given = baselines or Baselines({}, {})
     beside = {name: task.judged(found) for name, found in given.columns.items()}
     scored = {name: task.metrics(found) for name, found in beside.items()}
@@ -68,6 +78,7 @@ def score(
         "intervals": {name: list(found) for name, found in intervals.items() if found},
         "baselines": scored,
         "left_out": dict(given.left_out),
+        **({"signatures": task.signatures} if task.signatures else {}),
         "beats": {name: rival.beaten for name, rival in rivals.items()},
         "differences": {name: _difference(rival, names[0]) for name, rival in rivals.items()},
         "leakage": None if overlap_N is None else _leakage(columns, task, np.asarray(overlap_N, bool)),
@@ -88,7 +99,8 @@ def _rivals(
         other_R = draws(baseline, task.metrics, names=(headline,), seed=seed)[:, 0] if defined else np.zeros_like(drawn_R)
         low, high = interval(drawn_R - other_R) or (0.0, 0.0)
         separable = len(next(iter(baseline.values()))) >= FEWEST and (low > 0 or high < 0)
-        found[name] = _Rival(_CALLED.get(task.kind, {}).get(name, name), scored[name].get(headline, 0.0), (low, high), separable)
+        called, value = _CALLED.get(task.kind, {}).get(name, name), scored[name].get(headline, 0.0)
+        found[name] = _Rival(called, value, (low, high), separable, headline in ERRORS)
     return found
 
 
@@ -115,14 +127,14 @@ def _verdict(
     figures: Mapping[str, float], between: tuple[float, float] | None, *, rows: int, headline: str, rivals: Sequence[_Rival]
 ) -> str:
     """One plain sentence on the model against the strongest baseline."""
-    called = headline.replace("_", " ")
+    called = _SPELLED.get(headline, headline.replace("_", " "))
     if headline not in figures or between is None:
         reason = "there are no rows" if not rows else "the answers or the predictions are all the same"
         return f"{called} is not defined here: {reason}"
     reached = f"{called} {figures[headline]:.3f} [{between[0]:.3f}, {between[1]:.3f}]"
     if not rivals:
         return f"{reached} on {rows:,} rows, with no baseline beside it"
-    rival = max(rivals, key=lambda rival: rival.value)
+    rival = max(rivals, key=lambda rival: -rival.value if rival.less else rival.value)
     against = f"{rival.called} ({rival.value:.3f})"
     if rival.beaten:
         return f"{reached} beats {against}"

@@ -22,9 +22,9 @@ _TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
     "AutoModelForTokenClassification": "TOKEN_CLS",
     "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
+    "AutoModelForCausalLM": "CAUSAL_LM",
 }
-_PROMPTED_TYPES = _TASK_TYPES | {"AutoModelForCausalLM": "CAUSAL_LM"}
-"""peft prepends vectors only where it knows what the head answers."""
 
 
 def original(name: str) -> str:
@@ -116,7 +116,7 @@ def prompted(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
     if config_name == "PromptEncoderConfig":
         settings = {"encoder_hidden_size": shape["token_dim"]} | settings
     config = getattr(peft, config_name)(
-        task_type=_PROMPTED_TYPES[loaded.head.auto], modules_to_save=head_modules(loaded) or None, **shape, **settings
+        task_type=_TASK_TYPES[loaded.head.auto], modules_to_save=head_modules(loaded) or None, **shape, **settings
     )
     with _quiet():
         wrapped: nn.Module = peft.get_peft_model(base, config)

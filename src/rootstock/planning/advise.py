@@ -52,7 +52,7 @@ def estimate(method: type[Method], size: Size, *, epochs: float, speed: float, b
 def choose(rows: int, costs: Mapping[str, Cost], *, memory_bytes: int, seconds: float | None) -> tuple[str, str]:
     """A method's name and the reason. costs: of the methods to choose from, best quality first, quickest last."""
     quickest = list(costs)[-1]
-    if rows < FEW_ROWS:
+    if rows < FEW_ROWS and "feature-extraction" in costs:
         return quickest, f"{rows:,} training rows are fewer than {FEW_ROWS}: a frozen base with a fresh head is the safer choice"
     limit = seconds if seconds is not None else PATIENCE_SECONDS
     reasons = []

@@ -47,7 +47,15 @@ def _code(value: Any) -> str:
     return " ".join(str(value).replace("`", "").split())
 
 
-_PIPELINES = {"tags": "token-classification", "span": "question-answering", "choice": "multiple-choice", "images": "image-classification"}
+_PIPELINES = {
+    "tags": "token-classification",
+    "span": "question-answering",
+    "choice": "multiple-choice",
+    "images": "image-classification",
+    "text": "text2text-generation",
+    "completion": "text-generation",
+    "preference": "text-generation",
+}
 """What the hub calls a task, by its form, where it is no text classification."""
 _CLASSES = {"tags": "AutoModelForTokenClassification", "span": "AutoModelForQuestionAnswering", "choice": "AutoModelForMultipleChoice"} | {
     "images": "AutoModelForImageClassification"
@@ -140,6 +148,10 @@ def _identity(facts: Facts) -> dict[str, Any]:
         "longest_answer": dig(facts, "recipe", "task", "longest_answer", default=30),
         "adapter": dig(facts, "contract", "saves") == "adapter",
         "pair": bool(dig(facts, "recipe", "task", "text_pair") or dig(facts, "contract", "task", "text_pair")),
+        "prefix_python": json.dumps(dig(facts, "recipe", "task", "prefix", default=""), ensure_ascii=False),
+        "max_tokens": dig(facts, "recipe", "task", "max_tokens", default=128),
+        "beams": dig(facts, "recipe", "task", "beams", default=1),
+        "chat": dig(facts, "recipe", "task", "form") == "chat",
         "length": dig(facts, "contract", "length") or dig(facts, "recipe", "training", "length"),
     }
 
@@ -202,6 +214,7 @@ def _measured(facts: Facts) -> dict[str, Any]:
         "verdict": str(dig(facts, "metrics", "verdict", default="")).rstrip("."),
         "warning": judgement if judgement and judgement.tone != "good" else None,
         "figures": summary.all_figures(facts),
+        "signatures": dig(facts, "metrics", "signatures", default={}),
         "optimism": summary.optimism(facts),
         "leakage": leakage,
         "leakage_table": leakage_table,

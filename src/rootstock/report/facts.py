@@ -13,6 +13,9 @@ _HEADLINE = {
     "tags": ("f1", "accuracy"),
     "span": ("f1", "exact_match"),
     "choice": ("accuracy",),
+    "text": ("bleu", "chrf", "rouge1", "rouge2", "rougeL", "exact_match"),
+    "completion": ("loss", "perplexity", "token_accuracy"),
+    "preference": ("accuracy", "margin", "loss"),
 }
 SIMPLE = ("majority", "unigram")
 """Baselines that give the same answer to every row."""
@@ -44,8 +47,9 @@ def headline(facts: Facts) -> list[str]:
 
 
 def strong_baseline(facts: Facts) -> str:
-    """The baseline that learns something from the training rows."""
-    return next((key for key in dig(facts, "metrics", "baselines", default={}) if key not in SIMPLE), "tfidf")
+    """The baseline that looks at what is asked, or the only one there is."""
+    held = [] if dig(facts, "kind") == "tokens" else sorted(dig(facts, "metrics", "baselines", default={}), key=SIMPLE.__contains__)
+    return next(iter(held), "tfidf")
 
 
 def events(facts: Facts, kind: str) -> list[dict[str, Any]]:
@@ -90,5 +94,7 @@ def sources(facts: Facts) -> list[tuple[str, str, str, str]]:
 
 
 def base_name(path: str) -> str:
-    """The last part of a path: a folder's name tells nothing to others, and may tell too much."""
+    """The last part of a path, of each of parallel files: a folder's name tells nothing to others, and may tell too much."""
+    if "+/" in path:
+        return "+".join(map(base_name, path.split("+")))
     return path if path.startswith("hf:") else path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or path

@@ -8,6 +8,9 @@ from rootstock.report import words
 from rootstock.report.charts import Table
 from rootstock.report.facts import SIMPLE, Facts, dig, events, figures, headline, strong_baseline
 
+_TRAINED = ("tfidf", "dictionary", "majority")
+"""Baselines that answer as the model does: a figure that they lack is not defined for them."""
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -49,7 +52,7 @@ def tiles(facts: Facts) -> list[Tile]:
 def _tile(facts: Facts, name: str) -> Tile:
     value, between = figures(facts)[name], dig(facts, "metrics", "intervals", name, default=[])
     between = list(between) if len(between) == 2 else []
-    rivals = {key: found.get(name) for key, found in _baselines(facts).items() if name in found or key != "unigram"}
+    rivals = {key: found.get(name) for key, found in _baselines(facts).items() if name in found or key in _TRAINED}
     low, high = _scale([value, *between, *rivals.values()])
 
     def place(of: Any) -> float | None:
@@ -167,7 +170,7 @@ def all_figures(facts: Facts) -> Table | None:
     kind, rivals = str(dig(facts, "kind", default="")), _baselines(facts)
     rows = []
     for name, value in figures(facts).items():
-        others = (words.figure(rival.get(name), "–" if key == "unigram" else "not defined") for key, rival in rivals.items())
+        others = (words.figure(rival.get(name), "not defined" if key in _TRAINED else "–") for key, rival in rivals.items())
         rows.append((words.figure_name(name), words.figure(value), words.between(dig(facts, "metrics", "intervals", name)), *others))
     return Table(("figure", "this model", "95 % interval", *(words.baseline_name(key, kind) for key in rivals)), rows) if rows else None
 

@@ -14,6 +14,11 @@ _FIGURES = {
     "r2": "R²",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
     "calibration_error": "Calibration error (ECE)",
 }
 _BASELINES = {
@@ -27,11 +32,17 @@ _BASELINES = {
     "tags": {"dictionary": "Each word's most frequent tag", "majority": "Always the most frequent tag"},
     "span": {"sentence": "The sentence with most of the question's words", "majority": "Always no answer"},
     "choice": {"words": "The choice that shares most words with what is asked", "majority": "Always the most frequent place"},
+    "text": {"copy": "Copying the source"},
+    "completion": {"unigram": "Guessing by frequency alone"},
+    "preference": {"length": "Going by length alone"},
     "tokens": {"unigram": "Guessing by frequency alone"},
 }
 _SHORT = {
     "tfidf": "TF-IDF",
     "majority": "the simplest answer",
+    "copy": "copying the source",
+    "length": "going by length alone",
+    "unigram": "guessing by frequency alone",
     "dictionary": "a dictionary of tags",
     "sentence": "the sentence that shares most words",
     "words": "counting shared words",

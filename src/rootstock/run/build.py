@@ -21,10 +21,11 @@ from rootstock.core.loaded import Loaded
 from rootstock.core.method import OnVectors, Tap
 from rootstock.core.objective import Objective
 from rootstock.core.runfolder import RunFolder
+from rootstock.core.task import Labelled
 from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import precision
-from rootstock.run import features, pictures, skeleton
+from rootstock.run import features, pictures, reference, skeleton
 from rootstock.run.lower import Lower, below, feeds
 from rootstock.run.prepared import Prepared
 
@@ -75,6 +76,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
     prepared.task.check(loaded.model)
     if isinstance(prepared.task, Objective):
         loaded = prepared.task.outfit(loaded)
+    prepared = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
     model = accelerator.prepare_model(_applied(prepared, loaded))
     tap = prepared.method.tap(model, loaded)
     if tap:
@@ -105,10 +107,10 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
 def _exact(prepared: Prepared, model: nn.Module, loaded: Loaded) -> frozenset[str]:
     """Parameters that stay in fp32 whatever the products are in: a fresh head's, whose answers are the ones that get measured.
 
-    Of a base from nothing all is fresh, and only what lies outside its body is a head. An objective's head is the vocabulary: the larger
+    Of a base from nothing all is fresh, and only what lies outside its body is a head. Where the head is the vocabulary it is the larger
     part of the work, and its loss is taken in fp32 anyway.
     """
-    if isinstance(prepared.task, Objective):
+    if isinstance(prepared.task, Objective) or (isinstance(prepared.task, Labelled) and prepared.task.writes):
         return frozenset()
     body = f"{loaded.model.base_model_prefix}."
     fresh = {name for name in loaded.fresh if not (prepared.base.scratch and name.startswith(body))}

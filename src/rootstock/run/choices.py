@@ -17,7 +17,7 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import total_memory
 from rootstock.core.rows import Encoded
-from rootstock.core.task import Task
+from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
 from rootstock.data import ledger
 from rootstock.loop import crew, precision
@@ -45,6 +45,25 @@ def check(recipe: Recipe) -> None:
             catalog.find(kind, name).build(settings, section)  # type: ignore[arg-type]
         elif settings:
             _check_auto(section, settings, {each: catalog.find(kind, each) for each in catalog.names(kind)})  # type: ignore[arg-type]
+    if "auto" not in (task := recipe.task.get("name", "auto"), method := recipe.method.get("name", "auto")):
+        check_pair(catalog.find("tasks", task), catalog.find("methods", method))
+
+
+def check_pair(task: type[Task], method: type[Method]) -> None:
+    """Raise RecipeError for a method that has nothing to train under this task."""
+    if fits(task, method):
+        return
+    called, by = catalog.name_of("tasks", task), catalog.name_of("methods", method)
+    raise RecipeError(
+        f"{by} trains a fresh head on frozen features, and {called} brings none: its head is the base's own output layer",
+        wanted="a method that changes the base",
+        fix="choose --method lora or full",
+    )
+
+
+def fits(task: type[Task], method: type[Method]) -> bool:
+    """Whether the method finds something to train: a frozen base wants a head of the task's own."""
+    return not (method.frozen and issubclass(task, Labelled) and task.writes)
 
 
 def _check_auto(section: str, settings: dict[str, Any], choices: dict[str, Any]) -> None:
@@ -127,9 +146,7 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
     reason = "asked for"
     if name == "auto":
         name, reason = (
-            ("full", "the base's weights are random, so all of them must learn")
-            if base.scratch
-            else _advice(recipe, base, encoded, classes)
+            ("full", "the base's weights are random, so all of them must learn") if base.scratch else _advice(recipe, base, encoded, task)
         )
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
@@ -141,6 +158,7 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
             wanted="a method that folds, such as lora",
             fix="leave merge out",
         )
+    check_pair(type(task), type(method))
     if recipe.merge and method.saves != "adapter":
         say(f"merge     nothing to fold: what {name} leaves in model/ is whole already")
     return method, reason
@@ -156,7 +174,8 @@ def check_scratch(name: str, method: Method, base: Resolved) -> None:
         )
 
 
-def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, classes: int) -> tuple[str, str]:
+def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, task: Task) -> tuple[str, str]:
+    classes = len(getattr(task, "labels", ())) or 2
     dtype = precision.choose(recipe.training.precision, device_name())
     config = config_file(base, "config.json")
     size = advise.size_of(config, base.parameters or 22_000_000, int(encoded.lengths.sum()), recipe.training.micro_tokens)
@@ -164,6 +183,8 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, classes: int) -> t
     costs = {}
     for name in AUTO:
         method = catalog.find("methods", name)
+        if not fits(type(task), method):
+            continue
         batch = recipe.training.batch_tokens or method.batch_tokens
         epochs = recipe.training.epochs or method.passes(updates(encoded.lengths, batch), classes)
         twins = crew.most(batch, device_name())

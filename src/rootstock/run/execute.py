@@ -139,12 +139,17 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         accelerator=built.accelerator,
         evaluate=partial(_evaluate, prepared, built),
         note=note,
-        used=_used(prepared, built) if isinstance(prepared, LabelledRows) and built.feed.encoded.tokens else None,
+        used=_used(prepared, built) if _trims(prepared, built) else None,
         save=save,
         stop=watch.stop,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,
         started=watch.started,
     )
+
+
+def _trims(prepared: Prepared, built: Built) -> bool:
+    """Whether only the embeddings of tokens that occur are trained: not where the same table is asked for every token's score."""
+    return isinstance(prepared, LabelledRows) and bool(built.feed.encoded.tokens) and not prepared.task.writes
 
 
 def _used(prepared: Prepared, built: Built) -> np.ndarray:

@@ -70,7 +70,11 @@ def overlap(prepared: LabelledRows) -> np.ndarray:
 
 
 def baselines(prepared: LabelledRows) -> Baselines:
-    """Majority and TF-IDF on the same split, kept by content digest: they depend on nothing but the rows."""
+    """What a model has to beat, on the same split; majority and TF-IDF depend on nothing but the rows, and are kept by their digest."""
+    if own := prepared.task.rivals(prepared.encoded, prepared.encoded_validation):
+        return Baselines(dict(own), {})
+    if prepared.task.writes:  # texts are no arrays to keep, and nothing is fitted
+        return fit_baselines(prepared.train, prepared.validation, prepared.task)
     sides = (prepared.train, prepared.validation)
     rows = [[column(part, name) for name in part.column_names if name not in (ROW, PIXELS)] for part in sides]
     pictures = [split.keys(part) for part in sides if PIXELS in part.column_names]
@@ -165,14 +169,16 @@ def _write_predictions(prepared: LabelledRows, folder: RunFolder, task: Labelled
 
 
 def mistakes(rows: pa.Table, task: Labelled, columns: Columns, count: int = 12) -> list[dict[str, Any]]:
-    """The wrong answers that the model was surest of, or the numbers that it missed by most."""
+    """The wrong answers that the model was surest of, the numbers that it missed by most, or the texts that it found least likely."""
     readable, truth = task.readable(columns), task.truth(rows)
+    if "predicted" not in readable:
+        return []
     if task.kind == "number":
         missed_N = np.abs(np.asarray(readable["predicted"]) - columns["answers"])
         order, wrong_N = np.argsort(-missed_N, kind="stable"), missed_N > 0
     else:
         wrong_N = np.array([not task.agrees(said, true) for said, true in zip(readable["predicted"], truth, strict=True)])
-        order = np.argsort(-np.asarray(readable["confidence"]), kind="stable")
+        order = np.argsort(-np.asarray(readable["confidence"] if "confidence" in readable else columns["loss"]), kind="stable")
     chosen = [int(i) for i in order if wrong_N[i]][:count]
     parts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]
     texts = [[part[i] for part in parts] for i in chosen]
@@ -191,7 +197,7 @@ def mistakes(rows: pa.Table, task: Labelled, columns: Columns, count: int = 12) 
 def _told_apart(answer: Any, predicted: Any, words: Sequence[str]) -> dict[str, str]:
     """The true and the predicted answer as a report shows them; of tags only those that differ, each beside its word."""
     if not words:
-        return {"answer": _text(answer), "predicted": _text(predicted)}
+        return {"answer": shorten(_text(answer), _SHOWN_LETTERS), "predicted": shorten(_text(predicted), _SHOWN_LETTERS)}
     wrong = [(word, *both) for word, *both in zip(words, answer, predicted, strict=True) if both[0] != both[1]]
     return {name: "; ".join(f"{each[0]}: {each[place]}" for each in wrong) for place, name in ((1, "answer"), (2, "predicted"))}
 

@@ -1,8 +1,8 @@
 """From a recipe to labelled rows that can be learned from: everything that is decided before a model is built, and printed."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +15,7 @@ from rootstock.bases.resolve import Resolved
 from rootstock.core.artifact import digest_json
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import Method
+from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column
 from rootstock.core.seed import stream
@@ -53,7 +54,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
         return labelled_pictures.prepare(recipe, base, say)
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
-    tokens = cache(partial(bases.tokenizer, base))
+    tokens = cache(lambda: task.ready(bases.tokenizer(base)))
     own, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
     augmented.check(recipe, task)
     more = augmented.more_rows(recipe, rows.train, base, tokens, say)
@@ -67,7 +68,8 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
-    settled = choices.resolved(recipe, base, task, method, columns=columns, usual=choices.usual_of(method, epochs))
+    usual = choices.usual_of(method, epochs) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    settled = choices.resolved(recipe, base, task, method, columns=columns, usual=usual)
     encoded, encoded_validation = (
         made if spans_N.max() <= length else task.encode(part, tokens(), length)
         for made, spans_N, part in ((raw, spans, learned), (raw_validation, spans_validation, rows.validation))
@@ -130,8 +132,9 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     for note in found.notes:
         say(f"data      {note}")
     name = task.get("name", "auto")
-    if name == "auto":
-        name = task_for(found.table.column_names)
+    if name == "auto" and not any(task.get(part) for part in ("text", "text_pair", "label")):
+        name = task_for(found.table)
+    found = arranged(found, name)
     known = schema.recognise(found, **wanted({**task, "name": name}))
     for reason in known.reasons:
         say(f"columns   {reason}")
@@ -144,7 +147,7 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         rows = split.draw(rows, data.rows, recipe.seed)
     sources = {"train": {"name": found.name, "format": found.format, "sha256": found.digest}}
     if isinstance(data.validation, str):
-        held = source.read(data.validation, data)
+        held = arranged(source.read(data.validation, data), name)
         validation = schema.canonical(held, known, unlabelled=unlabelled)
         dropped += [("validation", row) for row in validation.dropped]
         sources["validation"] = {"name": held.name, "format": held.format, "sha256": held.digest}
@@ -173,10 +176,16 @@ def wanted(task: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "further": further, "called": found.called if found else {}}
 
 
-def task_for(columns: Collection[str]) -> str:
-    """The name of the task that columns of these names are plainly for, or auto."""
-    names = {plain(name) for name in columns}
-    return next((name for name, each in _labelled() if each.suits(names)), "auto")
+def arranged(found: source.Source, task: str) -> source.Source:
+    """A file with the columns that the task reads, where it has a form of its own for them."""
+    table = catalog.find("tasks", task).arranged(found.table) if task != "auto" else None
+    return found if table is None else replace(found, table=table)
+
+
+def task_for(table: pa.Table) -> str:
+    """The name of the task that these columns are plainly for, or auto."""
+    names = {plain(name) for name in table.column_names}
+    return next((name for name, each in _labelled() if each.suits(names) or each.arranged(table) is not None), "auto")
 
 
 def stratifies(rows: pa.Table) -> bool:

@@ -1,4 +1,4 @@
-"""Shared by objectives whose decoder writes what the encoder's text lacks.
+"""Shared by tasks whose decoder writes what the encoder's text lacks.
 
 Shape letters: B rows, S source tokens, T target tokens.
 """
@@ -26,12 +26,12 @@ def batch(sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], tokenize
 
 def loss(model: nn.Module, batch: Batch) -> Loss:
     """Cross-entropy in nats, summed over the target's tokens."""
-    return _vocabulary.language_loss(model, _inputs(model, batch), batch["labels"])
+    return _vocabulary.language_loss(model, inputs(model, batch), batch["labels"])
 
 
 def decode(model: nn.Module, batch: Batch) -> Columns:
     """Loss, count and hits of each row."""
-    return _vocabulary.language_results(model, _inputs(model, batch), batch["labels"])
+    return _vocabulary.language_results(model, inputs(model, batch), batch["labels"])
 
 
 def check(model: nn.Module) -> None:
@@ -55,7 +55,7 @@ def end_token(tokenizer: Any) -> int:
     return end
 
 
-def _inputs(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def inputs(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """What forward takes: the decoder reads the target one place later, begun and padded by the model's own rule."""
     labels_BT = batch["labels"]
     shifted_BT: Tensor = _vocabulary.plain_model(model).prepare_decoder_input_ids_from_labels(labels_BT)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rootstock.core.errors import BaseError
 from rootstock.core.mode import in_mode
@@ -61,6 +62,18 @@ def language_loss(model: nn.Module, inputs: Batch, labels_BT: Tensor) -> Loss:
     """Cross-entropy in nats summed over the positions with a label (others hold -100)."""
     found = asked(model, inputs, labels_BT)
     return Loss(cross_entropy(found.hidden, found.layer, found.labels), len(found.labels))
+
+
+def token_losses(model: nn.Module, inputs: Batch, labels_BT: Tensor) -> Tensor:
+    """Cross-entropy in nats of each position with a label, [M]. The scores exist for a part at a time, and again for its gradients."""
+    hidden_MH, labels_M, layer, _ = asked(model, inputs, labels_BT)
+    hidden_MH, weight_VH, bias_V = _alike(hidden_MH, layer)
+
+    def losses(hidden_CH: Tensor, labels_C: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(nn.functional.linear(hidden_CH, weight_VH, bias_V).float(), labels_C, reduction="none")
+
+    parts = zip(torch.split(hidden_MH, _PART), torch.split(labels_M, _PART), strict=True)
+    return torch.cat([checkpoint(losses, *part, use_reentrant=False) for part in parts])
 
 
 @torch.no_grad()
@@ -270,3 +283,15 @@ def sees_ahead(model: Any) -> bool:
     with in_mode(model, training=False):
         before, after = (model(**each).logits[0, 0] for each in (given, changed))
     return not torch.allclose(before, after, atol=1e-5)
+
+
+def check_causal(model: nn.Module) -> None:
+    """Refuse a model that sees what comes after, or whose scores are more than its output layer's."""
+    plain = plain_model(model)
+    if sees_ahead(plain):
+        raise BaseError(
+            f"{type(plain).__name__} sees the tokens that it would have to guess",
+            wanted="an architecture that reads from left to right",
+            fix="choose --task masked-lm, or a base such as scratch:gpt2-tiny",
+        )
+    check_output_layer(model, few_tokens(model))

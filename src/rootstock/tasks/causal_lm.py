@@ -53,14 +53,7 @@ class CausalLM(Objective):
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model that sees what comes after, or whose scores are more than its output layer's."""
-        plain = _vocabulary.plain_model(model)
-        if _vocabulary.sees_ahead(plain):
-            raise BaseError(
-                f"{type(plain).__name__} sees the tokens that it would have to guess",
-                wanted="an architecture that reads from left to right",
-                fix="choose --task masked-lm, or a base such as scratch:gpt2-tiny",
-            )
-        _vocabulary.check_output_layer(model, _vocabulary.few_tokens(model))
+        _vocabulary.check_causal(model)
 
 
 def _edges(tokenizer: Any) -> tuple[int, int]:

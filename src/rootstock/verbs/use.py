@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, DataError, UsageError, nearest
 from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings, Recipe
-from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns
+from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns, Encoded
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
@@ -28,9 +28,10 @@ from rootstock.core.watch import Say
 from rootstock.data import batches, formats, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
-from rootstock.run import labelled_pictures
+from rootstock.run import features, labelled_pictures, reference
 from rootstock.run.build import tokenizer_digest
 from rootstock.run.finish import seen_keys
+from rootstock.run.labelled import arranged
 from rootstock.run.prepared import device_name
 
 
@@ -171,13 +172,7 @@ class Run:
         head, seed = self.task.head(), self.recipe.seed
         if self.method.saves != "adapter":
             return bases.load(self._admitted, head, seed=seed).model
-        base = resolve(self.recipe.base)
-        if base.digest != self.contract["base"]["sha256"]:
-            raise ContractRefused(
-                f"the base {base.name} has the digest {base.digest[:16]}…",
-                wanted=f"{self.contract['base']['sha256'][:16]}…, the base that this adapter was trained on",
-                fix="use that base, or train the adapter again on this one",
-            )
+        base = self._base("adapter was trained on")
         loaded = bases.load(base, head, seed=seed)
         if self.tokenizer is not None:
             bases.fit(self.tokenizer, loaded.model)
@@ -218,11 +213,39 @@ class Run:
         whole = self.task.encode(rows.drop_columns([LABEL]) if LABEL in rows.column_names else rows, self.tokenizer, None)
         longer = int((self.task.spans(whole) > length).sum()) if length else 0
         encoded = self.task.encode(rows, self.tokenizer, length) if longer or LABEL in rows.column_names else whole
-        micro = self.recipe.training.micro_tokens
-        feed = batches.Feed(encoded, self.task, self.tokenizer, micro, micro, self.recipe.seed)
-        made = infer.predict(self.model, feed, self.task, device=torch.device(device_name())) if len(rows) else {}
+        if self.task.asks_base and LABEL in rows.column_names:
+            encoded = reference.known(self.task, encoded, self._feed, self._untouched)
+        made = infer.predict(self.model, self._feed(encoded), self.task, device=torch.device(device_name())) if len(rows) else {}
         columns = self.task.told(made, encoded, rows, self.tokenizer) if made else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, 0 if self.task.parted else longer, columns)
+
+    def _feed(self, encoded: Encoded) -> batches.Feed:
+        micro = self.recipe.training.micro_tokens
+        return batches.Feed(encoded, self.task, self.tokenizer, micro, micro, self.recipe.seed)
+
+    @property
+    def _untouched(self) -> reference.Base:
+        """The base as it was before this run."""
+        base = self._base("run was trained from")
+        digest = reference.digest(base.digest, self.recipe.seed, scratch=bool(base.scratch))
+        place = features.Place(device=torch.device(device_name()), dtype=self._dtype)
+        return reference.Base(model=partial(self._on, base), digest=digest, place=place)
+
+    def _on(self, base: Resolved) -> nn.Module:
+        loaded = bases.load(base, self.task.head(), seed=self.recipe.seed)
+        bases.fit(self.tokenizer, loaded.model)
+        return loaded.model
+
+    def _base(self, meant: str) -> Resolved:
+        """The base that the recipe names; ContractRefused where it is another by now. meant: what it has to be."""
+        base = resolve(self.recipe.base)
+        if base.digest != self.contract["base"]["sha256"]:
+            raise ContractRefused(
+                f"the base {base.name} has the digest {base.digest[:16]}…",
+                wanted=f"{self.contract['base']['sha256'][:16]}…, the base that this {meant}",
+                fix="use that base, or train again on this one",
+            )
+        return base
 
     def read(self, path: str, *, labelled: bool, reading: Reading | None = None, say: Say = lambda text: None) -> Read:
         """A file: the columns as given, else those that the run learned from, else found by name and content, which is said."""
@@ -230,7 +253,7 @@ class Run:
         if self.task.reads == "images":
             return self._seen(path, self._data(path, reading.settings), labelled=labelled)
         task, given = self.recipe.task, {role: name for role, name in reading.columns.items() if name is not None}
-        found = source.read(path, self._data(path, reading.settings))
+        found = arranged(source.read(path, self._data(path, reading.settings)), task["name"])
         learned = {role: task.get(role) for role in ("text", "text_pair", "label")}
         held = {role: name if name in found.table.column_names else None for role, name in learned.items()}
         columns = found.table.column_names
