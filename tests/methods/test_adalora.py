@@ -36,11 +36,11 @@ def test_the_weakest_directions_of_all_matrices_go_first(load):
     assert sum(kept(values)[name] for name in weak) == 4
 
 
-def test_a_direction_is_as_large_as_what_it_adds(load):
-    """|λ|·‖a‖·‖b‖ is the norm of λ·b·aᵀ, so a small λ between large vectors outlives a large one between small ones."""
+@pytest.mark.parametrize(("a", "b"), [([[3.0, 4.0], [0.1, 0.0]], [[1.0, 1.0]]), ([[0.0, 1.0], [1.0, 0.0]], [[3.0, 0.1], [4.0, 0.0]])])
+def test_a_direction_is_as_large_as_what_it_adds(a, b):
+    """|λ|·‖a‖·‖b‖ is the norm of λ·b·aᵀ, so a small λ beside a large vector outlives a large one beside a small."""
     names = [f"x.lora_{part}.default" for part in "ABE"]
-    a, b, scale = torch.tensor([[3.0, 4.0], [0.1, 0.0]]), torch.tensor([[2.0, 0.1]]), torch.tensor([[0.1], [1.0]])
-    values = dict(zip(names, (a, b, scale), strict=True))
+    values = dict(zip(names, (torch.tensor(each) for each in (a, b, [[0.1], [1.0]])), strict=True))
     AdaLoRA(r=1, start=2).revise(values, 1.0)
     assert values[names[2]].flatten().tolist() == pytest.approx([0.1, 0.0])
 

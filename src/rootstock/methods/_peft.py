@@ -54,6 +54,10 @@ def targets(names: Sequence[str]) -> list[str] | str | None:
     return "all-linear" if tuple(names) == ("all-linear",) else list(names) or None
 
 
+_TURNED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
+"""Kinds of base whose linear layers hold their matrices the other way round (Conv1D)."""
+
+
 def check(kind: str, settings: Mapping[str, Any], names: Sequence[str], config: Mapping[str, Any]) -> None:
     """RecipeError where peft refuses the settings of a kind, or knows no modules for it in this architecture and none are named."""
     made = getattr(peft, config_name(kind))
@@ -78,6 +82,26 @@ def check(kind: str, settings: Mapping[str, Any], names: Sequence[str], config: 
             wanted="the names of modules",
             fix="add --set method.targets=[all-linear]",
         )
+    if config.get("model_type") in _TURNED and not _takes_turned(made, settings):
+        raise RecipeError(
+            f"peft's {kind} takes no matrices that are turned round, as those of a {config['model_type']} are",
+            wanted="a method that does, or a base with plain linear layers",
+            fix="choose --method lora, or another base",
+        )
+
+
+def _takes_turned(made: Any, settings: Mapping[str, Any]) -> bool:
+    """Whether peft hangs this kind on GPT-2's Conv1D: tried on one alone."""
+    from transformers.pytorch_utils import Conv1D
+
+    try:
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            peft.inject_adapter_in_model(made(**{**settings, "target_modules": ["0"]}), nn.Sequential(Conv1D(64, 64)))
+    except TypeError:
+        return False
+    except ValueError:  # something else is wrong with it; the base itself will say what
+        return True
+    return True
 
 
 def head_modules(loaded: Loaded) -> list[str]:

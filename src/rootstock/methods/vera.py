@@ -16,7 +16,7 @@ class VeRA(Tuner):
 
     epochs: ClassVar[float] = 5
     updates: ClassVar[int] = 200
-    rate: ClassVar[float] = 1e-2
+    rate: ClassVar[float] = 3e-2
     trained: ClassVar[float] = 0.0003
 
     r: int = Field(default=256, ge=1)
