@@ -103,6 +103,7 @@ def test_a_window_without_a_passage_has_no_span_and_no_nan():
     [
         ("The Broncos!", ["broncos"], 1, 1),  # case, articles, punctuation
         ("in the city of Paris", ["Paris", "the old city of light"], 0, 4 / 8),  # the best of 2 / 5 and of 2 of 4 and 4 words
+        ("the city of Paris", ["Paris"], 0, 2 * 1 / (3 + 1)),
         ("", [], 1, 1),
         ("Paris", [], 0, 0),
         ("", ["Paris"], 0, 0),
