@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from pyarrow import parquet
+from tests import cards
 from tests.conftest import WORDS, rows_of
 from transformers import AutoModelForQuestionAnswering
 
@@ -223,6 +224,7 @@ def test_from_squads_file_to_answers_of_plain_transformers(squad, tiny_base, tmp
     card = (run.path / "README.md").read_text()
     assert "pipeline_tag: question-answering" in card
     assert "AutoModelForQuestionAnswering" in card
+    assert cards.said(run) in "a passage that holds its answer"
     assert "It beats the baseline." in (run.path / "report.html").read_text()
 
 
