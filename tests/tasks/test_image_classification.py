@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests import cards
 from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTModel
 
 import rootstock as rs
@@ -71,6 +72,8 @@ def test_plain_transformers_gives_the_same_answers(run, pictures):
     card = (run.path / "README.md").read_text()
     assert "pipeline_tag: image-classification" in card
     assert "AutoImageProcessor" in card
+    Image.open(names[0]).save(run.path / "picture.jpg")
+    assert cards.said(run).startswith("dark ")
 
 
 def test_evaluate_refuses_what_it_cannot_read_and_measures_the_rest(run, pictures, tmp_path):

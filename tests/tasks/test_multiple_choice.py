@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import cards
 from tests.conftest import WORDS, rows_of
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
@@ -187,3 +188,4 @@ def test_from_a_file_to_choices_and_plain_transformers(tiny_base, tmp_path):
     card = (run.path / "README.md").read_text()
     assert "pipeline_tag: multiple-choice" in card
     assert "AutoModelForMultipleChoice" in card
+    assert cards.said(run) in ("one answer", "another")

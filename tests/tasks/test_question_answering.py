@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from pyarrow import parquet
+from tests import cards
 from tests.conftest import WORDS, rows_of
 from transformers import AutoModelForQuestionAnswering
 
@@ -103,6 +104,7 @@ def test_a_window_without_a_passage_has_no_span_and_no_nan():
     [
         ("The Broncos!", ["broncos"], 1, 1),  # case, articles, punctuation
         ("in the city of Paris", ["Paris", "the old city of light"], 0, 4 / 8),  # the best of 2 / 5 and of 2 of 4 and 4 words
+        ("the city of Paris", ["Paris"], 0, 2 * 1 / (3 + 1)),
         ("", [], 1, 1),
         ("Paris", [], 0, 0),
         ("", ["Paris"], 0, 0),
@@ -222,6 +224,7 @@ def test_from_squads_file_to_answers_of_plain_transformers(squad, tiny_base, tmp
     card = (run.path / "README.md").read_text()
     assert "pipeline_tag: question-answering" in card
     assert "AutoModelForQuestionAnswering" in card
+    assert cards.said(run) in "a passage that holds its answer"
     assert "It beats the baseline." in (run.path / "report.html").read_text()
 
 

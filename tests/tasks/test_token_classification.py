@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
+from tests import cards
 from tests.conftest import WORDS as VOCABULARY
 from tests.conftest import rows_of
 from tests.tasks.test_text_classification import Said
@@ -159,3 +160,4 @@ def test_from_a_conll_file_to_predictions_of_plain_text(entities, tiny_base, tmp
     found = pipeline("token-classification", model=str(run.path / "model"))(f"{other} {told}")
     assert [each["word"] for each in found if each["entity"] == "B-person"] == [told]
     assert "pipeline_tag: token-classification" in (run.path / "README.md").read_text()
+    assert cards.said(run) == str(run.predict("a text in words")[0])
