@@ -98,7 +98,7 @@ def _baselines(facts: Facts) -> dict[str, dict[str, Any]]:
     found = dig(facts, "metrics", "baselines", default={})
     known = {key: found[key] for key in ("tfidf", "dictionary", "majority", "copy", "length", "unigram") if key in found}
     if words.is_number(loss := dig(known, "unigram", "loss")):
-        known["unigram"] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+        known["unigram"] = {**known["unigram"], "loss": loss, "perplexity": math.exp(min(loss, 700.0))}
     return known
 
 

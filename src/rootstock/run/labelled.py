@@ -124,6 +124,8 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         say(f"data      {note}")
     if task.get("name", "auto") == "auto" and not any(task.get(part) for part in ("text", "text_pair", "label")):
         task = {**task, "name": task_by_columns(found.table)}
+        if task["name"] != "auto":
+            say(f"columns   they are meant for {task['name']}; --task names another")
     name = task.get("name", "auto")
     found = arranged(found, name)
     known = schema.recognise(found, **wanted(task))
@@ -172,7 +174,9 @@ def arranged(found: source.Source, task: str) -> source.Source:
 
 
 def task_by_columns(table: pa.Table) -> str:
-    """The name of the task that these columns are meant for and no other; auto where they may be for several."""
+    """The name of the task that these columns are meant for and no other; auto where they may be for several, as with a label."""
+    if LABEL in table.column_names:
+        return "auto"
     found = {name: catalog.find("tasks", name) for name in catalog.names("tasks")}
     return next((name for name, each in found.items() if issubclass(each, Labelled) and each.arranged(table) is not None), "auto")
 
