@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import transformers
 from tests import tiny_models
 from tests.conftest import WORDS, make_tokenizer, rows_of, write_csv
 
@@ -16,6 +17,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.core.errors import DataError
 from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.core.seed import Draw
+from rootstock.run.labelled import task_by_columns
 from rootstock.tasks import _dialogue, _generation
 from rootstock.tasks.text_generation import MESSAGES, TextGeneration
 
@@ -166,6 +168,15 @@ def test_files_of_every_usual_form_are_told_by_their_columns():
     assert TextGeneration.arranged(pa.table({"text": ["a"], "label": ["b"]})) is None
 
 
+def test_columns_tell_a_task_unless_there_is_a_label_too():
+    told = {"prompt": ["a"], "completion": ["b"]}
+    assert task_by_columns(pa.table(told)) == "text-generation"
+    assert task_by_columns(pa.table({"chosen": ["a b"], "rejected": ["a c"]})) == "preference"
+    assert task_by_columns(pa.table({"en": ["a"], "de": ["b"]})) == "text-to-text"
+    assert task_by_columns(pa.table({**told, "label": [True]})) == "auto"
+    assert task_by_columns(pa.table({"text": ["a"], "stars": [1]})) == "auto"
+
+
 @pytest.fixture
 def prompts(tmp_path):
     """Prompts of a telling word and another; what it tells is to be written."""
@@ -187,6 +198,11 @@ def test_from_prompts_to_what_follows_them(prompts, tmp_path, method):
     if method == "full":
         assert run.metrics["metrics"]["loss"] < 0.6 < run.metrics["baselines"]["unigram"]["loss"]
         assert run.predict("the good") == ["good film"]
+        tokens = transformers.AutoTokenizer.from_pretrained(run.path / "model")
+        plain = transformers.AutoModelForCausalLM.from_pretrained(run.path / "model")
+        inputs = tokens(tokens.cls_token + "the good", add_special_tokens=False, return_tensors="pt", return_token_type_ids=False)
+        made = plain.generate(**inputs, max_new_tokens=8, do_sample=False)
+        assert tokens.decode(made[0], skip_special_tokens=True) == "the good good film"
     found = run.evaluate(str(prompts))
     assert found["metrics"]["loss"] == pytest.approx(run.metrics["metrics"]["loss"], abs=0.3)
     assert "pipeline_tag: text-generation" in (run.path / "README.md").read_text()

@@ -148,6 +148,7 @@ def test_from_a_file_to_written_texts(pairs, tmp_path, method):
     settings = {"epochs": 12, "rate": 1e-2, "batch_tokens": 64}
     run = rs.adapt(
         pairs,
+        task="text-to-text",
         base=str(base),
         method=method,
         out=tmp_path / "run",

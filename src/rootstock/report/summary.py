@@ -99,7 +99,7 @@ def _baselines(facts: Facts) -> dict[str, dict[str, Any]]:
     found = dig(facts, "metrics", "baselines", default={})
     known = {key: found[key] for key in sorted(found, key=SIMPLE.__contains__)}
     if words.is_number(loss := dig(known, "unigram", "loss")):
-        known["unigram"] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+        known["unigram"] = {**known["unigram"], "loss": loss, "perplexity": math.exp(min(loss, 700.0))}
     return known
 
 

@@ -134,6 +134,8 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     name = task.get("name", "auto")
     if name == "auto" and not any(task.get(part) for part in ("text", "text_pair", "label")):
         name = task_for(found.table)
+        if name != "auto":
+            say(f"columns   they are meant for {name}; --task names another")
     found = arranged(found, name)
     known = schema.recognise(found, **wanted({**task, "name": name}))
     for reason in known.reasons:
@@ -183,9 +185,10 @@ def arranged(found: source.Source, task: str) -> source.Source:
 
 
 def task_for(table: pa.Table) -> str:
-    """The name of the task that these columns are plainly for, or auto."""
+    """The name of the task that these columns are plainly for; auto where they may be for several, as beside a label."""
     names = {plain(name) for name in table.column_names}
-    return next((name for name, each in _labelled() if each.suits(names) or each.arranged(table) is not None), "auto")
+    labelled = LABEL in table.column_names
+    return next((name for name, each in _labelled() if each.suits(names) or not (labelled or each.arranged(table) is None)), "auto")
 
 
 def stratifies(rows: pa.Table) -> bool:

@@ -1,10 +1,13 @@
 """What a model answers on the rows that are held out: the one way to every figure of a run."""
 
+from contextlib import nullcontext
+
 import numpy as np
 
+from rootstock.bases.load import quiet
 from rootstock.core.errors import Diverged
 from rootstock.core.rows import Columns
-from rootstock.core.task import Task
+from rootstock.core.task import Labelled, Task
 from rootstock.loop import infer
 from rootstock.run.build import Built
 from rootstock.run.prepared import LabelledRows, Prepared
@@ -15,7 +18,9 @@ def measure(prepared: Prepared, built: Built, task: Task, *, glance: bool = Fals
 
     glance: only as much as decides which state is the best.
     """
-    found = infer.predict(built.learner, built.feed_validation, task, device=built.accelerator.device, glance=glance)
+    # transformers takes the padding behind a text that has ended for a forgotten mask, and says so
+    with quiet() if isinstance(task, Labelled) and task.writes else nullcontext():
+        found = infer.predict(built.learner, built.feed_validation, task, device=built.accelerator.device, glance=glance)
     if not all(np.isfinite(values).all() for values in found.values() if values.dtype.kind == "f"):
         raise Diverged("the model's answers are no numbers any more", fix="lower training.rate, or set training.precision to fp32")
     if not isinstance(prepared, LabelledRows):

@@ -36,7 +36,7 @@ def strings(column: Any) -> bool:
 def written(model: Any, batch: Batch, *, beams: int, most: int) -> list[np.ndarray]:
     """Ids that the model writes for each row, the likeliest, without the end and what follows it: at most `most`, and as many as fit."""
     plain = _vocabulary.plain_model(model)
-    ids_BT, ends = batch["input_ids"], batch[ENDS].tolist()
+    ids_BT, ends = batch["input_ids"], sorted({*batch[ENDS].tolist(), *_own_ends(plain)})
     begun = 1 if plain.config.is_encoder_decoder else ids_BT.shape[1]
     if room := getattr(plain.config, "max_position_embeddings", None):
         most = max(1, min(most, room - begun))
@@ -44,6 +44,12 @@ def written(model: Any, batch: Batch, *, beams: int, most: int) -> list[np.ndarr
         writer = model if hasattr(model, "generate") else plain
         made_BT = writer.generate(input_ids=ids_BT, attention_mask=batch["attention_mask"])
     return [_before_end(row, ends) for row in made_BT[:, begun:].cpu().numpy()]
+
+
+def _own_ends(plain: Any) -> list[int]:
+    """Where the model itself says that a text ends: a chat model may have an end of a turn beside that of a text."""
+    said = plain.generation_config.eos_token_id
+    return said if isinstance(said, list) else [] if said is None else [said]
 
 
 def _before_end(ids_T: np.ndarray, ends: list[int]) -> np.ndarray:

@@ -27,7 +27,7 @@ def as_text(ledger: dict[str, Any]) -> str:
     spread = ", ".join(f"{share} % up to {length:.0f}" for share, length in lengths.get("percentiles", {}).items())
     lines = [
         _line("rows", ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in ledger["rows"].items())),
-        _line("labels", _listed(ledger["labels"])),
+        *([_line("labels", _listed(ledger["labels"]))] if ledger["labels"] else []),
         _line("tokens a row", f"{lengths['mean']:.1f} on average, longest {lengths['longest']:,}; {spread}"),
         *(_bar(start, end, count, max(lengths["counts"])) for start, end, count in _bins(lengths)),
         _line("padding", f"{ledger['padding_share']:.1%} of the tokens in the planned batches"),

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -215,7 +216,8 @@ class Run:
         encoded = self.task.encode(rows, self.tokenizer, length) if longer or LABEL in rows.column_names else whole
         if self.task.asks_base and LABEL in rows.column_names:
             encoded = reference.known(self.task, encoded, self._feed, self._untouched)
-        made = infer.predict(self.model, self._feed(encoded), self.task, device=torch.device(device_name())) if len(rows) else {}
+        with bases.quiet() if self.task.writes else nullcontext():
+            made = infer.predict(self.model, self._feed(encoded), self.task, device=torch.device(device_name())) if len(rows) else {}
         columns = self.task.told(made, encoded, rows, self.tokenizer) if made else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, 0 if self.task.parted else longer, columns)
 
