@@ -99,7 +99,9 @@ def test_every_format_is_read(tmp_path, kind):
     if kind == "parquet":
         parquet.write_table(pa.table({"question": texts, "n": [1, 2, 3]}), path)
     elif kind == "json":
-        path.write_text(json.dumps({"data": [{"title": "t", "paragraphs": [{"qas": [{"question": each}]}]} for each in texts]}))
+        path.write_text(
+            json.dumps({"data": [{"title": "t", "paragraphs": [{"context": "of it", "qas": [{"question": each}]}]} for each in texts]})
+        )
     elif kind == "jsonl":
         path.write_text("\n".join(json.dumps({"question": each, "choices": ["a", "b"]}) for each in texts))
     elif kind == "tsv":

@@ -145,7 +145,7 @@ def learned(asked):
     settings = TrainingSettings().model_copy(update={"epochs": 1, "rate": 0.1, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0})
     job = Job(
         model=model,
-        task=SimpleNamespace(loss=loss),
+        task=SimpleNamespace(loss=loss, chosen_by=("loss",)),
         method=SimpleNamespace(
             revise=lambda values, progress: (),
             advance=lambda model, progress: None,

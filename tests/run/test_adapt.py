@@ -599,7 +599,8 @@ def test_from_python_decisions_and_findings_are_logged(adapt, caplog):
 
 
 def test_ctrl_c_in_python_saves_and_says_how_to_go_on(reviews, tiny_base, tmp_path):
-    path, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
+    path, outer = tmp_path / "run", signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that runs in the background hands down an ignored one
 
     class Press(logging.Handler):
         def emit(self, record):
@@ -615,6 +616,7 @@ def test_ctrl_c_in_python_saves_and_says_how_to_go_on(reviews, tiny_base, tmp_pa
     finally:
         logger.removeHandler(press)
         logger.setLevel(logging.NOTSET)
+        after = signal.signal(signal.SIGINT, outer)
     assert "--resume" in stopped.value.fix
     assert [each.name for each in (path / "checkpoints").iterdir()] == ["step-000001"]
-    assert signal.getsignal(signal.SIGINT) is before
+    assert after is signal.default_int_handler

@@ -133,9 +133,6 @@ def _likest(question: str, passage: str) -> tuple[int, int]:
     return max(pairwise(cuts), key=lambda span: len(asked.intersection(_WORD.findall(passage[span[0] : span[1]].casefold()))))
 
 
-_OWN = {"tags": _tags, "span": _spans, "choice": _choices}
-
-
 def _shares(answers_N: np.ndarray, rows: int, classes: int) -> np.ndarray:
     """The classes' shares in training, [N, C]: the most frequent one wins, and its confidence is an honest one."""
     return np.tile(np.bincount(answers_N.astype(np.int64), minlength=classes) / len(answers_N), (rows, 1))
@@ -240,4 +237,4 @@ def _number(fitted: _Fitted) -> np.ndarray:
 
 
 _LINEAR = {"class": _probabilities, "classes": _each_label, "number": _number}
-_OWN = {"tags": _tags, "text": _copied, "preference": _longer}
+_OWN = {"tags": _tags, "span": _spans, "choice": _choices, "text": _copied, "preference": _longer}
