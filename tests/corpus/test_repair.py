@@ -122,3 +122,7 @@ def test_without_ftfy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ftfy", None)
     with pytest.raises(UsageError, match=r"rootstock\[corpus\]"):
         judge("plain")
+
+
+def test_mojibake_beside_an_odd_line_end_is_mended_in_the_same_pass():
+    assert judge("\u2028Ã &amp;").text == "à &"

@@ -17,7 +17,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.core.errors import DataError
 from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.core.seed import Draw
-from rootstock.run.labelled import task_by_columns
+from rootstock.run.labelled import task_for
 from rootstock.tasks import _dialogue, _generation
 from rootstock.tasks.text_generation import MESSAGES, TextGeneration
 
@@ -170,11 +170,11 @@ def test_files_of_every_usual_form_are_told_by_their_columns():
 
 def test_columns_tell_a_task_unless_there_is_a_label_too():
     told = {"prompt": ["a"], "completion": ["b"]}
-    assert task_by_columns(pa.table(told)) == "text-generation"
-    assert task_by_columns(pa.table({"chosen": ["a b"], "rejected": ["a c"]})) == "preference"
-    assert task_by_columns(pa.table({"en": ["a"], "de": ["b"]})) == "text-to-text"
-    assert task_by_columns(pa.table({**told, "label": [True]})) == "auto"
-    assert task_by_columns(pa.table({"text": ["a"], "stars": [1]})) == "auto"
+    assert task_for(pa.table(told)) == "text-generation"
+    assert task_for(pa.table({"chosen": ["a b"], "rejected": ["a c"]})) == "preference"
+    assert task_for(pa.table({"en": ["a"], "de": ["b"]})) == "text-to-text"
+    assert task_for(pa.table({**told, "label": [True]})) == "auto"
+    assert task_for(pa.table({"text": ["a"], "stars": [1]})) == "auto"
 
 
 @pytest.fixture

@@ -56,7 +56,6 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     task = _task(recipe, rows, say)
     tokens = cache(lambda: task.ready(bases.tokenizer(base)))
     own, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
-    augmented.check(recipe, task)
     more = augmented.more_rows(recipe, rows.train, base, tokens, say)
     raw = own if more is None else Encoded.joined([own, encode(task, more, base, tokens)])
     learned = rows.train if more is None else pa.concat_tables([rows.train, more])
@@ -219,6 +218,7 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     files = " with ".join(dict.fromkeys(str(each["name"]) for each in rows.sources.values()))
     with schema.naming(files):
         task: Labelled = catalog.find("tasks", name).build(settings, "task").fit(rows.train, rows.validation)
+    augmented.check(recipe, task)
     labels_found = getattr(task, "labels", ())
     shown = ", ".join(labels_found[:8]) + (" …" if len(labels_found) > 8 else "")
     many = "; a row can have several (task.several=no reads each cell as one)" if task.kind == "classes" else ""

@@ -17,8 +17,8 @@ from pydantic import Field
 from rootstock.core.modules import needed
 from rootstock.corpus.step import Judged, TextStep
 
-_LINE_ENDS = re.compile(r"\r\n?|[\v\f]")
-"""Those that mojibake never holds; U+2028 and U+2029 are ftfy's, after it looked for mojibake."""
+_LINE_ENDS = re.compile(r"\r\n?|[\v\f\u2028\u2029]")
+"""Those that mojibake never holds. Left in, U+2028 and U+2029 would hide from ftfy that a line's other letters are mojibake."""
 _C1 = re.compile(r"[\x80-\x9f]")
 """Control characters that ftfy leaves where Windows' encoding has nothing in their place."""
 _SUSPECT = re.compile(r"[^\t\n\x20-%'-~]|&(?=[#A-Za-z])")
