@@ -18,11 +18,14 @@ import rootstock as rs
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import DataError
+from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, PART, ROW, TEXT
 from rootstock.core.seed import Draw
+from rootstock.core.watch import Watch
 from rootstock.evaluation.baselines import baselines
 from rootstock.tasks import _spans
 from rootstock.tasks.question_answering import QuestionAnswering
+from rootstock.verbs import api
 
 PASSAGE = "the film was good , the book was very dull and the song is warm"
 
@@ -269,3 +272,10 @@ def test_one_passage_is_never_on_both_sides(tiny_base, tmp_path):
     passages = parquet.read_table(run.path / "predictions.parquet").column(PAIR).to_pylist()
     assert passages
     assert all(passages.count(each) % 3 == 0 for each in passages)
+
+
+def test_auto_never_leaves_the_base_frozen_where_two_texts_must_be_compared(squad, tiny_base, tmp_path):
+    said = []
+    recipe = Recipe.build({"base": str(tiny_base), "data": {"train": str(squad)}}, "")
+    api.rehearse(recipe, Watch(say=said.append))
+    assert next(line for line in said if line.startswith("method ")).split()[1] in ("full:", "lora:")

@@ -30,6 +30,10 @@ _FEWEST_TOKENS = 8
 """Of a row, below which it says nothing."""
 
 
+_COMPARES = ("span", "choice")
+"""Kinds of answers that lie in how two texts belong together, which a frozen base does not work out: it is taken there only where named."""
+
+
 def check(recipe: Recipe) -> None:
     """Raise for a name or a key that does not exist, so that nobody waits for the data before a misspelling is found."""
     ledger.check_names(recipe.accept)
@@ -183,7 +187,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, task: Task) -> tup
     costs = {}
     for name in AUTO:
         method = catalog.find("methods", name)
-        if not fits(type(task), method):
+        if not fits(type(task), method) or (method.frozen and getattr(task, "kind", "") in _COMPARES):
             continue
         batch = recipe.training.batch_tokens or method.batch_tokens
         epochs = recipe.training.epochs or method.passes(updates(encoded.lengths, batch), classes)
