@@ -172,15 +172,21 @@ def test_an_adapter_that_is_folded_in_loses_the_same_and_is_left_with_nothing_of
     task, loaded, encoded, tokenizer = setup(name)
     found = catalog.find("methods", method_name)
     method = found.build({"targets": ["all-linear"]} if "targets" in found.model_fields else {}, "method")
+    torch.manual_seed(0)  # what an adapter starts from is drawn, and must not depend on the tests before
     model = method.apply(loaded).eval()
     assert loaded.fresh <= {method.original(key) for key, _ in learning(model)}, "random and never learned"
     batch = task.collate(encoded, np.arange(len(encoded)), tokenizer, Draw(3))
     start = task.loss(model, batch).total.item()
-    for _, parameter in learning(model):
-        parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    before = start
+    for seed in range(8):  # a step at random can leave the sum nearly where it was
+        for _, parameter in learning(model):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
+        before = task.loss(model, batch).total.item()
+        if abs(before - start) > 5e-4 * start:
+            break
+    assert before != pytest.approx(start, rel=5e-4)
     batch = task.decided(model, batch)
     before = task.loss(model, batch).total.item()
-    assert before != pytest.approx(start, rel=2e-4)
     whole = method.merge(model).eval()
     assert task.loss(whole, batch).total.item() == pytest.approx(before, rel=2e-5)
     names = {key for key, _ in task.bare(whole).named_parameters()}
