@@ -620,3 +620,17 @@ def test_ctrl_c_in_python_saves_and_says_how_to_go_on(reviews, tiny_base, tmp_pa
     assert "--resume" in stopped.value.fix
     assert [each.name for each in (path / "checkpoints").iterdir()] == ["step-000001"]
     assert after is signal.default_int_handler
+
+
+def test_a_second_run_on_cached_features_reads_neither_model_nor_tokenizer(adapt, monkeypatch):
+    from rootstock.bases import load
+
+    settings = {"method": "feature-extraction", "training": {"epochs": 2}}
+    first = adapt("first", **settings)
+
+    def never(*_, **__):
+        raise AssertionError("it was all computed before")
+
+    monkeypatch.setattr(load, "load", never)
+    monkeypatch.setattr(load, "tokenizer", never)
+    assert adapt("second", **settings).metrics["metrics"] == first.metrics["metrics"]

@@ -205,7 +205,8 @@ def task_of(rows: pa.Table) -> str:
 
 
 def _labelled() -> list[tuple[str, type[Labelled]]]:
-    found = [(name, catalog.find("tasks", name)) for name in catalog.names("tasks")]
+    """The tasks that read labels; what is known to be an objective is not even imported."""
+    found = [(name, catalog.find("tasks", name)) for name in catalog.names("tasks") if catalog.reads_labels(name) is not False]
     return [(name, each) for name, each in found if issubclass(each, Labelled)]
 
 

@@ -26,5 +26,5 @@ def measure(prepared: Prepared, built: Built, task: Task, *, glance: bool = Fals
     if not isinstance(prepared, LabelledRows):
         return found
     rows = prepared.validation
-    told = prepared.task.told(found, prepared.encoded_validation, rows, prepared.tokenizer if prepared.encoded_validation.tokens else None)
+    told = prepared.task.told(found, prepared.encoded_validation, rows, built.feed_validation.tokenizer)
     return {**told, "answers": prepared.task.answers(rows)}
