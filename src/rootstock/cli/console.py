@@ -84,6 +84,7 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
     import yaml
 
     from rootstock.core.errors import UsageError
+    from rootstock.core.settings import number
 
     found = {}
     for pair in pairs:
@@ -91,20 +92,10 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
         if not sign or not key:
             raise UsageError(f"--set {pair} has no {'=' if not sign else 'key'}", wanted="section.key=value, such as --set method.r=16")
         try:
-            # YAML 1.1 reads 3e-4 as a string; numbers are meant.
-            found[key] = _number(value) if _number(value) is not None else yaml.safe_load(value)
+            found[key] = told if (told := number(value)) is not None else yaml.safe_load(value)
         except yaml.YAMLError:
             raise UsageError(f"--set {pair}: the value is no YAML", wanted="a number, a word, or a [list, of, words]") from None
     return found
-
-
-def _number(text: str) -> int | float | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
 
 
 def _span(seconds: float) -> str:

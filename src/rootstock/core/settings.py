@@ -60,6 +60,16 @@ class Settings(BaseModel):
         return self.model_dump(mode="json")
 
 
+def number(text: str) -> int | float | None:
+    """A number as people write it, also 3e-4, which YAML 1.1 takes for a word; None for anything else."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None
+
+
 def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values with some keys (section.key) set; another task or method starts from its own defaults."""
     values = copy.deepcopy(values)

@@ -58,10 +58,3 @@ def restored(model: nn.Module, folder: Path) -> nn.Module:
 def refuse_merge(what: str) -> MergeRefused:
     """What `merge` raises: the architecture itself is another."""
     return MergeRefused(f"{what} can't be folded into weights", wanted="an update of weights", fix="use the adapter unmerged")
-
-
-def blocks(model: nn.Module) -> list[nn.Module]:
-    """The layers of the base, from the bottom up: members of the outermost lists of modules; an encoder's before its decoder's."""
-    lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
-    outer = [lists[name] for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
-    return [block for each in outer for block in each]

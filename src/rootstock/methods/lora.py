@@ -4,7 +4,6 @@ Prefer it to full where many tasks share one base or memory is short: the adapte
 Hu et al. 2021, https://arxiv.org/abs/2106.09685
 """
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -12,19 +11,16 @@ from torch import nn
 
 from rootstock.core import layers
 from rootstock.core.loaded import Loaded
-from rootstock.core.method import Method
+from rootstock.methods._tuner import InPeft
 
 
-class LoRA(Method):
+class LoRA(InPeft):
     """Each target matrix W becomes W + (alpha / r) · B·A, with A and B of rank r."""
 
     epochs: ClassVar[float] = 3
     updates: ClassVar[int] = 150
     rate: ClassVar[float] = 1e-3
-    base_dropout: ClassVar[float | None] = 0.0
-    flops: ClassVar[float] = 4
     trained: ClassVar[float] = 0.02
-    saves: ClassVar[str] = "adapter"
 
     r: int = Field(default=8, ge=1)
     """Rank of the update; 8 is the paper's middle ground, more seldom helps on small data."""
@@ -41,30 +37,11 @@ class LoRA(Method):
         """Freeze the base, inject the updates; the fresh head learns too."""
         from rootstock.methods import _peft
 
-        targets: object = list(self.targets) or None
-        if self.targets == ("all-linear",):
-            targets = "all-linear"
         if self.layers:
             layers.stacked(loaded.model, max(self.layers) + 1)
             if min(self.layers) < 0:
                 raise ValueError(f"there is no block {min(self.layers)}: the lowest is 0")
         shape = {"r": self.r, "lora_alpha": self.alpha, "lora_dropout": self.dropout}
-        return _peft.wrap(loaded, "LoraConfig", **shape, target_modules=targets, layers_to_transform=list(self.layers) or None)
-
-    def original(self, name: str) -> str:
-        """The name without what peft wrapped around it."""
-        from rootstock.methods import _peft
-
-        return _peft.original(name)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """The updates folded into the weights."""
-        from rootstock.methods import _peft
-
-        return _peft.merged(model)
-
-    def restore(self, loaded: Loaded, folder: Path) -> nn.Module:
-        """The base with the adapter that `folder` holds."""
-        from rootstock.methods import _peft
-
-        return _peft.restored(loaded, folder)
+        return _peft.wrap(
+            loaded, "LoraConfig", **shape, target_modules=_peft.targets(self.targets), layers_to_transform=list(self.layers) or None
+        )

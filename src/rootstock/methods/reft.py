@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from rootstock.core import layers
 from rootstock.core.errors import RecipeError
 from rootstock.core.loaded import Head, Loaded
 from rootstock.core.method import Method, train_only
@@ -77,7 +78,7 @@ class ReFT(Method):
     def apply(self, loaded: Loaded) -> nn.Module:
         """Freeze the base and hang an edit on each layer; they and the fresh head learn. ValueError where there are no layers."""
         edits = set()
-        for block in _inserted.blocks(loaded.model):
+        for block in layers.blocks(loaded.model):
             edit = Edit(loaded.width, self.r, self.first)
             block.register_forward_hook(edit.after)
             block.add_module("edit", edit)

@@ -23,7 +23,7 @@ from rootstock.core.loaded import Head
 from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Kind, Labelled, Loss
-from rootstock.tasks import _scores
+from rootstock.tasks import _scores, _text
 
 _FIGURES = ("accuracy", "log_loss", "calibration_error")
 _CUT_OFF = -1e30
@@ -92,10 +92,7 @@ class MultipleChoice(Labelled):
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Token ids of all choices one after the other, each cut at `length` from its longer text, with how many tokens each has."""
         firsts, seconds, counts = _both(rows)
-        cut = {"truncation": True, "max_length": length} if length else {"truncation": False}
-        made = tokenizer(firsts, seconds, **cut, return_attention_mask=False, verbose=False) if firsts else {"input_ids": []}
-        if length:
-            tokenizer.backend_tokenizer.no_truncation()  # or the tokenizer, once saved, would cut for everybody
+        made = _text.tokenised(tokenizer, firsts, seconds, length=length) if firsts else {"input_ids": []}
         sizes = Ragged(
             np.array([len(ids) for ids in made["input_ids"]], np.int32), np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         )

@@ -23,7 +23,7 @@ from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Kind, Labelled, Loss
-from rootstock.tasks import _generation, _pieces, _seq2seq, _texts, _vocabulary
+from rootstock.tasks import _generation, _pieces, _seq2seq, _text, _texts, _vocabulary
 
 _LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "cs", "pl", "ro", "sv", "fi", "tr", "ru", "ar", "hi", "zh", "ja", "ko")
 _PAIRS = (("source", "target"), ("src", "tgt"), ("document", "summary"), ("article", "highlights"), ("dialogue", "summary"))
@@ -182,11 +182,8 @@ class TextToText(Labelled):
 
 def _ids(tokenizer: Any, texts: list[str], length: int | None, *, target: bool = False) -> Ragged:
     """Ids as the tokenizer wraps a text of its own, or one to be written, with an end in any case."""
-    cut = {"truncation": True, "max_length": length} if length else {"truncation": False}
     given: dict[str, Any] = {"text_target" if target else "text": texts}
-    made = tokenizer(**given, **cut, return_attention_mask=False, verbose=False)["input_ids"] if texts else []
-    if length:
-        tokenizer.backend_tokenizer.no_truncation()  # or the tokenizer, once saved, would cut for everybody
+    made = _text.tokenised(tokenizer, length=length, **given)["input_ids"] if texts else []
     if target:
         end = _seq2seq.end_token(tokenizer)
         made = [ids if end in ids[-2:] else [*ids[: length - 1 if length else None], end] for ids in made]

@@ -79,11 +79,8 @@ class TokenClassification(Labelled):
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Token ids, the first token of each word (below 0 where none is left), and the words' tags where rows are labelled."""
         words = _words(rows)
-        cut = {"truncation": True, "max_length": length} if length else {"truncation": False}
         texts = [" ".join(each) for each in words]
-        made = tokenizer(texts, **cut, return_offsets_mapping=True, return_attention_mask=False, verbose=False) if texts else {}
-        if length:
-            tokenizer.backend_tokenizer.no_truncation()  # or the tokenizer, once saved, would cut for everybody
+        made = _text.tokenised(tokenizer, texts, length=length, return_offsets_mapping=True) if texts else {}
         ids = Ragged.of(made.get("input_ids", []))
         firsts = [_tags.first_tokens(each, own) for each, own in zip(made.get("offset_mapping", []), words, strict=True)]
         tokens = {"input_ids": ids, "firsts": Ragged.of(firsts)}

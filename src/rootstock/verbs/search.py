@@ -16,7 +16,7 @@ from rootstock.core.errors import Diverged, Interrupted, UsageError
 from rootstock.core.modules import needed
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
-from rootstock.core.settings import changed
+from rootstock.core.settings import changed, number
 from rootstock.core.task import ERRORS
 from rootstock.core.watch import Event, Watch
 from rootstock.verbs import api
@@ -64,11 +64,8 @@ def read_range(key: str, text: str) -> Range:
 
 
 def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+    if (told := number(text)) is not None:
+        return told
     return {"true": True, "false": False}.get(text.strip(), text.strip())
 
 
