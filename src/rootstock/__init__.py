@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "adapt": "rootstock.verbs.api",
     "inspect": "rootstock.verbs.inspection",
-    "Run": "rootstock.verbs.use",
+    "Run": "rootstock.run.use",
     "Recipe": "rootstock.core.recipe",
     "RootstockError": "rootstock.core.errors",
     "Full": "rootstock.methods.full",
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from rootstock.methods.feature_extraction import FeatureExtraction as FeatureExtraction
     from rootstock.methods.full import Full as Full
     from rootstock.methods.lora import LoRA as LoRA
+    from rootstock.run.use import Run as Run
     from rootstock.tasks.regression import Regression as Regression
     from rootstock.tasks.text_classification import TextClassification as TextClassification
     from rootstock.verbs.api import adapt as adapt
     from rootstock.verbs.inspection import inspect as inspect
-    from rootstock.verbs.use import Run as Run
 
 
 def __getattr__(name: str) -> Any:

@@ -171,7 +171,7 @@ def test_heads_that_remember_give_the_same_answers_on_two_cores(two_cores, tmp_p
     def confidences(out):
         settings = {"epochs": 2, "micro_tokens": 64, "precision": "fp32"}
         run = rootstock.adapt(data, base=str(base), method="feature-extraction", out=tmp_path / out, training=settings)
-        return run.predictions(rootstock.verbs.use.table_of([text for text, _ in rows_of(200)], pair=False)).table["confidence"]
+        return run.predictions(rootstock.run.use.table_of([text for text, _ in rows_of(200)], pair=False)).table["confidence"]
 
     many = confidences("two")
     torch.set_num_threads(1)

@@ -556,7 +556,7 @@ def test_metrics_say_what_chose_the_best_state(adapt):
 
 def test_files_are_read_as_asked(adapt, tmp_path):
     from rootstock.core.errors import DataError, UsageError
-    from rootstock.verbs.use import Reading
+    from rootstock.run.use import Reading
 
     run = adapt(format="csv")
     lines = tmp_path / "dev.jsonl"

@@ -6,7 +6,7 @@ from tests.conftest import make_base, rows_of, write_csv
 
 import rootstock
 from rootstock.run import features
-from rootstock.verbs.use import table_of
+from rootstock.run.use import table_of
 
 FAMILIES = [("bert", {}), ("roberta", {}), ("distilbert", {}), ("deberta-v2", {}), ("modernbert", {}), ("llama", {})]
 MEAN = ("modernbert", {"classifier_pooling": "mean"})

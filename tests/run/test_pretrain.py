@@ -17,8 +17,8 @@ from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
 from rootstock.methods.lora import LoRA
 from rootstock.run.prepare import prepare
+from rootstock.run.use import Run
 from rootstock.verbs import api, verify
-from rootstock.verbs.use import Run
 
 TRAINING = {"epochs": 2, "rate": 3e-3, "batch_tokens": 128, "length": 24, "checkpoint_steps": 4}
 

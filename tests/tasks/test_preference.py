@@ -19,7 +19,7 @@ from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.core.seed import Draw
 from rootstock.data import batches
 from rootstock.run import reference
-from rootstock.run.features import Place
+from rootstock.run.prepared import Place
 from rootstock.tasks import _dialogue
 from rootstock.tasks.preference import Preference
 
@@ -98,7 +98,7 @@ def test_the_base_is_asked_once_for_the_same_rows(model_and_tokens):
     def known(part, digest="d"):
         place = Place(device=torch.device("cpu"), dtype=torch.float32)
         feed = lambda rows: batches.Feed(rows, task, tokens, 64, 64, 0)  # noqa: E731
-        return reference.known(task, part, feed, reference.Base(model=load, digest=digest, place=place))
+        return reference.beside(part, reference.known(reference.untouched(task, load, digest, place), part, feed))
 
     first, second = known(encoded), known(encoded)
     assert len(met) == 1

@@ -9,8 +9,8 @@ from rootstock.cli.main import app
 from rootstock.core.errors import Interrupted, RecipeError, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
+from rootstock.run.use import Run
 from rootstock.verbs import search
-from rootstock.verbs.use import Run
 
 pytest.importorskip("optuna")
 

@@ -11,7 +11,7 @@ from rootstock.cli.console import Console, show
 
 if TYPE_CHECKING:
     from rootstock.core.recipe import Recipe
-    from rootstock.verbs.use import Run
+    from rootstock.run.use import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +75,8 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
     from rootstock.core.errors import Interrupted, MergeRefused
     from rootstock.core.runfolder import RunFolder
     from rootstock.core.watch import Stops, Watch
+    from rootstock.run.use import Run
     from rootstock.verbs import api
-    from rootstock.verbs.use import Run
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, started=STARTED)

@@ -20,7 +20,7 @@ def evaluate(
     from rootstock.cli._start import figures
     from rootstock.cli.console import Console, assignments, show
     from rootstock.data.ledger import check_names
-    from rootstock.verbs.use import Reading, Run
+    from rootstock.run.use import Reading, Run
 
     check_names(accept or ())
     columns = {"text": text, "text_pair": text_pair, "label": label}

@@ -19,8 +19,8 @@ def predict(
     """Label texts, or the rows of --file, with a finished run."""
     from rootstock.cli.console import Console, assignments, show
     from rootstock.core.errors import UsageError
+    from rootstock.run.use import Reading, Run
     from rootstock.verbs import labelling
-    from rootstock.verbs.use import Reading, Run
 
     say = Console().say
     if file and texts:

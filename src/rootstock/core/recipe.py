@@ -84,6 +84,11 @@ class TrainingSettings(Settings):
 
     It doubles the time.
     """
+    mixup: float = Field(default=0.0, ge=0)
+    """Rows are mixed two at a time, by a share from a Beta distribution with this parameter (mixup); encoders only. 0 is off.
+
+    0.2 keeps most rows nearly whole, 1 draws every share alike.
+    """
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the products. auto is bf16 where the processor or GPU has it; weights are always kept in fp32."""
     evaluations: int = Field(default=1, ge=1)
@@ -96,6 +101,21 @@ class TrainingSettings(Settings):
     """Write a checkpoint every so many updates instead."""
     keep: int = Field(default=2, ge=1)
     """Checkpoints kept on disk; an older one serves where the newest is damaged."""
+
+
+class TeacherSettings(Settings):
+    """A finished run to learn from beside the labels (distillation), on the same task with the same label names."""
+
+    run: str | None = Field(default=None, min_length=1)
+    """Folder of the run. Its answers to the training rows are computed once. Rows without a label are learned from it alone. None: off."""
+    weight: float = Field(default=0.5, gt=0, le=1)
+    """Share of the teacher's answers in the loss; the rest is the labels'. 1 learns from the teacher alone."""
+    temperature: float = Field(default=2.0, gt=0)
+    """By which the scores of both are divided: above 1 also what the teacher holds unlikely tells something. A number has none."""
+    hidden: float = Field(default=0.0, ge=0)
+    """Weight of the distance of hidden states, means over a row's tokens, mapped to the teacher's width. 0: answers alone are compared."""
+    layers: tuple[tuple[int, int], ...] = ()
+    """Blocks whose states are compared, student's and teacher's from 1, such as [[2, 4], [4, 8]]. Empty: all of the student's, spread."""
 
 
 class BudgetSettings(Settings):
@@ -122,6 +142,8 @@ class Recipe(Settings):
     """More training rows made of those that are there: the name of a way (eda) and its settings. Validation rows are never touched."""
     training: TrainingSettings = TrainingSettings()
     """The loop."""
+    teacher: TeacherSettings = TeacherSettings()
+    """A larger model to learn from."""
     budget: BudgetSettings = BudgetSettings()
     """Limits in time."""
     accept: tuple[str, ...] = ()
@@ -136,7 +158,9 @@ class Recipe(Settings):
     def anchored(self, folder: Path) -> "Recipe":
         """The same recipe with relative paths resolved against `folder`."""
         data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")})
-        return self.model_copy(update={"data": data, "base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)})
+        teacher = self.teacher.model_copy(update={"run": _anchor(self.teacher.run, folder)})
+        places = {"base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
+        return self.model_copy(update={"data": data, "teacher": teacher, **places})
 
 
 EMBEDDED = ("minilm", "stdlib-docs")

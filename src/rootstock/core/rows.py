@@ -22,6 +22,8 @@ REJECTED = "rejected"
 """Column of answers that are worse than the label."""
 PIXELS = "pixels"
 """Column of images, uint8 [H, W, C] each, all of one size; and their name in what is encoded."""
+TEACHER, TEACHER_HIDDEN, ALONE = "teacher", "teacher_hidden", "teacher_alone"
+"""Dense columns of what a teacher says of a row: its scores, its pooled hidden states, and whether nothing else is known of the row."""
 PART = "part"
 """Dense column: the row of the table, 0-based, that an encoded row is a piece of."""
 

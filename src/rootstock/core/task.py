@@ -13,7 +13,7 @@ import pyarrow as pa
 from torch import Tensor, nn
 
 from rootstock.core.loaded import Head
-from rootstock.core.rows import Columns, Encoded, boxed, spell
+from rootstock.core.rows import ALONE, TEACHER, TEACHER_HIDDEN, Columns, Encoded, boxed, spell
 from rootstock.core.seed import Draw
 from rootstock.core.settings import Settings
 
@@ -210,6 +210,30 @@ class Labelled(Task):
         return self
 
 
+class Scored(Labelled):
+    """A task whose loss follows from scores of a row alone: it can be learned from a teacher, and from mixtures of rows."""
+
+    @abstractmethod
+    def scores(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Raw answers in fp32, [B, ...], of rows with labels or without. Where they are of named labels, these are the last dimension."""
+
+    @abstractmethod
+    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Loss of each row by its label, summed over what it counts, [B]."""
+
+    @abstractmethod
+    def items(self, batch: Batch) -> Tensor:
+        """What the loss counts of each row, [B]."""
+
+    @abstractmethod
+    def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """How far scores lie from a teacher's, summed over what the loss counts of each row, [B]; nan in `wanted` is not asked for."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Summed loss of the rows."""
+        return Loss(self.losses(self.scores(model, batch), batch).sum(), int(self.items(batch).sum()))
+
+
 def inputs(batch: Batch) -> dict[str, Tensor]:
-    """The batch without its labels: what the model's forward takes."""
-    return {name: value for name, value in batch.items() if name != "labels"}
+    """The batch without its labels and a teacher's answers: what the model's forward takes."""
+    return {name: value for name, value in batch.items() if name not in ("labels", TEACHER, TEACHER_HIDDEN, ALONE)}

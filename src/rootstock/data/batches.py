@@ -14,13 +14,15 @@ import numpy as np
 import torch
 
 from rootstock.core.artifact import digest_bytes
-from rootstock.core.rows import Encoded, raw
+from rootstock.core.rows import ALONE, TEACHER, TEACHER_HIDDEN, Encoded, raw
 from rootstock.core.seed import HELD_OUT, Draw, stream
 from rootstock.core.task import Batch, Task
 from rootstock.data import unlabelled
 from rootstock.data.states import States
 
 _WINDOW_BATCHES = 50
+_TOLD = (TEACHER, TEACHER_HIDDEN, ALONE)
+"""Dense columns that go with a batch, whatever the task."""
 _KEPT = 2
 """Epochs whose plan is kept: the present one, and the one before that its end is judged by."""
 
@@ -90,7 +92,8 @@ class Feed:
         for part in cut(self.encoded.lengths, rows, self.micro // beside):
             if "features" not in self.encoded.dense:
                 batch = self.task.collate(self.encoded, part, self.tokenizer, Draw(self.seed, epoch, round))
-                yield self.states.beside(batch, part) if self.states else batch
+                told = {name: torch.from_numpy(self.encoded.dense[name][part]) for name in _TOLD if name in self.encoded.dense}
+                yield {**(self.states.beside(batch, part) if self.states else batch), **told}
             else:  # vectors that a frozen base gave: nothing is left to collate
                 yield {name: torch.from_numpy(array[part]) for name, array in self.encoded.dense.items()}
 

@@ -25,7 +25,7 @@ def attacked(model: nn.Module, loss: Callable[[], Loss], backward: Backward, eps
     The embedded tokens are moved, not their table, so that rows don't disturb each other and cores may work on the same weights.
     """
     seen: list[Tensor] = []
-    with _hooked(model, lambda out_BTH: _kept(out_BTH, seen)):
+    with hooked(model, lambda out_BTH: _kept(out_BTH, seen)):
         plain = loss()
     backward(plain.total / 2)
     gradient_BTH = seen[0].grad
@@ -33,7 +33,7 @@ def attacked(model: nn.Module, loss: Callable[[], Loss], backward: Backward, eps
     length_B11 = torch.linalg.vector_norm(gradient_BTH.float(), dim=(1, 2), keepdim=True)
     reach_B11 = epsilon * torch.linalg.vector_norm(seen[0].detach().float(), dim=(1, 2), keepdim=True)
     moved_BTH = (reach_B11 * gradient_BTH.float() / length_B11.clamp(min=1e-12)).to(gradient_BTH.dtype)
-    with _hooked(model, lambda out_BTH: out_BTH + moved_BTH):
+    with hooked(model, lambda out_BTH: out_BTH + moved_BTH):
         backward(loss().total / 2)
     return plain
 
@@ -48,7 +48,9 @@ def _kept(out_BTH: Tensor, seen: list[Tensor]) -> Tensor:
 
 
 @contextmanager
-def _hooked(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def hooked(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within it the model's embeddings give what `change` makes of them."""
+
     def hook(_: nn.Module, __: Any, out_BTH: Tensor) -> Tensor:
         return change(out_BTH)
 
@@ -68,14 +70,14 @@ def attackable(model: nn.Module, task: Task) -> None:
     embeddings(model)
 
 
-def embeddings(model: Any) -> nn.Module:
+def embeddings(model: Any, purpose: str = "to attack", key: str = "training.adversary") -> nn.Module:
     """The layer that embeds tokens; BaseError where a model has none, such as a head on cached vectors."""
     try:
         found: nn.Module = model.get_input_embeddings()
     except (AttributeError, NotImplementedError):
         raise BaseError(
-            "there are no embeddings to attack: only a head learns here",
+            f"there are no embeddings {purpose}: only a head learns here",
             wanted="a method that runs the base in each update",
-            fix="choose --method full or lora, or leave training.adversary out",
+            fix=f"choose --method full or lora, or leave {key} out",
         ) from None
     return found

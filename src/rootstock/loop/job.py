@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from rootstock.core.method import Method
-from rootstock.core.recipe import TrainingSettings
+from rootstock.core.recipe import TeacherSettings, TrainingSettings
 from rootstock.core.task import Batch, Task
 from rootstock.loop.checkpoint import Checkpoint
 
@@ -48,6 +48,7 @@ class Job:
 
     evaluate: the current model's score and what to note of it; scores compare as tuples, larger is better, the second value decides ties.
     note: takes one event for the history. used: token ids that occur in training and validation rows. save: writes a checkpoint.
+    teacher: how much what the rows bring of one counts.
     stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
     """
 
@@ -63,6 +64,7 @@ class Job:
     note: Callable[[dict[str, Any]], None]
     save: Callable[[Checkpoint], None]
     used: np.ndarray | None = None
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
     stop: Callable[[], bool] = lambda: False
     seconds: float | None = None
     started: float = field(default_factory=time.monotonic)

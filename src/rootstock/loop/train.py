@@ -23,6 +23,7 @@ from rootstock.loop.coupled import Passed, coupled_gradients, padded_tokens
 from rootstock.loop.crew import Crew, members, shares
 from rootstock.loop.infer import to_device
 from rootstock.loop.job import Job, Score
+from rootstock.loop.lesson import lesson
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
 from rootstock.loop.schedule import factor
@@ -50,6 +51,7 @@ class Training:
 
     def __init__(self, job: Job, *, key: str = "") -> None:
         self.job, self.at, self.key = job, Position(), key
+        self._lesson = lesson(job.model, job.task, job.settings, job.teacher)
         decays = decayed_names(job.model)
         if job.used is not None:
             trim(job.model, job.used)
@@ -64,7 +66,8 @@ class Training:
         device = job.accelerator.device
         with ExitStack() as opened:  # all of it is closed again where a part of it fails
             opened.enter_context(by_products(job.model, wanted=job.dtype == torch.bfloat16 and device.type == "cpu"))
-            self.crew = opened.enter_context(Crew(job.model, members(job.model, settings.batch_tokens or 0, device)))
+            twins = 1 if settings.mixup else members(job.model, settings.batch_tokens or 0, device)  # mixtures are drawn at random
+            self.crew = opened.enter_context(Crew(job.model, twins))
             self._open = opened.pop_all()
         self._members = [dict(model.named_parameters()) for model in self.crew.models]
         self._parts = shares({name: master.numel() for name, master in self.weights.masters.items()}, len(self.crew.models))
@@ -198,8 +201,8 @@ class Training:
         """Loss of a batch, its gradients left with the model."""
         job = self.job
         if job.settings.adversary:
-            return attacked(model, partial(job.task.loss, model, batch), job.accelerator.backward, job.settings.adversary)
-        loss = job.task.loss(model, batch)
+            return attacked(model, partial(self._lesson, model, batch), job.accelerator.backward, job.settings.adversary)
+        loss = self._lesson(model, batch)
         job.accelerator.backward(loss.total)
         return loss
 

@@ -167,6 +167,7 @@ def _training(facts: Facts) -> dict[str, Any]:
         "checked": bool(findings),
         "findings": [(name, found.get("count"), found.get("share")) for name, found in findings.items() if found.get("count")],
         "settings": [(key, _shared(key, value)) for key, value in read.settings(facts)],
+        "teacher": _teacher(facts),
         "base_facts": costs.base(facts),
         "lineage": costs.lineage(facts),
         "versions": costs.versions(facts),
@@ -174,9 +175,20 @@ def _training(facts: Facts) -> dict[str, Any]:
     }
 
 
+def _teacher(facts: Facts) -> dict[str, Any] | None:
+    """The run whose answers were learned as well: its name, base and method, and how much they counted."""
+    found = dig(facts, "manifest", "teacher")
+    told = dig(facts, "recipe", "teacher", default={})
+    return (
+        {**found, "base": _without_folder(str(found.get("base", ""))), **told, "alone": dig(facts, "ledger", "rows", "taught")}
+        if found
+        else None
+    )
+
+
 def _shared(key: str, value: str) -> str:
     """A setting without the folders of the machine it was made on."""
-    if key not in ("base", "tokenizer", "data.train", "data.validation"):
+    if key not in ("base", "tokenizer", "data.train", "data.validation", "teacher.run"):
         return value
     return ", ".join(_without_folder(each) for each in value.split(", "))
 

@@ -66,6 +66,7 @@ def lineage(facts: Facts) -> list[tuple[str, str]]:
     """Digests of all that went in."""
     base, contract = dig(facts, "manifest", "base", default={}), dig(facts, "contract", default={})
     found = [("base weights", base.get("sha256")), ("tokenizer", contract.get("tokenizer_sha256"))]
+    found += [("teacher", dig(facts, "manifest", "teacher", "sha256"))]
     found += [(f"{side} rows ({name})", digest) for side, name, _, digest in read.sources(facts)]
     return [(name, str(digest)) for name, digest in found if digest]
 

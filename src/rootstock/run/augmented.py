@@ -24,13 +24,13 @@ _BEGINS = ("Ġ", "▁", "")
 """How tokenizers mark the beginning of a word: GPT-2's, SentencePiece's; WordPiece marks all that is none."""
 
 
-_WHOLE = ("class", "classes", "number")
+WHOLE = ("class", "classes", "number")
 """Kinds of answers that are of a text as a whole, so that a word more or less leaves them true."""
 
 
 def check(recipe: Recipe, task: Labelled) -> None:
     """Raise RecipeError where changed words would spoil the labels."""
-    if recipe.augment is not None and (task.kind not in _WHOLE or task.reads != "texts"):
+    if recipe.augment is not None and (task.kind not in WHOLE or task.reads != "texts"):
         name = recipe.task.get("name", "auto")
         found = f"augment changes words, and the answers{'' if name == 'auto' else f' of {name}'} belong to the words as they are"
         raise RecipeError(found, wanted="a task whose answers are of whole texts", fix="leave augment out")
@@ -85,3 +85,13 @@ def _near(vocabulary: _Vocabulary, word: str) -> Sequence[str]:
     cosine_V = table_VH @ table_VH[at]
     nearest = np.argsort(-cosine_V, kind="stable")[: _NEAR + 1]
     return [words[i] for i in nearest.tolist() if i != at and cosine_V[i] >= _LEAST]
+
+
+def counted(account: dict[str, Any], more: pa.Table | None, alone: pa.Table | None) -> dict[str, Any]:
+    """A ledger that also tells of rows that were made, and of those whose label a teacher gave; limits are of the user's own rows."""
+    rows = dict(account["rows"])
+    if alone is not None:
+        rows |= {"read": rows["read"] + len(alone), "taught": len(alone)}
+    if more is not None:
+        rows["made"] = len(more)
+    return {**account, "rows": rows}

@@ -27,7 +27,7 @@ from rootstock.data import batches
 from rootstock.loop import precision
 from rootstock.run import features, pictures, reference, skeleton
 from rootstock.run.lower import Lower, below, feeds
-from rootstock.run.prepared import Prepared
+from rootstock.run.prepared import LabelledRows, Place, Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,10 @@ def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bo
     """Load the base, apply the method, and compute what will never change; `dry` only works out how long that will take."""
     recipe = prepared.recipe
     accelerator = _accelerator(recipe.track, folder)
+    place = _place(prepared, accelerator)
+    teacher = prepared.teacher if isinstance(prepared, LabelledRows) else None
+    if teacher and not recipe.teacher.hidden:
+        prepared = teacher.asked(prepared, None, place, watch, dry=dry)
     found = skeleton.find(prepared)
     built = (_from_skeleton(prepared, found, accelerator, watch.say) if found else None) or _from_base(
         prepared, accelerator, watch, dry=dry
@@ -78,6 +82,8 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         loaded = prepared.task.outfit(loaded)
     prepared = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
     model = accelerator.prepare_model(_applied(prepared, loaded))
+    if isinstance(prepared, LabelledRows) and prepared.teacher and recipe.teacher.hidden:
+        prepared = prepared.teacher.asked(prepared, model, _place(prepared, accelerator), watch, dry=dry)
     tap = prepared.method.tap(model, loaded)
     if tap:
         return _tapped(prepared, loaded, tap, accelerator, watch, dry=dry)
@@ -232,9 +238,9 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode() if tokenizer is not None else b"")
 
 
-def _place(prepared: Prepared, accelerator: Accelerator) -> features.Place:
+def _place(prepared: Prepared, accelerator: Accelerator) -> Place:
     dtype = precision.choose(prepared.recipe.training.precision, accelerator.device.type)
-    return features.Place(device=accelerator.device, dtype=dtype)
+    return Place(device=accelerator.device, dtype=dtype)
 
 
 def _accelerator(track: str | None, folder: RunFolder | None) -> Accelerator:

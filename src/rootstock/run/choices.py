@@ -163,6 +163,12 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
             fix="leave merge out",
         )
     check_pair(type(task), type(method))
+    if recipe.teacher.hidden and method.frozen:
+        raise RecipeError(
+            f"teacher.hidden is set, and {name} leaves the hidden states as they are",
+            wanted="a method that changes the base",
+            fix="choose --method full or lora, or leave teacher.hidden out",
+        )
     if recipe.merge and method.saves != "adapter":
         say(f"merge     nothing to fold: what {name} leaves in model/ is whole already")
     return method, reason

@@ -13,7 +13,7 @@ from rootstock.core.resources import hardware
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import Task
 from rootstock.run.build import Built
-from rootstock.run.prepared import Prepared
+from rootstock.run.prepared import LabelledRows, Prepared
 
 _LEARNING = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors")
 _LIBRARIES = (*_LEARNING, "pyarrow", "numpy", "scikit-learn", "scipy")
@@ -64,6 +64,7 @@ def manifest(prepared: Prepared, task: Task, rows: Mapping[str, int]) -> dict[st
             "parameters": base.parameters,
         },
         "data": prepared.sources,
+        **({"teacher": prepared.teacher.facts} if isinstance(prepared, LabelledRows) and prepared.teacher else {}),
         "rows": dict(rows),
         "labels": list(getattr(task, "labels", ())),
         "seed": prepared.recipe.seed,

@@ -15,7 +15,7 @@ from rootstock.core.rows import raw
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.watch import Event, Say, Watch
 from rootstock.data import ledger
-from rootstock.loop import checkpoint, precision
+from rootstock.loop import checkpoint, precision, teacher
 from rootstock.loop.history import History, read
 from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
@@ -50,6 +50,7 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
             position = training.run()
         except Interrupted as stop:
             raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
+    teacher.dismiss(built.learner)
     rate = _rates(read(folder.history), position.training)
     measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step, **rate}
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
@@ -142,6 +143,7 @@ def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, hist
         used=_used(prepared, built) if _trims(prepared, built) else None,
         save=save,
         stop=watch.stop,
+        teacher=recipe.teacher,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,
         started=watch.started,
     )
@@ -167,6 +169,8 @@ def _key(prepared: Prepared) -> str:
     recipe["data"] |= {"train": None, "validation": None}
     rows = [raw(array) for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
     dtype = str(precision.choose(prepared.recipe.training.precision, prepared.device))
+    if isinstance(prepared, LabelledRows) and prepared.teacher:
+        recipe["teacher"]["run"] = prepared.teacher.digest
     return artifact.digest_json([recipe | {"base": prepared.base.digest}, dtype, artifact.digest_bytes(*rows)])
 
 

@@ -19,7 +19,7 @@ from rootstock.core.task import Batch, inputs
 from rootstock.core.watch import Watch
 from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
-from rootstock.run.prepared import Prepared
+from rootstock.run.prepared import Place, Prepared
 
 _WORTH_SAYING = 5
 """Seconds from which a wait is announced."""
@@ -28,14 +28,6 @@ _SHOWS = 1.0
 _FEWEST_ROWS = 20
 """Rows below which nobody is advised to go."""
 FIX = "lower training.micro_tokens or training.length"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where and in which number format the base computes."""
-
-    device: torch.device
-    dtype: torch.dtype
 
 
 def remembered(prepared: Prepared, key: str, place: Place) -> tuple[Encoded, Encoded] | None:

@@ -1,6 +1,6 @@
 """From a recipe to labelled rows that can be learned from: everything that is decided before a model is built, and printed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rootstock import catalog
 from rootstock.bases import load as bases
@@ -17,7 +18,7 @@ from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column
+from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column, spell
 from rootstock.core.seed import stream
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
@@ -25,7 +26,7 @@ from rootstock.data import batches, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.looks import plain
 from rootstock.run import augmented, choices, labelled_pictures
-from rootstock.run.prepared import LabelledRows
+from rootstock.run.prepared import LabelledRows, Teacher
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,15 @@ class Rows:
     schema: schema.Schema
     dropped: tuple[tuple[str, int], ...]
     not_drawn: int
+    unlabelled: pa.Table | None
+    """Training rows without a label, where they are kept for a teacher."""
     sources: dict[str, Any]
     task: str
     """Its name: as the recipe names it, by the columns' names, or auto."""
 
 
-def prepare(recipe: Recipe, say: Say) -> LabelledRows:
-    """Make every choice that the recipe leaves open, saying each with its reason.
+def prepare(recipe: Recipe, say: Say, teacher: Teacher | None = None) -> LabelledRows:
+    """Make every choice that the recipe leaves open, saying each with its reason. teacher: the one that the recipe names, opened.
 
     Names and keys are checked before the first row is read.
     """
@@ -51,14 +54,18 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
     base = choices.base_for(recipe, say)
     if labelled_pictures.meant(recipe):
-        return labelled_pictures.prepare(recipe, base, say)
+        return labelled_pictures.prepare(recipe, base, say, teacher)
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
+    if teacher:
+        teacher.check(task, pair=PAIR in rows.train.column_names)
     tokens = cache(lambda: task.ready(bases.tokenizer(base)))
     own, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
     more = augmented.more_rows(recipe, rows.train, base, tokens, say)
-    raw = own if more is None else Encoded.joined([own, encode(task, more, base, tokens)])
-    learned = rows.train if more is None else pa.concat_tables([rows.train, more])
+    alone = _named_by(teacher, rows, task, say)
+    added = [each for each in (more, alone) if each is not None]
+    raw = Encoded.joined([own, *(encode(task, each, base, tokens) for each in added)])
+    learned = pa.concat_tables([rows.train, *added])
     classes = len(getattr(task, "labels", ())) or 2
     method, why = choices.method_for(recipe, base, raw, say, task=task, classes=classes)
     room = choices.room_beside(method, base)
@@ -81,6 +88,9 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
         method=method,
         train=rows.train,
         validation=rows.validation,
+        learned=learned,
+        alone=len(alone) if alone is not None else 0,
+        teacher=teacher,
         encoded=encoded,
         encoded_validation=encoded_validation,
         ledger={},
@@ -101,7 +111,32 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
         padding_share=batches.padding_share(encoded.lengths, plan),
         names=task.names,
     )
-    return replace(prepared, ledger=ledger.account(rows.train, rows.validation, facts))
+    return replace(prepared, ledger=augmented.counted(ledger.account(rows.train, rows.validation, facts), more, alone))
+
+
+def _named_by(teacher: Teacher | None, rows: Rows, task: Labelled, say: Say) -> pa.Table | None:
+    """Rows without a label under the name that the teacher gives them: its answers are all that is learned from them."""
+    if rows.unlabelled is None or teacher is None:
+        return None
+    if task.kind not in augmented.WHOLE:
+        raise DataError(
+            f"{len(rows.unlabelled)} training rows have no label",
+            wanted="one in every row: a teacher can stand in for classes and numbers of whole texts only",
+            fix="fill or remove these rows, or leave them out with --accept unlabelled",
+        )
+    answers = teacher.answers(rows.unlabelled)
+    say(f"teacher   {len(answers):,} rows have no label and are learned from the teacher alone")
+    table = rows.unlabelled.append_column(LABEL, _as_labels(answers, rows.train.schema.field(LABEL).type))
+    return table.select(rows.train.column_names)
+
+
+def _as_labels(answers: list[Any], kind: pa.DataType) -> pa.Array:
+    """Answers in the form of a label column; a number may be rounded, as nothing is learned from it."""
+    if pa.types.is_integer(kind):
+        return pa.array([round(float(each)) for each in answers], kind)
+    if pa.types.is_string(kind):
+        return pa.array([("|".join(each) or "|") if isinstance(each, list) else spell(each) for each in answers], kind)
+    return pa.array([float(each) for each in answers] if pa.types.is_floating(kind) else answers, kind)
 
 
 def encode(task: Task, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]) -> Encoded:
@@ -140,8 +175,9 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     for reason in known.reasons:
         say(f"columns   {reason}")
     unlabelled = "unlabelled" in recipe.accept
-    train = schema.canonical(found, known, unlabelled=unlabelled)
-    rows, dropped = train.rows, [("train", row) for row in train.dropped]
+    kept = bool(recipe.teacher.run) and not unlabelled
+    train = schema.canonical(found, known, unlabelled=unlabelled or kept)
+    rows, dropped = train.rows, [("train", row) for row in train.dropped if not kept]
     not_drawn = max(0, len(rows) - data.rows) if data.rows else 0
     if data.rows and not_drawn:
         say(f"data      {data.rows:,} of {len(rows):,} rows are drawn, as data.rows asks")
@@ -165,7 +201,14 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         )
     if not len(parts[0]) or not len(parts[1]):
         raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
-    return Rows(*parts, known, tuple(dropped), not_drawn, sources, name)
+    alone = _unlabelled(found, known, train.dropped) if kept and train.dropped else None
+    return Rows(*parts, known, tuple(dropped), not_drawn, alone, sources, name)
+
+
+def _unlabelled(found: source.Source, known: schema.Schema, places: Sequence[int]) -> pa.Table:
+    """Rows at these places of a file, without their label."""
+    chosen = pc.is_in(found.table.column(ROW), value_set=pa.array(places, found.table.schema.field(ROW).type))
+    return schema.canonical(replace(found, table=found.table.filter(chosen)), replace(known, label=None)).rows
 
 
 def wanted(task: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from rootstock.data.cache import Arrays, remembered
 from rootstock.data.gallery import Gallery, hang
 from rootstock.data.images import Shelf
 from rootstock.run import augmented, choices, pictures
-from rootstock.run.prepared import LabelledRows
+from rootstock.run.prepared import LabelledRows, Teacher
 
 _TASK = "image-classification"
 
@@ -37,7 +37,7 @@ def meant(recipe: Recipe) -> bool:
     return issubclass(found, Labelled) and found.reads == "images"
 
 
-def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
+def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = None) -> LabelledRows:
     """Read, hold out and encode images; every decision is said."""
     if not isinstance(recipe.data.train, str):
         raise RecipeError(f"data.train names {len(recipe.data.train)} places", wanted="one folder or .tar of images", fix="join them")
@@ -54,6 +54,8 @@ def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
     augmented.check(recipe, unfitted)
     with schema.naming(recipe.data.train):
         task = unfitted.fit(train, validation)
+    if teacher:
+        teacher.check(task, pair=False)
     labels: tuple[str, ...] = getattr(task, "labels", ())
     say(f"task      {name}, {len(labels)} labels: {', '.join(labels[:8])}{' …' if len(labels) > 8 else ''}")
     encoded, encoded_validation = (task.encode(part, None, None) for part in (train, validation))
@@ -71,6 +73,8 @@ def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
         method=method,
         train=train,
         validation=validation,
+        learned=train,
+        teacher=teacher,
         encoded=encoded,
         encoded_validation=encoded_validation,
         ledger=_account(train, validation, task, hung=hung, length=length, not_drawn=len(shelf.names) - len(drawn.names)),

@@ -31,7 +31,7 @@ from rootstock.data import mapped, states
 from rootstock.loop import infer, precision
 from rootstock.run import features
 from rootstock.run.cut import Cut
-from rootstock.run.prepared import LabelledRows, Prepared
+from rootstock.run.prepared import LabelledRows, Place, Prepared
 
 _SPARE_BYTES = 1_000_000_000
 """Left free on the disk: checkpoints and the model are still to be written."""
@@ -56,7 +56,7 @@ class _Plan:
 
     prepared: Prepared
     model: nn.Module
-    place: features.Place
+    place: Place
     fresh: frozenset[str]
     watch: Watch
     spans: Sequence[tuple[int, float]]
@@ -76,7 +76,7 @@ class _NotKeptError(Exception):
     """Why nothing is kept; the run goes on without."""
 
 
-def below(prepared: Prepared, model: nn.Module, place: features.Place, fresh: frozenset[str], watch: Watch, *, dry: bool) -> Lower | None:
+def below(prepared: Prepared, model: nn.Module, place: Place, fresh: frozenset[str], watch: Watch, *, dry: bool) -> Lower | None:
     """The model cut above what never changes, and what lies below the cut for every row; None where that does not suit, and why is said.
 
     dry: only work out the disk and the time that it will take.
@@ -157,6 +157,10 @@ def _check(plan: _Plan) -> None:
         raise _NotKeptError("a base of random weights is another one for each seed")
     if prepared.recipe.training.adversary:
         raise _NotKeptError("training.adversary attacks the embeddings below them")
+    if prepared.recipe.training.mixup:
+        raise _NotKeptError("training.mixup mixes what lies below them")
+    if prepared.recipe.teacher.hidden:
+        raise _NotKeptError("teacher.hidden compares what they give")
     if getattr(config, "is_encoder_decoder", False):
         raise _NotKeptError("its decoder reads more than the block below")
     if "input_ids" not in prepared.encoded.tokens:

@@ -4,7 +4,7 @@ from rootstock import catalog
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Say
-from rootstock.run import choices, labelled, unlabelled
+from rootstock.run import choices, labelled, teacher, unlabelled
 from rootstock.run.prepared import Prepared
 
 
@@ -17,4 +17,4 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     name = recipe.task.get("name", "auto")
     if name != "auto" and issubclass(catalog.find("tasks", name), Objective):
         return unlabelled.prepare(recipe, say)
-    return labelled.prepare(recipe, say)
+    return labelled.prepare(recipe, say, teacher.opened(recipe.teacher))

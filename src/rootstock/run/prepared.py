@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
+from torch import nn
 
 from rootstock.bases.resolve import Resolved
 from rootstock.core.method import Method
@@ -14,7 +15,16 @@ from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import Encoded
 from rootstock.core.task import Labelled, Task
+from rootstock.core.watch import Watch
 from rootstock.data import batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where and in which number format a model computes."""
+
+    device: torch.device
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +72,45 @@ class Prepared:
         return device_name()
 
 
+class Teacher(Protocol):
+    """A larger model that a student learns from beside the labels."""
+
+    @property
+    def digest(self) -> str:
+        """Of its weights."""
+        ...
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        ...
+
+    def check(self, task: Labelled, *, pair: bool) -> None:
+        """Refuse a student whose rows or answers are others. pair: whether rows have two texts."""
+        ...
+
+    def answers(self, rows: pa.Table) -> list[Any]:
+        """What it takes rows to be, as labels are written."""
+        ...
+
+    def asked(self, prepared: Prepared, model: nn.Module | None, place: Place, watch: Watch, *, dry: bool) -> Prepared:
+        """The training rows with its answers beside them. model: the student, where its hidden states are compared as well."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelledRows(Prepared):
-    """A task on labelled rows: both sides of the split with their texts and labels."""
+    """A task on labelled rows: both sides of the split with their texts and labels.
+
+    learned: all that is learned from: train, then what was made of it, then rows whose label the teacher gave. alone: count of the last.
+    """
 
     task: Labelled
     train: pa.Table
     validation: pa.Table
+    learned: pa.Table
+    alone: int = 0
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

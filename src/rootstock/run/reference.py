@@ -1,11 +1,11 @@
-"""What the untouched base says of every row, asked before anything learns and kept on disk by the digest of all that decides it.
+"""What another model says of every row, asked before anything learns and kept on disk by the digest of all that decides it.
 
-A preference is learned beside it. Computed once, it needs no second model in memory, and no pass of one in any step.
+A preference is learned beside its untouched base, a student beside its teacher. Asked once, neither is in memory while it learns, and no
+step waits for a pass of it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,18 +20,24 @@ from rootstock.core.task import Batch, Labelled
 from rootstock.core.watch import Watch
 from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
-from rootstock.run.features import FIX, Place, Progress
-from rootstock.run.prepared import Prepared
+from rootstock.run.features import FIX, Progress
+from rootstock.run.prepared import Place, Prepared
 
 Feed = Callable[[Encoded], batches.Feed]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Base:
-    """The untouched base. model: called only where something is not there yet. digest: of its weights, and the seed where it has none."""
+class Asked:
+    """A model that is asked. model: called only where something is not there yet. says: its answers to a batch, an array each of [B].
 
+    key: all that decides them beside the rows: digests of weights and task, and the seed where weights are drawn.
+    place: with fp32 a model computes in the format that it has.
+    """
+
+    kind: str
     model: Callable[[], nn.Module]
-    digest: str
+    says: Callable[[nn.Module, Batch], Columns]
+    key: dict[str, Any]
     place: Place
 
 
@@ -41,32 +47,51 @@ def asked(prepared: Prepared, model: nn.Module, place: Place, watch: Watch, *, d
     if not isinstance(task, Labelled) or not task.asks_base:
         return prepared
     told = digest(prepared.base.digest, prepared.recipe.seed, scratch=bool(prepared.base.scratch))
-    base = Base(model=lambda: model, digest=told, place=place)
+    base = untouched(task, lambda: model, told, place)
     parts = prepared.encoded, prepared.encoded_validation
     if dry:
-        first, second = (_beside(part, _blank(task, model, prepared.feed(part), place)) for part in parts)
+        first, second = (beside(part, blank(base, prepared.feed(part), len(part))) for part in parts)
     else:
         progress = Progress(
             watch, sum(int(part.lengths.sum()) for part in parts), what="reference the untouched base passes every row once"
         )
-        first, second = (known(task, part, prepared.feed, base, progress) for part in parts)
+        first, second = (beside(part, known(base, part, prepared.feed, progress)) for part in parts)
         watch.say(f"reference {len(first):,} + {len(second):,} rows {'computed once' if progress.rows else 'from the cache'}")
     return replace(prepared, encoded=first, encoded_validation=second)
 
 
-def known(task: Labelled, part: Encoded, feed: Feed, base: Base, progress: Progress | None = None) -> Encoded:
-    """Rows with what the base says of them, from the cache where it is there; Interrupted where asked to stop."""
+def untouched(task: Labelled, model: Callable[[], nn.Module], told: str, place: Place) -> Asked:
+    """The base as it was before anything learned. told: its digest."""
+    key = {"base": told, "task": catalog.name_of("tasks", type(task))}
+    return Asked(kind="reference", model=model, says=task.reference, key=key, place=place)
+
+
+def known(who: Asked, part: Encoded, feed: Feed, progress: Progress | None = None) -> Columns:
+    """What is said of rows, from the cache where it is there; Interrupted where asked to stop."""
 
     def passed(rows: np.ndarray) -> None:
         if progress:
             progress.add(int(part.lengths[rows].sum()), rows=len(rows))
 
     def compute() -> dict[str, np.ndarray]:
-        model = base.model().to(base.place.device)
-        with precision.computing(model, base.place.dtype), fitting("a pass of the base", fix=FIX):
-            return dict(infer.infer(model, feed(part), partial(_say, task), device=base.place.device, passed=passed))
+        model = who.model().to(who.place.device)
+        with precision.computing(model, who.place.dtype), fitting("a pass of the model that is asked", fix=FIX):
+            return together(infer.infer(model, feed(part), who.says, device=who.place.device, passed=passed))
 
-    return _beside(part, cache.remembered("reference", _key(task, part, base), compute)[0])
+    return cache.remembered(who.kind, _key(who, part), compute)[0]
+
+
+def together(columns: Columns) -> dict[str, np.ndarray]:
+    """Rows of different sizes as one array, nan behind each; the others as they are."""
+    made = {}
+    for name, values in columns.items():
+        made[name] = np.asarray(values)
+        if values.dtype == object:
+            sizes = [max(sides) for sides in zip(*(each.shape for each in values), strict=True)]
+            made[name] = np.full((len(values), *sizes), np.nan, np.float32)
+            for row, each in zip(made[name], values, strict=True):
+                row[tuple(map(slice, each.shape))] = each
+    return made
 
 
 def digest(weights: str, seed: int, *, scratch: bool) -> str:
@@ -74,29 +99,20 @@ def digest(weights: str, seed: int, *, scratch: bool) -> str:
     return f"{weights}/{seed}" if scratch else weights
 
 
-def _say(task: Labelled, model: nn.Module, batch: Batch) -> Columns:
-    return task.reference(model, batch)
-
-
-def _beside(part: Encoded, columns: Columns) -> Encoded:
+def beside(part: Encoded, columns: Columns) -> Encoded:
+    """Rows with more columns."""
     return replace(part, dense={**part.dense, **columns})
 
 
-def _blank(task: Labelled, model: nn.Module, feed: batches.Feed, place: Place) -> Columns:
-    """Columns of zeros of the names and kinds that the task gives, told by one row."""
-    row = next(iter(feed.micro_batches(np.arange(1))))
+def blank(who: Asked, feed: batches.Feed, count: int) -> Columns:
+    """Columns of zeros of the names and kinds that are said of rows, told by one of the longest."""
+    row = next(iter(feed.micro_batches(np.argsort(-feed.encoded.lengths, kind="stable")[:1])))
     with torch.inference_mode():
-        found = task.reference(model.to(place.device), infer.to_device(row, place.device))
-    return {name: np.zeros(len(feed.encoded), values.dtype) for name, values in found.items()}
+        found = together(who.says(who.model().to(who.place.device), infer.to_device(row, who.place.device)))
+    return {name: np.zeros((count, *values.shape[1:]), values.dtype) for name, values in found.items()}
 
 
-def _key(task: Labelled, part: Encoded, base: Base) -> dict[str, Any]:
+def _key(who: Asked, part: Encoded) -> dict[str, Any]:
     """All that decides what is said of a row."""
-    return {
-        "base": base.digest,
-        "task": catalog.name_of("tasks", type(task)),
-        "tokens": {name: artifact.digest_bytes(raw(ragged.flat), raw(ragged.offsets)) for name, ragged in part.tokens.items()},
-        "dtype": str(base.place.dtype),
-        "device": base.place.device.type,
-        "version": 1,
-    }
+    rows = {name: artifact.digest_bytes(raw(array)) for name, array in part.arrays().items() if name != "dense/labels"}
+    return {**who.key, "rows": rows, "dtype": str(who.place.dtype), "device": who.place.device.type, "version": 2}

@@ -44,6 +44,8 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     settings = dict(recipe.task)
     task: Objective = catalog.find("tasks", settings.pop("name")).build(settings, "task")
     _names(recipe)
+    if recipe.teacher.run:
+        raise RecipeError("teacher.run is set, and an objective has no labels to teach", wanted="labelled rows", fix="leave teacher out")
     if recipe.augment is not None:
         raise RecipeError("augment is set, and an objective makes its rows anew in each pass", wanted="labelled rows", fix="leave it out")
     choices.check_unused(recipe, _MEANINGLESS[task.reads], f"{task.reads} that an objective reads")

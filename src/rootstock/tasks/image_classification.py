@@ -20,14 +20,14 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, PIXELS, ROW, Columns, Encoded, boxed, column, spell
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Labelled, Loss
-from rootstock.tasks import _pictures, _scores, _text
+from rootstock.core.task import Batch, Kind, Scored
+from rootstock.tasks import _losses, _pictures, _scores, _text
 from rootstock.tasks._pictures import Seen
 
 _SHOWN = 20
 
 
-class ImageClassification(Seen, Labelled):
+class ImageClassification(Seen, Scored):
     """Class names come from the training images and survive to config, predictions and report. Images are not changed at random."""
 
     reads: ClassVar[Literal["texts", "images"]] = "images"
@@ -107,9 +107,21 @@ class ImageClassification(Seen, Labelled):
         batch = {"pixel_values": self.normal(pixels_BHWC.permute(0, 3, 1, 2).float() / 255).contiguous()}
         return batch | ({"labels": torch.from_numpy(encoded.dense["labels"][rows])} if "labels" in encoded.dense else {})
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Cross-entropy in nats, summed over images."""
-        return Loss(F.cross_entropy(_logits(model, batch), batch["labels"], reduction="sum"), len(batch["labels"]))
+    def scores(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits [B, K]."""
+        return _logits(model, batch)
+
+    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy in nats."""
+        return F.cross_entropy(scores, batch["labels"], reduction="none")
+
+    def items(self, batch: Batch) -> Tensor:
+        """The image itself."""
+        return torch.ones_like(batch["labels"])
+
+    def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """Divergence from the teacher's distribution over classes."""
+        return _losses.soft(scores, wanted, temperature)
 
     def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
         """Scores of the classes."""

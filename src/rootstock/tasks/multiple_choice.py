@@ -22,15 +22,15 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Labelled, Loss
-from rootstock.tasks import _scores, _text
+from rootstock.core.task import Batch, Kind, Scored
+from rootstock.tasks import _losses, _scores, _text
 
 _FIGURES = ("accuracy", "log_loss", "calibration_error")
 _CUT_OFF = -1e30
 """Score of a choice that a row does not have: finite, so that no gradient becomes nan."""
 
 
-class MultipleChoice(Labelled):
+class MultipleChoice(Scored):
     """With a passage the model reads it and then question and choice; without one the question and then the choice."""
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {CHOICES: ("choices", "options", "endings", "alternatives", "solutions", "sols")}
@@ -144,9 +144,21 @@ class MultipleChoice(Labelled):
         batch |= {"labels": encoded.dense["labels"][rows]} if "labels" in encoded.dense else {}
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Cross-entropy over a row's choices in nats, summed over rows."""
-        return Loss(F.cross_entropy(_logits(model, batch), batch["labels"], reduction="sum"), len(batch["labels"]))
+    def scores(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Scores of the choices [B, C], far below all others for one that a row does not have."""
+        return _logits(model, batch)
+
+    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy over a row's choices in nats."""
+        return F.cross_entropy(scores, batch["labels"], reduction="none")
+
+    def items(self, batch: Batch) -> Tensor:
+        """The row itself."""
+        return torch.ones_like(batch["labels"])
+
+    def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """Divergence from the teacher's distribution over the row's choices."""
+        return _losses.soft(scores, wanted.nan_to_num(_CUT_OFF)[:, : scores.shape[1]], temperature)
 
     def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
         """Scores of the choices that a row has."""

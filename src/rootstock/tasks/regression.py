@@ -12,20 +12,20 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pydantic import PrivateAttr
-from torch import nn
+from torch import Tensor, nn
 
 from rootstock.core.errors import BaseError, DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Labelled, Loss
+from rootstock.core.task import Batch, Kind, Scored
 from rootstock.tasks import _scores, _text
 
 _MOST, _LEAST_SPREAD = 1e30, 1e-6
 """Largest label, and smallest spread beside the mean, that 32-bit arithmetic carries."""
 
 
-class Regression(Labelled):
+class Regression(Scored):
     """One number a row, in the unit of the label column."""
 
     _center: float = PrivateAttr(0.0)
@@ -94,14 +94,25 @@ class Regression(Labelled):
         """Padded to the longest of the chosen rows."""
         return _text.pad_batch(encoded, rows, tokenizer)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Squared error in standard deviations, summed over rows."""
-        wanted_B = (batch["labels"] - self._center) / self._scale
-        return Loss((_text.logits(model, batch)[:, 0] - wanted_B).square().sum(), len(wanted_B))
+    def scores(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The predicted number [B, 1]: in standard deviations from the mean while training, in the labels' unit after."""
+        return _text.logits(model, batch)
+
+    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Squared error in standard deviations."""
+        return (scores[:, 0] - (batch["labels"] - self._center) / self._scale).square()
+
+    def items(self, batch: Batch) -> Tensor:
+        """The row itself."""
+        return torch.ones_like(batch["labels"], dtype=torch.long)
+
+    def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """Squared distance in standard deviations from the teacher's number, which is in the labels' unit. A number has no temperature."""
+        return (scores - (wanted - self._center) / self._scale)[:, 0].square()
 
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
         """The predicted number as scores [B, 1], in the labels' unit."""
-        return {"scores": (_text.logits(model, batch) * self._scale + self._center).detach().cpu().numpy()}
+        return {"scores": (self.scores(model, batch) * self._scale + self._center).detach().cpu().numpy()}
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Spearman, Pearson, R², mean absolute and root mean squared error."""

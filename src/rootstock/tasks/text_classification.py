@@ -19,14 +19,14 @@ from rootstock.core.errors import BaseError, DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, WORDS, Columns, Encoded, column, spell
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Labelled, Loss
+from rootstock.core.task import Batch, Kind, Loss, Scored
 from rootstock.tasks import _losses, _scores, _text
 
 _SEPARATORS = ("|", ";")
 _MANY = 1000
 
 
-class TextClassification(Labelled):
+class TextClassification(Scored):
     """Label names come from the training rows and survive to config, predictions and report."""
 
     labels: tuple[str, ...] = ()
@@ -141,21 +141,35 @@ class TextClassification(Labelled):
         """Padded to the longest of the chosen rows."""
         return _text.pad_batch(encoded, rows, tokenizer)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Cross-entropy in nats, summed over rows (over rows and labels where several)."""
-        logits_BC, labels = _text.logits(model, batch), batch["labels"]
-        weight = torch.tensor(self.weights, device=logits_BC.device) if self.weights else None
-        total = self._lost(logits_BC, labels, weight)
-        if self.r_drop and model.training:
-            again_BC = _text.logits(model, batch)
-            apart = _losses.apart(logits_BC, again_BC, self.several == "yes")
-            total = (total + self._lost(again_BC, labels, weight)) / 2 + self.r_drop / 2 * apart
-        return Loss(total, labels.numel() if self.several == "yes" else len(labels))
+    def scores(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits [B, C]."""
+        return _text.logits(model, batch)
 
-    def _lost(self, logits_BC: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
+    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy in nats, where several summed over a row's labels."""
+        weight = torch.tensor(self.weights, device=scores.device) if self.weights else None
         if self.several == "yes":
-            return _losses.binary(logits_BC, labels, weight, focal=self.focal)
-        return _losses.categorical(logits_BC, labels, weight, focal=self.focal, smoothing=self.label_smoothing)
+            return _losses.binary(scores, batch["labels"], weight, focal=self.focal)
+        return _losses.categorical(scores, batch["labels"], weight, focal=self.focal, smoothing=self.label_smoothing)
+
+    def items(self, batch: Batch) -> Tensor:
+        """The row itself, or each of its labels where several."""
+        labels = batch["labels"]
+        return torch.full((len(labels),), labels[0].numel() if len(labels) else 1, device=labels.device)
+
+    def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """Divergence from the teacher's distribution over classes, or of each label where several."""
+        return (_losses.soft_binary if self.several == "yes" else _losses.soft)(scores, wanted, temperature)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Cross-entropy in nats, summed over rows (over rows and labels where several), and the distance of two answers (R-Drop)."""
+        logits_BC = self.scores(model, batch)
+        total = self.losses(logits_BC, batch).sum()
+        if self.r_drop and model.training:
+            again_BC = self.scores(model, batch)
+            apart = _losses.apart(logits_BC, again_BC, self.several == "yes")
+            total = (total + self.losses(again_BC, batch).sum()) / 2 + self.r_drop / 2 * apart
+        return Loss(total, int(self.items(batch).sum()))
 
     def check(self, model: nn.Module) -> None:
         """R-Drop compares two answers to the same row: without dropout they are the same."""

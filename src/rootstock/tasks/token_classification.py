@@ -20,14 +20,14 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, TEXT, WORDS, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Labelled, Loss
-from rootstock.tasks import _tags, _text
+from rootstock.core.task import Batch, Kind, Scored
+from rootstock.tasks import _losses, _tags, _text
 
 _NOT_ASKED = -100
 _ENTITIES, _TAGS = ("f1", "precision", "recall", "accuracy"), ("accuracy", "macro_f1")
 
 
-class TokenClassification(Labelled):
+class TokenClassification(Scored):
     """Tags come from the training rows and survive to config, predictions and report. A plain text is parted at blanks and marks."""
 
     labels: tuple[str, ...] = ()
@@ -122,11 +122,32 @@ class TokenClassification(Labelled):
             batch["labels"] = labels_BT
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Cross-entropy in nats, summed over words."""
-        logits_BTC, labels_BT = _logits(model, batch), batch["labels"]
-        total = F.cross_entropy(logits_BTC.flatten(0, 1), labels_BT.flatten(), reduction="sum", ignore_index=_NOT_ASKED)
-        return Loss(total, int((labels_BT != _NOT_ASKED).sum()))
+    def scores(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits of each word at its first token, [B, W, C]; nan where it has none, as behind a row's words and where it was cut."""
+        firsts_BW = batch["firsts"]
+        rows_B1 = torch.arange(len(firsts_BW), device=firsts_BW.device)[:, None]
+        found_BWC = _logits(model, batch)[rows_B1, firsts_BW.clamp(min=0)]
+        return found_BWC.masked_fill((firsts_BW < 0)[..., None], torch.nan)
+
+    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy in nats, summed over a row's words."""
+        labels_BW = _of_words(batch)
+        known_BWC = scores.nan_to_num(0.0)  # else the gradient of what is not asked were nan as well
+        return (
+            F.cross_entropy(known_BWC.flatten(0, 1), labels_BW.flatten(), reduction="none", ignore_index=_NOT_ASKED)
+            .view_as(labels_BW)
+            .sum(1)
+        )
+
+    def items(self, batch: Batch) -> Tensor:
+        """A row's words, of which a token is left."""
+        return (_of_words(batch) != _NOT_ASKED).sum(1)
+
+    def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """Divergence from the teacher's distribution over tags, summed over the words that both have read."""
+        asked_BW1 = ~scores.isnan().any(-1, keepdim=True)
+        wanted = wanted[:, : scores.shape[1]].masked_fill(~asked_BW1, torch.nan)
+        return _losses.soft(scores.nan_to_num(0.0), wanted, temperature).sum(1)
 
     def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
         """Scores of each token's tags."""
@@ -192,6 +213,12 @@ def _check_lengths(rows: pa.Table) -> None:
         if not isinstance(tags, list) or len(words) != len(tags):
             held = f"{len(tags)} tags" if isinstance(tags, list) else f"the label {tags!r}"
             raise DataError(f"row {row} has {len(words)} words and {held}", wanted="a tag for each word", fix="correct the row, or --label")
+
+
+def _of_words(batch: Batch) -> Tensor:
+    """Each word's tag [B, W]; -100 where no token of it is left."""
+    firsts_BW, labels_BT = batch["firsts"], batch["labels"]
+    return torch.where(firsts_BW >= 0, labels_BT.gather(1, firsts_BW.clamp(min=0)), _NOT_ASKED)
 
 
 def _logits(model: nn.Module, batch: Batch) -> Tensor:

@@ -21,10 +21,10 @@ from rootstock.data.ledger import lines, refuse
 from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import Prepared
-from rootstock.verbs.use import Run
+from rootstock.run.use import Run
 
 _LOG = logging.getLogger("rootstock")
-_SECTIONS = ("tokenizer", "augment", "training", "budget", "accept", "merge", "seed", "track")
+_SECTIONS = ("tokenizer", "augment", "teacher", "training", "budget", "accept", "merge", "seed", "track")
 """Parts of a recipe that adapt() takes by their own names."""
 
 

@@ -18,11 +18,11 @@ from rootstock.evaluation.paired import Answered, Drawn, difference, draw
 from rootstock.loop.history import read
 from rootstock.planning.compute import Cost
 from rootstock.report import compare as page
+from rootstock.run.use import Run
 from rootstock.verbs import compare_bases, compare_transfer
 from rootstock.verbs.compare_plan import Plan
 from rootstock.verbs.compare_settle import FILES, STATE, Settled, check_place, settle
 from rootstock.verbs.compare_transfer import Downstream
-from rootstock.verbs.use import Run
 
 Answers = Mapping[tuple[str, str, int | None], Sequence[Answered]]
 """By arm, downstream task and number of rows, one a seed."""

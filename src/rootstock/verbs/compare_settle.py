@@ -20,10 +20,10 @@ from rootstock.corpus.place import check_apart
 from rootstock.corpus.sources import describe
 from rootstock.data import source
 from rootstock.planning.compute import FORMULA, MEANING, Budget, Cost, Share, share_out
+from rootstock.run.use import Run
 from rootstock.verbs import compare_bases, compare_overlap, compare_transfer
 from rootstock.verbs.compare_plan import Plan
 from rootstock.verbs.compare_transfer import Downstream, Unit
-from rootstock.verbs.use import Run
 
 FILES = "compare.json", "compare.html"
 STATE = "state.json"

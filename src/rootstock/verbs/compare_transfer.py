@@ -27,8 +27,8 @@ from rootstock.evaluation.baselines import baselines
 from rootstock.evaluation.paired import Answered
 from rootstock.run import labelled
 from rootstock.run.ending import parquet
+from rootstock.run.use import Run
 from rootstock.verbs import api
-from rootstock.verbs.use import Run
 
 TEST_SHARE, MOST_TEST = 0.2, 2000
 """Of the labelled rows that are kept for testing, and how many at most: more would tell hardly more apart and cost as much."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.loop.history import read
-from rootstock.verbs.use import no_run
+from rootstock.run.use import no_run
 
 _STEP_KEYS = ("batch", "loss", "gradient_norm", "rate")
 

@@ -10,7 +10,7 @@ import torch
 
 from rootstock.core.errors import BaseError, UsageError
 from rootstock.evaluation.probes.likelihood import logits_at
-from rootstock.verbs.opened import Opened, open_base
+from rootstock.run.opened import Opened, open_base
 
 MASK = "[MASK]"
 """How any prompt may write a mask, whatever the model's own token is."""

@@ -8,7 +8,7 @@ import torch
 from rootstock.bases.load import quiet
 from rootstock.core.errors import BaseError, UsageError, fitting
 from rootstock.core.seed import derive
-from rootstock.verbs.opened import Opened, open_base
+from rootstock.run.opened import Opened, open_base
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from rootstock.core.errors import UsageError
 from rootstock.core.rows import CHOICES, PAIR, ROW, TEXT, column
 from rootstock.core.watch import Say
 from rootstock.run.ending import parquet
-from rootstock.verbs.use import Predictions, Reading, Run
+from rootstock.run.use import Predictions, Reading, Run
 
 Table = dict[str, Any]
 """Columns by name: those of a file as they came (pa.ChunkedArray), answers as lists."""

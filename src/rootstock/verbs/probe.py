@@ -15,8 +15,8 @@ from rootstock.data import conllu, images, minimal_pairs
 from rootstock.evaluation.probes import blimp, hidden, layers, order, pos
 from rootstock.evaluation.probes.likelihood import Masking, Scorer
 from rootstock.run import ending
+from rootstock.run.opened import Opened, open_base
 from rootstock.verbs import probe_images
-from rootstock.verbs.opened import Opened, open_base
 
 SUITES = ("blimp", "pos", "order", "images")
 FILES = "probes.json", "probes.html"

@@ -21,7 +21,7 @@ from rootstock.data.images import Shelf
 from rootstock.data.unlabelled import held_out
 from rootstock.evaluation.images import Colours, Images, has_captions, linear_probe, zero_shot
 from rootstock.run import pictures
-from rootstock.verbs.opened import Opened
+from rootstock.run.opened import Opened
 
 IMAGES = {"train": 50, "test": 20}
 """Images of each part for one unit of the limit, about: the pixels decide which part an image is in."""

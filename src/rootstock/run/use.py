@@ -29,11 +29,11 @@ from rootstock.core.watch import Say
 from rootstock.data import batches, formats, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
-from rootstock.run import features, labelled_pictures, reference
+from rootstock.run import labelled_pictures, reference
 from rootstock.run.build import tokenizer_digest
 from rootstock.run.finish import seen_keys
 from rootstock.run.labelled import arranged
-from rootstock.run.prepared import device_name
+from rootstock.run.prepared import Place, device_name
 
 
 @dataclass(frozen=True)
@@ -157,16 +157,27 @@ class Run:
             )
         return found
 
+    @property
+    def weights(self) -> str:
+        """The digest of what is in model/."""
+        return self._admitted.digest
+
     @cached_property
     def model(self) -> nn.Module:
         """The model in the number format that is quickest here; an adapter only on the very base that it was trained on."""
         model = self._load().to(device_name()).eval()
         fresh = {name for name, _ in model.named_parameters() if self.method.original(name) in self.contract["fresh"]}
-        self._weights = precision.Weights(model.requires_grad_(False), self._dtype, fresh)
+        self._weights = precision.Weights(model.requires_grad_(False), self.dtype, fresh)
         return model
 
+    def forget(self) -> None:
+        """Let the model go; it is read again where it is asked for."""
+        vars(self).pop("model", None)
+        vars(self).pop("_weights", None)
+
     @property
-    def _dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
+        """The number format of the model's products."""
         return precision.choose(self.recipe.training.precision, device_name())
 
     def _load(self) -> nn.Module:
@@ -215,23 +226,24 @@ class Run:
         longer = int((self.task.spans(whole) > length).sum()) if length else 0
         encoded = self.task.encode(rows, self.tokenizer, length) if longer or LABEL in rows.column_names else whole
         if self.task.asks_base and LABEL in rows.column_names:
-            encoded = reference.known(self.task, encoded, self._feed, self._untouched)
+            encoded = reference.beside(encoded, reference.known(self._untouched, encoded, self.feed))
         with bases.quiet() if self.task.writes else nullcontext():
-            made = infer.predict(self.model, self._feed(encoded), self.task, device=torch.device(device_name())) if len(rows) else {}
+            made = infer.predict(self.model, self.feed(encoded), self.task, device=torch.device(device_name())) if len(rows) else {}
         columns = self.task.told(made, encoded, rows, self.tokenizer) if made else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, 0 if self.task.parted else longer, columns)
 
-    def _feed(self, encoded: Encoded) -> batches.Feed:
+    def feed(self, encoded: Encoded) -> batches.Feed:
+        """Batches of rows as this run encodes them."""
         micro = self.recipe.training.micro_tokens
         return batches.Feed(encoded, self.task, self.tokenizer, micro, micro, self.recipe.seed)
 
     @property
-    def _untouched(self) -> reference.Base:
+    def _untouched(self) -> reference.Asked:
         """The base as it was before this run."""
         base = self._base("run was trained from")
         digest = reference.digest(base.digest, self.recipe.seed, scratch=bool(base.scratch))
-        place = features.Place(device=torch.device(device_name()), dtype=self._dtype)
-        return reference.Base(model=partial(self._on, base), digest=digest, place=place)
+        place = Place(device=torch.device(device_name()), dtype=self.dtype)
+        return reference.untouched(self.task, partial(self._on, base), digest, place)
 
     def _on(self, base: Resolved) -> nn.Module:
         loaded = bases.load(base, self.task.head(), seed=self.recipe.seed)

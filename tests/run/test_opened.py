@@ -7,7 +7,7 @@ from tests.conftest import make_tokenizer
 from tests.tiny_models import causal_model, clip_model, masked_model, saved, seq2seq_model, vit_model, with_bos
 
 from rootstock.core.errors import BaseError
-from rootstock.verbs.opened import kind_of, open_base
+from rootstock.run.opened import kind_of, open_base
 
 
 @pytest.mark.parametrize(
