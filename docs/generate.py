@@ -77,9 +77,9 @@ def recipe_page() -> str:
         section = _section(field)
         if section:
             parts += [f"## {name}", table(section, f"{name}.")]
-    for kind in ("task", "method"):
-        for name in own(f"{kind}s"):
-            parts += [f"## {kind}: {name}", next(_told(f"{kind}s", name)), _settings(f"{kind}s", name)]
+    for section, kind in (("task", "tasks"), ("method", "methods"), ("augment", "augment")):
+        for name in own(kind):
+            parts += [f"## {section}: {name}", next(_told(kind, name)), _settings(kind, name)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -199,7 +199,7 @@ def _told(kind: Any, name: str) -> Iterator[str]:
 def _settings(kind: Any, name: str) -> str:
     cls = catalog.find(kind, name)
     shown = any(not field.exclude for field in cls.model_fields.values())
-    return table(cls, f"{kind[:-1]}.") if shown else "It has no settings of its own."
+    return table(cls, f"{kind.removesuffix('s')}.") if shown else "It has no settings of its own."
 
 
 def main() -> None:

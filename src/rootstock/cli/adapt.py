@@ -15,6 +15,7 @@ def adapt(
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
     validation: Annotated[str | None, Option(help="A file of validation rows, or the share to hold out [0.1].")] = None,
+    augment: Annotated[str | None, Option(help="More training rows made of those there are: eda, back-translation or paraphrase.")] = None,
     teacher: Annotated[str | None, Option(help="A finished run to learn from beside the labels.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the data>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the rows.")] = None,
@@ -35,7 +36,7 @@ def adapt(
 
     given: dict[str, Any] = {
         "base": base, "method.name": method, "task.name": task, "task.text": text, "task.text_pair": text_pair, "task.label": label,
-        "teacher.run": teacher,
+        "teacher.run": teacher, "augment.name": augment,
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
         "accept": accept, "track": track, "merge": merge or None,
     }  # fmt: skip

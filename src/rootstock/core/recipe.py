@@ -159,8 +159,9 @@ class Recipe(Settings):
         """The same recipe with relative paths resolved against `folder`."""
         data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")})
         teacher = self.teacher.model_copy(update={"run": _anchor(self.teacher.run, folder)})
+        augment = self.augment and {key: value if key == "name" else _anchor(value, folder) for key, value in self.augment.items()}
         places = {"base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
-        return self.model_copy(update={"data": data, "teacher": teacher, **places})
+        return self.model_copy(update={"data": data, "teacher": teacher, "augment": augment, **places})
 
 
 EMBEDDED = ("minilm", "stdlib-docs")

@@ -188,7 +188,7 @@ def _teacher(facts: Facts) -> dict[str, Any] | None:
 
 def _shared(key: str, value: str) -> str:
     """A setting without the folders of the machine it was made on."""
-    if key not in ("base", "tokenizer", "data.train", "data.validation", "teacher.run"):
+    if key not in ("base", "tokenizer", "data.train", "data.validation", "teacher.run") and not key.startswith("augment."):
         return value
     return ", ".join(_without_folder(each) for each in value.split(", "))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow as pa
 from rootstock import catalog
 from rootstock.bases.load import embeddings
 from rootstock.bases.resolve import Resolved
-from rootstock.core.augment import Augmentation, Means
+from rootstock.core.augment import Augmentation, Means, Write, Writing
 from rootstock.core.errors import RecipeError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import TEXT, column
@@ -36,21 +36,62 @@ def check(recipe: Recipe, task: Labelled) -> None:
         raise RecipeError(found, wanted="a task whose answers are of whole texts", fix="leave augment out")
 
 
-def more_rows(recipe: Recipe, rows: pa.Table, base: Resolved, tokens: Callable[[], Any], say: Say) -> pa.Table | None:
-    """The rows that an augmentation makes of these, which bring their labels; None where the recipe asks for none."""
+class Made(NamedTuple):
+    """Rows that were made, None where there are none, and how many were left out as they said nothing new."""
+
+    rows: pa.Table | None = None
+    lost: int = 0
+
+
+def nobody(writing: Writing, texts: Sequence[str]) -> list[str]:
+    """Who writes where no model may."""
+    raise RecipeError(f"{writing.key} is set, and no model writes here", wanted="`adapt` or `run`", fix="leave augment out")
+
+
+def more_rows(recipe: Recipe, rows: pa.Table, near: Callable[[str], Sequence[str]], write: Write, say: Say) -> Made:
+    """The rows that an augmentation makes of these, which bring their labels; none where the recipe asks for none.
+
+    Of ways that may leave a text as it is, what says nothing new is left out and counted, blanks and case aside.
+    """
     if recipe.augment is None:
-        return None
+        return Made()
     settings = dict(recipe.augment)
     name = settings.pop("name", "")
     how: Augmentation = catalog.find("augment", name).build(settings, "augment")
     texts = column(rows, TEXT)
-    made = how.made(texts, Means(near=cache(partial(_near, _Vocabulary(base, tokens))), seed=recipe.seed))
-    place = rows.column_names.index(TEXT)
-    grown = rows.take(pa.array(np.repeat(np.arange(len(rows)), how.copies)))
-    changed = next((i for i, text in enumerate(made) if text != texts[i // how.copies]), 0)
-    example = f"{shorten(made[changed], 50)!r} of {shorten(texts[changed // how.copies], 50)!r}"
-    say(f"augment   {name}: {len(rows):,} training rows become {len(rows) + len(grown):,}, such as {example}")
-    return grown.set_column(place, TEXT, pa.array(made, pa.string()))
+    made = how.made(texts, Means(near=near, write=write, seed=recipe.seed))
+    new = _new(texts, made, how.copies) if how.only_new else list(range(len(made)))
+    lost = f"; {len(made) - len(new):,} of {len(made):,} said nothing new and are left out" if len(new) < len(made) else ""
+    if not new:
+        say(f"augment   {name}: no row is new{lost}")
+        return Made(None, len(made))
+    shown = next((place for place in new if made[place] != texts[place // how.copies]), new[0])
+    example = f"{shorten(made[shown], 50)!r} of {shorten(texts[shown // how.copies], 50)!r}"
+    say(f"augment   {name}: {len(rows):,} training rows become {len(rows) + len(new):,}, such as {example}{lost}")
+    grown = rows.take(pa.array([place // how.copies for place in new]))
+    column_of = rows.column_names.index(TEXT)
+    return Made(grown.set_column(column_of, TEXT, pa.array([made[place] for place in new], pa.string())), len(made) - len(new))
+
+
+def _new(texts: Sequence[str], made: Sequence[str], copies: int) -> list[int]:
+    """Places of what says something that neither its source nor an earlier text of it says."""
+    said = [{_plain(text), ""} for text in texts]
+    found = []
+    for place, text in enumerate(made):
+        told = said[place // copies]
+        if _plain(text) not in told:
+            told.add(_plain(text))
+            found.append(place)
+    return found
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def neighbours(base: Resolved, tokens: Callable[[], Any]) -> Callable[[str], Sequence[str]]:
+    """Words that a base holds close to a word; its table is read when first asked."""
+    return cache(partial(_near, _Vocabulary(base, tokens)))
 
 
 class _Vocabulary:
@@ -87,11 +128,11 @@ def _near(vocabulary: _Vocabulary, word: str) -> Sequence[str]:
     return [words[i] for i in nearest.tolist() if i != at and cosine_V[i] >= _LEAST]
 
 
-def counted(account: dict[str, Any], more: pa.Table | None, alone: pa.Table | None) -> dict[str, Any]:
+def counted(account: dict[str, Any], made: Made, alone: pa.Table | None) -> dict[str, Any]:
     """A ledger that also tells of rows that were made, and of those whose label a teacher gave; limits are of the user's own rows."""
     rows = dict(account["rows"])
     if alone is not None:
         rows |= {"read": rows["read"] + len(alone), "taught": len(alone)}
-    if more is not None:
-        rows["made"] = len(more)
+    if made.rows is not None or made.lost:
+        rows |= {"made": len(made.rows or ()), "nothing_new": made.lost}
     return {**account, "rows": rows}

@@ -26,7 +26,9 @@ from rootstock.data import batches, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.looks import plain
 from rootstock.run import augmented, choices, labelled_pictures
-from rootstock.run.prepared import LabelledRows, Teacher
+from rootstock.run.prepared import LabelledRows, Others, Teacher
+
+_ALONE = Others()
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Rows:
     """Its name: as the recipe names it, by the columns' names, or auto."""
 
 
-def prepare(recipe: Recipe, say: Say, teacher: Teacher | None = None) -> LabelledRows:
-    """Make every choice that the recipe leaves open, saying each with its reason. teacher: the one that the recipe names, opened.
+def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> LabelledRows:
+    """Make every choice that the recipe leaves open, saying each with its reason. others: models that the recipe names, opened.
 
     Names and keys are checked before the first row is read.
     """
@@ -54,16 +56,16 @@ def prepare(recipe: Recipe, say: Say, teacher: Teacher | None = None) -> Labelle
     choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
     base = choices.base_for(recipe, say)
     if labelled_pictures.meant(recipe):
-        return labelled_pictures.prepare(recipe, base, say, teacher)
+        return labelled_pictures.prepare(recipe, base, say, others.teacher)
     rows = read_rows(recipe, say)
     task = _task(recipe, rows, say)
-    if teacher:
-        teacher.check(task, pair=PAIR in rows.train.column_names)
+    if others.teacher:
+        others.teacher.check(task, pair=PAIR in rows.train.column_names)
     tokens = cache(lambda: task.ready(bases.tokenizer(base)))
     own, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
-    more = augmented.more_rows(recipe, rows.train, base, tokens, say)
-    alone = _named_by(teacher, rows, task, say)
-    added = [each for each in (more, alone) if each is not None]
+    made = augmented.more_rows(recipe, rows.train, augmented.neighbours(base, tokens), others.write or augmented.nobody, say)
+    alone = _named_by(others.teacher, rows, task, say)
+    added = [each for each in (made.rows, alone) if each is not None]
     raw = Encoded.joined([own, *(encode(task, each, base, tokens) for each in added)])
     learned = pa.concat_tables([rows.train, *added])
     classes = len(getattr(task, "labels", ())) or 2
@@ -90,7 +92,7 @@ def prepare(recipe: Recipe, say: Say, teacher: Teacher | None = None) -> Labelle
         validation=rows.validation,
         learned=learned,
         alone=len(alone) if alone is not None else 0,
-        teacher=teacher,
+        teacher=others.teacher,
         encoded=encoded,
         encoded_validation=encoded_validation,
         ledger={},
@@ -111,7 +113,7 @@ def prepare(recipe: Recipe, say: Say, teacher: Teacher | None = None) -> Labelle
         padding_share=batches.padding_share(encoded.lengths, plan),
         names=task.names,
     )
-    return replace(prepared, ledger=augmented.counted(ledger.account(rows.train, rows.validation, facts), more, alone))
+    return replace(prepared, ledger=augmented.counted(ledger.account(rows.train, rows.validation, facts), made, alone))
 
 
 def _named_by(teacher: Teacher | None, rows: Rows, task: Labelled, say: Say) -> pa.Table | None:
@@ -175,9 +177,9 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     for reason in known.reasons:
         say(f"columns   {reason}")
     unlabelled = "unlabelled" in recipe.accept
-    kept = bool(recipe.teacher.run) and not unlabelled
-    train = schema.canonical(found, known, unlabelled=unlabelled or kept)
-    rows, dropped = train.rows, [("train", row) for row in train.dropped if not kept]
+    taught = bool(recipe.teacher.run) and not unlabelled
+    train = schema.canonical(found, known, unlabelled=unlabelled or taught)
+    rows, dropped = train.rows, [("train", row) for row in train.dropped if not taught]
     not_drawn = max(0, len(rows) - data.rows) if data.rows else 0
     if data.rows and not_drawn:
         say(f"data      {data.rows:,} of {len(rows):,} rows are drawn, as data.rows asks")
@@ -201,7 +203,7 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         )
     if not len(parts[0]) or not len(parts[1]):
         raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
-    alone = _unlabelled(found, known, train.dropped) if kept and train.dropped else None
+    alone = _unlabelled(found, known, train.dropped) if taught and train.dropped else None
     return Rows(*parts, known, tuple(dropped), not_drawn, alone, sources, name)
 
 

@@ -1,11 +1,13 @@
 """From a recipe to what can be learned from, by the kind of its task."""
 
+from functools import partial
+
 from rootstock import catalog
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Say
-from rootstock.run import choices, labelled, teacher, unlabelled
-from rootstock.run.prepared import Prepared
+from rootstock.run import choices, labelled, teacher, unlabelled, writing
+from rootstock.run.prepared import Others, Prepared
 
 
 def prepare(recipe: Recipe, say: Say) -> Prepared:
@@ -17,4 +19,5 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     name = recipe.task.get("name", "auto")
     if name != "auto" and issubclass(catalog.find("tasks", name), Objective):
         return unlabelled.prepare(recipe, say)
-    return labelled.prepare(recipe, say, teacher.opened(recipe.teacher))
+    write = partial(writing.write, seed=recipe.seed, say=say)
+    return labelled.prepare(recipe, say, Others(teacher=teacher.opened(recipe.teacher), write=write))

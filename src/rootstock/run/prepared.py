@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rootstock.bases.resolve import Resolved
+from rootstock.core.augment import Write
 from rootstock.core.method import Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
@@ -96,6 +97,14 @@ class Teacher(Protocol):
     def asked(self, prepared: Prepared, model: nn.Module | None, place: Place, watch: Watch, *, dry: bool) -> Prepared:
         """The training rows with its answers beside them. model: the student, where its hidden states are compared as well."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """Other models that take part in a run. write: what a model writes for texts, for augmentations."""
+
+    teacher: Teacher | None = None
+    write: Write | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

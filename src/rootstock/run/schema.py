@@ -15,10 +15,10 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of a recipe; its task and method sections are any of the catalog's."""
     schema = Recipe.model_json_schema()
     definitions = schema.setdefault("$defs", {})
-    for section, kind in (("task", "tasks"), ("method", "methods")):
+    for section, kind in (("task", "tasks"), ("method", "methods"), ("augment", "augment")):
         options = [_section_schema(kind, name) for name in catalog.names(kind)]  # type: ignore[arg-type]
         definitions |= {key: value for option in options for key, value in option.pop("$defs", {}).items()}
-        auto = {"type": "object", "properties": {"name": {"const": "auto"}}}
+        auto = {"type": "object", "properties": {"name": {"const": "auto"}}} if section != "augment" else {"type": "null"}
         schema["properties"][section] = {"description": schema["properties"][section]["description"], "anyOf": [*options, auto]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

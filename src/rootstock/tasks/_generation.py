@@ -33,14 +33,18 @@ def strings(column: Any) -> bool:
 
 
 @torch.no_grad()
-def written(model: Any, batch: Batch, *, beams: int, most: int) -> list[np.ndarray]:
-    """Ids that the model writes for each row, the likeliest, without the end and what follows it: at most `most`, and as many as fit."""
+def written(model: Any, batch: Batch, *, beams: int, most: int, temperature: float = 0.0) -> list[np.ndarray]:
+    """Ids that the model writes for each row, without the end and what follows it: at most `most`, and as many as fit.
+
+    temperature: 0 writes the likeliest; above it each token is drawn from torch's own generator.
+    """
     plain = _vocabulary.plain_model(model)
     ids_BT, ends = batch["input_ids"], sorted({*batch[ENDS].tolist(), *_own_ends(plain)})
     begun = 1 if plain.config.is_encoder_decoder else ids_BT.shape[1]
     if room := getattr(plain.config, "max_position_embeddings", None):
         most = max(1, min(most, room - begun))
-    with _settled(plain, ends, beams=beams, most=most):
+    drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False, "num_beams": beams}
+    with _settled(plain, ends, max_new_tokens=most, **drawn):
         writer = model if hasattr(model, "generate") else plain
         made_BT = writer.generate(input_ids=ids_BT, attention_mask=batch["attention_mask"])
     return [_before_end(row, ends) for row in made_BT[:, begun:].cpu().numpy()]
@@ -94,7 +98,7 @@ def unigram(train: Encoded, validation: Encoded) -> Columns:
 
 
 @contextmanager
-def _settled(plain: Any, ends: list[int], *, beams: int, most: int) -> Iterator[None]:
+def _settled(plain: Any, ends: list[int], **how: Any) -> Iterator[None]:
     """Written as told, and not as the model's generation_config.json would; only the tokens that it begins with stay."""
     from transformers import GenerationConfig
 
@@ -103,9 +107,7 @@ def _settled(plain: Any, ends: list[int], *, beams: int, most: int) -> Iterator[
     if plain.config.is_encoder_decoder and begins["decoder_start_token_id"] is None:
         begins["decoder_start_token_id"] = getattr(plain.config, "decoder_start_token_id", None)
     pad = plain.config.pad_token_id if plain.config.pad_token_id is not None else ends[0]
-    plain.generation_config = GenerationConfig(
-        eos_token_id=ends, pad_token_id=pad, do_sample=False, num_beams=beams, max_new_tokens=most, **begins
-    )
+    plain.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=pad, **how, **begins)
     try:
         yield
     finally:

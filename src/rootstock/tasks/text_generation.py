@@ -49,6 +49,8 @@ class TextGeneration(Labelled):
     """Which answers of a chat are learned."""
     max_tokens: int = Field(default=128, ge=1)
     """Most tokens that `predict` writes after a prompt, greedily."""
+    temperature: float = Field(default=0.0, ge=0, exclude=True)
+    """Above 0 what is written is drawn: for texts to learn from, never for answers."""
 
     @property
     def kind(self) -> Kind:
@@ -160,7 +162,7 @@ class TextGeneration(Labelled):
         """Loss, tokens and hits of each row; of a prompt alone the ids that follow it."""
         if "labels" in batch:
             return _vocabulary.language_results(model, _generation.read(batch), batch["labels"])
-        return {"written": boxed(_generation.written(model, batch, beams=1, most=self.max_tokens))}
+        return {"written": boxed(_generation.written(model, batch, beams=1, most=self.max_tokens, temperature=self.temperature))}
 
     def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
         """What was written, as texts."""

@@ -52,6 +52,8 @@ class TextToText(Labelled):
     the work."""
     max_tokens: int = Field(default=128, ge=1)
     """Most tokens that are written for a source."""
+    temperature: float = Field(default=0.0, ge=0, exclude=True)
+    """Above 0 what is written is drawn: for texts to learn from, never for answers."""
     tokenize: Literal["13a", "intl", "char", "zh"] = "13a"
     """How BLEU parts texts in words: 13a suits languages with blanks, zh Chinese, char others without blanks."""
 
@@ -142,7 +144,8 @@ class TextToText(Labelled):
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
         """The ids that are written for each source, and of labelled rows loss, tokens and hits."""
         found = _seq2seq.decode(model, batch) if "labels" in batch else {}
-        return {**found, "written": boxed(_generation.written(model, batch, beams=self.beams, most=self.max_tokens))}
+        how = {"beams": self.beams, "most": self.max_tokens, "temperature": self.temperature}
+        return {**found, "written": boxed(_generation.written(model, batch, **how))}
 
     def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
         """The written texts as scores [N]."""

@@ -55,7 +55,7 @@ def test_words_are_left_out_with_their_chance_and_one_stays():
 
 def test_each_text_gives_its_copies_the_same_for_the_same_seed():
     texts = [" ".join(WORDS), "one", ""]
-    first, again, other = (Eda(copies=4).made(texts, Means(near, seed)) for seed in (1, 1, 2))
+    first, again, other = (Eda(copies=4).made(texts, Means(near, None, seed)) for seed in (1, 1, 2))
     assert first == again != other
     assert len(first) == 12
     assert first[4:] == ["one"] * 4 + [""] * 4
@@ -65,14 +65,14 @@ def test_each_text_gives_its_copies_the_same_for_the_same_seed():
 
 def test_common_words_are_not_replaced():
     texts = [f"film number {i}" for i in range(30)]
-    assert "movie" not in " ".join(Eda(copies=4, share=0.9).made(texts, Means(near, 0)))
+    assert "movie" not in " ".join(Eda(copies=4, share=0.9).made(texts, Means(near, None, 0)))
 
 
 def test_a_thesaurus_of_ones_own(tmp_path):
     path = tmp_path / "near.txt"
     path.write_text("film, picture\n\nalone\n")
-    made = Eda(copies=4, synonyms=str(path)).made(["film here now"], Means(near, 0))
+    made = Eda(copies=4, synonyms=str(path)).made(["film here now"], Means(near, None, 0))
     assert "picture" in " ".join(made)
     assert "movie" not in " ".join(made)
     with pytest.raises(DataError, match="can't be read"):
-        Eda(synonyms=str(tmp_path / "none")).made(["a b"], Means(near, 0))
+        Eda(synonyms=str(tmp_path / "none")).made(["a b"], Means(near, None, 0))
