@@ -1,9 +1,12 @@
 """What training aids give on few rows; writes results/aids.jsonl and prints a table of differences with intervals.
 
-    python bench/aids.py [--rows 200] [--seeds 1 2 3 4 5] [--only eda ema]
+    python bench/aids.py [--rows 200] [--seeds 1 2 3 4 5] [--only eda ema] [--teacher RUN] [--there MODEL --back MODEL] [--paraphrase MODEL]
 
 Rows of rotten_tomatoes_polarity, minilm, full fine-tuning. Each aid learns from the rows that the plain run of its seed learned from, and is
 measured on the same test rows. The interval is over seeds and test rows, drawn again together.
+
+Aids that need another model are left out where none is named. A teacher is a run on rows of the training file, such as
+`rootstock adapt rotten_tomatoes_polarity-train.csv --method full --set data.rows=4000`; what it learned from is not what is measured on.
 """
 
 import argparse
@@ -27,7 +30,22 @@ AIDS = {
     "ema": {"training.average": "ema"},
     "swa": {"training.average": "swa"},
     "layer decay": {"training.layer_decay": 0.8},
+    "mixup": {"training.mixup": 0.2},
 }
+
+
+def others(a):
+    """Aids by the models that are named."""
+    drawn = {"temperature": 0.8, "copies": 2}
+    found = {}
+    if a.teacher:
+        found["distillation"] = {"teacher.run": a.teacher}
+        found["distillation, hidden states"] = {"teacher.run": a.teacher, "teacher.hidden": 1.0}
+    if a.there and a.back:
+        found["back-translation"] = {"augment": {"name": "back-translation", "there": a.there, "back": a.back, **drawn}}
+    if a.paraphrase:
+        found["paraphrase"] = {"augment": {"name": "paraphrase", "model": a.paraphrase, "prompt": a.prompt, **drawn}}
+    return found
 
 
 def run(name, seed, files, rows):
@@ -71,15 +89,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--only", nargs="+", default=list(AIDS))
+    parser.add_argument("--only", nargs="+")
+    parser.add_argument("--teacher", help="a finished run on the same labels, for distillation")
+    parser.add_argument("--there", help="a model that translates from English")
+    parser.add_argument("--back", help="a model that translates back")
+    parser.add_argument("--paraphrase", help="a model that says a text in other words")
+    parser.add_argument("--prompt", default="{text}", help="what the paraphraser is given")
     a = parser.parse_args()
+    AIDS.update(others(a))
     rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     done = {(row["aid"], row["seed"], row["rows"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder, RESULTS.open("a") as out:
         sets.prepare("rotten_tomatoes_polarity", folder)
         files = {part: Path(folder) / f"rotten_tomatoes_polarity-{part}.csv" for part in ("train", "test")}
         for seed in a.seeds:
-            for name in a.only:
+            for name in a.only or AIDS:
                 if (name, seed, a.rows) not in done:
                     rows.append(run(name, seed, files, a.rows))
                     out.write(json.dumps(rows[-1]) + "\n")

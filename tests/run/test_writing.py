@@ -62,9 +62,9 @@ def test_what_is_drawn_follows_from_texts_and_seed(place):
 
 def test_what_was_written_is_not_written_again(place, monkeypatch):
     first = said(place, "causal")
-    monkeypatch.setattr(writing._Writer, "write", lambda *_: pytest.fail("it was written before"))
-    assert said(place, "causal") == first
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(writing._Writer, "write", lambda *_: pytest.fail("it was written before"))
+        assert said(place, "causal") == first
     parts = []
     monkeypatch.setattr(writing, "_PART", 2)
     monkeypatch.setattr(writing._Writer, "write", lambda self, texts, seed: parts.append(texts) or [f"new {text}" for text in texts])

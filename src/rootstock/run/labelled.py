@@ -63,9 +63,9 @@ def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> LabelledRows:
         others.teacher.check(task, pair=PAIR in rows.train.column_names)
     tokens = cache(lambda: task.ready(bases.tokenizer(base)))
     own, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
-    made = augmented.more_rows(recipe, rows.train, augmented.neighbours(base, tokens), others.write or augmented.nobody, say)
+    grown = augmented.more_rows(recipe, rows.train, augmented.neighbours(base, tokens), others.write or augmented.nobody, say)
     alone = _named_by(others.teacher, rows, task, say)
-    added = [each for each in (made.rows, alone) if each is not None]
+    added = [each for each in (grown.rows, alone) if each is not None]
     raw = Encoded.joined([own, *(encode(task, each, base, tokens) for each in added)])
     learned = pa.concat_tables([rows.train, *added])
     classes = len(getattr(task, "labels", ())) or 2
@@ -100,20 +100,27 @@ def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> LabelledRows:
         sources=rows.sources,
         choices={"method": why, "schema": list(rows.schema.reasons)},
     )
-    assert settled.training.batch_tokens is not None
-    plan = batches.plan(encoded.lengths, settled.training.batch_tokens, stream(recipe.seed, "order", 0))
+    account = _account(prepared, rows, (task.spans(own), spans_validation), length)
+    return replace(prepared, ledger=augmented.counted(account, grown, alone))
+
+
+def _account(prepared: LabelledRows, rows: Rows, spans: tuple[np.ndarray, np.ndarray], length: int) -> dict[str, Any]:
+    """The ledger of the user's own rows. spans: tokens of each before any cut. length: tokens kept."""
+    training, lengths = prepared.recipe.training, prepared.encoded.lengths
+    assert training.batch_tokens is not None
+    plan = batches.plan(lengths, training.batch_tokens, stream(prepared.recipe.seed, "order", 0))
     facts = ledger.Facts(
-        train_lengths=task.spans(own),
-        validation_lengths=spans_validation,
-        parted=task.parted,
+        train_lengths=spans[0],
+        validation_lengths=spans[1],
+        parted=prepared.task.parted,
         length=length,
-        kind=task.kind,
+        kind=prepared.task.kind,
         dropped=rows.dropped,
         not_drawn=rows.not_drawn,
-        padding_share=batches.padding_share(encoded.lengths, plan),
-        names=task.names,
+        padding_share=batches.padding_share(lengths, plan),
+        names=prepared.task.names,
     )
-    return replace(prepared, ledger=augmented.counted(ledger.account(rows.train, rows.validation, facts), made, alone))
+    return ledger.account(rows.train, rows.validation, facts)
 
 
 def _named_by(teacher: Teacher | None, rows: Rows, task: Labelled, say: Say) -> pa.Table | None:

@@ -144,8 +144,8 @@ class TextToText(Labelled):
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
         """The ids that are written for each source, and of labelled rows loss, tokens and hits."""
         found = _seq2seq.decode(model, batch) if "labels" in batch else {}
-        how = {"beams": self.beams, "most": self.max_tokens, "temperature": self.temperature}
-        return {**found, "written": boxed(_generation.written(model, batch, **how))}
+        made = _generation.written(model, batch, beams=self.beams, most=self.max_tokens, temperature=self.temperature)
+        return {**found, "written": boxed(made)}
 
     def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
         """The written texts as scores [N]."""

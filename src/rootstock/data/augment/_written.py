@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rootstock.core.augment import Augmentation
+from rootstock.core.augment import Augmentation, Writing
 
 
 class Written(Augmentation):
@@ -26,6 +26,10 @@ class Written(Augmentation):
         if not value and info.data.get("copies", 1) > 1:
             raise ValueError("more than 0 where copies is more than 1: the likeliest text is always the same")
         return value
+
+    def writing(self, model: str, key: str, *, ask: str) -> Writing:
+        """How a model is asked. key: of the setting that names it."""
+        return Writing(model=model, key=key, ask=ask, max_tokens=self.max_tokens, beams=self.beams, temperature=self.temperature)
 
     def repeated(self, texts: Sequence[str]) -> list[str]:
         """Each text as often as copies of it are wanted."""

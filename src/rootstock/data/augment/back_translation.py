@@ -5,10 +5,11 @@ https://arxiv.org/abs/1511.06709; for classifiers: Xie et al. 2020, https://arxi
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
-from rootstock.core.augment import TEXT, Means, Writing
+from rootstock.core.augment import TEXT, Means
 from rootstock.data.augment._written import Written
 
 
@@ -26,7 +27,6 @@ class BackTranslation(Written):
 
     def made(self, texts: Sequence[str], means: Means) -> list[str]:
         """There and back."""
-        how = {"max_tokens": self.max_tokens, "beams": self.beams}
-        there = Writing(model=self.there, key="augment.there", ask=self.there_prefix + TEXT, temperature=self.temperature, **how)
-        back = Writing(model=self.back, key="augment.back", ask=self.back_prefix + TEXT, **how)
-        return means.write(back, means.write(there, self.repeated(texts)))
+        there = self.writing(self.there, "augment.there", ask=self.there_prefix + TEXT)
+        back = self.writing(self.back, "augment.back", ask=self.back_prefix + TEXT)
+        return means.write(replace(back, temperature=0.0), means.write(there, self.repeated(texts)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from rootstock.core.augment import TEXT, Means, Writing
+from rootstock.core.augment import TEXT, Means
 from rootstock.data.augment._written import Written
 
 
@@ -30,5 +30,4 @@ class Paraphrase(Written):
 
     def made(self, texts: Sequence[str], means: Means) -> list[str]:
         """What the model writes for each."""
-        how = {"temperature": self.temperature, "max_tokens": self.max_tokens, "beams": self.beams}
-        return means.write(Writing(model=self.model, key="augment.model", ask=self.prompt, **how), self.repeated(texts))
+        return means.write(self.writing(self.model, "augment.model", ask=self.prompt), self.repeated(texts))
