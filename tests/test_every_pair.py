@@ -15,12 +15,12 @@ from rootstock.bases import save as saving
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError
 from rootstock.core.method import learning
-from rootstock.core.rows import Encoded
+from rootstock.core.rows import TEACHER, Encoded, boxed
 from rootstock.core.seed import Draw
-from rootstock.core.task import Labelled, inputs
+from rootstock.core.task import Labelled, Scored, inputs
 from rootstock.loop.crew import twin
 from rootstock.loop.precision import Weights
-from rootstock.run import choices
+from rootstock.run import choices, reference
 from tests import tiny_rows
 from tests.conftest import make_base
 
@@ -30,6 +30,9 @@ PAIRS = [
     for task, method in itertools.product(TASKS, METHODS)
     if choices.fits(catalog.find("tasks", task), catalog.find("methods", method))
 ]
+
+
+SCORED = [name for name in TASKS if issubclass(catalog.find("tasks", name), Scored)]
 
 
 def table(task_name):
@@ -109,6 +112,32 @@ def test_loss_adds_up_over_micro_batches(setup, task_name):
     whole, parts = gradients([np.arange(12)]), gradients([np.arange(3), np.arange(3, 12)])
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("task_name", SCORED)
+def test_what_has_scores_learns_from_a_teacher_and_has_nothing_to_learn_from_itself(setup, task_name):
+    task, _, _, model, _, encoded, tokenizer = setup(task_name)
+    rows = np.arange(12)
+    batch = batch_of(task, encoded, rows, tokenizer)
+    assert task.loss(model.eval(), batch).total.item() == pytest.approx(
+        task.losses(task.scores(model, batch), batch).sum().item(), rel=1e-5
+    )
+    assert task.loss(model, batch).count == int(task.items(batch).sum())
+    with torch.no_grad():
+        said = reference.together({TEACHER: boxed(list(task.scores(model, batch).numpy()))})[TEACHER]
+    unit = task.settle(copy.deepcopy(model), ()) if task.kind == "number" else task
+    wanted = torch.from_numpy(said)
+
+    def taught(part):
+        found = batch_of(task, encoded, part, tokenizer)
+        return unit.taught(task.scores(model, found), wanted[part], 2.0)
+
+    assert taught(rows).abs().max() < 1e-5
+    torch.testing.assert_close(torch.cat([taught(rows[:5]), taught(rows[5:])]), taught(rows), atol=1e-6, rtol=1e-4)
+    wanted = wanted + torch.randn(wanted.shape)
+    assert (taught(rows) > 0).all()
+    taught(rows).sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize(("task_name", "method_name"), PAIRS)

@@ -1,6 +1,7 @@
 """From a finished run to a student of it: answers once, labels by name, rows without a label, hidden states, and every refusal."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import rootstock
 from rootstock.core.errors import ContractRefused, Interrupted, RecipeError, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
-from rootstock.run import use
+from rootstock.run import execute, use
+from rootstock.run.prepare import prepare
 from rootstock.verbs import api, verify
 
 SMALL = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64}
@@ -153,3 +155,14 @@ def test_asked_to_stop_it_stops_before_learning(teacher, learn, tmp_path):
     with pytest.raises(Interrupted):
         api.carry_out(recipe, tmp_path / "stopped", Watch(stop=lambda: True))
     assert not (tmp_path / "stopped" / "manifest.json").exists()
+
+
+def test_a_checkpoint_belongs_to_its_teacher_and_a_rehearsal_asks_it_for_nothing(teacher, learn, tmp_path, monkeypatch):
+    recipe = learn("whole", method="top-layers", training={"steps": 1, "dropout": 0.0, "cache_layers": "yes"}).recipe
+    prepared = prepare(recipe, lambda text: None)
+    other = replace(prepared.teacher, settings=prepared.teacher.settings)
+    monkeypatch.setattr(type(other), "digest", property(lambda self: "another" if self is other else "first"))
+    assert execute._key(prepared) != execute._key(replace(prepared, teacher=other))
+    monkeypatch.setenv("ROOTSTOCK_CACHE", str(tmp_path / "empty"))
+    assert api.rehearse(recipe, Watch())["steps"] == 1
+    assert not (tmp_path / "empty/teacher").exists()
