@@ -156,7 +156,7 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
     method: Method = catalog.find("methods", name).build(settings, "method")
     check_scratch(name, method, base)
     method.check(task.head(), config(base))
-    if recipe.merge and not method.folds:
+    if recipe.merge and (not method.folds or method.leaves == "head"):
         raise RecipeError(
             f"merge is set, and what {name} learns can't be folded into weights",
             wanted="a method that folds, such as lora",

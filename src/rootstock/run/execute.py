@@ -33,6 +33,8 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     ledger.refuse(prepared.ledger, prepared.recipe.accept)
     saved = _saved(folder, prepared, watch.say) if resume else None
     built = _begin(prepared, folder, watch, resume=resume)
+    if prepared.method.at_once:
+        return _fitted(prepared, built, folder, watch)
     with (
         closing(_history(folder, saved)) as history,
         _tracked(prepared, built),
@@ -55,6 +57,20 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     best = {"best_step": position.best_step, "best_by": list(prepared.task.chosen_by), "steps": position.step}
     return conclude(prepared, built, folder, best)
+
+
+def _fitted(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch) -> dict[str, Any]:
+    """The same where the head is fitted to all rows at once: no step, one measurement."""
+    started, peak = time.perf_counter(), {"peak_bytes": peak_memory(), "steps": 0}
+    watch.say(f"fitted    {prepared.method.fit(built.learner, built.feed.encoded.dense)}")
+    _, figures = _evaluate(prepared, built)
+    with closing(History(folder.history)) as history:
+        by = prepared.task.chosen_by[0]
+        history.note({"event": "evaluation", "step": 0, "epoch": 0, **figures, "by": by, "best_step": 0})
+    seconds = round(time.monotonic() - watch.started, 2)
+    spent = {"seconds": seconds, "fit_seconds": round(time.perf_counter() - started, 2), **peak}
+    artifact.write_json(folder.path / "plan.json", {"measured": spent})
+    return conclude(prepared, built, folder, {"best_step": 0, "best_by": list(prepared.task.chosen_by), "steps": 0})
 
 
 @contextmanager
@@ -108,6 +124,8 @@ def _rates(events: list[Event], seconds: float) -> dict[str, float]:
 def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
     """Build the model and try one step; the folder is only a place for what training would write."""
     built = build(prepared, None, watch, dry=True)
+    if prepared.method.at_once:
+        return {"seconds": round(time.monotonic() - watch.started + built.ahead, 2), "peak_bytes": peak_memory(), "steps": 0}
     with (
         closing(History(folder.path / "history.jsonl")) as history,
         closing(Training(_job(prepared, built, folder, watch, history))) as training,

@@ -171,7 +171,7 @@ class Run:
 
     def _load(self) -> nn.Module:
         head, seed = self.task.head(), self.recipe.seed
-        if self.method.saves != "adapter":
+        if self.method.leaves == "model":
             return bases.load(self._admitted, head, seed=seed).model
         base = self._base("adapter was trained on")
         loaded = bases.load(base, head, seed=seed)
