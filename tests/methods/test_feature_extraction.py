@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from tests.conftest import make_base
 
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
@@ -11,7 +12,6 @@ from rootstock.core.errors import RecipeError
 from rootstock.core.loaded import Head
 from rootstock.methods import _encoder_mean, _heads, _logistic, _pooling
 from rootstock.methods.feature_extraction import FeatureExtraction
-from tests.conftest import make_base
 
 HEAD = Head(auto="AutoModelForSequenceClassification", options={"num_labels": 3})
 

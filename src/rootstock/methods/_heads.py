@@ -53,7 +53,10 @@ class Pooled(nn.Module):
 
 
 class Mix(nn.Module):
-    """gamma · Σ softmax(weights)_l · vector_l (Peters et al. 2018, https://arxiv.org/abs/1802.05365); it starts as the mean of all layers."""
+    """gamma · Σ softmax(weights)_l · vector_l; it starts as the mean of all layers.
+
+    Peters et al. 2018, https://arxiv.org/abs/1802.05365
+    """
 
     def __init__(self, count: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where the features of a frozen base leave it, architecture by architecture: what the model's own head reads, or the body's last states."""
+"""Where the features of a frozen base leave it, by architecture: what the model's own head reads, or the body's last states."""
 
 import copy
 from typing import Any

@@ -6,18 +6,18 @@ its feature vector is kept on disk by content digest, so later epochs and later 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 
 from rootstock.core.errors import MergeRefused, RecipeError
 from rootstock.core.loaded import Head, Loaded
 from rootstock.core.method import Method, OnVectors, Tap, learning, train_only, zeroed
 from rootstock.core.rows import Columns
-from rootstock.methods import _encoder_mean, _heads, _inserted, _logistic, _pooling
+from rootstock.methods import _encoder_mean, _heads, _logistic, _pooling
 from rootstock.methods._taps import HeadInput, body_name, tap_below
 from rootstock.methods._truncated import truncate
 
@@ -43,7 +43,7 @@ class FeatureExtraction(Method):
 
     auto: mean where the base can hold it.
     """
-    layer: Annotated[int, Field(ge=1)] | Literal["last", "mix"] = "last"
+    layer: int | Literal["last", "mix"] = "last"
     """Whose states are the features: those of the last block, of this block counted from 1 (the model then ends there), or a mix of all.
 
     mix: the embeddings and every block with learned weights, as in ELMo.
@@ -51,8 +51,8 @@ class FeatureExtraction(Method):
     head: Literal["linear", "logistic-regression", "mlp", "knn"] = "linear"
     """linear is trained by steps, logistic-regression is fitted by scikit-learn and saved as the same layer; mlp has a hidden layer, knn
     asks the nearest training rows."""
-    c: Annotated[float, Field(gt=0)] | None = None
-    """Of logistic-regression: scikit-learn's C, for features with a spread of one; smaller is a stronger penalty. None: by cross-validation."""
+    c: float | None = Field(default=None, gt=0)
+    """Of logistic-regression: scikit-learn's C for features with a spread of one, smaller is stricter. None: by cross-validation."""
     hidden: int = Field(default=256, ge=1)
     """Of an mlp: width of the hidden layer. It learns at a tenth of training.rate, which is a linear head's."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -61,6 +61,13 @@ class FeatureExtraction(Method):
     """Of knn: how many training rows vote. Odd, so that two classes seldom tie; a tie goes to the first class."""
     metric: Literal["cosine", "euclid"] = "cosine"
     """Of knn: by what rows are near."""
+
+    @field_validator("layer")
+    @classmethod
+    def _counted_from_one(cls, value: Any) -> Any:
+        if value not in ("last", "mix") and value < 1:
+            raise ValueError("last, mix, or a block's number, counted from 1")
+        return value
 
     @property
     def leaves(self) -> str:

@@ -53,7 +53,7 @@ class Prepared:
 
     @property
     def saves(self) -> str:
-        """What the run leaves behind: "model", "adapter" or "head". A base that was pre-trained is to be built on, so it is always whole."""
+        """What the run leaves behind: "model", "adapter" or "head". A pre-trained base is to be built on, so it is always whole."""
         return "model" if isinstance(self.task, Objective) else self.method.leaves
 
     @cached_property
