@@ -43,7 +43,7 @@ class Prepared:
         training = self.recipe.training
         assert training.batch_tokens is not None
         tokenizer = self.tokenizer if encoded.tokens else None
-        feed = batches.Feed(encoded, self.task, tokenizer, training.batch_tokens, training.micro_tokens, self.recipe.seed)
+        feed = batches.Feed(encoded, self.task, tokenizer, training.batch_tokens, training.micro, self.recipe.seed)
         return replace(feed, shares=self.shares)
 
     @property

@@ -222,7 +222,7 @@ class Run:
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, 0 if self.task.parted else longer, columns)
 
     def _feed(self, encoded: Encoded) -> batches.Feed:
-        micro = self.recipe.training.micro_tokens
+        micro = self.recipe.training.micro
         return batches.Feed(encoded, self.task, self.tokenizer, micro, micro, self.recipe.seed)
 
     @property
