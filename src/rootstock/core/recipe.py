@@ -26,6 +26,8 @@ class DataSettings(Settings):
     """Whether the first line names the columns; columns of files without one are called column_1, column_2 …"""
     quoting: Literal["auto", "yes", "no"] = "auto"
     """Whether " quotes fields; auto is yes for CSV, and for TSV only where every quote is paired."""
+    exclude: str | None = Field(default=None, min_length=1)
+    """CSV file whose column row names training rows to leave out, such as suspects of `inspect --label-noise`. Validation rows stay."""
     rows: int | None = Field(default=None, ge=2)
     """Use only this many rows (of an objective: documents, pairs or images), drawn with the seed; for trials."""
     languages: tuple[str, ...] = ()
@@ -150,7 +152,7 @@ class Recipe(Settings):
 
     def anchored(self, folder: Path) -> "Recipe":
         """The same recipe with relative paths resolved against `folder`."""
-        data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")})
+        data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation", "exclude")})
         return self.model_copy(update={"data": data, "base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)})
 
 

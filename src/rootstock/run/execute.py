@@ -193,7 +193,7 @@ def _key(prepared: Prepared) -> str:
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)
-    recipe["data"] |= {"train": None, "validation": None}
+    recipe["data"] |= {"train": None, "validation": None, "exclude": None}
     rows = [raw(array) for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
     dtype = str(precision.choose(prepared.recipe.training.precision, prepared.device))
     return artifact.digest_json([recipe | {"base": prepared.base.digest}, dtype, artifact.digest_bytes(*rows)])
