@@ -35,7 +35,7 @@ def plan(
     asked = planning.Asked(
         base=base or "minilm", task=task, labels=labels, methods=tuple(method or ()), settings=settings, rows=rows, length=length,
         epochs=epochs, device=device, price=price, precision=precision, tasks=tasks, seconds=days and days * 86_400,
-        memory_bytes=memory and planning.amount(memory, "--memory"), disk_bytes=disk and planning.amount(disk, "--disk"), **training,
+        memory_bytes=planning.amount(memory, "--memory"), disk_bytes=planning.amount(disk, "--disk"), **training,
     )  # fmt: skip
     if data is not None:
         asked = planning.of_data(asked, data, console.say, base_given=base is not None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rootstock.planning.devices import DEVICES, Device
 from rootstock.planning.memory import Counted, Memory
@@ -55,22 +56,12 @@ class Forecast:
     fits: bool
 
 
-def forecast(name: str, counts: Counted, step: Step, held: Memory, *, work: Work, device: Device, how: "How") -> Forecast:
-    """What a training takes. step: of `work.at_once` rows. A frozen base is passed once a row, whatever the epochs."""
-    each = step.flops / (work.at_once * work.length)
-    passes = 1.0 if how.once else work.epochs
-    seconds = each * work.rows * work.length * passes / (how.speed or REACHED * device.peak(how.precision))
-    return Forecast(
-        method=name,
-        precision=how.precision,
-        counts=counts,
-        memory=held,
-        flops=each,
-        seconds=seconds,
-        dollars=None if how.hourly is None else how.hourly * seconds / 3600,
-        saved_bytes=4 * (counts.learning if how.adapter else counts.whole),
-        fits=held.total <= ROOM * device.memory_bytes,
-    )
+class Tried(NamedTuple):
+    """A step of `work.at_once` rows, and what a training of such steps holds."""
+
+    step: Step
+    held: Memory
+    work: Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +76,25 @@ class How:
     hourly: float | None
     once: bool
     adapter: bool
+
+
+def forecast(name: str, counts: Counted, tried: Tried, device: Device, how: How) -> Forecast:
+    """What a training takes. A frozen base is passed once a row, whatever the epochs."""
+    step, held, work = tried
+    each = step.flops / (work.at_once * work.length)
+    passes = 1.0 if how.once else work.epochs
+    seconds = each * work.rows * work.length * passes / (how.speed or REACHED * device.peak(how.precision))
+    return Forecast(
+        method=name,
+        precision=how.precision,
+        counts=counts,
+        memory=held,
+        flops=each,
+        seconds=seconds,
+        dollars=None if how.hourly is None else how.hourly * seconds / 3600,
+        saved_bytes=4 * (counts.learning if how.adapter else counts.whole),
+        fits=held.total <= ROOM * device.memory_bytes,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

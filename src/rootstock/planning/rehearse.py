@@ -18,6 +18,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 NAME = "rootstock_planned"
 _ATEN = torch.ops.aten
+_ATTENDED: Any = sdpa_flop_count
 _FUSED = _ATEN._scaled_dot_product_flash_attention_for_cpu
 _FUSED_BACKWARD = _ATEN._scaled_dot_product_flash_attention_for_cpu_backward
 
@@ -53,11 +54,11 @@ def step(model: nn.Module, loss: Callable[[], Tensor]) -> Step:
     return Step(flops=account.flops, forward=forward, kept_bytes=kept, peak_bytes=account.peak, gradient_bytes=held)
 
 
-class _Account(TorchDispatchMode):
+class _Account(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes that are held, and operations done. Where a step asks for values, which the meta device lacks, every position is asked."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = self.flops = 0
         own = [*model.parameters(), *model.buffers()]
         self._known = {each.untyped_storage()._cdata for each in own}
@@ -90,9 +91,9 @@ class _Account(TorchDispatchMode):
 def _flops(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], done: Any) -> int:
     packet = func._overloadpacket
     if packet is _FUSED:
-        return int(sdpa_flop_count(args[0].shape, args[1].shape, args[2].shape))
+        return int(_ATTENDED(args[0].shape, args[1].shape, args[2].shape))
     if packet is _FUSED_BACKWARD:  # the two products of the forward pass once more, and four of gradients: 2.5 times in all
-        return int(2.5 * sdpa_flop_count(args[1].shape, args[2].shape, args[3].shape))
+        return int(2.5 * _ATTENDED(args[1].shape, args[2].shape, args[3].shape))
     formula = flop_registry.get(packet)
     return int(formula(*args, **kwargs, out_val=done)) if formula else 0
 

@@ -1,6 +1,7 @@
 """How fast a model learns on this machine: real updates, as the loop makes them, for some seconds."""
 
 import time
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,12 +19,23 @@ _WARM = 2
 """Updates before the clock starts: the first ones make the products of these shapes."""
 
 
-def batches_a_second(loaded: Loaded, task: Task, method: Method, batch: Batch, *, members: int, precision: str, seconds: float) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How it learns. members: models that share an update. precision: "fp32" or "bf16"."""
+
+    task: Task
+    method: Method
+    members: int
+    precision: str
+
+
+def batches_a_second(loaded: Loaded, batch: Batch, way: Way, seconds: float) -> float:
     """Micro-batches a second of all members together, updates of the weights included."""
+    task, method, members = way.task, way.method, way.members
     device = next(loaded.model.parameters()).device
     batch = {name: value.to(device) for name, value in batch.items()}
     model = method.apply(loaded).train()
-    decays, dtype = decayed_names(model), torch.bfloat16 if precision == "bf16" else torch.float32
+    decays, dtype = decayed_names(model), torch.bfloat16 if way.precision == "bf16" else torch.float32
     weights = Weights(model, dtype, loaded.fresh if dtype == torch.bfloat16 else ())
     optimizer = Optimizer(weights.masters, method.groups(model, 1e-6), decays=decays, decay=0.0)
     with by_products(model, wanted=dtype == torch.bfloat16 and device.type == "cpu"), Crew(model, members) as crew:
@@ -48,4 +60,4 @@ def _pass(task: Task, model: nn.Module, batch: Batch, *, learns: bool) -> None:
     with torch.set_grad_enabled(learns):
         total = task.loss(model, batch).total
     if learns:
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rootstock import catalog
 from rootstock.bases import blank
 from rootstock.core.errors import RecipeError, UsageError
+from rootstock.core.loaded import configs
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import bf16_is_fast, total_memory, usable_cores
@@ -61,8 +62,10 @@ class Asked:
     disk_bytes: int | None = None
 
 
-def amount(text: str, option: str) -> int:
-    """Bytes of 16GB, 2.5 GB or 800MB, in powers of ten. UsageError for anything else."""
+def amount(text: str | None, option: str) -> int | None:
+    """Bytes of 16GB, 2.5 GB or 800MB, in powers of ten; of nothing, None. UsageError for anything else."""
+    if text is None:
+        return None
     found = re.fullmatch(r"([\d.]+)\s*([kMGT]?)B?", text.strip(), re.IGNORECASE)
     try:
         return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " ")) if found else int("")
@@ -99,7 +102,8 @@ def measured_speed(asked: Asked, say: Say, seconds: float = 10.0) -> float:
         step = rehearse.step(_ready(method.apply(loaded), precision), _loss(task, loaded.model, batch, frozen=method.frozen))
     say(f"measuring for {seconds:.0f} s how fast {_BLOCKS} blocks of {asked.base} learn here")
     real = blank.blank(asked.base, task.head(), device=device_name(), blocks=_BLOCKS)
-    return step.flops * pace.batches_a_second(real, task, method, batch, members=work.members, precision=precision, seconds=seconds)
+    way = pace.Way(task=task, method=method, members=work.members, precision=precision)
+    return step.flops * pace.batches_a_second(real, batch, way, seconds)
 
 
 def of_data(asked: Asked, data: str, say: Say, *, base_given: bool) -> Asked:
@@ -131,13 +135,11 @@ def _case(asked: Asked, device: devices.Device) -> rules.Case:
     )
 
 
-def advised(asked: Asked, speed: float | None) -> list[dict[str, Any]]:
-    """What the published rules say of the question."""
-    device = device_of(asked)
-    open_ = replace(asked, methods=(), settings={})
-    costs = {name: _forecast(open_, name, device, speed) for name in ("full", "lora", "feature-extraction")}
-    case = _case(asked, device)
-    return [asdict(each) for each in rules.recommend(case, costs)]
+def _advised(asked: Asked, costs: Sequence[forecast.Forecast], device: devices.Device) -> list[dict[str, Any]]:
+    """What the published rules say of the question, where the methods that they weigh could all be planned."""
+    held = {each.method: each for each in costs}
+    weighed = {"full", "lora", "feature-extraction"} <= set(held) and not asked.methods
+    return [asdict(each) for each in rules.recommend(_case(asked, device), held)] if weighed else []
 
 
 def device_of(asked: Asked) -> devices.Device:
@@ -172,7 +174,7 @@ def plan(asked: Asked, say: Say = lambda text: None, *, speed: float | None = No
         "methods": told,
         "left_out": left,
         "change": _change(asked, found[0], device),
-        "advice": [] if asked.methods else advised(asked, speed),
+        "advice": _advised(asked, found, device),
     }
 
 
@@ -225,7 +227,7 @@ def _forecast(asked: Asked, name: str, device: devices.Device, speed: float | No
     held = memory.memory(counts, step, precision=precision, members=work.members, packed=method.packed)
     hourly = asked.price if asked.price is not None else device.hourly
     how = forecast.How(precision=precision, speed=speed, hourly=hourly, once=method.frozen, adapter=method.saves == "adapter")
-    return forecast.forecast(name, counts, step, held, work=work, device=device, how=how)
+    return forecast.forecast(name, counts, forecast.Tried(step, held, work), device, how)
 
 
 def _work(asked: Asked, method: Method, device: devices.Device) -> forecast.Work:
@@ -247,7 +249,8 @@ def counted_and_tried(base: str, task: Task, method: Method, work: forecast.Work
     """Parameters under the method, and one micro-batch tried on the meta device."""
     loaded = blank.blank(base, task.head())
     before = {name: p.numel() for name, p in loaded.model.named_parameters()}
-    method.check(loaded.head, loaded.model.config.to_dict()) if method.packed is None else None
+    if method.packed is None:  # one that packs asks for a GPU here, and a plan may be for another machine
+        method.check(loaded.head, blank.config_of(base))
     with torch.device("meta"):
         try:
             model = method.apply(loaded)
@@ -263,8 +266,8 @@ def _ready(model: nn.Module, precision: str) -> nn.Module:
     """The model as the loop would have it: in the numbers of its products, a fresh head in fp32."""
     if precision == "bf16":
         model.to(torch.bfloat16)
-    for part in (model.config, getattr(model.config, "text_config", None)) if hasattr(model, "config") else ():
-        if part is not None and getattr(part, "pad_token_id", 0) is None:
+    for part in configs(getattr(model, "config", None)):
+        if getattr(part, "pad_token_id", 0) is None:
             part.pad_token_id = 0
     return model.train()
 
