@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from rootstock import catalog
 from rootstock.core.errors import RecipeError, UnknownName, UsageError
 from rootstock.planning.rules import warmup_updates
 from rootstock.verbs.plan import Asked, amount, measured_speed, of_data, plan, told_apart
@@ -124,6 +125,17 @@ def test_settings_are_told_apart_and_others_refused():
 def test_what_a_plan_refuses(asked, error, said):
     with pytest.raises(error, match=said):
         plan(Asked(**{"base": "bert-base-uncased", "device": "t4", **asked}))
+
+
+@pytest.mark.parametrize("name", catalog.names("methods"))
+def test_every_method_is_planned_or_refused_with_a_reason(name):
+    try:
+        found = plan(Asked(base="scratch:bert-tiny", methods=(name,), device="t4", length=16))["methods"][0]
+    except RecipeError as error:
+        assert error.fix
+    else:
+        assert 0 < found["counts"]["learning"] <= found["counts"]["base"] + found["counts"]["added"]
+        assert found["memory"]["activations"] > 0
 
 
 def test_this_machine_is_measured_by_real_updates():

@@ -161,7 +161,7 @@ def plan(asked: Asked, say: Say = lambda text: None, *, speed: float | None = No
         try:
             found.append(_forecast(asked, name, device, speed))
         except RecipeError as error:
-            if asked.methods:
+            if len(names) == 1:
                 raise
             left[name] = str(error).splitlines()[0]
     told = [{**asdict(each), "total_bytes": each.memory.total, "share": each.counts.share} for each in found]
@@ -254,9 +254,10 @@ def counted_and_tried(base: str, task: Task, method: Method, work: forecast.Work
     with torch.device("meta"):
         try:
             model = method.apply(loaded)
-        except (ValueError, NotImplementedError) as error:
+        except (ValueError, NotImplementedError, RuntimeError) as error:  # the last: it asks for values, which there are none of
             found = f"the method can't be planned on {base}: {str(error).strip().splitlines()[0]}"
-            raise RecipeError(found, wanted="a method that fits the base", fix="choose another --method") from error
+            fix = "choose another --method, or rehearse it with data: rootstock adapt … --dry-run"
+            raise RecipeError(found, wanted="a method that fits the base", fix=fix) from error
         counts = memory.counted(model, sum(before[name] for name in loaded.fresh if name in before), before, method)
         batch = _batch(task, work)
         return counts, rehearse.step(_ready(model, precision), _loss(task, model, batch, frozen=method.frozen))
