@@ -97,6 +97,9 @@ class Method(Settings, ABC):
     folds: ClassVar[bool] = True
     """Whether an adapter can become part of the base's own weights; where not, nothing can be merged and no base can be pre-trained."""
 
+    packed: ClassVar[float | None] = None
+    """Bytes of a weight in the base's frozen matrices, where the method keeps them in fewer than they are computed with."""
+
     @property
     def leaves(self) -> str:
         """What it leaves behind under its settings: as `saves`, or "head" (like an adapter, but nothing folds it into its base)."""
