@@ -96,7 +96,6 @@ class Method(Settings, ABC):
     """What it leaves behind: "model" (whole weights) or "adapter" (beside its base, with the base's digest)."""
     folds: ClassVar[bool] = True
     """Whether an adapter can become part of the base's own weights; where not, nothing can be merged and no base can be pre-trained."""
-
     packed: ClassVar[float | None] = None
     """Bytes of a weight in the base's frozen matrices, where the method keeps them in fewer than they are computed with."""
 
