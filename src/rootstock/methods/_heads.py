@@ -98,7 +98,7 @@ class Neighbours(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """[B, H] to [B, C]."""
-        return torch.cat([self._answers(part_BH) for part_BH in vectors.split(_AT_ONCE)])
+        return torch.cat([self._answers(part_BH) for part_BH in torch.split(vectors, _AT_ONCE)])
 
     def _answers(self, given_BH: Tensor) -> Tensor:
         if self.cosine:
