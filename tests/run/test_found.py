@@ -22,7 +22,7 @@ TRAINING = {"epochs": 2, "rate": "find", "batch_tokens": 64, "precision": "fp32"
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Fewer steps of a sweep: these models are tiny."""
-    monkeypatch.setattr(range_test, "STEPS", 40)
+    monkeypatch.setattr(range_test, "STEPS", 60)
 
 
 def weights(path):
@@ -51,7 +51,7 @@ def test_stopped_in_or_after_the_range_test_it_goes_on_to_the_same_weights(adapt
     straight = adapt(training=TRAINING)
     recipe = Recipe.build(read_recipe(straight.folder.recipe).plain(), "")
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"rate": "find", "checkpoint_steps": 2})})
-    for name, asked in (("in", 20), ("after", 43)):
+    for name, asked in (("in", 20), ("after", 63)):
         with pytest.raises(Interrupted) as stopped:
             api.carry_out(recipe, tmp_path / name, Watch(stop=verify._Countdown(asked)))
         assert "--resume" in stopped.value.fix

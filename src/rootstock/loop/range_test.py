@@ -56,11 +56,12 @@ def find(job: Job, usual: float, *, seconds: float | None = None) -> Found:
 def suggested(rates: Sequence[float], losses: Sequence[float]) -> Found:
     """The smaller of the rate at which the smoothed loss falls fastest and a tenth of that at which it is lowest."""
     smooth = smoothed(losses)
-    bottom = int(np.argmin(smooth))
-    falls = np.gradient(smooth[: bottom + 1]) if bottom > 1 else np.zeros(1)  # rates are a constant factor apart
-    if bottom <= 1 or falls.min() >= 0:
+    first = len(smooth) // 10  # the mean of a few batches only says how hard these were
+    bottom = first + int(np.argmin(smooth[first:]))
+    falls = np.gradient(smooth[first : bottom + 1]) if bottom > first else np.zeros(1)  # rates are a constant factor apart
+    if falls.min() >= 0:
         raise RunFailed("no rate lowers the loss in the range test", wanted="a loss that falls", fix="give the rate: --rate 3e-4")
-    steepest, lowest = float(rates[int(np.argmin(falls))]), float(rates[bottom])
+    steepest, lowest = float(rates[first + int(np.argmin(falls))]), float(rates[bottom])
     rate = float(f"{min(steepest, lowest / 10):.2g}")
     reason = f"{rate:g} by a range test of {len(smooth)} steps: the loss falls fastest at {steepest:.2g} and is lowest at {lowest:.2g}"
     return Found(
