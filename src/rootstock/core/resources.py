@@ -65,6 +65,12 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def resident_memory() -> int:
+    """Bytes that this process holds in memory now; 0 where the system does not say."""
+    held = Path("/proc/self/statm")
+    return int(held.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if held.exists() else 0
+
+
 def free_memory(device: str) -> int:
     """Bytes that are free now: on the GPU, or of what this process may use."""
     if device == "cuda":
@@ -78,9 +84,9 @@ def free_memory(device: str) -> int:
     return max(0, min(free, int(limit) - int(used))) if limit.isdigit() and used.isdigit() else free
 
 
-def memory_now() -> tuple[int, int]:
-    """Bytes that this process holds in memory, and bytes of its own that it has asked for; OSError where the system does not say."""
-    return _status("VmRSS"), _status("VmData")
+def private_memory() -> int:
+    """Bytes of its own that this process has asked for; OSError where the system does not say."""
+    return _status("VmData")
 
 
 def restart_peak() -> None:

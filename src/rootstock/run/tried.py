@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from rootstock.core.errors import is_memory_shortage
-from rootstock.core.resources import memory_now, peak_since, restart_peak
+from rootstock.core.resources import peak_since, private_memory, resident_memory, restart_peak
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
 from rootstock.data import batches
@@ -45,8 +45,7 @@ def serve(recipe: Path, limit: int) -> None:
 def _fence(limit: int) -> None:
     """Let the system refuse what is far above the limit."""
     with suppress(OSError, ValueError):
-        held, private = memory_now()
-        room = private + int(_ROOM * max(limit - held, 0))
+        room = private_memory() + int(_ROOM * max(limit - resident_memory(), 0))
         resource.setrlimit(resource.RLIMIT_DATA, (room, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
