@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved
-from rootstock.core.artifact import digest_json
+from rootstock.core.artifact import digest_file, digest_json
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import Method
 from rootstock.core.objective import Objective
@@ -22,7 +23,7 @@ from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column, spell
 from rootstock.core.seed import stream
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
-from rootstock.data import batches, ledger, schema, source, split
+from rootstock.data import batches, exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.looks import plain
 from rootstock.run import augmented, choices, labelled_pictures
@@ -45,19 +46,20 @@ class Rows:
     sources: dict[str, Any]
     task: str
     """Its name: as the recipe names it, by the columns' names, or auto."""
+    excluded: int = 0
 
 
 def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> LabelledRows:
-    """Make every choice that the recipe leaves open, saying each with its reason. others: models that the recipe names, opened.
+    """Make every choice that the recipe leaves open, saying each with its reason; names and keys are checked before a row is read.
 
-    Names and keys are checked before the first row is read.
+    others: models that the recipe names, opened.
     """
     choices.check(recipe)
     choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
     base = choices.base_for(recipe, say)
     if labelled_pictures.meant(recipe):
         return labelled_pictures.prepare(recipe, base, say, others.teacher)
-    rows = read_rows(recipe, say)
+    rows = _without_excluded(recipe, read_rows(recipe, say), say)
     task = _task(recipe, rows, say)
     if others.teacher:
         others.teacher.check(task, pair=PAIR in rows.train.column_names)
@@ -117,6 +119,7 @@ def _account(prepared: LabelledRows, rows: Rows, spans: tuple[np.ndarray, np.nda
         kind=prepared.task.kind,
         dropped=rows.dropped,
         not_drawn=rows.not_drawn,
+        excluded=rows.excluded,
         padding_share=batches.padding_share(lengths, plan),
         names=prepared.task.names,
     )
@@ -218,6 +221,26 @@ def _unlabelled(found: source.Source, known: schema.Schema, places: Sequence[int
     """Rows at these places of a file, without their label."""
     chosen = pc.is_in(found.table.column(ROW), value_set=pa.array(places, found.table.schema.field(ROW).type))
     return schema.canonical(replace(found, table=found.table.filter(chosen)), replace(known, label=None)).rows
+
+
+def _without_excluded(recipe: Recipe, rows: Rows, say: Say) -> Rows:
+    """Without the training rows that a list names. Validation rows stay: without those that a model doubts, its figures would flatter."""
+    data = recipe.data
+    if data.exclude is None:
+        return rows
+    listed = exclude.read(data.exclude)
+    apart = isinstance(data.validation, str)
+    held = rows.train if apart else pa.concat_tables([rows.train, rows.validation])
+    lost = {place for side, place in rows.dropped if side == "train"} | {*(column(rows.unlabelled, ROW) if rows.unlabelled else ())}
+    exclude.check(listed, held, str(rows.sources["train"]["name"]), elsewhere=None if rows.not_drawn else lost)
+    left = exclude.without(rows.train, listed)
+    count, stay = len(rows.train) - len(left), 0 if apart else len(rows.validation) - len(exclude.without(rows.validation, listed))
+    say(f"exclude   {count:,} training rows are left out, as {listed.name} asks" + (f"; {stay:,} of it validate, and stay" if stay else ""))
+    if not len(left):
+        raise DataError(f"{listed.name} lists every training row", wanted="rows to learn from", fix="shorten the list")
+    source = {"name": listed.name, "format": "csv", "sha256": digest_file(Path(listed.name))}
+    alone = None if rows.unlabelled is None else exclude.without(rows.unlabelled, listed)
+    return replace(rows, train=left, unlabelled=alone, excluded=count, sources={**rows.sources, "exclude": source})
 
 
 def wanted(task: Mapping[str, Any]) -> dict[str, Any]:
