@@ -1,0 +1,221 @@
+"""Runs exported: folded and compared, combined and measured, and usable in every verb without their run."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from tests.conftest import make_base, make_tokenizer, rows_of, write_csv
+
+import rootstock as rs
+from rootstock.bases.combine import Combination
+from rootstock.cli.main import app
+from rootstock.core.errors import ContractRefused, DataError, MergeRefused, UsageError
+from rootstock.verbs import export as exporting
+from rootstock.verbs.export import Options
+
+QUICK = {"epochs": 2, "rate": 2e-2, "batch_tokens": 64, "precision": "fp32"}
+
+
+def export(runs, out, **options):
+    return exporting.export([run.path for run in runs], "merged", out, Options(**options), lambda text: None)
+
+
+@pytest.fixture
+def lora(adapt):
+    return adapt(method="lora", training=QUICK, out="lora")
+
+
+def test_a_folded_adapter_answers_the_same_everywhere(lora, tmp_path, capsys):
+    found = export([lora], tmp_path / "plain")
+    assert 0 < found["compared"]["largest_move"] < 1e-3
+    assert f"{found['compared']['largest_move']:.2g}" in (tmp_path / "plain" / "README.md").read_text()
+    table = pq.read_table(lora.path / "predictions.parquet").to_pylist()
+    texts = [row["text"] for row in table]
+    plain = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "plain").eval()
+    batch = transformers.AutoTokenizer.from_pretrained(tmp_path / "plain")(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        scores = plain(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)
+    np.testing.assert_allclose(scores[:, 1], [row["p(positive)"] for row in table], atol=1e-4)
+    again = rs.Run(tmp_path / "plain")
+    assert again.predict(texts) == [row["predicted"] for row in table]
+    data = lora.recipe.data.train
+    told, own = again.evaluate(data), rs.Run(lora.path).evaluate(data)
+    assert told["metrics"] == pytest.approx(own["metrics"], abs=1e-4)
+    assert told["leakage"]["overlap_rows"] == own["leakage"]["overlap_rows"] > 0
+    grown = rs.adapt(data, base=str(tmp_path / "plain"), method="full", training={"steps": 1}, out=tmp_path / "grown")
+    assert grown.recipe.base.endswith("plain")
+
+
+def test_a_merge_outside_the_tolerance_is_refused_and_writes_nothing(lora, tmp_path, monkeypatch):
+    from rootstock.run import merge
+
+    monkeypatch.setattr(merge, "TOLERANCE", -1.0)
+    with pytest.raises(MergeRefused, match="move an answer"):
+        export([lora], tmp_path / "plain")
+    assert not (tmp_path / "plain").exists()
+
+
+@pytest.mark.parametrize(("method", "error", "said"), [("adapter", MergeRefused, "can't be folded"), ("full", UsageError, "nothing to fold")])
+def test_what_does_not_fold_is_refused(adapt, tmp_path, method, error, said):
+    with pytest.raises(error, match=said):
+        export([adapt(method=method, training=QUICK)], tmp_path / "plain")
+
+
+def test_a_merge_without_its_rows_asks_for_others(lora, reviews, tmp_path):
+    kept = reviews.read_text()
+    write_csv(reviews, rows_of(90, seed=9))
+    with pytest.raises(DataError, match="not at hand"):
+        export([lora], tmp_path / "plain")
+    reviews.unlink()
+    with pytest.raises(DataError, match="not at hand"):
+        export([lora], tmp_path / "plain")
+    (tmp_path / "other.csv").write_text(kept)
+    assert export([lora], tmp_path / "plain", rows=str(tmp_path / "other.csv"))["compared"]["rows"] == 120
+
+
+def tensors(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_an_average_is_the_mean_of_whole_weights(adapt, lora, tmp_path):
+    full = adapt(training={"epochs": 1, "rate": 1e-3, "batch_tokens": 64, "precision": "fp32"}, out="full", seed=7)
+    found = export([lora, full], tmp_path / "both")
+    export([lora], tmp_path / "one")
+    both, one, other = (tensors(folder) for folder in (tmp_path / "both", tmp_path / "one", full.folder.model))
+    for name, held in both.items():
+        torch.testing.assert_close(held, (one[name] + other[name]) / 2, atol=1e-6, rtol=1e-5)
+    for run, told in zip((lora, full), found["sources"], strict=True):
+        assert told["measured"]["alone"]["accuracy"][0] == pytest.approx(run.metrics["metrics"]["accuracy"], abs=1e-6)
+        assert told["measured"]["merged"]["accuracy"][0] <= 1
+        assert not told["own_head"]
+    assert found["sources"][0]["compared"]["largest_move"] < 1e-3
+    assert "that run alone" in (tmp_path / "both" / "README.md").read_text()
+    assert rs.Run(tmp_path / "both").predict(["a good film"])
+
+
+def test_runs_that_answer_otherwise_need_a_head_named(adapt, lora, tmp_path):
+    rows = [(text, "yes" if label == "positive" else "no") for text, label in rows_of(80, seed=3)]
+    other = adapt(method="lora", training=QUICK, data=write_csv(tmp_path / "other.csv", rows), out="other")
+    with pytest.raises(ContractRefused, match="digest") as refused:
+        export([lora, other], tmp_path / "both")
+    assert "negative, positive" in str(refused.value)
+    assert "no, yes" in str(refused.value)
+    found = export([lora, other], tmp_path / "both", head_from=other.path, combination=Combination(how="ties", density=0.5))
+    assert found["head"] == "other"
+    assert [each["own_head"] for each in found["sources"]] == [True, False]
+    assert set(rs.Run(tmp_path / "both").predict(["a good film", "a bad film"])) <= {"yes", "no"}
+    with pytest.raises(UsageError, match="head-from"):
+        export([lora, other], tmp_path / "again", head_from=tmp_path)
+
+
+def test_runs_over_other_bases_are_refused_with_both_digests(adapt, lora, tmp_path):
+    make_base(tmp_path / "base", intermediate_size=48)
+    other = adapt(method="lora", base=str(tmp_path / "base"), training=QUICK, out="other")
+    with pytest.raises(ContractRefused, match=other.contract["base"]["sha256"]) as refused:
+        export([lora, other], tmp_path / "both")
+    assert lora.contract["base"]["sha256"] in str(refused.value)
+    shutil.copytree(lora.path, tmp_path / "copy")
+    contract = json.loads((tmp_path / "copy" / "model" / "contract.json").read_text())
+    make_tokenizer(("other", "words")).save_pretrained(tmp_path / "copy" / "model")
+    alone = tmp_path / "copy" / "model"
+    assert contract["tokenizer_sha256"]
+    with pytest.raises(ContractRefused, match=contract["tokenizer_sha256"]):
+        rs.Run(alone).predict(["a film"])
+
+
+def test_a_body_with_more_than_its_base_is_refused(adapt, lora, tmp_path):
+    other = adapt(method="feature-extraction", training={"epochs": 1}, out="other")
+    with pytest.raises(ContractRefused, match="another architecture"):
+        export([lora, other], tmp_path / "both")
+
+
+def test_the_verb_writes_says_and_refuses(lora, tmp_path):
+    from typer.testing import CliRunner
+
+    said = CliRunner().invoke(app, ["export", str(lora.path), "--to", "merged", "--out", str(tmp_path / "plain"), "--json"])
+    assert said.exit_code == 0
+    assert json.loads(said.stdout)["to"] == "merged"
+    for words, error in ((["--to", "onyx"], "--to onyx"), (["--weights", "a,b"], "--weights"), ([], "is there already"), (["--combine", "ties"], "several")):
+        place = tmp_path / ("plain" if not words else "new")
+        found = CliRunner().invoke(app, ["export", str(lora.path), "--out", str(place), *words])
+        assert error in str(found.exception)
+
+
+# An adapter that travels without its run
+
+
+@pytest.fixture
+def alone(lora, tmp_path):
+    shutil.copytree(lora.folder.model, tmp_path / "alone")
+    return tmp_path / "alone"
+
+
+def test_an_adapter_alone_serves_every_verb(lora, alone, tiny_base, reviews, tmp_path):
+    run = rs.Run(alone)
+    assert run.predict(["a good film"]) == rs.Run(lora.path).predict(["a good film"])
+    found = run.evaluate(str(reviews))
+    assert found["metrics"]["accuracy"] == pytest.approx(rs.Run(lora.path).evaluate(str(reviews))["metrics"]["accuracy"])
+    assert found["leakage"] is None
+    assert export([run], tmp_path / "plain", rows=str(reviews))["compared"]["largest_move"] < 1e-3
+    with pytest.raises(DataError, match="not at hand"):
+        export([run], tmp_path / "again")
+
+
+def test_an_adapter_alone_finds_a_base_that_was_moved(alone, tiny_base, tmp_path):
+    shutil.copytree(tiny_base, tmp_path / "moved")
+    config = json.loads((alone / "adapter_config.json").read_text())
+    (alone / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": str(tmp_path / "moved")}))
+    assert rs.Run(alone).predict(["a good film"])
+    make_base(tmp_path / "moved", num_hidden_layers=1)
+    with pytest.raises(ContractRefused, match="base"):
+        rs.Run(alone).predict(["a good film"])
+
+
+def other_weights(folder):
+    path = folder / "adapter_model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
+
+
+def other_labels(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "positive", "1": "negative"}}))
+
+
+def other_tokenizer(folder):
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace('"good"', '"gold"'))
+
+
+def other_base(folder):
+    path = folder / "contract.json"
+    contract = json.loads(path.read_text())
+    path.write_text(json.dumps(contract | {"base": contract["base"] | {"sha256": "0" * 64}}))
+
+
+def longer(folder):
+    path = folder / "contract.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"length": 4096}))
+
+
+def use(verb, run, reviews, out):
+    if verb == "predict":
+        return run.predict(["a good film"])
+    return run.evaluate(str(reviews)) if verb == "evaluate" else export([run], out, rows=str(reviews))
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate", "export"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(other_weights, "weights"), (other_labels, "labels"), (other_tokenizer, "tokenizer"), (other_base, "0" * 64), (longer, "4096")],
+)
+def test_what_the_contract_holds_is_checked_in_every_verb(alone, reviews, tmp_path, verb, change, said):
+    change(alone)
+    with pytest.raises(ContractRefused, match=said) as refused:
+        use(verb, rs.Run(alone), reviews, tmp_path / "out")
+    assert "wanted: " in str(refused.value)
+    assert not (tmp_path / "out").exists()
