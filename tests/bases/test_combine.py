@@ -90,7 +90,11 @@ def test_a_tensor_that_a_model_lacks_counts_as_unchanged():
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"weights": (1.0,)}, "1 weights for 2"), ({"how": "ties", "weights": (1.0, -1.0)}, "above 0"), ({"weights": (1.0, -1.0)}, "sum to 0")],
+    [
+        ({"weights": (1.0,)}, "1 weights for 2"),
+        ({"how": "ties", "weights": (1.0, -1.0)}, "above 0"),
+        ({"weights": (1.0, -1.0)}, "sum to 0"),
+    ],
 )
 def test_weights_that_mean_nothing_are_refused(settings, said):
     with pytest.raises(UsageError, match=said):

@@ -14,9 +14,11 @@ from tests.conftest import make_base, make_tokenizer, rows_of, write_csv
 import rootstock as rs
 from rootstock.bases.combine import Combination
 from rootstock.cli.main import app
-from rootstock.core.errors import ContractRefused, DataError, MergeRefused, UsageError
+from rootstock.core.errors import BaseError, ContractRefused, DataError, MergeRefused, UsageError
+from rootstock.verbs import differences
 from rootstock.verbs import export as exporting
 from rootstock.verbs.export import Options
+from rootstock.verbs.opened import open_base
 
 QUICK = {"epochs": 2, "rate": 2e-2, "batch_tokens": 64, "precision": "fp32"}
 
@@ -60,7 +62,9 @@ def test_a_merge_outside_the_tolerance_is_refused_and_writes_nothing(lora, tmp_p
     assert not (tmp_path / "plain").exists()
 
 
-@pytest.mark.parametrize(("method", "error", "said"), [("adapter", MergeRefused, "can't be folded"), ("full", UsageError, "nothing to fold")])
+@pytest.mark.parametrize(
+    ("method", "error", "said"), [("adapter", MergeRefused, "can't be folded"), ("full", UsageError, "nothing to fold")]
+)
 def test_what_does_not_fold_is_refused(adapt, tmp_path, method, error, said):
     with pytest.raises(error, match=said):
         export([adapt(method=method, training=QUICK)], tmp_path / "plain")
@@ -140,7 +144,12 @@ def test_the_verb_writes_says_and_refuses(lora, tmp_path):
     said = CliRunner().invoke(app, ["export", str(lora.path), "--to", "merged", "--out", str(tmp_path / "plain"), "--json"])
     assert said.exit_code == 0
     assert json.loads(said.stdout)["to"] == "merged"
-    for words, error in ((["--to", "onyx"], "--to onyx"), (["--weights", "a,b"], "--weights"), ([], "is there already"), (["--combine", "ties"], "several")):
+    for words, error in (
+        (["--to", "onyx"], "--to onyx"),
+        (["--weights", "a,b"], "--weights"),
+        ([], "is there already"),
+        (["--combine", "ties"], "several"),
+    ):
         place = tmp_path / ("plain" if not words else "new")
         found = CliRunner().invoke(app, ["export", str(lora.path), "--out", str(place), *words])
         assert error in str(found.exception)
@@ -219,3 +228,28 @@ def test_what_the_contract_holds_is_checked_in_every_verb(alone, reviews, tmp_pa
         use(verb, rs.Run(alone), reviews, tmp_path / "out")
     assert "wanted: " in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("change", "said"), [(other_weights, "weights"), (other_tokenizer, "tokenizer")])
+def test_a_model_that_is_built_on_is_held_to_its_contract(lora, reviews, tmp_path, change, said):
+    export([lora], tmp_path / "plain")
+    (tmp_path / "plain" / "model.safetensors").rename(tmp_path / "plain" / "adapter_model.safetensors")
+    change(tmp_path / "plain")
+    (tmp_path / "plain" / "adapter_model.safetensors").rename(tmp_path / "plain" / "model.safetensors")
+    with pytest.raises(ContractRefused, match=said):
+        rs.adapt(reviews, base=str(tmp_path / "plain"), method="full", training={"steps": 1}, out=tmp_path / "grown")
+    with pytest.raises(ContractRefused, match=said):
+        open_base(str(tmp_path / "plain"))
+
+
+def test_an_adapter_is_no_base_and_says_how_to_make_one(lora, reviews, tmp_path):
+    for use_it in (lambda: rs.adapt(reviews, base=str(lora.path), out=tmp_path / "grown"), lambda: open_base(str(lora.path))):
+        with pytest.raises(BaseError, match="rootstock export"):
+            use_it()
+
+
+def test_diff_names_what_a_contract_holds(adapt, lora, tmp_path):
+    rows = [(text, "yes" if label == "positive" else "no") for text, label in rows_of(80, seed=3)]
+    other = adapt(method="lora", training={**QUICK, "length": 16}, data=write_csv(tmp_path / "other.csv", rows), out="other")
+    found = differences.compare(lora.path, other.path)["contract"]
+    assert found == {"labels": [["negative", "positive"], ["no", "yes"]], "length": [64, 16]}

@@ -1,7 +1,8 @@
 """What a model must meet again to give the same answers: written beside it, so that it can travel without its run, and checked at load.
 
 An adapter is nothing without its base, a model little without its tokenizer, its label names and the length that it was trained at.
-Whatever is another by now is refused, with what was found and what is wanted.
+Whatever is another by now is refused, with what was found and what is wanted: weights and tokenizer where bases are opened, which every
+verb does; base, labels and length here.
 """
 
 import json
@@ -51,15 +52,9 @@ def digest(labels: Sequence[str]) -> str:
     return artifact.digest_json(list(labels))
 
 
-def check_model(contract: dict[str, Any], found: Resolved, task: Labelled) -> None:
-    """Raise ContractRefused where weights or label names of a folder are not those of its contract."""
-    assert found.admission is not None
-    assert found.folder is not None
-    for name, wanted in contract.get("weights", {}).items():
-        if (held := found.admission.files.get(name)) != wanted:
-            said = f"have the digest {held}" if held else "are missing"
-            raise ContractRefused(f"the weights {found.folder / name} {said}", wanted=wanted, fix="restore the folder, or train again")
-    for place, labels in _named(found.folder, task):
+def check_labels(contract: dict[str, Any], folder: Path, task: Labelled) -> None:
+    """Raise ContractRefused where the label names of a folder are not those of its contract."""
+    for place, labels in _named(folder, task):
         if list(labels) != contract["labels"]:
             raise ContractRefused(
                 f"{place} has the labels {_shown(labels)}, of the digest {digest(labels)}",
@@ -76,16 +71,6 @@ def _named(folder: Path, task: Labelled) -> list[tuple[str, Sequence[str]]]:
     said = [names[key] for key in sorted(names, key=int)] if settings and "id2label" in task.head().options else None
     places = (f"the task in {folder / NAME}", settings), (str(folder / "config.json"), said)
     return [(place, labels) for place, labels in places if labels is not None]
-
-
-def check_tokenizer(contract: dict[str, Any], found: str, place: Path) -> None:
-    """Raise ContractRefused where a tokenizer of the digest `found` is not the one trained with."""
-    if found != contract["tokenizer_sha256"]:
-        raise ContractRefused(
-            f"the tokenizer in {place} is not the one trained with: its digest is {found}",
-            wanted=contract["tokenizer_sha256"],
-            fix="restore the folder",
-        )
 
 
 def check_base(contract: dict[str, Any], base: Resolved, meant: str) -> None:
