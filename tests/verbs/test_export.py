@@ -253,3 +253,19 @@ def test_diff_names_what_a_contract_holds(adapt, lora, tmp_path):
     other = adapt(method="lora", training={**QUICK, "length": 16}, data=write_csv(tmp_path / "other.csv", rows), out="other")
     found = differences.compare(lora.path, other.path)["contract"]
     assert found == {"labels": [["negative", "positive"], ["no", "yes"]], "length": [64, 16]}
+
+
+def test_several_runs_answer_the_rows_of_one_file(adapt, lora, reviews, tmp_path):
+    from typer.testing import CliRunner
+
+    full = adapt(out="full")
+    words = ["predict", str(lora.path), "--also", str(full.path)]
+    said = CliRunner().invoke(app, [*words, "--file", str(reviews), "--out", str(tmp_path / "made.jsonl")])
+    assert said.exit_code == 0, said.exception
+    made = [json.loads(line) for line in (tmp_path / "made.jsonl").read_text().splitlines()]
+    texts = [row["text"] for row in made]
+    assert [row["lora.predicted"] for row in made] == rs.Run(lora.path).predict(texts)
+    assert [row["full.predicted"] for row in made] == rs.Run(full.path).predict(texts)
+    assert list(made[0])[:2] == ["text", "label"]
+    assert "--file" in str(CliRunner().invoke(app, [*words, "a text"]).exception)
+    assert "called lora" in str(CliRunner().invoke(app, [*words, "--also", str(lora.path), "--file", str(reviews)]).exception)
