@@ -59,7 +59,8 @@ def combined(base: Weights, models: Sequence[Weights], how: Combination) -> dict
     if not changed:
         return dict(base)
     vectors = [torch.cat([(each.get(name, base[name]) - base[name]).flatten().float() for name in changed]) for each in models]
-    parts = mixed(vectors, shares, how).split([base[name].numel() for name in changed])
+    whole = mixed(vectors, shares, how)
+    parts = torch.split(whole, [base[name].numel() for name in changed])
     return {**base, **{name: base[name] + part.view_as(base[name]) for name, part in zip(changed, parts, strict=True)}}
 
 
@@ -74,10 +75,11 @@ def mixed(vectors: Sequence[Tensor], shares: Sequence[float], how: Combination) 
             vectors = [merge_utils.prune(each, how.kept, kind, rescale=kind == "random") for each in vectors]
     given = torch.tensor(shares)
     if not how.how.endswith("ties"):
-        return merge_utils.task_arithmetic(list(vectors), given)
+        summed: Tensor = merge_utils.task_arithmetic(list(vectors), given)
+        return summed
     weighted = torch.stack([share * each for share, each in zip(shares, vectors, strict=True)])
     agreeing = merge_utils.calculate_majority_sign_mask(weighted)
     # Both means are over as many: what is left is the weighted mean of those that agree.
     weight = merge_utils.disjoint_merge(given[:, None].expand_as(weighted), agreeing)
-    mean = merge_utils.disjoint_merge(weighted, agreeing) / weight.clamp(min=torch.finfo(weight.dtype).tiny)
+    mean: Tensor = merge_utils.disjoint_merge(weighted, agreeing) / weight.clamp(min=torch.finfo(weight.dtype).tiny)
     return sum(shares) * mean

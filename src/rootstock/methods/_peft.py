@@ -176,10 +176,10 @@ def lora_updates(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """
     path = folder / "adapter_config.json"
     config = peft.PeftConfig.from_pretrained(str(folder)) if path.is_file() and "peft_type" in json.loads(path.read_text("utf-8")) else None
-    kind = "no adapter of peft" if config is None else config.peft_type.value.lower()
-    if config is None or kind != "lora" or config.use_dora or config.bias != "none":
+    kind = "no adapter of peft" if config is None else "dora" if getattr(config, "use_dora", False) else config.peft_type.value.lower()
+    if config is None or kind != "lora" or config.bias != "none":
         raise RecipeError(
-            f"{folder} holds {'dora' if kind == 'lora' and config.use_dora else kind}",
+            f"{folder} holds {kind}",
             wanted="an adapter of lora, rslora or compose: only such updates add up",
             fix="name runs with --method lora",
         )

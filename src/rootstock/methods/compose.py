@@ -29,9 +29,10 @@ class Composed(nn.Module):
     def __init__(self, base_layer: nn.Module, updates: Sequence[Update], share: float, rank: int, scale: float) -> None:
         super().__init__()
         self.base_layer = base_layer
-        down_RI, up_OR = (torch.cat(parts, dim) for parts, dim in zip(zip(*updates, strict=True), (0, 1), strict=True))
+        device = next(base_layer.parameters()).device
+        down_RI, up_OR = (torch.cat(parts, dim).to(device) for parts, dim in zip(zip(*updates, strict=True), (0, 1), strict=True))
         self.down, self.up = nn.Parameter(down_RI), nn.Parameter(up_OR)
-        self.shares = nn.Parameter(torch.full((len(updates),), share))
+        self.shares = nn.Parameter(torch.full((len(updates),), share, device=device))
         self.ranks = [len(down) for down, _ in updates]
         self.scale = scale
         if rank:

@@ -165,6 +165,6 @@ def numbers(text: str | None) -> list[float] | None:
         raise UsageError(f"--weights {text}", wanted="numbers with commas between, such as 0.7,0.3") from None
 
 
-def as_text(found: Mapping[str, Any], out: Path) -> str:
+def as_text(found: dict[str, Any], out: Path) -> str:
     """What came of an export, for a person."""
     return "\n".join([*export_card.lines(found), f"written   {out}"])
