@@ -10,11 +10,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from tests.conftest import make_base, make_tokenizer, rows_of, write_csv
+from tests.tiny_models import causal_model, saved, vit_model, with_bos
 
 import rootstock as rs
 from rootstock.bases.combine import Combination
 from rootstock.cli.main import app
 from rootstock.core.errors import BaseError, ContractRefused, DataError, MergeRefused, UsageError
+from rootstock.methods.lora import LoRA
 from rootstock.verbs import differences
 from rootstock.verbs import export as exporting
 from rootstock.verbs.export import Options
@@ -269,3 +271,46 @@ def test_several_runs_answer_the_rows_of_one_file(adapt, lora, reviews, tmp_path
     assert list(made[0])[:2] == ["text", "label"]
     assert "--file" in str(CliRunner().invoke(app, [*words, "a text"]).exception)
     assert "called lora" in str(CliRunner().invoke(app, [*words, "--also", str(lora.path), "--file", str(reviews)]).exception)
+
+
+def test_runs_of_different_tasks_share_a_body_and_each_answers_under_its_own_head(adapt, lora, tmp_path):
+    lines = [f"{word}\t{'T' if word in ('good', 'bad') else 'O'}" for text, _ in rows_of(40) for word in [*text.split(), ""]]
+    (tmp_path / "tags.conll").write_text("\n".join(line if line[0] != "\t" else "" for line in lines) + "\n")
+    tags = adapt(method="lora", training=QUICK, data=tmp_path / "tags.conll", out="tags")
+    assert tags.recipe.task["name"] == "token-classification"
+    found = export([tags, lora], tmp_path / "both", head_from=tags.path, combination=Combination(how="dare", density=0.9))
+    first, second = found["sources"]
+    assert (first["own_head"], second["own_head"]) == (False, True)
+    assert "accuracy" in first["measured"]["merged"]
+    assert transformers.AutoModelForTokenClassification.from_pretrained(tmp_path / "both")
+    assert rs.Run(tmp_path / "both").predict(["a good film"])
+
+
+def test_a_model_that_writes_is_folded_and_combined(tmp_path):
+    base = saved(causal_model(), with_bos(), tmp_path / "base")
+    data = write_csv(tmp_path / "said.csv", [(text, f"{text} good") for text, _ in rows_of(40)], header=("prompt", "completion"))
+    runs = [
+        rs.adapt(data, base=str(base), method="lora", training={"steps": 2, "rate": 1e-2}, seed=seed, out=tmp_path / name)
+        for seed, name in enumerate(("one", "two"))
+    ]
+    found = export(runs, tmp_path / "both", combination=Combination(weights=(1.0, 1.0)))
+    assert all(each["measured"]["merged"]["loss"][0] > 0 for each in found["sources"])
+    export(runs[:1], tmp_path / "plain")
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "plain")
+    assert plain.lm_head.weight is plain.transformer.wte.weight
+
+
+def test_a_model_of_images_is_folded(tmp_path):
+    from PIL import Image
+
+    for number in range(12):
+        place = tmp_path / "pictures" / ("light" if number % 2 else "dark")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (200 + number,) * 3 if number % 2 else (number,) * 3).save(place / f"{number}.png")
+    vit_model().save_pretrained(tmp_path / "base")
+    method = LoRA(targets=("all-linear",))
+    settings = {"validation": 0.4, "training": {"steps": 2, "rate": 1e-2}, "accept": ["duplicates", "overlap"]}
+    run = rs.adapt(tmp_path / "pictures", base=str(tmp_path / "base"), method=method, out=tmp_path / "run", **settings)
+    assert export([run], tmp_path / "plain")["compared"]["largest_move"] < 1e-3
+    picture = str(tmp_path / "pictures" / "dark" / "0.png")
+    assert rs.Run(tmp_path / "plain").predict([picture]) == rs.Run(run.path).predict([picture])

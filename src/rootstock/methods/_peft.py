@@ -213,7 +213,7 @@ def _auto_of(model: nn.Module) -> str:
     import transformers
 
     def held(auto: str) -> Any:
-        return getattr(transformers, auto)._model_mapping.get(type(model.config), ())  # type: ignore[arg-type]
+        return getattr(transformers, auto)._model_mapping.get(type(model.config), ())
 
     return next(
         (auto for auto in _TASK_TYPES if type(model) in (found if isinstance(found := held(auto), tuple) else (found,))), "AutoModel"
