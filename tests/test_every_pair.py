@@ -63,6 +63,9 @@ def setup(decided_base, tmp_path):
         task = kind().fit(rows, rows)
         base = resolve(str(tiny_rows.base(task, decided_base, tmp_path)))
         method = tiny_rows.method(catalog.find("methods", method_name), kind)
+        if "on" in type(method).model_fields:
+            on = tiny_rows.adapters(lambda seed: bases.load(base, task.head(), seed=seed, dropout=0.0), kind, tmp_path)
+            method = method.model_copy(update={"on": on})
         unfit(method, task.head(), choices.config(base))
         tokenizer = task.ready(bases.tokenizer(base)) if kind.reads == "texts" else None
         loaded = bases.load(base, task.head(), seed=1, dropout=0.0)

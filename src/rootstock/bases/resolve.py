@@ -2,15 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rootstock.bases.scratch import ARCHITECTURES, facts, is_file, takes_text
-from rootstock.core.artifact import digest_json
-from rootstock.core.errors import BaseError, GateRefused, UnknownName, nearest
+from rootstock.core.artifact import digest_json, read_json
+from rootstock.core.errors import BaseError, ContractRefused, GateRefused, UnknownName, nearest
 from rootstock.sentinel.gate import WEIGHTS, Admission, admit, admit_tokenizer
 
 SCRATCH = "scratch:"
@@ -50,7 +50,8 @@ class Resolved:
 
     folder is None and scratch names the architecture (or its config.json) where the weights are random; tokenizer is the folder of the
     tokenizer that they get, None for minilm's. adapter: the folder holds peft weights, which need their own base. fine_tuned: the
-    checkpoint brings a sequence-classification head. parameters: None where not known yet.
+    checkpoint brings a sequence-classification head. parameters: None where not known yet. contract: what a run wrote beside its model of
+    what belongs to it, which weights, tokenizer and label names are held to; empty for models of others.
     """
 
     reference: str
@@ -66,6 +67,7 @@ class Resolved:
     parameters: int | None = None
     adapter: bool = False
     fine_tuned: bool = False
+    contract: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path | None = None) -> Resolved:
@@ -118,6 +120,7 @@ def _admit_tokenizer(folder: Path) -> dict[str, str]:
 
 def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved:
     admission = admit(folder)
+    contract = _contract(folder, admission)
     config = folder / "config.json"
     architectures = json.loads(config.read_text("utf-8")).get("architectures") if config.is_file() else None
     return Resolved(
@@ -129,8 +132,24 @@ def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved
         parameters=admission.parameters,
         adapter=(folder / "adapter_config.json").is_file(),
         fine_tuned=any(str(each).endswith("ForSequenceClassification") for each in architectures or ()),
+        contract=contract,
         **{"licence": _licence(folder), **known},
     )
+
+
+def _contract(folder: Path, admission: Admission) -> dict[str, Any]:
+    """The contract beside a run's model; ContractRefused where the weights are not those that it was written for."""
+    if not (folder / "contract.json").is_file():
+        return {}
+    found = read_json(folder / "contract.json", wanted="the folder of a model", fix="restore the folder")
+    for name, wanted in found.get("weights", {}).items():
+        if (held := admission.files.get(name)) != wanted:
+            raise ContractRefused(
+                f"the weights {folder / name} {f'have the digest {held}' if held else 'are missing'}",
+                wanted=f"{wanted}, as in {folder / 'contract.json'}",
+                fix="restore the folder, or train again",
+            )
+    return found
 
 
 def _known(name: str, known: Known) -> Resolved:

@@ -130,6 +130,8 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"{shown}; without these: {_short(leakage.get('without'))}")
     if metrics.get("broken_images"):
         lines.append(f"{metrics['broken_images']:,} images beside these {metrics['rows']:,} can't be read and were left out")
+    if "leakage" in metrics and metrics["leakage"] is None:
+        lines.append("which of these rows were trained on is not known: the model came without its run")
     if metrics.get("truncated_rows"):
         lines.append(f"{metrics['truncated_rows']:,} of {metrics['rows']:,} rows are longer than the model takes and were cut")
     if metrics.get("chose_rows"):

@@ -153,7 +153,9 @@ class Recipe(Settings):
     def anchored(self, folder: Path) -> "Recipe":
         """The same recipe with relative paths resolved against `folder`."""
         data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation", "exclude")})
-        return self.model_copy(update={"data": data, "base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)})
+        method = {key: _anchor(tuple(value), folder) if key == "on" else value for key, value in self.method.items()}
+        places = {"base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
+        return self.model_copy(update={"data": data, "method": method, **places})
 
 
 EMBEDDED = ("minilm", "stdlib-docs")

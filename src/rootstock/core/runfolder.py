@@ -43,14 +43,19 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def alone(self) -> bool:
+        """Whether this is no run but the folder of a model that travels without one: its contract is all that is known of it."""
+        return (self.path / "contract.json").is_file()
+
+    @property
     def model(self) -> Path:
         """What plain transformers or peft loads."""
-        return self.path / "model"
+        return self.path if self.alone else self.path / "model"
 
     @property
     def complete(self) -> bool:
         """Whether the run came to its end."""
-        return self.manifest.exists()
+        return self.manifest.exists() or self.alone
 
     @property
     def begun(self) -> bool:

@@ -94,7 +94,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         whole=whole,
         kept=kept,
         save=lambda place: _save(prepared, kept(), loaded, place),
-        tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
+        tokenizer_sha256=bases.tokenizer_digest(prepared.tokenizer),
         feed=feed,
         feed_validation=feed_validation,
         tapped=False,
@@ -175,7 +175,7 @@ def _tapped(prepared: Prepared, made: _Model, accelerator: Accelerator, watch: W
                 "tap": tap.key,
                 "head": linear,
                 "width": getattr(model, linear).in_features,
-                "tokenizer_sha256": tokenizer_digest(prepared.tokenizer),
+                "tokenizer_sha256": bases.tokenizer_digest(prepared.tokenizer),
             }
             skeleton.keep(prepared, place, facts)
 
@@ -183,7 +183,7 @@ def _tapped(prepared: Prepared, made: _Model, accelerator: Accelerator, watch: W
         learner=tap.head,
         kept=kept,
         save=save,
-        tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
+        tokenizer_sha256=bases.tokenizer_digest(prepared.tokenizer),
         feed=prepared.feed(rows),
         feed_validation=prepared.feed(validation),
         tapped=True,
@@ -247,11 +247,6 @@ def _name_base(path: Path, prepared: Prepared) -> None:
     config = json.loads(path.read_text("utf-8"))
     named = prepared.base.hub_id or (str(prepared.base.folder) if prepared.base.folder else prepared.base.reference)
     artifact.write_json(path, config | {"base_model_name_or_path": named, "revision": prepared.base.revision})
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """What tells two tokenizers apart: everything that decides their ids. Models of images alone have none."""
-    return artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode() if tokenizer is not None else b"")
 
 
 def _place(prepared: Prepared, accelerator: Accelerator) -> features.Place:

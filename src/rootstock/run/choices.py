@@ -22,6 +22,7 @@ from rootstock.core.watch import Say
 from rootstock.data import ledger
 from rootstock.loop import crew, precision
 from rootstock.planning import advise
+from rootstock.run import beneath
 from rootstock.run.prepared import device_name
 
 AUTO = ("full", "lora", "feature-extraction")
@@ -155,6 +156,7 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
     check_scratch(name, method, base)
+    beneath.check(method, base)
     method.check(task.head(), config(base))
     if recipe.merge and (not method.folds or method.leaves == "head"):
         raise RecipeError(

@@ -19,7 +19,7 @@ from rootstock.loop import checkpoint, precision
 from rootstock.loop.history import History, read
 from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
-from rootstock.run import finish, held_out
+from rootstock.run import beneath, finish, held_out
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
@@ -196,7 +196,9 @@ def _key(prepared: Prepared) -> str:
     recipe["data"] |= {"train": None, "validation": None, "exclude": None}
     rows = [raw(array) for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
     dtype = str(precision.choose(prepared.recipe.training.precision, prepared.device))
-    return artifact.digest_json([recipe | {"base": prepared.base.digest}, dtype, artifact.digest_bytes(*rows)])
+    return artifact.digest_json(
+        [recipe | {"base": prepared.base.digest}, beneath.check(prepared.method, prepared.base), dtype, artifact.digest_bytes(*rows)]
+    )
 
 
 def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:

@@ -27,6 +27,7 @@ from rootstock.loop import precision
 from rootstock.loop.history import read
 from rootstock.loop.infer import to_device
 from rootstock.report import card, page
+from rootstock.run import contract as contracts
 from rootstock.run import ending
 from rootstock.run.build import Built
 from rootstock.run.measure import measure
@@ -103,10 +104,10 @@ def write(prepared: LabelledRows, built: Built, folder: RunFolder, task: Labelle
     artifact.write_json(folder.path / "metrics.json", measured.metrics)
     _write_predictions(prepared, folder, task, measured.columns)
     check_kept(prepared, built, task, measured.columns)
-    contract = ending.contract(prepared, built, task)
+    contract = contracts.made(prepared, built, task)
     with artifact.whole_folder(folder.model) as beside:
         built.save(beside)
-        artifact.write_json(beside / "contract.json", contract)
+        contracts.write(contract, beside)
     save_seen(folder.path / "seen.safetensors", prepared)
     manifest = ending.manifest(prepared, task, {"train": len(prepared.train), "validation": len(prepared.validation)})
     facts = {

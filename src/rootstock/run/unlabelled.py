@@ -25,7 +25,7 @@ from rootstock.corpus import labelled, sources
 from rootstock.data import batches
 from rootstock.data import unlabelled as documents
 from rootstock.data.cache import remembered
-from rootstock.run import choices, pairs, pictures
+from rootstock.run import beneath, choices, pairs, pictures
 from rootstock.run.prepared import Unlabelled
 from rootstock.run.sides import Sides
 
@@ -124,6 +124,7 @@ def _method(recipe: Recipe, base: Resolved, task: Objective) -> tuple[Method, st
             fix="choose --method full or lora",
         )
     choices.check_scratch(name, method, base)
+    beneath.check(method, base)
     method.check(task.head(), choices.config(base))
     return method, reason
 

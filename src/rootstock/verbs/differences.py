@@ -7,6 +7,8 @@ from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.loop.history import read
 from rootstock.verbs.use import no_run
 
+_CONTRACT = ("tokenizer_sha256", "labels", "length")
+"""What a model must meet again, beside its base."""
 _STEP_KEYS = ("batch", "loss", "gradient_norm", "rate")
 
 
@@ -18,10 +20,12 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             raise no_run(folder)
     recipes = [_flat(read_recipe(folder.recipe).plain()) for folder in folders]
     unfinished = [str(folder.path) for folder in folders if not folder.complete]
-    aspects: dict[str, Any] = {"base": {}, "data": {}, "versions": {}, "hardware": {}, "metrics": {}}
+    aspects: dict[str, Any] = {"base": {}, "contract": {}, "data": {}, "versions": {}, "hardware": {}, "metrics": {}}
     if not unfinished:
         manifests = [folder.json("manifest.json") for folder in folders]
         aspects = {name: _differences(*(_flat(manifest.get(name, {})) for manifest in manifests)) for name in aspects}
+        held = [folder.json("model/contract.json") for folder in folders]
+        aspects["contract"] = _differences(*({key: each.get(key) for key in _CONTRACT} for each in held))
         aspects["metrics"] = _differences(*(folder.json("metrics.json")["metrics"] for folder in folders))
     return {"settings": _differences(*recipes), **aspects, "first_step": _parting(*folders), "unfinished": unfinished}
 

@@ -75,9 +75,7 @@ def open_base(reference: str) -> Opened:
     if base.adapter and merged.is_dir():
         base = resolve(str(merged))
     if base.adapter:
-        raise BaseError(
-            f"{reference} is an adapter", wanted="a whole model", fix="train with --set merge=true, or name the base that it was trained on"
-        )
+        raise BaseError(f"{reference} is an adapter", wanted="a whole model", fix=bases.FOLD)
     named = _named(base)
     kind: Kind = next((found for found in map(kind_of, named) if found != "none"), "none")
     loaded = bases.load(base, Head(auto=AUTO[kind]), seed=0)
