@@ -69,12 +69,16 @@ class Reading:
 
 
 class Run:
-    """A run folder that has ended. Raises UsageError where the folder is none."""
+    """A run folder that has ended; of several stages the last answers. Raises UsageError where the folder is none.
+
+    folder: of the run that answers. whole: the one that was named.
+    """
 
     def __init__(self, path: str | Path) -> None:
-        self.folder = RunFolder(Path(path))
-        if not self.folder.complete:
-            raise no_run(self.folder)
+        self.whole = RunFolder(Path(path))
+        if not self.whole.complete:
+            raise no_run(self.whole)
+        self.folder = self.whole.last
 
     @property
     def metrics(self) -> dict[str, Any]:
