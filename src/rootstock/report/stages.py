@@ -90,24 +90,28 @@ def _lineage(stages: list[Facts]) -> list[tuple[str, str, str, str]]:
     found = []
     for each in stages:
         base = each["base"]
-        found.append((each["name"], f"base {read.base_name(str(base.get('name')))}", base.get("licence") or "licence unknown", base["sha256"]))
+        found.append(
+            (each["name"], f"base {read.base_name(str(base.get('name')))}", base.get("licence") or "licence unknown", base["sha256"])
+        )
         found += [(each["name"], f"{side} rows ({name})", form, digest) for side, name, form, digest in read.sources({"manifest": each})]
     return found
 
 
 def _figure(each: Facts) -> str:
     first = f"{each['before']:.4f} → " if each["before"] is not None else ""
-    return f"{each['figure'].replace('_', ' ')} {first}{each['after']:.4f} {_between(each['interval'])}" if each["after"] is not None else ""
+    return (
+        f"{each['figure'].replace('_', ' ')} {first}{each['after']:.4f} {_between(each['interval'])}" if each["after"] is not None else ""
+    )
 
 
 def _sentence(each: Facts) -> str:
     """What one stage was worth, in a sentence; where the rows can't tell, this is what it says."""
     what = "all stages before the last were" if each["stage"] == "all" else f"{each['stage']} was"
-    figure = each["figure"].replace("_", " ")
+    gain = f"{each['gain']:+.3f} {each['figure'].replace('_', ' ')}"
     if not each["separable"]:
-        return f"whether {what} worth anything for the last is not separable with its {each['rows']:,} validation rows: {each['gain']:+.3f} {figure}"
-    better = (each["gain"] < 0) == each["less_is_better"]
-    return f"{what} worth {each['gain']:+.3f} {figure} ({_signed(each['interval'])}) to the last stage" + ("" if better else ": it did harm")
+        return f"whether {what} worth anything to the last is not separable with its {each['rows']:,} validation rows: {gain}"
+    harm = "" if (each["gain"] < 0) == each["less_is_better"] else ": it did harm"
+    return f"{what} worth {gain} ({_signed(each['interval'])}) to the last stage{harm}"
 
 
 def _between(interval: Any) -> str:
@@ -127,7 +131,14 @@ def _chart(gains: list[Facts]) -> Chart:
         "arrayminus": [each["gain"] - each["interval"][0] for each in gains],
     }
     places = {"x": [each["gain"] for each in gains], "y": list(range(len(gains)))}
-    dots = {"type": "scatter", "mode": "markers", "marker": {"color": FIRST, "size": 10}, "error_x": whiskers, "showlegend": False, **places}
+    dots = {
+        "type": "scatter",
+        "mode": "markers",
+        "marker": {"color": FIRST, "size": 10},
+        "error_x": whiskers,
+        "showlegend": False,
+        **places,
+    }
     zero = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 0, "x1": 0, "line": {"color": MUTED, "width": 1}}
     title = f"gain in {gains[0]['figure'].replace('_', ' ')} of the last stage"
     names = charts.named([each["stage"] for each in gains], autorange="reversed")

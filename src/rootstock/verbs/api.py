@@ -83,7 +83,9 @@ def ended(folder: RunFolder, watch: Watch, *, overwrite: bool, resume: bool) -> 
     if not resume:
         check_place(folder, overwrite=overwrite)
     elif not folder.begun:
-        raise UsageError(f"{folder.path} holds no run to go on with", wanted="the recipe.yaml in the folder of a run", fix="leave --resume out")
+        raise UsageError(
+            f"{folder.path} holds no run to go on with", wanted="the recipe.yaml in the folder of a run", fix="leave --resume out"
+        )
     elif folder.complete:
         watch.say(f"run       {folder.path} had already ended")
     return resume and folder.complete

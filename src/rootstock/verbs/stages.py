@@ -47,7 +47,7 @@ def carry_out(recipe: StagedRecipe, out: Path, watch: Watch, *, overwrite: bool 
     spent, began = state.spent(), watch.started
     for place, unit in enumerate(held := units(recipe)):
         with _stage(unit):
-            if not state.run(unit).complete:
+            if not state.ended(unit):
                 watch.say(f"stage     {place + 1} of {len(held)}: {unit.folder}")
                 _carry_out(recipe, state, unit, replace(watch, started=began - spent))
             state.fold(unit, last=len(recipe.stages))
@@ -88,7 +88,7 @@ def _try(recipe: StagedRecipe, state: State, watch: Watch) -> dict[str, dict[str
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as place:
         for unit in held:
-            if state.run(unit).complete:
+            if state.ended(unit):
                 continue
             started = Path(place) / str(unit.start)
             base = str(started) if started.exists() else state.base(recipe, unit)
@@ -127,7 +127,9 @@ def _check_left(prepared: Prepared) -> None:
     """Raise RecipeError for a method that leaves nothing to the next stage: the base as it was, or what can't be folded into it."""
     name, fix = prepared.recipe.method["name"], "choose method full or lora"
     if prepared.method.frozen:
-        raise RecipeError(f"{name} leaves the base as it was, so the next stage would gain nothing", wanted="a method that changes the base", fix=fix)
+        raise RecipeError(
+            f"{name} leaves the base as it was, so the next stage would gain nothing", wanted="a method that changes the base", fix=fix
+        )
     if prepared.saves == "adapter" and not prepared.method.folds:
         raise RecipeError(f"what {name} learns stays beside the base", wanted="a method that changes weights, or folds", fix=fix)
 
@@ -136,8 +138,10 @@ def _check_begun(recipe: StagedRecipe, state: State, say: Say) -> None:
     """Raise ContractRefused where a stage that has begun is another by now: its recipe, its data, or what it stands on."""
     for unit in units(recipe):
         state.check(recipe, unit)
-        if state.run(unit).complete:
+        if state.ended(unit):
             _check_rows(recipe, state, unit, say)
+            with _stage(unit):
+                state.fold(unit, last=len(recipe.stages))
 
 
 def _check_rows(recipe: StagedRecipe, state: State, unit: Unit, say: Say) -> None:

@@ -10,11 +10,11 @@ from rootstock.core.errors import BaseError, ContractRefused
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.stages import StagedRecipe
-from rootstock.core.watch import Watch
 from rootstock.run.ending import seal
 from rootstock.run.merge import write_merged
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import LabelledRows
+from rootstock.verbs.differences import flat
 from rootstock.verbs.use import Run
 
 _STATE = "state.json"
@@ -57,7 +57,9 @@ class State:
     def read(cls, folder: RunFolder) -> "State":
         """What an earlier call has left; nothing where it was stopped before it had begun."""
         path = folder.stages / _STATE
-        return cls(folder, artifact.read_json(path, wanted="the state of stages", fix="begin again with --overwrite") if path.exists() else {})
+        return cls(
+            folder, artifact.read_json(path, wanted="the state of stages", fix="begin again with --overwrite") if path.exists() else {}
+        )
 
     def write(self) -> None:
         """Keep it for the next call."""
@@ -66,6 +68,10 @@ class State:
     def run(self, unit: Unit) -> RunFolder:
         """Where a run lies."""
         return RunFolder(self.folder.stages / unit.folder)
+
+    def ended(self, unit: Unit) -> bool:
+        """Whether a run of these stages has come to its end."""
+        return unit.folder in self.held and self.run(unit).complete
 
     def base(self, recipe: StagedRecipe, unit: Unit) -> str:
         """What a run starts from."""
@@ -91,26 +97,33 @@ class State:
         began, present = self.held[unit.folder]["stage"], _spelled(recipe, unit)
         for key in (key for key in {**began, **present} if began.get(key) != present.get(key)):
             raise ContractRefused(
-                f"{unit.folder} has begun with {key} {began.get(key)}, and the recipe says {present.get(key)}", wanted="the stage as it was", fix=_AGAIN
+                f"{unit.folder} has begun with {key} {began.get(key)}, and the recipe says {present.get(key)}",
+                wanted="the stage as it was",
+                fix=_AGAIN,
             )
-        if not unit.start or RunFolder(self.folder.stages / recipe.folder(unit.start)).complete:
+        if not unit.start or self.ended(units(recipe)[unit.start - 1]):
             self._stands(recipe, unit)
 
     def _stands(self, recipe: StagedRecipe, unit: Unit) -> None:
         """Raise ContractRefused where a run stands on another base by now."""
         if (found := self._digest(recipe, unit)) != (began := self.held[unit.folder]["base"]):
             what = recipe.folder(unit.start) if unit.start else recipe.base
-            raise ContractRefused(f"{unit.folder} has begun on another {what}: its digest is {found[:16]}… now", wanted=f"{began[:16]}…", fix=_AGAIN)
+            raise ContractRefused(
+                f"{unit.folder} has begun on another {what}: its digest is {found[:16]}… now", wanted=f"{began[:16]}…", fix=_AGAIN
+            )
 
     def _digest(self, recipe: StagedRecipe, unit: Unit) -> str:
         base = resolve(self.base(recipe, unit), tokenizer=None if unit.start else recipe.tokenizer)
         if base.adapter and unit.start:
-            raise BaseError(f"{recipe.folder(unit.start)} left an adapter that is not folded in", wanted="a whole base", fix="choose method full for it")
+            raise BaseError(
+                f"{recipe.folder(unit.start)} left an adapter that is not folded in", wanted="a whole base", fix="choose method full for it"
+            )
         return base.digest
 
     def _minutes(self, recipe: StagedRecipe, unit: Unit, spent: float) -> float | None:
         """Its own, or an equal share of what is left of the whole budget; None where there is no budget."""
-        own = {each.folder: recipe.stages[each.number - 1].budget.minutes for each in units(recipe) if each.folder not in self.held}
+        open_ = [each for each in units(recipe) if each.folder not in self.held]
+        own = {each.folder: recipe.stages[each.number - 1].budget.minutes for each in open_}
         if own[unit.folder] or recipe.budget.minutes is None:
             return own[unit.folder]
         left = recipe.budget.minutes - spent - sum(minutes or 0 for minutes in own.values())
@@ -128,18 +141,11 @@ class State:
             return
         prepared = prepare(run.recipe, lambda text: None)
         assert isinstance(prepared, LabelledRows)
-        write_merged(prepared, run.folder, run.model)
+        write_merged(prepared, run.folder, run.exact().eval())
         seal(run.folder, {key: value for key, value in run.folder.json("manifest.json").items() if key != "files"})
 
 
 def _spelled(recipe: StagedRecipe, unit: Unit) -> dict[str, Any]:
     """All that decides what a run learns, as flat keys."""
     stage = recipe.stages[unit.number - 1].plain() | {"seed": recipe.seed}
-    return dict(_flat(stage | ({} if unit.start else {"base": recipe.base, "tokenizer": recipe.tokenizer})))
-
-
-def _flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        found |= _flat(inner, f"{path}{key}.") if isinstance(inner, Mapping) else {f"{path}{key}": inner}
-    return found
+    return flat(stage | ({} if unit.start else {"base": recipe.base, "tokenizer": recipe.tokenizer}))

@@ -3,9 +3,7 @@
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rootstock import catalog
@@ -13,7 +11,6 @@ from rootstock.bases import load as bases
 from rootstock.core import artifact
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.runfolder import RunFolder
 from rootstock.core.stages import StagedRecipe
 from rootstock.core.task import ERRORS
 from rootstock.core.watch import Watch
@@ -52,7 +49,7 @@ def conclude(recipe: StagedRecipe, state: State) -> None:
     gains = _gains(recipe, state, held) if recipe.gains else []
     metrics = last.metrics | {"stages": stages, "gains": gains}
     artifact.write_json(folder.path / "metrics.json", metrics)
-    facts = {"name": folder.path.name, "seed": recipe.seed, "metrics": metrics, "manifests": [state.run(unit).json("manifest.json") for unit in held]}
+    facts = {"name": folder.path.name, "metrics": metrics}
     artifact.write_text(folder.path / "report.html", page.render(facts))
     card = (last.path / "README.md").read_text("utf-8")
     artifact.write_text(folder.path / "README.md", card.rstrip() + "\n\n" + page.card(facts))
@@ -60,6 +57,7 @@ def conclude(recipe: StagedRecipe, state: State) -> None:
         if (last.path / name).is_dir():
             with artifact.whole_folder(folder.path / name) as beside:
                 shutil.copytree(last.path / name, beside, copy_function=_linked, dirs_exist_ok=True)
+    kept = {name: digest for name, digest in last.folder.json("manifest.json")["files"].items() if name.startswith(("model/", "merged/"))}
     own = [folder.recipe, *(folder.path / name for name in ("metrics.json", "report.html", "README.md"))]
     own += [state.run(unit).manifest for unit in held]
     manifest = {
@@ -68,7 +66,7 @@ def conclude(recipe: StagedRecipe, state: State) -> None:
         "base": stages[0]["base"],
         "seed": recipe.seed,
         "versions": {"rootstock": importlib.metadata.version("rootstock")},
-        "files": {path.relative_to(folder.path).as_posix(): artifact.digest_file(path) for path in own},
+        "files": {path.relative_to(folder.path).as_posix(): artifact.digest_file(path) for path in own} | kept,
     }
     artifact.write_json(folder.manifest, manifest)
 
@@ -114,10 +112,17 @@ def _gains(recipe: StagedRecipe, state: State, held: list[Unit]) -> list[dict[st
 
 def _gain(stage: str, figure: str, sides: tuple[Drawn, Drawn], *, less: bool) -> dict[str, Any]:
     found = difference(sides[1], sides[0])
-    values = {"before": sides[0].mean, "after": sides[1].mean}
-    return {"stage": stage, "figure": figure, **values, "gain": found.value, "interval": list(found.interval), "separable": found.separable} | {
-        "less_is_better": less, "rows": sides[0].rows,
-    }  # fmt: skip
+    return {
+        "stage": stage,
+        "figure": figure,
+        "before": sides[0].mean,
+        "after": sides[1].mean,
+        "gain": found.value,
+        "interval": list(found.interval),
+        "separable": found.separable,
+        "less_is_better": less,
+        "rows": sides[0].rows,
+    }
 
 
 def _drawn(run: Run, figure: str, seed: int) -> Drawn:

@@ -164,7 +164,7 @@ class Run:
     @cached_property
     def model(self) -> nn.Module:
         """The model in the number format that is quickest here; an adapter only on the very base that it was trained on."""
-        model = self._load().to(device_name()).eval()
+        model = self.exact().to(device_name()).eval()
         fresh = {name for name, _ in model.named_parameters() if self.method.original(name) in self.contract["fresh"]}
         self._weights = precision.Weights(model.requires_grad_(False), self._dtype, fresh)
         return model
@@ -173,7 +173,8 @@ class Run:
     def _dtype(self) -> torch.dtype:
         return precision.choose(self.recipe.training.precision, device_name())
 
-    def _load(self) -> nn.Module:
+    def exact(self) -> nn.Module:
+        """The model in fp32, as it was saved; an adapter beside its base."""
         head, seed = self.task.head(), self.recipe.seed
         if self.method.saves != "adapter":
             return bases.load(self._admitted, head, seed=seed).model
