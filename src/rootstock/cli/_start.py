@@ -77,13 +77,19 @@ def start(recipe: "Recipe | StagedRecipe", out: Path | None, mode: Mode) -> None
     from rootstock.core.recipe import Recipe
     from rootstock.core.runfolder import RunFolder
     from rootstock.core.watch import Stops, Watch
-    from rootstock.verbs import api, stages
+    from rootstock.verbs import api
     from rootstock.verbs.use import Run
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, started=STARTED)
-    folder = out or api.free_folder(Path("runs") / api.name_for(recipe))
-    verb: Any = api if isinstance(recipe, Recipe) else stages
+    verb: Any = api
+    if isinstance(recipe, Recipe):
+        name = api.name_for(recipe)
+    else:
+        from rootstock.verbs import stages
+
+        verb, name = stages, "stages"
+    folder = out or api.free_folder(Path("runs") / name)
     if mode.dry_run:
         api.check_place(RunFolder(folder), overwrite=mode.overwrite or mode.resume)
         show(plan := verb.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
@@ -106,13 +112,15 @@ def start(recipe: "Recipe | StagedRecipe", out: Path | None, mode: Mode) -> None
 
 def summary(run: "Run") -> str:
     """A run in a few lines: figures with intervals, baselines, verdict, and where to look."""
-    from rootstock.report import stages
+    metrics, folder, before = run.whole.json("metrics.json"), run.whole, []
+    if "stages" in metrics:
+        from rootstock.report import stages
 
-    metrics, folder = run.whole.json("metrics.json"), run.whole
+        before = [*stages.as_text(metrics), ""]
     return "\n".join(
         [
             "",
-            *(["", *stages.as_text(metrics), ""] if "stages" in metrics else []),
+            *before,
             *figures(metrics),
             "",
             f"report    {folder.path / 'report.html'}",

@@ -161,8 +161,8 @@ def _meant(cls: type[BaseModel], name: str) -> str | None:
 def _wanted(first: Any, path: str, annotation: Any) -> str:
     if first["type"] == "dict_type":
         return f"keys and values, such as {path}.name={_shown(first['input'])}"
-    if first["type"] == "model_type" and isinstance(annotation, type):
-        return f"keys and values, such as {path}.{next(iter(annotation.model_fields))}=…"
+    if first["type"] == "model_type" and (held := _section(annotation)):
+        return f"keys and values, such as {path}.{next(iter(held.model_fields))}=…"
     if first["type"] == "tuple_type":
         return f"a list, such as [{first['input']}]"
     spoken = _WANTED.get(first["type"])
