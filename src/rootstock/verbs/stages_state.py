@@ -11,6 +11,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.stages import StagedRecipe
 from rootstock.run.ending import seal
+from rootstock.run.found import usual
 from rootstock.run.merge import write_merged
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import LabelledRows
@@ -139,7 +140,7 @@ class State:
         run = Run(self.run(unit).path)
         if unit.number == last or run.contract["saves"] != "adapter" or (run.path / "merged").is_dir():
             return
-        prepared = prepare(run.recipe, lambda text: None)
+        prepared = usual(prepare(run.recipe, lambda text: None))
         assert isinstance(prepared, LabelledRows)
         write_merged(prepared, run.folder, run.exact().eval())
         seal(run.folder, {key: value for key, value in run.folder.json("manifest.json").items() if key != "files"})

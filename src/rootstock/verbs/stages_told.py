@@ -19,6 +19,7 @@ from rootstock.loop import precision
 from rootstock.loop.history import read
 from rootstock.report import stages as page
 from rootstock.run.build import build
+from rootstock.run.found import usual
 from rootstock.run.measure import measure
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import LabelledRows
@@ -28,7 +29,7 @@ from rootstock.verbs.use import Run
 
 def before(recipe: Recipe) -> dict[str, float]:
     """What the base of a stage reaches on the stage's own validation rows; nothing where its head has yet to learn."""
-    prepared = prepare(recipe, lambda text: None)
+    prepared = usual(prepare(recipe, lambda text: None))
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed)
     if isinstance(prepared.task, Objective):
         loaded = prepared.task.outfit(loaded)
