@@ -382,6 +382,18 @@ def test_the_share_of_a_stage_stays_when_it_goes_on(recipe, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_rate_that_was_found_is_not_looked_for_again(recipe, tmp_path):
+    found, out = recipe((2, "training", TRAINING | {"rate": "find"})), tmp_path / "out"
+    with pytest.raises(Interrupted):
+        stages.carry_out(found, out, stop_in(2, 1))
+    rate = read_recipe(out / "stages" / NAMES[1] / "recipe.yaml").training.rate
+    said = []
+    stages.carry_out(found, out, Watch(say=said.append), resume=True)
+    assert read_recipe(out / "stages" / NAMES[1] / "recipe.yaml").training.rate == rate
+    assert not any("range test" in line for line in said)
+
+
+@pytest.mark.slow
 def test_a_random_base_learns_in_the_first_stage_and_is_one_to_build_on(recipe, tiny_base, tmp_path):
     out = tmp_path / "out"
     stages.carry_out(recipe(base=f"scratch:{tiny_base / 'config.json'}", tokenizer=str(tiny_base)), out, Watch())

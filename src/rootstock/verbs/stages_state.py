@@ -8,7 +8,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, ContractRefused
 from rootstock.core.recipe import Recipe
-from rootstock.core.runfolder import RunFolder
+from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.stages import StagedRecipe
 from rootstock.run.ending import seal
 from rootstock.run.found import usual
@@ -79,7 +79,9 @@ class State:
         return str((self.folder.stages / recipe.folder(unit.start)).resolve()) if unit.start else recipe.base
 
     def recipe(self, recipe: StagedRecipe, unit: Unit) -> Recipe:
-        """The recipe of a run that has begun."""
+        """The recipe of a run that has begun: as it wrote it down itself, with all that it has found, where it came so far."""
+        if self.run(unit).begun:
+            return read_recipe(self.run(unit).recipe).model_copy(update={"base": self.base(recipe, unit)})
         return unit.recipe(recipe, self.base(recipe, unit), minutes=self.held[unit.folder]["minutes"])
 
     def begin(self, recipe: StagedRecipe, unit: Unit, *, spent: float, before: Mapping[str, float]) -> None:
