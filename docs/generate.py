@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from rootstock import catalog
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
+from rootstock.core.stages import Stage, StagedRecipe
 from rootstock.core.task import Task
 
 HERE = Path(__file__).parent
@@ -36,6 +37,13 @@ rootstock run recipes/stdlib-docs-lora.yaml --set method.r=16 --set training.epo
 its own defaults. A run writes the resolved recipe, with every open choice filled in, to `recipe.yaml` in its folder.
 
 Where a default is *none*, the meaning says what is filled in. What methods fill in is on [their page](methods.md).
+
+A recipe may instead list [several stages](stages.md), each carried out on what the one before it left; their keys are
+[at the end](#several-stages).
+"""
+
+STAGED = """Keys of a recipe that lists stages. A member of `stages` is called by its number, from 1 on:
+`--set stages.2.training.epochs=1`. Its sections `data`, `training` and `budget` hold the keys above.
 """
 
 TASKS = """# Tasks
@@ -80,6 +88,7 @@ def recipe_page() -> str:
     for kind in ("task", "method"):
         for name in own(f"{kind}s"):
             parts += [f"## {kind}: {name}", next(_told(f"{kind}s", name)), _settings(f"{kind}s", name)]
+    parts += ["## Several stages", STAGED, table(StagedRecipe, ""), "## Each stage", table(Stage, "stages.N.")]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -159,6 +168,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(f"`{member}`" for member in members)
     if origin in (Union, UnionType):
         return " or ".join(_type(member) for member in members if member is not type(None))
+    if origin is tuple and members[0] is Stage:
+        return "list of [stages](#each-stage)"
     if origin is tuple:
         return f"list of {_type(members[0])}"
     if origin is dict:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from rootstock.bases.scratch import ARCHITECTURES, facts, is_file, takes_text
 from rootstock.core.artifact import digest_json, read_json
 from rootstock.core.errors import BaseError, ContractRefused, GateRefused, UnknownName, nearest
+from rootstock.core.runfolder import RunFolder
 from rootstock.sentinel.gate import WEIGHTS, Admission, admit, admit_tokenizer
 
 SCRATCH = "scratch:"
@@ -51,7 +52,8 @@ class Resolved:
     folder is None and scratch names the architecture (or its config.json) where the weights are random; tokenizer is the folder of the
     tokenizer that they get, None for minilm's. adapter: the folder holds peft weights, which need their own base. fine_tuned: the
     checkpoint brings a sequence-classification head. parameters: None where not known yet. contract: what a run wrote beside its model of
-    what belongs to it, which weights, tokenizer and label names are held to; empty for models of others.
+    what belongs to it, which weights, tokenizer and label names are held to; empty for models of others. run: of the run that made it, its
+    manifest's task, method, data and base.
     """
 
     reference: str
@@ -68,6 +70,7 @@ class Resolved:
     adapter: bool = False
     fine_tuned: bool = False
     contract: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] | None = None
 
 
 def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path | None = None) -> Resolved:
@@ -84,8 +87,7 @@ def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path 
         return _known(reference, KNOWN[reference])
     place = Path(reference).expanduser()
     if place.is_dir():
-        folder = place / "model" if (place / "recipe.yaml").is_file() and (place / "model").is_dir() else place
-        return _verified(reference, place.resolve().name, folder)
+        return _placed(reference, place)
     if place.is_file():
         admit(place)  # never returns: it says why a file is no base
     found = HUB_ID.fullmatch(reference)
@@ -116,6 +118,21 @@ def _admit_tokenizer(folder: Path) -> dict[str, str]:
     if not set(VOCABULARIES) & set(files):
         raise BaseError(f"{folder} holds no tokenizer", wanted=f"one of {', '.join(VOCABULARIES)}", fix=fix)
     return files
+
+
+def _placed(reference: str, place: Path) -> Resolved:
+    """The model of a folder, or of the run that the folder holds: folded into its base where it was trained as an adapter."""
+    name, run = place.resolve().name, RunFolder(place).last
+    if not (run.recipe.is_file() and run.model.is_dir()):
+        return _verified(reference, name, place)
+    folded = (run.model / "adapter_config.json").is_file() and (run.path / "merged").is_dir()
+    known: dict[str, Any] = {}
+    if run.complete:
+        made = run.json("manifest.json")
+        known = {"run": {key: made.get(key) for key in ("task", "method", "data", "base")}}
+    found = _verified(reference, name, run.path / "merged" if folded else run.model, **known)
+    inherited = ((found.run or {}).get("base") or {}).get("licence")
+    return found if found.licence else replace(found, licence=inherited)
 
 
 def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved:

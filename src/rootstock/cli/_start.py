@@ -11,6 +11,7 @@ from rootstock.cli.console import Console, show
 
 if TYPE_CHECKING:
     from rootstock.core.recipe import Recipe
+    from rootstock.core.stages import StagedRecipe
     from rootstock.verbs.use import Run
 
 
@@ -70,9 +71,10 @@ def mix(given: str | None) -> str | float | list[float] | None:
     return numbers if "," in given else numbers[0]
 
 
-def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
+def start(recipe: "Recipe | StagedRecipe", out: Path | None, mode: Mode) -> None:
     """Carry a recipe out and print what came of it."""
     from rootstock.core.errors import Interrupted, MergeRefused
+    from rootstock.core.recipe import Recipe
     from rootstock.core.runfolder import RunFolder
     from rootstock.core.watch import Stops, Watch
     from rootstock.verbs import api
@@ -80,14 +82,21 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, started=STARTED)
-    folder = out or api.free_folder(Path("runs") / api.name_for(recipe))
+    verb: Any = api
+    if isinstance(recipe, Recipe):
+        name = api.name_for(recipe)
+    else:
+        from rootstock.verbs import stages
+
+        verb, name = stages, "stages"
+    folder = out or api.free_folder(Path("runs") / name)
     if mode.dry_run:
         api.check_place(RunFolder(folder), overwrite=mode.overwrite or mode.resume)
-        show(plan := api.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
+        show(plan := verb.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
         return
     try:
         with Stops(console.say) as stops:
-            run = api.carry_out(recipe, folder, replace(watch, stop=stops.asked), overwrite=mode.overwrite, resume=mode.resume)
+            run: Run = verb.carry_out(recipe, folder, replace(watch, stop=stops.asked), overwrite=mode.overwrite, resume=mode.resume)
     except KeyboardInterrupt:
         held = RunFolder(folder)
         if not held.begun or held.complete:
@@ -98,19 +107,25 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
             run = Run(folder)
             show(run.metrics, summary(run), as_json=mode.as_json)
         raise
-    show(run.metrics, summary(run), as_json=mode.as_json)
+    show(run.whole.json("metrics.json"), summary(run), as_json=mode.as_json)
 
 
 def summary(run: "Run") -> str:
     """A run in a few lines: figures with intervals, baselines, verdict, and where to look."""
+    metrics, folder, before = run.whole.json("metrics.json"), run.whole, []
+    if "stages" in metrics:
+        from rootstock.report import stages
+
+        before = [*stages.as_text(metrics), ""]
     return "\n".join(
         [
             "",
-            *figures(run.metrics),
+            *before,
+            *figures(metrics),
             "",
-            f"report    {run.path / 'report.html'}",
-            f"model     {run.path / 'model'}",
-            f"again     rootstock run {shlex.quote(str(run.folder.recipe))}",
+            f"report    {folder.path / 'report.html'}",
+            f"model     {folder.model}",
+            f"again     rootstock run {shlex.quote(str(folder.recipe))}",
         ]
     )
 

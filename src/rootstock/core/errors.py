@@ -45,6 +45,11 @@ def _again(kind: type[RootstockError], found: str, wanted: str, fix: str) -> Roo
     return error
 
 
+def about(error: RootstockError, what: str, *, fix: str = "") -> RootstockError:
+    """The same error with the thing that it is about before it, and another way to fix it where one is given."""
+    return _again(type(error), f"{what}: {error.found}", error.wanted, fix or error.fix)
+
+
 class RunFailed(RootstockError):
     """Something broke while running."""
 

@@ -31,8 +31,12 @@ def render(facts: Facts) -> str:
     front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True, width=120)
     unlabelled = dig(facts, "kind") == "tokens"
     shown = _pretrained(facts) if unlabelled else _identity(facts) | _training(facts) | _measured(facts)
-    body = _environment().get_template("pretraining.md.j2" if unlabelled else "card.md.j2").render(**shown)
-    return f"---\n{front}---\n\n" + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
+    return f"---\n{front}---\n\n" + markdown("pretraining.md.j2" if unlabelled else "card.md.j2", shown)
+
+
+def markdown(template: str, shown: dict[str, Any]) -> str:
+    """A template of Markdown with these values."""
+    return re.sub(r"\n{3,}", "\n\n", _environment().get_template(template).render(**shown)).strip() + "\n"
 
 
 def cell(value: Any) -> str:

@@ -77,7 +77,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
     prepared.task.check(loaded.model)
     if isinstance(prepared.task, Objective):
         loaded = prepared.task.outfit(loaded)
-    prepared = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
+    prepared, asking = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
     model = accelerator.prepare_model(_applied(prepared, loaded))
     with _fits(prepared):
         tap = prepared.method.tap(model, loaded)
@@ -101,7 +101,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         dtype=place.dtype,
         fresh=exact,
         accelerator=accelerator,
-        ahead=cut.ahead if cut else 0.0,
+        ahead=asking + (cut.ahead if cut else 0.0),
         lower=cut,
     )
 

@@ -42,6 +42,7 @@ def manifest(prepared: Prepared, task: Task, rows: Mapping[str, int]) -> dict[st
             "hub_id": base.hub_id,
             "revision": base.revision,
             "parameters": base.parameters,
+            **({"run": dict(base.run)} if base.run else {}),
         },
         "data": prepared.sources,
         "rows": dict(rows),

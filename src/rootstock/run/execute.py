@@ -4,10 +4,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rootstock.bases import save as saving
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, fitting
 from rootstock.core.resources import peak_memory
@@ -130,8 +132,11 @@ def _rates(events: list[Event], seconds: float) -> dict[str, float]:
     return {"tokens": seen["tokens"]} | {f"{key}_per_second": round(total / max(seconds, 1e-9), 1) for key, total in seen.items()}
 
 
-def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
-    """Build the model and try one step; the folder is only a place for what training would write."""
+def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch, *, leave: Path | None = None) -> dict[str, Any]:
+    """Build the model and try one step; the folder is only a place for what training would write.
+
+    leave: where the model goes as it is before training, whole, for who has to know what this run would leave.
+    """
     prepared = found_settings.usual(prepared)
     built = build(prepared, None, watch, dry=True)
     if prepared.method.at_once:
@@ -140,7 +145,20 @@ def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, An
         closing(History(folder.path / "history.jsonl")) as history,
         closing(Training(job(prepared, built, folder, watch, history))) as training,
     ):
-        return try_step(training, built, watch.say)
+        found = try_step(training, built, watch.say)
+    if leave:
+        _leave(prepared, built, leave)
+    return found
+
+
+def _leave(prepared: Prepared, built: Built, place: Path) -> None:
+    if built.lower:
+        built.lower.cut.close()
+    place.mkdir(parents=True)
+    if prepared.saves == "adapter" and built.kept:
+        saving.save_model(prepared.method.merge(built.kept()), prepared.tokenizer, place)
+    else:
+        built.save(place)
 
 
 def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, history: History) -> Job:

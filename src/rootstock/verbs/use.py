@@ -71,15 +71,16 @@ class Reading:
 
 
 class Run:
-    """A run folder that has ended, or the folder of a model with its contract that came without one.
+    """A run folder that has ended, of several stages the last; or the folder of a model with its contract that came without one.
 
-    Raises UsageError where the folder is neither.
+    Raises UsageError where the folder is neither. folder: of the run that answers. whole: the one that was named.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.folder = RunFolder(Path(path))
-        if not self.folder.complete:
-            raise no_run(self.folder)
+        self.whole = RunFolder(Path(path))
+        if not self.whole.complete:
+            raise no_run(self.whole)
+        self.folder = self.whole.last
 
     @property
     def metrics(self) -> dict[str, Any]:
