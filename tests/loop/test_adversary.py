@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests import tiny_models
 from torch import nn
 from transformers import BartConfig, BartForConditionalGeneration
 
@@ -10,7 +11,6 @@ from rootstock.core.task import Loss
 from rootstock.loop.adversary import attackable, attacked
 from rootstock.tasks.contrastive_text import ContrastiveText
 from rootstock.tasks.text_classification import TextClassification
-from tests import tiny_models
 
 
 class Model(nn.Module):

@@ -94,8 +94,11 @@ class Labelled(Task):
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Columns beyond text, pair and label, each also a setting of its name, and the names by which they are found in a file."""
-    called: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Names that text, text_pair and label have in files for this task, without case and punctuation; tried before all others."""
+    called: ClassVar[Mapping[str, tuple[str | frozenset[str], ...]]] = {}
+    """Names that text, text_pair and label have in files for this task, without case and punctuation; tried before all others.
+
+    Of a set the one that stands first in the file is meant. No column is taken for two parts.
+    """
     parted: ClassVar[bool] = False
     """Whether a row that is too long becomes several pieces instead of being cut."""
 
