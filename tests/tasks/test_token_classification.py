@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
+from seqeval.scheme import BILOU
 from tests import cards
 from tests.conftest import WORDS as VOCABULARY
 from tests.conftest import rows_of
@@ -87,6 +88,16 @@ def answered(task, told, truth):
 
 
 TOLD = [["B-place", "I-place", "O"], ["O", "B-person", "O"], ["O", "O", "O", "B-person", "I-person"], [], ["I-place", "O"]]
+
+
+def test_entities_that_touch_are_two_where_tags_say_so():
+    answers = [["U-a", "U-a", "O"], ["B-a", "L-a", "B-a", "L-a"], ["B-a", "I-a", "L-a", "U-b"]]
+    said = [["U-a", "O", "U-a"], ["B-a", "L-a", "U-a", "U-a"], ["B-a", "I-a", "L-a", "U-b"]]
+    labels = ("B-a", "I-a", "L-a", "O", "U-a", "U-b")
+    number = {label: place for place, label in enumerate(labels)}
+    both = [_tags.padded([np.array([number[tag] for tag in row]) for row in rows]) for rows in (said, answers)]
+    found = _tags.figures(_tags.counted(dict(zip(("scores", "answers"), both, strict=True)), labels))
+    assert found["f1"] == pytest.approx(f1_score(answers, said, mode="strict", scheme=BILOU))
 
 
 def test_entity_figures_are_seqevals():
