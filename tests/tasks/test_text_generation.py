@@ -168,6 +168,17 @@ def test_files_of_every_usual_form_are_told_by_their_columns():
     assert TextGeneration.arranged(pa.table({"text": ["a"], "label": ["b"]})) is None
 
 
+def test_a_chat_of_which_a_message_is_no_text_is_counted_and_not_shortened():
+    call = [CHAT[0], {"role": "assistant", "content": None, "tool_calls": "f(2)"}, {"role": "tool", "content": "4"}, CHAT[1]]
+    parts = [{"role": "user", "content": [{"type": "text", "text": "the "}, {"type": "text", "text": "film"}]}, CHAT[1]]
+    chats = [json.dumps(each) for each in (call, CHAT[:2], parts)]
+    found = TextGeneration.arranged(pa.table({"messages": chats}))
+    assert found.column("completion").to_pylist() == [None, "was good", "was good"]
+    assert found.column("prompt").to_pylist()[1:] == ["the film", "the film"]
+    halves = pa.table({"prompt": [[{"role": "user", "content": None}], CHAT[:1]], "completion": [CHAT[1:2]] * 2})
+    assert TextGeneration.arranged(halves).column("completion").to_pylist() == [None, "was good"]
+
+
 def test_columns_tell_a_task_unless_there_is_a_label_too():
     told = {"prompt": ["a"], "completion": ["b"]}
     assert task_for(pa.table(told)) == "text-generation"
