@@ -181,11 +181,12 @@ def test_a_chat_of_which_a_message_is_no_text_is_counted_and_not_shortened():
 
 def test_columns_tell_a_task_unless_there_is_a_label_too():
     told = {"prompt": ["a"], "completion": ["b"]}
-    assert task_for(pa.table(told)) == "text-generation"
-    assert task_for(pa.table({"chosen": ["a b"], "rejected": ["a c"]})) == "preference"
-    assert task_for(pa.table({"en": ["a"], "de": ["b"]})) == "text-to-text"
-    assert task_for(pa.table({**told, "label": [True]})) == "auto"
-    assert task_for(pa.table({"text": ["a"], "stars": [1]})) == "auto"
+    assert task_for(pa.table(told))[0] == "text-generation"
+    assert task_for(pa.table({"messages": [CHAT]}))[1].column("completion").to_pylist() == ["is cold"]
+    assert task_for(pa.table({"chosen": ["a b"], "rejected": ["a c"]}))[0] == "preference"
+    assert task_for(pa.table({"en": ["a"], "de": ["b"]}))[0] == "text-to-text"
+    assert task_for(pa.table({**told, "label": [True]}))[0] == "auto"
+    assert task_for(pa.table({"text": ["a"], "stars": [1]}))[0] == "auto"
 
 
 @pytest.fixture

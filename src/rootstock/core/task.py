@@ -140,7 +140,10 @@ class Labelled(Task):
 
     @classmethod
     def arranged(cls, table: pa.Table) -> pa.Table | None:
-        """A file's table in columns of this task, where the file's own tell that it is meant for no other; None elsewhere."""
+        """A file's table in columns of this task, where the file's own tell that it is meant for no other; None elsewhere.
+
+        For tasks that put what they read into a form of their own, where `suits` knows a file by its names alone.
+        """
         return None
 
     @abstractmethod
