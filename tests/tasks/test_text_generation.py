@@ -142,6 +142,20 @@ def test_prompts_of_a_batch_go_on_as_each_does_alone(model_and_tokens):
         assert found["written"][row].tolist() == (plain[: plain.index(3)] if 3 in plain else plain)
 
 
+def test_a_long_prompt_leaves_the_others_of_its_batch_their_room(model_and_tokens):
+    model, _ = model_and_tokens
+    model.generation_config.eos_token_id = None
+    long = torch.full((60,), 8)
+    short = torch.cat([torch.zeros(57, dtype=torch.long), torch.tensor([6, 7, 9])])
+    batch = {"input_ids": torch.stack([long, short]), "attention_mask": torch.stack([torch.ones_like(long), (short > 0).long()])}
+    both = _generation.written(model, batch | {"ends": torch.tensor([31])}, beams=1, most=12)
+    for row, count in enumerate((4, 12)):
+        ids = batch["input_ids"][row][batch["attention_mask"][row] > 0][None]
+        alone = model.generate(input_ids=ids, max_new_tokens=count, do_sample=False, eos_token_id=31, pad_token_id=0)[0, ids.shape[1] :]
+        assert both[row].tolist() == alone[alone != 31].tolist()
+        assert len(both[row]) == count
+
+
 def test_guessing_by_frequency_is_a_closed_form():
     tokens = make_tokenizer()
     task = TextGeneration(form="plain")

@@ -122,9 +122,10 @@ class MultipleChoice(Labelled):
         place = int(name) - (self.counts_from == "1") if number else _letter(name)
         if 0 <= place < len(choices):
             return place
+        numbers = "" if self.counts_from == "text" else f"a number from {self.counts_from}, "
         raise DataError(
             f"row {row} has the answer {name!r} and {len(choices)} choices",
-            wanted=f"{'' if self.counts_from == 'text' else f'a number from {self.counts_from}, '}a letter from A, or the text of one of them",
+            wanted=f"{numbers}a letter from A, or the text of one of them",
             fix="correct the row, or say with --set task.counts_from=0 or 1 how they are counted",
         )
 
