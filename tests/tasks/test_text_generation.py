@@ -17,6 +17,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.core.errors import DataError
 from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.core.seed import Draw
+from rootstock.methods.prefix import PrefixTuning
 from rootstock.run.labelled import task_for
 from rootstock.tasks import _dialogue, _generation
 from rootstock.tasks.text_generation import MESSAGES, TextGeneration
@@ -154,6 +155,14 @@ def test_a_long_prompt_leaves_the_others_of_its_batch_their_room(model_and_token
         alone = model.generate(input_ids=ids, max_new_tokens=count, do_sample=False, eos_token_id=31, pad_token_id=0)[0, ids.shape[1] :]
         assert both[row].tolist() == alone[alone != 31].tolist()
         assert len(both[row]) == count
+
+
+def test_vectors_before_a_row_take_positions_of_what_is_written(model_and_tokens, tmp_path):
+    loaded = bases.load(resolve(str(tmp_path / "gpt")), TextGeneration().head(), seed=0)
+    model = PrefixTuning(tokens=20).apply(loaded).eval()
+    model.base_model.generation_config.eos_token_id = None
+    batch = {"input_ids": torch.full((1, 38), 8), "attention_mask": torch.ones(1, 38, dtype=torch.long), "ends": torch.tensor([31])}
+    assert len(_generation.written(model, batch, beams=1, most=12)[0]) == 64 - 20 - 38
 
 
 def test_guessing_by_frequency_is_a_closed_form():

@@ -42,7 +42,9 @@ def written(model: Any, batch: Batch, *, beams: int, most: int) -> list[np.ndarr
     ends, both = sorted({*batch[ENDS].tolist(), *_own_ends(plain)}), plain.config.is_encoder_decoder
     own_B = batch["attention_mask"].sum(1)
     begun_B = torch.ones_like(own_B) if both else own_B
-    most_B = ((getattr(plain.config, "max_position_embeddings", None) or 10**9) - begun_B).clamp(1, most)
+    # Vectors that peft puts before each row take positions as well.
+    before = getattr(getattr(model, "active_peft_config", None), "num_virtual_tokens", 0)
+    most_B = ((getattr(plain.config, "max_position_embeddings", None) or 10**9) - before - begun_B).clamp(1, most)
     writer, found = model if hasattr(model, "generate") else plain, [np.empty(0, np.int64)] * len(own_B)
     for count in sorted(set(most_B.tolist())):
         rows_M = (most_B == count).nonzero()[:, 0]
