@@ -65,6 +65,12 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def resident_memory() -> int:
+    """Bytes that this process holds in memory now; 0 where the system does not say."""
+    held = Path("/proc/self/statm")
+    return int(held.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if held.exists() else 0
+
+
 def bf16_is_fast(device: str) -> bool:
     """Whether products in bf16 are quicker than in fp32 here: a GPU that has it, or avx512_bf16 or amx_bf16 in the processor."""
     import torch
