@@ -41,7 +41,8 @@ def _move(embedded_BTH: Tensor, epsilon: float) -> Tensor:
     read_BT1 = (gradient_BTH != 0).any(-1, keepdim=True)
     reach_B11 = epsilon * torch.linalg.vector_norm(embedded_BTH.detach().float() * read_BT1, dim=(1, 2), keepdim=True)
     length_B11 = torch.linalg.vector_norm(gradient_BTH.float(), dim=(1, 2), keepdim=True)
-    return (reach_B11 * gradient_BTH.float() / length_B11.clamp(min=1e-12)).to(embedded_BTH.dtype)
+    moved_BTH: Tensor = reach_B11 * gradient_BTH.float() / length_B11.clamp(min=1e-12)
+    return moved_BTH.to(embedded_BTH.dtype)
 
 
 def _kept(out_BTH: Tensor, seen: list[Tensor]) -> Tensor:

@@ -121,15 +121,16 @@ def _study(plan: Plan, optuna: Any) -> Any:
     pruner = optuna.pruners.MedianPruner(n_startup_trials=_WARM)
     try:
         return optuna.create_study(storage=storage, study_name=named, direction="maximize", load_if_exists=True, pruner=pruner)
-    except (ImportError, ValueError, *_databases(optuna)) as error:
+    except _unreachable(optuna) as error:
         found = f"the trials can't be kept in {storage}: {str(error).splitlines()[0]}"
         raise UsageError(found, wanted="the URL of a database, its driver installed", fix="give such a --storage, or none") from error
 
 
-def _databases(optuna: Any) -> tuple[type[Exception], ...]:
+def _unreachable(optuna: Any) -> tuple[type[Exception], ...]:
+    """What is raised for a URL that names no database, one without its driver, or one that does not answer."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    return SQLAlchemyError, optuna.exceptions.StorageInternalError
+    return ImportError, ValueError, SQLAlchemyError, optuna.exceptions.StorageInternalError
 
 
 def _build(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
