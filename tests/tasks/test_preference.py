@@ -136,6 +136,14 @@ def test_chats_are_parted_where_their_messages_differ():
     assert Preference.arranged(pa.table({"text": ["a"], "label": ["b"]})) is None
 
 
+def test_a_pair_behind_a_chat_that_can_not_be_read_has_no_answer():
+    asked = [[{"role": "user", "content": None}], [{"role": "user", "content": "why?"}]]
+    said = [[{"role": "assistant", "content": "so"}]] * 2
+    other = [[{"role": "assistant", "content": "no"}]] * 2
+    found = Preference.arranged(pa.table({"prompt": asked, "chosen": said, "rejected": other}))
+    assert found.column("chosen").to_pylist() == [None, "so"]
+
+
 def test_rows_without_two_different_answers_are_refused():
     with pytest.raises(DataError, match="row 2 has the same answer"):
         Preference().fit(table(bad=("x", " cold")), table())

@@ -94,8 +94,11 @@ class Labelled(Task):
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Columns beyond text, pair and label, each also a setting of its name, and the names by which they are found in a file."""
-    called: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Names that text, text_pair and label have in files for this task, without case and punctuation; tried before all others."""
+    called: ClassVar[Mapping[str, tuple[str | frozenset[str], ...]]] = {}
+    """Names that text, text_pair and label have in files for this task, without case and punctuation; tried before all others.
+
+    Of a set the one that stands first in the file is meant. No column is taken for two parts.
+    """
     parted: ClassVar[bool] = False
     """Whether a row that is too long becomes several pieces instead of being cut."""
 
@@ -137,7 +140,10 @@ class Labelled(Task):
 
     @classmethod
     def arranged(cls, table: pa.Table) -> pa.Table | None:
-        """A file's table in columns of this task, where the file's own tell that it is meant for no other; None elsewhere."""
+        """A file's table in columns of this task, where the file's own tell that it is meant for no other; None elsewhere.
+
+        For tasks that put what they read into a form of their own, where `suits` knows a file by its names alone.
+        """
         return None
 
     @abstractmethod

@@ -132,10 +132,12 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         say(f"data      {note}")
     name = task.get("name", "auto")
     if name == "auto" and not any(task.get(part) for part in ("text", "text_pair", "label")):
-        name = task_for(found.table)
+        name, table = task_for(found.table)
+        found = replace(found, table=table)
         if name != "auto":
             say(f"columns   they are meant for {name}; --task names another")
-    found = arranged(found, name)
+    else:
+        found = arranged(found, name)
     known = schema.recognise(found, **wanted({**task, "name": name}))
     for reason in known.reasons:
         say(f"columns   {reason}")
@@ -202,11 +204,18 @@ def arranged(found: source.Source, task: str) -> source.Source:
     return found if table is None else replace(found, table=table)
 
 
-def task_for(table: pa.Table) -> str:
-    """The name of the task that these columns are plainly for; auto where they may be for several, as beside a label."""
+def task_for(table: pa.Table) -> tuple[str, pa.Table]:
+    """The name of the task that these columns are plainly for, and the table in its columns; auto where they may be for several.
+
+    Beside a label only names of columns tell.
+    """
     names = {plain(name) for name in table.column_names}
-    labelled = LABEL in table.column_names
-    return next((name for name, each in _labelled() if each.suits(names) or not (labelled or each.arranged(table) is None)), "auto")
+    for name, each in _labelled():
+        if each.suits(names):
+            return name, table
+        if LABEL not in table.column_names and (made := each.arranged(table)) is not None:
+            return name, made
+    return "auto", table
 
 
 def stratifies(rows: pa.Table) -> bool:
