@@ -10,6 +10,7 @@ def predict(
     run: Annotated[Path, Argument(help="A run folder.")],
     texts: Annotated[list[str] | None, Argument(help="Texts; for a run on pairs, first and second text in turn.")] = None,
     file: Annotated[str | None, Option(help="A file of texts instead.")] = None,
+    part: Annotated[str | None, Option(help="Which of the run's tasks, where it learned several.")] = None,
     text: Annotated[str | None, Option(help="The file's column of texts [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="The file's column of second texts.")] = None,
     out: Annotated[Path | None, Option(help="Where to write the labelled rows: .csv, .tsv, .jsonl or .parquet [stdout].")] = None,
@@ -29,11 +30,11 @@ def predict(
         labelling.check_name(out)
     if file:
         reading = Reading(columns={"text": text, "text_pair": text_pair}, settings=assignments(change or []))
-        made = labelling.label_file(Run(run), file, reading=reading, say=say)
+        made = labelling.label_file(Run(run).part(part), file, reading=reading, say=say)
         table, shown = made.table, labelling.as_csv
         say(f"{made.rows:,} rows in {made.seconds:.1f} s ({made.rows / max(made.seconds, 1e-9):,.0f} rows/s){made.warning}")
     else:
-        (table, warning), shown = labelling.label_texts(Run(run), texts or []), labelling.as_lines
+        (table, warning), shown = labelling.label_texts(Run(run).part(part), texts or []), labelling.as_lines
         if warning:
             say(warning.removeprefix("; "))
     if out:

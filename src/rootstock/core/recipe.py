@@ -11,11 +11,12 @@ from rootstock.core.settings import Settings
 class DataSettings(Settings):
     """Where the rows come from and how they are split."""
 
-    train: str | tuple[str, ...] = Field(min_length=1)
+    train: str | tuple[str, ...] = Field(default=(), min_length=1)
     """Training rows: a file, parallel files (train.en+train.de), a folder of class folders, hf:<dataset>, or stdlib-docs. For objectives: a
-    corpus, or several of them."""
+    corpus, or several of them. Needed, unless the task has parts that bring their own."""
     mix: Literal["proportional", "equal"] | float | tuple[float, ...] = "proportional"
-    """Shares of several corpora: by their size, equal, by their size with a temperature (a number, larger is flatter), or weights."""
+    """Shares of several corpora, or of a task's parts, in tokens: by their size, equal, by size with a temperature (a number, larger is
+    flatter), or weights."""
     validation: str | float = 0.1
     """A file of validation rows, or the share of the training rows to hold out, in (0, 1)."""
     format: str = "auto"
@@ -114,7 +115,7 @@ class Recipe(Settings):
     """Folder of the tokenizer for a scratch base. None: minilm's. Every other base brings its own."""
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The task's name and its settings; `rootstock tasks` lists them. auto goes by the label column."""
-    data: DataSettings
+    data: DataSettings = DataSettings()
     """The rows."""
     method: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The method's name and its settings; `rootstock methods` lists them. auto picks one and says why."""
@@ -136,11 +137,27 @@ class Recipe(Settings):
     def anchored(self, folder: Path) -> "Recipe":
         """The same recipe with relative paths resolved against `folder`."""
         data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")})
-        return self.model_copy(update={"data": data, "base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)})
+        task = {**self.task, "parts": _anchored_parts(self.task["parts"], folder)} if "parts" in self.task else self.task
+        where = {"base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
+        return self.model_copy(update={"data": data, "task": task, **where})
 
 
 EMBEDDED = ("minilm", "stdlib-docs")
 """Names that mean what comes with Rootstock, whatever lies in a folder of that name; ./minilm means the folder."""
+
+
+def _anchored_parts(parts: Any, folder: Path) -> Any:
+    """The parts of a task with the paths of their rows resolved; whatever is no part is left for the task itself to refuse."""
+    if not isinstance(parts, dict):
+        return parts
+    found = {name: part.get("data") if isinstance(part, dict) else None for name, part in parts.items()}
+    return {
+        name: part
+        | {"data": found[name] | {key: _anchor(found[name][key], folder) for key in ("train", "validation") if key in found[name]}}
+        if isinstance(found[name], dict)
+        else part
+        for name, part in parts.items()
+    }
 
 
 def _anchor(reference: Any, folder: Path) -> Any:

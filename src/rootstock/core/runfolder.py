@@ -12,7 +12,7 @@ from rootstock.core.errors import RecipeError
 from rootstock.core.recipe import Recipe
 
 _FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
-_BESIDE = ("seen.safetensors", "README.md", "report.html", "probes.json", "probes.html", "checkpoints", "model", "merged", "track")
+_BESIDE = ("seen.safetensors", "README.md", "report.html", "probes.json", "probes.html", "checkpoints", "model", "merged", "track", "parts")
 _WRITTEN = frozenset((*_FILES, *_BESIDE))
 
 
@@ -46,6 +46,15 @@ class RunFolder:
     def model(self) -> Path:
         """What plain transformers or peft loads."""
         return self.path / "model"
+
+    def part(self, name: str) -> "RunFolder":
+        """One of the tasks of a run on several: a run folder of its own."""
+        return RunFolder(self.path / "parts" / name)
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the tasks of a run on several that has ended; none elsewhere."""
+        return sorted(each.parent.name for each in self.path.glob("parts/*/manifest.json"))
 
     @property
     def complete(self) -> bool:
