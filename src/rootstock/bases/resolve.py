@@ -83,6 +83,12 @@ def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path 
     place = Path(reference).expanduser()
     if place.is_dir():
         folder = place / "model" if (place / "recipe.yaml").is_file() and (place / "model").is_dir() else place
+        if folder is place and (place / "parts").is_dir():
+            raise BaseError(
+                f"{reference} learned several tasks by an adapter, and holds no model of all of them",
+                wanted="a whole model",
+                fix=f"learn with --merge, and name {place / 'parts' / '<part>' / 'merged'}",
+            )
         return _verified(reference, place.resolve().name, folder)
     if place.is_file():
         admit(place)  # never returns: it says why a file is no base

@@ -61,7 +61,8 @@ def save_body(heads: Heads, tokenizer: Any, folder: Path) -> None:
     first = heads.alone(heads.names[0])
     prefix = first.base_model_prefix
     config = copy.deepcopy(first.config)
-    config.num_labels, config.problem_type = 2, None  # the plain names of a base without a head
+    names = {number: f"LABEL_{number}" for number in range(2)}  # those of a base without a head
+    config.id2label, config.label2id, config.problem_type = names, {name: number for number, name in names.items()}, None
     body = copy.copy(heads.body)
     body.config = config
     save_model(body, tokenizer, folder)

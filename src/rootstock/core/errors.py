@@ -45,6 +45,15 @@ def _again(kind: type[RootstockError], found: str, wanted: str, fix: str) -> Roo
     return error
 
 
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """An error from inside begins with what it is about."""
+    try:
+        yield
+    except RootstockError as error:
+        raise _again(type(error), f"{what}: {error.found}", error.wanted, error.fix) from None
+
+
 class RunFailed(RootstockError):
     """Something broke while running."""
 

@@ -25,20 +25,20 @@ class Heads(nn.Module):
         super().__init__()
         self.names = tuple(models)
         self.body, self.parts = nn.Module(), nn.ModuleDict()
-        self._lacks: dict[str, tuple[str, ...]] = {}
+        self._has: dict[str, tuple[str, ...]] = {}
         for name, model in models.items():
             own = model._modules.pop(model.base_model_prefix, None)
-            if own is None or (self._lacks and type(own) is not type(self.body)):
+            if own is None or (self._has and type(own) is not type(self.body)):
                 raise BaseError(
                     f"for {name} this base is a {type(own or model).__name__}, for {self.names[0]} a {type(self.body).__name__}",
                     wanted="one body that all parts share",
                     fix="choose an encoder such as minilm, or parts of like tasks",
                 )
-            self.body = own if not self._lacks else self.body
-            self._lacks[name] = tuple(child for child, module in own._modules.items() if module is None)
-            for child, module in own._modules.items():
-                if self.body._modules.get(child) is None:
-                    self.body._modules[child] = module
+            self.body = self.body if self._has else own
+            self._has[name] = tuple(own._modules)
+            for child in own._modules.keys() - self.body._modules.keys():
+                self.body.__dict__.pop(child, None)  # there it was None
+                self.body._modules[child] = own._modules[child]
             model.__dict__[model.base_model_prefix] = self.body  # found as before, and no module of the model's own
             self.parts[_KEY + name] = model
         self.config = self.parts[_KEY + self.names[0]].config
@@ -62,8 +62,8 @@ class Heads(nn.Module):
 
     def shared(self) -> set[str]:
         """Names, within the body, of the weights that every part has."""
-        lacking = {child for each in self._lacks.values() for child in each}
-        return {name for name in self.body.state_dict() if name.split(".", 1)[0] not in lacking}
+        own = {child for child in self.body._modules if any(child not in each for each in self._has.values())}
+        return {name for name in self.body.state_dict() if name.split(".", 1)[0] not in own}
 
     def named(self, name: str, key: str) -> str | None:
         """The name that a weight called `key` here has in the model of a part alone; None for a weight of another part."""
@@ -76,7 +76,9 @@ class Heads(nn.Module):
     def alone(self, name: str) -> Any:
         """The model of a part as it would stand alone: of its class, with the body among its modules, all of them these very ones."""
         part, body = copy.copy(self.part(name)), copy.copy(self.body)
-        body._modules = {**body._modules, **dict.fromkeys(self._lacks[name])}
+        lacking = [child for child in body._modules if child not in self._has[name]]
+        body._modules = {child: module for child, module in body._modules.items() if child not in lacking}
+        body.__dict__.update(dict.fromkeys(lacking))
         prefix = part.base_model_prefix
         del part.__dict__[prefix]
         part._modules = {prefix: body, **part._modules}

@@ -11,7 +11,7 @@ from rootstock.core.settings import Settings
 class DataSettings(Settings):
     """Where the rows come from and how they are split."""
 
-    train: str | tuple[str, ...] = Field(default=(), min_length=1)
+    train: str | tuple[str, ...] = ()
     """Training rows: a file, parallel files (train.en+train.de), a folder of class folders, hf:<dataset>, or stdlib-docs. For objectives: a
     corpus, or several of them. Needed, unless the task has parts that bring their own."""
     mix: Literal["proportional", "equal"] | float | tuple[float, ...] = "proportional"
@@ -31,6 +31,13 @@ class DataSettings(Settings):
     """Use only this many rows (of an objective: documents, pairs or images), drawn with the seed; for trials."""
     languages: tuple[str, ...] = ()
     """For objectives on documents: only those in these languages (en, de), which a built corpus or a column language names. Empty: all."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("a file, a folder, or another place of rows")
+        return value
 
     @field_validator("mix")
     @classmethod

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self, get_args
+from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
@@ -115,10 +115,14 @@ def _explain(cls: type[BaseModel], first: Any, where: str) -> RecipeError:
 def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], list[str]]:
     """The settings that an error lies in, and the keys that lead to it; what pydantic adds for members of unions and lists is dropped."""
     names: list[str] = []
-    for part in map(str, location):
-        names.append(part)
-        annotation = cls.model_fields[part].annotation if part in cls.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or len(names) == len(location):
+    rest = list(map(str, location))
+    while rest:
+        names.append(rest.pop(0))
+        annotation = cls.model_fields[names[-1]].annotation if names[-1] in cls.model_fields else None
+        if get_origin(annotation) is dict and len(rest) > 1:  # settings under names that are no keys
+            names.append(rest.pop(0))
+            annotation = get_args(annotation)[1]
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or not rest:
             break
         cls = annotation
     return cls, names

@@ -7,7 +7,7 @@ import numpy as np
 
 from rootstock import catalog
 from rootstock.bases.resolve import Resolved
-from rootstock.core.errors import RecipeError
+from rootstock.core.errors import RecipeError, about
 from rootstock.core.heads import Heads
 from rootstock.core.method import Method
 from rootstock.core.objective import Objective
@@ -101,7 +101,8 @@ def _check(recipe: Recipe, alone: Mapping[str, Recipe]) -> None:
     for name, each in alone.items():
         if not each.data.train:
             raise RecipeError(f"the key 'task.parts.{name}.data.train' is missing", wanted="its rows", fix=f"add it, or --part {name}=FILE")
-        choices.check(each)
+        with about(name):
+            choices.check(each)
         kind = each.task.get("name", "auto")
         found = None if kind == "auto" else catalog.find("tasks", kind)
         if found and (not issubclass(found, Labelled) or found.asks_base or found.reads != "texts"):
@@ -128,7 +129,8 @@ def _check_method(task: MultiTask, method: Method) -> None:
 
 def _part(name: str, recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
     say(f"part      {name}")
-    part = labelled.prepare(recipe, say, base)
+    with about(name):
+        part = labelled.prepare(recipe, say, base)
     if part.task.asks_base:
         raise _unfit(name, part.recipe.task["name"])
     return part
