@@ -129,7 +129,7 @@ def test_one_output_layer_for_all_or_a_head_for_each(second):
 
 @pytest.mark.parametrize("name", ["a.b", "a/b", "a b", "", "ä"])
 def test_a_name_that_is_no_folder_is_refused(name):
-    with pytest.raises(RecipeError, match="task.parts"):
+    with pytest.raises(RecipeError, match=r"task\.parts"):
         MultiTask.build({"parts": {name: {}}}, "task")
 
 

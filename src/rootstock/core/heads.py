@@ -90,6 +90,14 @@ class Heads(nn.Module):
         return next((module for module in model.modules() if isinstance(module, cls)), None)
 
 
+def drawn_anew(model: Any) -> nn.Module:
+    """Random weights in a model of the same class and config, or in models of the same classes and configs over one body."""
+    if isinstance(model, Heads):
+        return Heads({name: drawn_anew(model.part(name)) for name in model.names})
+    made: nn.Module = type(model)(copy.deepcopy(model.config))
+    return made
+
+
 def head_of(name: str) -> str | None:
     """The module of a part's head that holds a weight of this name: parts.on_NAME.MODULE; None for names of other models."""
     parts = name.split(".")
