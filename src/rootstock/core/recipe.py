@@ -157,14 +157,15 @@ def _anchored_parts(parts: Any, folder: Path) -> Any:
     """The parts of a task with the paths of their rows resolved; whatever is no part is left for the task itself to refuse."""
     if not isinstance(parts, dict):
         return parts
-    found = {name: part.get("data") if isinstance(part, dict) else None for name, part in parts.items()}
-    return {
-        name: part
-        | {"data": found[name] | {key: _anchor(found[name][key], folder) for key in ("train", "validation") if key in found[name]}}
-        if isinstance(found[name], dict)
-        else part
-        for name, part in parts.items()
-    }
+    return {name: part | {"data": _anchored_rows(part["data"], folder)} if _has_rows(part) else part for name, part in parts.items()}
+
+
+def _has_rows(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("data"), dict)
+
+
+def _anchored_rows(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return data | {key: _anchor(data[key], folder) for key in ("train", "validation") if key in data}
 
 
 def _anchor(reference: Any, folder: Path) -> Any:

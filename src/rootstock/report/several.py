@@ -87,7 +87,7 @@ def _curve(facts: Facts) -> Chart | None:
     for place, (part, found) in enumerate(facts["metrics"]["parts"].items()):
         key, colour = f"{part}/{found['best_by'][0]}", _COLOURS[place % len(_COLOURS)]
         known = [event for event in held if words.is_number(event.get(key))]
-        look = {"mode": "lines+markers", "line": {"color": colour}, "marker": {"color": colour, "size": 7}}
+        look: dict[str, Any] = {"mode": "lines+markers", "line": {"color": colour}, "marker": {"color": colour, "size": 7}}
         data.append(line(known, [event[key] for event in known], name=f"{part}: {words.figure_name(found['best_by'][0])}", **look))
     figure = charts.figure(data, x=charts.axis("step"), y=charts.axis("on the validation rows"), height=400)
     said = f"The mean over parts decides; the model that was kept is that of step {facts['metrics']['best_step']:,}."
