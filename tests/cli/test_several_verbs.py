@@ -48,7 +48,7 @@ def test_predict_and_evaluate_take_a_part(run):
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    ("words", "said"),
     [
         (("predict", "RUN", "a film"), "learned several tasks"),
         (("evaluate", "RUN", "MOOD"), "learned several tasks"),
