@@ -22,15 +22,28 @@ from rootstock.verbs.use import Run
 TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64}
 
 
-@pytest.fixture
-def files(tmp_path):
+def written(place):
     """Texts with a mood, and words with tags."""
-    mood = write_csv(tmp_path / "mood.csv", rows_of(80))
+    mood = write_csv(place / "mood.csv", rows_of(80))
     words = [text.split() for text, _ in rows_of(60, seed=1)]
     rows = [{"words": each, "tags": ["B-long" if len(word) > 4 else "O" for word in each]} for each in words]
-    tags = tmp_path / "tags.jsonl"
+    tags = place / "tags.jsonl"
     tags.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {"mood": mood, "tags": tags}
+
+
+@pytest.fixture
+def files(tmp_path):
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_base, tmp_path_factory):
+    """A run that the tests below only look at, and its rows."""
+    place = tmp_path_factory.mktemp("whole")
+    rows = written(place)
+    training = TRAINING | {"precision": "fp32"}
+    return rs.adapt(rows, base=str(tiny_base), method="full", training=training, accept=["duplicates", "overlap"], out=place / "run"), rows
 
 
 @pytest.fixture
@@ -47,8 +60,8 @@ def logits(model, tokenizer, text):
         return model.eval()(**tokenizer(text, return_tensors="pt")).logits[0]
 
 
-def test_each_part_loads_in_plain_transformers_and_all_share_one_file(both, files):
-    run = both()
+def test_each_part_loads_in_plain_transformers_and_all_share_one_file(whole):
+    run, _ = whole
     place = run.path / "parts"
     tokenizer = AutoTokenizer.from_pretrained(place / "mood" / "model")
     made = {
@@ -81,8 +94,8 @@ def test_both_parts_are_learned_where_neither_drowns_the_other(both):
     assert low <= mean <= high
 
 
-def test_a_part_is_a_run_of_its_own(both, files):
-    run = both()
+def test_a_part_is_a_run_of_its_own(whole):
+    run, files = whole
     for name in ("mood", "tags"):
         part = run.part(name)
         assert part.folder.complete
@@ -92,7 +105,7 @@ def test_a_part_is_a_run_of_its_own(both, files):
         assert 0 < found["leakage"]["overlap_rows"] < found["rows"]
         card = (part.path / "README.md").read_text("utf-8")
         assert "Learned together with" in card
-        assert "<svg" in (part.path / "report.html").read_text("utf-8") or (part.path / "report.html").stat().st_size > 10_000
+        assert (part.path / "report.html").stat().st_size > 10_000
     page, card = ((run.path / name).read_text("utf-8") for name in ("report.html", "README.md"))
     for name in ("mood", "tags"):
         assert f"parts/{name}/report.html" in page
@@ -101,8 +114,8 @@ def test_a_part_is_a_run_of_its_own(both, files):
     assert "parts/tags/model/own.safetensors" in written
 
 
-def test_the_history_of_a_part_holds_its_own_updates_and_figures(both):
-    run = both()
+def test_the_history_of_a_part_holds_its_own_updates_and_figures(whole):
+    run, _ = whole
 
     def steps(path):
         return [event for event in map(json.loads, (path / "history.jsonl").read_text().splitlines()) if event["event"] == "step"]
@@ -116,8 +129,8 @@ def test_the_history_of_a_part_holds_its_own_updates_and_figures(both):
     assert all("f1" in event and "roc_auc" not in event for event in measured)
 
 
-def test_what_training_measured_last_is_what_the_run_reports(both):
-    run = both(training=TRAINING | {"precision": "fp32"})
+def test_what_training_measured_last_is_what_the_run_reports(whole):
+    run, _ = whole
     events = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
     best = next(e for e in events if e["event"] == "evaluation" and e["step"] == run.metrics["best_step"])
     for name, figure in (("mood", "accuracy"), ("mood", "log_loss"), ("tags", "f1")):
@@ -126,7 +139,7 @@ def test_what_training_measured_last_is_what_the_run_reports(both):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_stopped_and_resumed_is_the_same_run(both, tmp_path, method):
-    training = TRAINING | {"checkpoint_steps": 3, "dropout": 0.1}
+    training = TRAINING | {"epochs": 1, "checkpoint_steps": 3, "dropout": 0.1}
     straight = both("straight", method=method, training=training)
     recipe = read_recipe(straight.folder.recipe)
     with pytest.raises(Interrupted):
@@ -156,8 +169,8 @@ def test_an_adapter_of_each_part_loads_in_plain_peft_and_merges(both, tiny_base)
         both("further", base=str(run.path))
 
 
-def test_the_body_is_a_base_to_go_on_from(both, adapt):
-    run = both()
+def test_the_body_is_a_base_to_go_on_from(whole, adapt):
+    run, _ = whole
     assert adapt("next", base=str(run.path)).folder.complete
 
 
@@ -205,7 +218,8 @@ def test_what_is_said_for_all_holds_for_each_part_that_says_nothing_else(both, f
 REFUSED = {
     "one part": ({"mood": {}}, {}, "names 1 part"),
     "frozen": ({"mood": {}, "tags": {}}, {"method": {"name": "feature-extraction"}}, "share nothing that learns"),
-    "prompted": ({"mood": {}, "tags": {}}, {"method": {"name": "p-tuning"}}, "tags: vectors|p-tuning puts vectors|do not fit"),
+    "prompted": ({"mood": {}, "tags": {}}, {"method": {"name": "p-tuning"}}, "tags: vectors before a row do not fit the head"),
+    "prompted twice": ({"mood": {}, "again": {}}, {"method": {"name": "prefix"}}, "prefix puts vectors before each row by way of one head"),
     "objective": ({"mood": {}, "tags": {"task": {"name": "masked-lm"}}}, {}, "masked-lm can be no part"),
     "nested": ({"mood": {}, "tags": {"task": {"name": "multi-task"}}}, {}, "multi-task can be no part"),
     "preference": ({"mood": {}, "tags": {"task": {"name": "preference"}}}, {}, "preference can be no part"),
@@ -220,6 +234,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_fit_is_refused_before_a_model_is_built(files, tiny_base, tmp_path, case, monkeypatch):
     parts, more, said = REFUSED[case]
+    files = files | {"again": files["mood"]}
     given = {name: {**part, "data": {"train": str(files[name]), **part.get("data", {})}} for name, part in parts.items()}
     monkeypatch.setattr("rootstock.bases.load.load", lambda *_, **__: pytest.fail("a model was built"))
     with pytest.raises((RecipeError, UsageError), match=said):
@@ -232,8 +247,8 @@ def test_the_ledger_of_a_part_can_stop_the_run(both, files):
         both(accept=[])
 
 
-def test_parts_are_asked_for_by_name(both):
-    run = both()
+def test_parts_are_asked_for_by_name(whole):
+    run, _ = whole
     with pytest.raises(UsageError, match="learned several tasks") as stopped:
         run.predict(["a film"])
     assert "--part mood" in stopped.value.fix

@@ -20,6 +20,7 @@ class Heads(nn.Module):
     """
 
     base_model_prefix = "body"
+    body: Any
 
     def __init__(self, models: Mapping[str, Any]) -> None:
         super().__init__()

@@ -43,8 +43,8 @@ def prepare(recipe: Recipe, say: Say) -> Joint:
     task = task.joined({name: part.task for name, part in parts.items()})
     encoded, held = (_joined([getattr(part, side) for part in parts.values()]) for side in ("encoded", "encoded_validation"))
     classes = max(len(getattr(part.task, "labels", ())) or 2 for part in parts.values())
+    _check_method(recipe, task)
     method, why = choices.method_for(recipe, base, encoded, say, task=task, classes=classes)
-    _check_method(task, method)
     epochs = recipe.training.epochs or labelled.epochs(recipe, method, encoded.lengths, classes, say)
     usual = choices.usual_of(method, epochs) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
     settled = choices.resolved(recipe, base, _settled(task, parts), method, columns={}, usual=usual)
@@ -117,11 +117,16 @@ def _unfit(name: str, kind: str) -> RecipeError:
     )
 
 
-def _check_method(task: MultiTask, method: Method) -> None:
-    """Raise RecipeError where the method ties itself to one head."""
-    if not task.writes and method.positions:
+def _check_method(recipe: Recipe, task: MultiTask) -> None:
+    """Raise RecipeError where the method that is asked for ties itself to one head."""
+    settings = dict(recipe.method)
+    name = settings.pop("name", "auto")
+    if name == "auto" or task.writes:
+        return
+    method: Method = catalog.find("methods", name).build(settings, "method")
+    if method.positions:
         raise RecipeError(
-            f"{catalog.name_of('methods', type(method))} puts vectors before each row by way of one head, and parts have several",
+            f"{name} puts vectors before each row by way of one head, and parts have several",
             wanted="a method that works inside the base",
             fix="choose --method lora or full",
         )
