@@ -129,13 +129,14 @@ def test_what_a_plan_refuses(asked, error, said):
 
 @pytest.mark.parametrize("name", catalog.names("methods"))
 def test_every_method_is_planned_or_refused_with_a_reason(name):
-    try:
-        found = plan(Asked(base="scratch:bert-tiny", methods=(name,), device="t4", length=16))["methods"][0]
-    except RecipeError as error:
-        assert error.fix
-    else:
-        assert 0 < found["counts"]["learning"] <= found["counts"]["base"] + found["counts"]["added"]
-        assert found["memory"]["activations"] > 0
+    found = plan(Asked(base="scratch:bert-tiny", methods=(name, "full"), device="t4", length=16))
+    if name in found["left_out"]:
+        assert len(found["left_out"][name]) > 20
+        return
+    first = found["methods"][0]
+    assert first["method"] == name
+    assert 0 < first["counts"]["learning"] <= first["counts"]["base"] + first["counts"]["added"]
+    assert first["memory"]["activations"] > 0
 
 
 def test_this_machine_is_measured_by_real_updates():

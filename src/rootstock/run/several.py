@@ -23,7 +23,7 @@ from rootstock.run.prepared import Joint, LabelledRows
 from rootstock.tasks.multi_task import MultiTask
 
 NAME = "multi-task"
-_OWN = ("train", "mix", "languages")
+_OWN = ("train", "mix", "languages", "exclude")
 """Keys of the recipe's data that no part takes from there."""
 
 
@@ -96,7 +96,7 @@ def _check(recipe: Recipe, alone: Mapping[str, Recipe]) -> None:
         )
     if recipe.data.train:
         raise RecipeError("data.train is set, and each part brings rows of its own", wanted="task.parts alone", fix="leave data.train out")
-    choices.check_unused(recipe, ("languages",), "labelled rows")
+    choices.check_unused(recipe, ("languages", "exclude"), "all parts at once")
     choices.check(recipe.model_copy(update={"task": {**recipe.task, "name": NAME}}))
     for name, each in alone.items():
         if not each.data.train:
@@ -146,7 +146,7 @@ def _settled(task: MultiTask, parts: Mapping[str, LabelledRows]) -> MultiTask:
     settled = {}
     for name, part in task.parts.items():
         found = parts[name].recipe
-        data = {key: value for key, value in found.data.plain().items() if key not in _OWN or key == "train"}
+        data = {key: value for key, value in found.data.plain().items() if key not in ("mix", "languages")}
         settled[name] = part.model_copy(update={"data": data, "task": found.task})
     return task.model_copy(update={"parts": settled})
 

@@ -20,7 +20,7 @@ from rootstock.loop.history import read
 from rootstock.report import several as report
 from rootstock.run import ending, finish
 from rootstock.run.build import Built, build
-from rootstock.run.prepared import Joint
+from rootstock.run.prepared import Joint, LabelledRows
 from rootstock.tasks.multi_task import MEAN
 
 Event = dict[str, Any]
@@ -28,6 +28,7 @@ Event = dict[str, Any]
 
 def conclude(prepared: Joint, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure the best state on each part and write all of it; returns the content of metrics.json."""
+    prepared = replace(prepared, parts={name: _trained(part, prepared) for name, part in prepared.parts.items()})
     events, found, draws = read(folder.history), {}, []
     owners = _owners(prepared, built, events)
     for name, part in prepared.parts.items():
@@ -44,6 +45,11 @@ def conclude(prepared: Joint, built: Built, folder: RunFolder, facts: dict[str, 
     metrics = _metrics(prepared, found, np.mean(draws, axis=0)) | facts
     _write(prepared, built, folder, metrics, events)
     return metrics
+
+
+def _trained(part: LabelledRows, prepared: Joint) -> LabelledRows:
+    """The part with all that was found in the training itself, such as a rate."""
+    return replace(part, recipe=part.recipe.model_copy(update={"training": prepared.recipe.training}))
 
 
 def _begin(place: RunFolder, ledger: dict[str, Any], recipe: str, events: list[Event]) -> None:
