@@ -68,6 +68,12 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def meant(key):
+    """The key of a recipe that one of a part stands for: its task and data are sections like the recipe's own."""
+    found = re.fullmatch(r"task\.parts\.\w+\.(?:((?:task|data)\..+)|(\w+))", key)
+    return key if found is None else found[1] or f"task.parts.NAME.{found[2]}"
+
+
 def recipe_keys(schema, where=""):
     """Every key path of the recipe, task and method settings of all kinds included."""
     if "$ref" in schema:
@@ -76,6 +82,8 @@ def recipe_keys(schema, where=""):
     for name, inner in ((name, inner) for part in parts for name, inner in part.get("properties", {}).items()):
         yield f"{where}{name}"
         yield from recipe_keys(inner, f"{where}{name}.")
+        if isinstance(held := inner.get("additionalProperties"), dict):
+            yield from recipe_keys(held, f"{where}{name}.NAME.")
 
 
 # -- pages ----------------------------------------------------------------------------------------------------------------
@@ -147,7 +155,7 @@ def test_commands_and_options_exist(path):
             if word.startswith("-"):
                 assert word in known, f"{shlex.join(words)}: no option {word}"
             if word == "--set":
-                assert rest[place + 1].split("=")[0] in keys, f"{shlex.join(words)}: no key {rest[place + 1]}"
+                assert meant(rest[place + 1].split("=")[0]) in keys, f"{shlex.join(words)}: no key {rest[place + 1]}"
             if word in ("--method", "--task"):
                 kinds = {*catalog.names(f"{word[2:]}s"), *PLUGINS, "auto"}
                 assert rest[place + 1] in kinds, f"{shlex.join(words)}: no {rest[place + 1]}"
@@ -291,6 +299,12 @@ def test_recipes_run_at_toy_size(path, tiny_base, tmp_path):
         assert run.folder.complete
         return
     base = "scratch:bert-tiny" if recipe.base.startswith("scratch:") else str(tiny_base)
+    if "parts" in recipe.task:
+        for name, part in values["task"]["parts"].items():
+            part["data"]["train"] = str(toy_rows(Recipe(task=part["task"]), tmp_path / f"{name}.csv"))
+        run = api.carry_out(Recipe.build(values | {"base": base, "training": {"epochs": 1}}, ""), tmp_path / "run", Watch())
+        assert run.folder.parts == sorted(values["task"]["parts"])
+        return
     data = values["data"] | {"train": str(toy_rows(recipe, tmp_path / "train.csv"))}
     if isinstance(recipe.data.validation, str):
         data["validation"] = str(toy_rows(recipe, tmp_path / "validation.csv"))

@@ -16,7 +16,10 @@ from rootstock.core.modules import only_class
 
 Kind = Literal["tasks", "methods", "augment"]
 _ROOT = Path(__file__).parent
-_SUMMARY, _LABELLED = re.compile(r'"""(.*?)(?:"""|$)', re.MULTILINE), re.compile(r"^class \w+\((?:\w+, )*Labelled\):", re.MULTILINE)
+_SUMMARY, _LABELLED = (
+    re.compile(r'"""(.*?)(?:"""|$)', re.MULTILINE),
+    re.compile(r"^class \w+\((?:\w+, )*(?:Labelled|Task)\):", re.MULTILINE),
+)
 _BASES = {
     "tasks": ("rootstock.core.task", "Task"),
     "methods": ("rootstock.core.method", "Method"),

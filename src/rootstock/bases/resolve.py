@@ -123,6 +123,12 @@ def _admit_tokenizer(folder: Path) -> dict[str, str]:
 def _placed(reference: str, place: Path) -> Resolved:
     """The model of a folder, or of the run that the folder holds: folded into its base where it was trained as an adapter."""
     name, run = place.resolve().name, RunFolder(place).last
+    if run.parts and not run.model.is_dir():
+        raise BaseError(
+            f"{reference} learned several tasks by an adapter, and holds no model of all of them",
+            wanted="a whole model",
+            fix=f"learn with --merge, and name {run.part('<part>').path / 'merged'}",
+        )
     if not (run.recipe.is_file() and run.model.is_dir()):
         return _verified(reference, name, place)
     folded = (run.model / "adapter_config.json").is_file() and (run.path / "merged").is_dir()

@@ -7,7 +7,9 @@ from typer import Argument, Option
 
 
 def adapt(
-    data: Annotated[str, Argument(help="Labelled rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs.")],
+    data: Annotated[
+        str | None, Argument(help="Labelled rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs.", show_default=False)
+    ] = None,
     base: Annotated[str, Option(help="minilm, a folder, a run, a hub id[@revision], or scratch:<architecture>.")] = "minilm",
     method: Annotated[str, Option(help="auto, or one of `rootstock methods`.")] = "auto",
     task: Annotated[str, Option(help="auto, or one of `rootstock tasks`.")] = "auto",
@@ -15,6 +17,8 @@ def adapt(
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
     validation: Annotated[str | None, Option(help="A file of validation rows, or the share to hold out [0.1].")] = None,
+    part: Annotated[list[str] | None, Option(help="NAME=FILE: one of several tasks that learn together; repeatable.")] = None,
+    mix: Annotated[str | None, Option(help="Turns of parts: proportional, equal, a temperature, or weights such as 2,1.")] = None,
     exclude: Annotated[str | None, Option(help="CSV of rows to train without, as `inspect --label-noise --out` writes it.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the data>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the rows.")] = None,
@@ -38,6 +42,7 @@ def adapt(
         "base": base, "method.name": method, "task.name": task, "task.text": text, "task.text_pair": text_pair, "task.label": label,
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
         "training.micro_tokens": batch, "data.exclude": exclude, "accept": accept, "track": track, "merge": merge or None,
+        "data.mix": _start.mix(mix), **_start.rows_or_parts(data, part or []),
     }  # fmt: skip
     recipe = _start.recipe_for(data, given, assignments(change or []))
     _start.check_kind(recipe, labelled=True)

@@ -22,6 +22,8 @@ REJECTED = "rejected"
 """Column of answers that are worse than the label."""
 PIXELS = "pixels"
 """Column of images, uint8 [H, W, C] each, all of one size; and their name in what is encoded."""
+SOURCE = "source"
+"""Column of the number of a row's corpus, or of the part of a task that it belongs to."""
 PART = "part"
 """Dense column: the row of the table, 0-based, that an encoded row is a piece of."""
 
@@ -112,6 +114,21 @@ class Encoded:
         # sorted: a file gives its arrays in any order, and a checkpoint knows its rows by their arrays one after the other
         dense = {key.removeprefix("dense/"): arrays[key] for key in sorted(arrays) if key.startswith("dense/")}
         return cls(tokens, dense, arrays["lengths"])
+
+
+@dataclass(frozen=True)
+class Several(Encoded):
+    """Rows of several parts after each other, each part encoded in a way of its own; dense column SOURCE tells a row's part.
+
+    tokens, dense and lengths hold what all parts have in common.
+    """
+
+    parts: tuple[Encoded, ...] = ()
+
+    def within(self, rows: np.ndarray) -> tuple[int, np.ndarray]:
+        """The part that these rows are of (all of one), and their numbers in it."""
+        number = int(self.dense[SOURCE][rows[0]])
+        return number, rows - sum(map(len, self.parts[:number]))
 
 
 def boxed(rows: Sequence[Any]) -> np.ndarray:

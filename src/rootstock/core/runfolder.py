@@ -15,7 +15,7 @@ from rootstock.core.stages import StagedRecipe
 
 _FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
 _BESIDE = ("seen.safetensors", "README.md", "report.html", "probes.json", "probes.html")
-_FOLDERS = ("checkpoints", "model", "merged", "track", "stages")
+_FOLDERS = ("checkpoints", "model", "merged", "track", "stages", "parts")
 _WRITTEN = frozenset((*_FILES, *_BESIDE, *_FOLDERS))
 
 
@@ -61,7 +61,7 @@ class RunFolder:
         return self.path / "stages"
 
     @property
-    def parts(self) -> list["RunFolder"]:
+    def staged(self) -> list["RunFolder"]:
         """The stages in their order, once all have ended; none where this is a run by itself."""
         named = self.json("manifest.json").get("stages", []) if self.stages.is_dir() and self.complete else []
         return [RunFolder(self.stages / each["name"]) for each in named]
@@ -69,7 +69,16 @@ class RunFolder:
     @property
     def last(self) -> "RunFolder":
         """The run whose model answers: that of the last stage, or this one."""
-        return (self.parts or [self])[-1]
+        return (self.staged or [self])[-1]
+
+    def part(self, name: str) -> "RunFolder":
+        """One of the tasks of a run on several: a run folder of its own."""
+        return RunFolder(self.path / "parts" / name)
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the tasks of a run on several that has ended; none elsewhere."""
+        return sorted(each.parent.name for each in self.path.glob("parts/*/manifest.json"))
 
     @property
     def complete(self) -> bool:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self, get_args
+from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
@@ -132,9 +132,11 @@ def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[
     names: list[str] = []
     parts = list(location)
     while parts:
-        part = str(parts.pop(0))
-        names.append(part)
-        annotation = cls.model_fields[part].annotation if part in cls.model_fields else None
+        names.append(str(parts.pop(0)))
+        annotation = cls.model_fields[names[-1]].annotation if names[-1] in cls.model_fields else None
+        if get_origin(annotation) is dict and len(parts) > 1:  # settings under names that are no keys
+            names.append(str(parts.pop(0)))
+            annotation = get_args(annotation)[1]
         below = _section(annotation)
         if below is None or not parts:
             break

@@ -35,9 +35,9 @@ class Loss:
 
 
 class Task(Settings, ABC):
-    """One objective, self-supervised or supervised: an Objective or a Labelled. Subclasses of these are final and live in one file each.
+    """What one training learns: what the loop and the methods ask of it. Subclasses of these are final and live in one file each.
 
-    collate, loss and decode run on several cores at once: they keep nothing from one call to the next and ask no global generator.
+    collate and loss run on several cores at once: they keep nothing from one call to the next and ask no global generator.
     """
 
     @property
@@ -59,16 +59,23 @@ class Task(Settings, ABC):
         """The model class and config that the task needs; called after fit."""
 
     @abstractmethod
-    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
-        """What a model reads, at most `length` tokens a row unless None."""
-
-    @abstractmethod
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """The chosen rows as padded tensors; labels are under "labels". What is random comes from `draw` and the rows' own numbers."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Summed loss of a batch."""
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model that can't carry this task, before anything is spent."""
+
+
+class Uniform(Task):
+    """A task whose rows are all encoded, answered and measured alike: an Objective or a Labelled. decode too runs on several cores."""
+
+    @abstractmethod
+    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+        """What a model reads, at most `length` tokens a row unless None."""
 
     @abstractmethod
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
@@ -85,11 +92,8 @@ class Task(Settings, ABC):
         """What `metrics` adds up, a row each, from results with answers. Worked out once, as intervals draw the rows a thousand times."""
         return columns
 
-    def check(self, model: nn.Module) -> None:
-        """Refuse a model that can't carry this task, before anything is spent."""
 
-
-class Labelled(Task):
+class Labelled(Uniform):
     """A task whose labels are read from the data. Rows have "scores" and "answers"; decode gives scores [B, C] unless `told` makes them."""
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {}

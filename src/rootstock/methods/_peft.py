@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError, nearest
+from rootstock.core.heads import head_of
 from rootstock.core.loaded import Head, Loaded
 
 # Importing peft draws random numbers: a first run in a process would start from other weights than a second.
@@ -113,7 +114,7 @@ def head_modules(loaded: Loaded) -> list[str]:
     What shares weights with the base (a language model's output layer) is none: peft would train a copy of them, apart from the base.
     """
     body = getattr(loaded.model, "base_model_prefix", "")
-    named = {name.rsplit(".", 1)[0] if name.startswith(f"{body}.") else name.split(".", 1)[0] for name in loaded.fresh}
+    named = {name.rsplit(".", 1)[0] if name.startswith(f"{body}.") else head_of(name) or name.split(".", 1)[0] for name in loaded.fresh}
     held = {module: {f"{module}.{name}" for name, _ in loaded.model.get_submodule(module).named_parameters()} for module in named}
     return sorted(module for module, names in held.items() if names <= loaded.fresh)
 

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from rootstock.bases import load as bases
+from rootstock.bases import heads
 from rootstock.bases import save as saving
 from rootstock.core import artifact, seed
 from rootstock.core.errors import RecipeError
@@ -29,6 +29,7 @@ from rootstock.loop import precision
 from rootstock.run import features, pictures, reference, skeleton
 from rootstock.run.lower import Lower, below, feeds
 from rootstock.run.prepared import Prepared
+from rootstock.tasks.multi_task import MultiTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,9 @@ def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bo
 def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dry: bool) -> Built:
     recipe = prepared.recipe
     seed.seed_everything(recipe.seed)
-    loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
+    loaded = heads.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
     if prepared.tokenizer is not None:
-        bases.fit(prepared.tokenizer, loaded.model)
+        heads.fit(prepared.tokenizer, loaded.model)
     prepared.task.check(loaded.model)
     if isinstance(prepared.task, Objective):
         loaded = prepared.task.outfit(loaded)
@@ -112,7 +113,7 @@ def _exact(prepared: Prepared, model: nn.Module, loaded: Loaded) -> frozenset[st
     Of a base from nothing all is fresh, and only what lies outside its body is a head. Where the head is the vocabulary it is the larger
     part of the work, and its loss is taken in fp32 anyway.
     """
-    if isinstance(prepared.task, Objective) or (isinstance(prepared.task, Labelled) and prepared.task.writes):
+    if isinstance(prepared.task, Objective) or (isinstance(prepared.task, Labelled | MultiTask) and prepared.task.writes):
         return frozenset()
     body = f"{loaded.model.base_model_prefix}."
     fresh = {name for name in loaded.fresh if not (prepared.base.scratch and name.startswith(body))}

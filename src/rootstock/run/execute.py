@@ -15,17 +15,18 @@ from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, 
 from rootstock.core.resources import peak_memory
 from rootstock.core.rows import raw
 from rootstock.core.runfolder import RunFolder, recipe_text
+from rootstock.core.task import Uniform
 from rootstock.core.watch import Event, Say, Watch
 from rootstock.data import ledger
 from rootstock.loop import checkpoint, precision
 from rootstock.loop.history import History, read
 from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
-from rootstock.run import beneath, finish, held_out
+from rootstock.run import beneath, finish, held_out, several, several_end
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
-from rootstock.run.prepared import LabelledRows, Prepared
+from rootstock.run.prepared import Joint, LabelledRows, Prepared, ledgers
 
 
 def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool = False) -> dict[str, Any]:
@@ -33,7 +34,8 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
 
     Raises LedgerRefused before anything is built, OutOfMemory from the trial step, Interrupted after saving a checkpoint.
     """
-    ledger.refuse(prepared.ledger, prepared.recipe.accept)
+    for name, account in ledgers(prepared).items():
+        ledger.refuse(account, prepared.recipe.accept, part=name)
     saved, found = (_saved(folder, prepared, watch.say), found_settings.earlier(folder)) if resume else (None, {})
     prepared, fit = found_settings.batch(prepared, watch)
     built = _begin(prepared, folder, watch, resume=resume)
@@ -196,7 +198,7 @@ def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, histo
 
 def _trims(prepared: Prepared, built: Built) -> bool:
     """Whether only the embeddings of tokens that occur are trained: not where the same table is asked for every token's score."""
-    return isinstance(prepared, LabelledRows) and bool(built.feed.encoded.tokens) and not prepared.task.writes
+    return isinstance(prepared, LabelledRows | Joint) and bool(built.feed.encoded.tokens) and not prepared.task.writes
 
 
 def _used(prepared: Prepared, built: Built) -> np.ndarray:
@@ -211,7 +213,8 @@ def _key(prepared: Prepared) -> str:
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)
-    recipe["data"] |= {"train": None, "validation": None, "exclude": None}
+    for data in (recipe["data"], *(part["data"] for part in recipe["task"].get("parts", {}).values())):
+        data |= {"train": None, "validation": None, "exclude": None}
     rows = [raw(array) for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
     dtype = str(precision.choose(prepared.recipe.training.precision, prepared.device))
     return artifact.digest_json(
@@ -221,7 +224,11 @@ def _key(prepared: Prepared) -> str:
 
 def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:
     """How good the current state is, and its figures on the validation rows."""
-    figures = prepared.task.metrics(prepared.task.judged(measure(prepared, built, prepared.task, glance=True)))
+    if isinstance(prepared, Joint):
+        figures = several.glance(prepared, built)
+    else:
+        assert isinstance(prepared.task, Uniform)
+        figures = prepared.task.metrics(prepared.task.judged(measure(prepared, built, prepared.task, glance=True)))
     return prepared.task.merit(figures), figures
 
 
@@ -277,6 +284,8 @@ def _saved(folder: RunFolder, prepared: Prepared, say: Say) -> checkpoint.Checkp
 
 def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure the best state, write everything else that a run folder holds."""
+    if isinstance(prepared, Joint):
+        return several_end.conclude(prepared, built, folder, facts)
     if isinstance(prepared, LabelledRows):
         return finish.conclude(prepared, built, folder, facts)
     return held_out.conclude(prepared, built, folder, facts)

@@ -51,12 +51,18 @@ class Measured:
 
 def conclude(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure the best state, write everything else that a run folder holds; returns the content of metrics.json."""
+    task, found = measured(prepared, built, folder, facts)
+    write(prepared, built, folder, task, found)
+    return found.metrics
+
+
+def measured(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dict[str, Any]) -> tuple[Labelled, Measured]:
+    """The best state on the validation rows, by the task as it stands once training has ended."""
     task = prepared.task.settle(built.learner, built.fresh)
     with precision.computing(built.learner, built.dtype, built.fresh):
         columns = measure(prepared, built, task)
     metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=overlap(prepared), baselines=baselines(prepared)) | facts
-    write(prepared, built, folder, task, Measured(columns, metrics, read(folder.history)))
-    return metrics
+    return task, Measured(columns, metrics, read(folder.history))
 
 
 def seen_keys(rows: pa.Table) -> np.ndarray:

@@ -20,7 +20,7 @@ from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column
 from rootstock.core.seed import stream
-from rootstock.core.task import Labelled, Task
+from rootstock.core.task import Labelled, Uniform
 from rootstock.core.watch import Say
 from rootstock.data import batches, exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
@@ -44,11 +44,11 @@ class Rows:
     excluded: int = 0
 
 
-def prepare(recipe: Recipe, say: Say) -> LabelledRows:
-    """Make every choice that the recipe leaves open, saying each with its reason; names and keys are checked before a row is read."""
+def prepare(recipe: Recipe, say: Say, base: Resolved | None = None) -> LabelledRows:
+    """Make every choice that is open (also of the base, unless given) and say why; names and keys are checked before a row is read."""
     choices.check(recipe)
     choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
-    base = choices.base_for(recipe, say)
+    base = base or choices.base_for(recipe, say)
     if labelled_pictures.meant(recipe):
         return labelled_pictures.prepare(recipe, base, say)
     rows = _without_excluded(recipe, read_rows(recipe, say), say)
@@ -63,10 +63,10 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     room = choices.room_beside(method, base)
     spans, spans_validation = task.spans(raw), task.spans(raw_validation)
     length = choices.kept_length(recipe, room, longest=int(max(spans.max(), spans_validation.max())))
-    epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
+    passes = recipe.training.epochs or epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
-    usual = choices.usual_of(method, epochs) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    usual = choices.usual_of(method, passes) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=usual)
     encoded, encoded_validation = (
         made if spans_N.max() <= length else task.encode(part, tokens(), length)
@@ -104,7 +104,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     return replace(prepared, ledger=ledger.account(rows.train, rows.validation, facts))
 
 
-def encode(task: Task, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]) -> Encoded:
+def encode(task: Uniform, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]) -> Encoded:
     """Uncut token ids and labels, kept by the digests of rows, tokenizer and task: tokenised once."""
     if base.admission is None:
         return task.encode(rows, tokens(), None)
@@ -255,11 +255,11 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     return task
 
 
-def _epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say) -> float:
+def epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say) -> float:
     """Epochs for a recipe that names none; where the usual number is too few, it says so. lengths: tokens kept of each row."""
     updates = choices.updates(lengths, recipe.training.batch_tokens or method.batch_tokens)
-    epochs = method.passes(updates, classes)
-    if epochs > method.epochs and not recipe.training.steps:
+    passes = method.passes(updates, classes)
+    if passes > method.epochs and not recipe.training.steps:
         few = f"one of these rows is about {updates} update{'s' if updates > 1 else ''}"
-        say(f"training  {epochs:g} epochs, not {method.epochs:g}: {few}" + (f", and there are {classes} classes" if classes > 2 else ""))
-    return epochs
+        say(f"training  {passes:g} epochs, not {method.epochs:g}: {few}" + (f", and there are {classes} classes" if classes > 2 else ""))
+    return passes

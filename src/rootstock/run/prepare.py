@@ -4,7 +4,7 @@ from rootstock import catalog
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Say
-from rootstock.run import choices, labelled, unlabelled
+from rootstock.run import choices, labelled, several, unlabelled
 from rootstock.run.prepared import Prepared
 
 
@@ -14,7 +14,10 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     Names and keys are checked before the first row is read.
     """
     choices.check(recipe)
+    if several.meant(recipe):
+        return several.prepare(recipe, say)
     name = recipe.task.get("name", "auto")
+    choices.check_rows(recipe)
     if name != "auto" and issubclass(catalog.find("tasks", name), Objective):
         return unlabelled.prepare(recipe, say)
     return labelled.prepare(recipe, say)

@@ -21,7 +21,7 @@ from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import lines, refuse
 from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
-from rootstock.run.prepared import Prepared
+from rootstock.run.prepared import Prepared, ledgers
 from rootstock.verbs.use import Run
 
 _LOG = logging.getLogger("rootstock")
@@ -30,7 +30,7 @@ _SECTIONS = ("tokenizer", "augment", "training", "budget", "accept", "merge", "s
 
 
 def adapt(
-    data: str | Path,
+    data: str | Path | Mapping[str, str | Path],
     *,
     base: str = "minilm",
     method: str | Method = "auto",
@@ -38,7 +38,7 @@ def adapt(
     out: str | Path | None = None,
     **more: Any,
 ) -> Run:
-    """Fine-tune a base on labelled rows; returns the finished run.
+    """Fine-tune a base on labelled rows; returns the finished run. data: a file, or files by name for several tasks that learn together.
 
     more: the other sections of a recipe as plain values, such as training={"epochs": 3}, validation="dev.csv", seed=1, overwrite=True.
     What the command line prints of decisions and findings goes to the logger "rootstock" at level INFO. The first Ctrl-C raises Interrupted
@@ -48,11 +48,13 @@ def adapt(
     overwrite = bool(more.pop("overwrite", False))
     values: dict[str, Any] = {
         "base": str(base),
-        "data": {"train": str(data), **more},
+        "data": more if isinstance(data, Mapping) else {"train": str(data), **more},
         "method": _section("methods", method),
         "task": _section("tasks", task),
         **sections,
     }
+    if isinstance(data, Mapping):
+        values = changed(values, {f"task.parts.{name}.data.train": str(file) for name, file in data.items()})
     recipe = Recipe.build(values, "").anchored(Path.cwd())
     place = Path(out) if out else free_folder(Path("runs") / name_for(recipe))
     with Stops(_LOG.warning) as stops:
@@ -105,9 +107,10 @@ def part(recipe: Recipe, place: Path, watch: Watch, *, fix: str) -> Run:
 def admitted(recipe: Recipe, watch: Watch) -> Prepared:
     """What can be learned from, its account accepted and said."""
     prepared = prepare(recipe, watch.say)
-    refuse(prepared.ledger, recipe.accept)
-    for line in lines(prepared.ledger, recipe.accept):
-        watch.say(f"ledger    {line}")
+    for name, account in ledgers(prepared).items():
+        refuse(account, recipe.accept, part=name)
+        for line in lines(account, recipe.accept):
+            watch.say(f"ledger    {name + ': ' if name else ''}{line}")
     return prepared
 
 
@@ -171,7 +174,9 @@ def free_folder(wanted: Path) -> Path:
 
 
 def name_for(recipe: Recipe) -> str:
-    """A run's name from its data: reviews.csv.gz gives reviews, hf:glue:sst2:train gives glue."""
+    """A run's name from its data: reviews.csv.gz gives reviews, hf:glue:sst2:train gives glue. One on several tasks is called by these."""
+    if not recipe.data.train:
+        return "-".join(recipe.task.get("parts", ())) or "run"
     reference = recipe.data.train if isinstance(recipe.data.train, str) else recipe.data.train[0]
     path = reference.removeprefix(PREFIX).split(":")[0] if reference.startswith(PREFIX) else reference
     return Path(path).name.split(".")[0] or "run"

@@ -14,7 +14,7 @@ from typing import Any
 from rootstock import catalog
 from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError, Interrupted, RecipeError, RootstockError, about
+from rootstock.core.errors import ContractRefused, DataError, Interrupted, RecipeError, RootstockError, retold
 from rootstock.core.objective import Objective
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.stages import StagedRecipe
@@ -170,4 +170,4 @@ def _stage(unit: Unit) -> Iterator[None]:
     except Interrupted:
         raise
     except RootstockError as error:
-        raise about(error, f"stage {unit.folder}") from error
+        raise retold(error, f"stage {unit.folder}") from error

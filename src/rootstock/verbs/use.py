@@ -82,6 +82,17 @@ class Run:
             raise no_run(self.whole)
         self.folder = self.whole.last
 
+    def part(self, name: str | None) -> "Run":
+        """One of the tasks that a run learned, as a run; the run itself where it learned one. UsageError where that does not fit."""
+        held = self.folder.parts
+        if name is not None and name not in held:
+            near = nearest(name, held)
+            wanted = f"one of {', '.join(held)}" if held else "no --part: the run learned one task"
+            raise UsageError(f"{self.path} has no part {name!r}", wanted=wanted, fix=f"did you mean {near!r}?" if near else "")
+        if name is None and held:
+            raise UsageError(f"{self.path} learned several tasks", wanted=f"one of {', '.join(held)}", fix=f"name it: --part {held[0]}")
+        return self if name is None else Run(self.folder.part(name).path)
+
     @property
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""
@@ -152,6 +163,7 @@ class Run:
         settings = dict(self.recipe.task)
         name = settings.pop("name")
         found = catalog.find("tasks", name).build(settings, "task")
+        self.part(None)
         if not isinstance(found, Labelled):
             fix = f"rootstock adapt FILE --base {self.path}"
             raise UsageError(f"{self.path} was pre-trained with {name}: it gives no labels", wanted="a run on labelled rows", fix=fix)
