@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rootstock import catalog
-from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.task import Task
+from rootstock.core.stages import Stage, StagedRecipe
+from rootstock.core.task import Labelled, Task
 
 HERE = Path(__file__).parent
 MARK = "<!-- Written by docs/generate.py from the code. Change the docstrings there, not this page. -->"
@@ -23,7 +23,8 @@ SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 
 RECIPE = """# The recipe
 
-A recipe is one run written down. It is YAML, nested, and complete: every key has a default but `data.train`.
+A recipe is one run written down. It is YAML, nested, and complete: every key has a default but `data.train` (with several tasks, that of
+each part).
 A key that does not exist is an error that names the nearest one that does. A relative path is taken from the recipe's own folder.
 
 ```sh
@@ -36,6 +37,13 @@ rootstock run recipes/stdlib-docs-lora.yaml --set method.r=16 --set training.epo
 its own defaults. A run writes the resolved recipe, with every open choice filled in, to `recipe.yaml` in its folder.
 
 Where a default is *none*, the meaning says what is filled in. What methods fill in is on [their page](methods.md).
+
+A recipe may instead list [several stages](stages.md), each carried out on what the one before it left; their keys are
+[at the end](#several-stages).
+"""
+
+STAGED = """Keys of a recipe that lists stages. A member of `stages` is called by its number, from 1 on:
+`--set stages.2.training.epochs=1`. Its sections `data`, `training` and `budget` hold the keys above.
 """
 
 TASKS = """# Tasks
@@ -80,6 +88,7 @@ def recipe_page() -> str:
     for section, kind in (("task", "tasks"), ("method", "methods"), ("augment", "augment")):
         for name in own(kind):
             parts += [f"## {section}: {name}", next(_told(kind, name)), _settings(kind, name)]
+    parts += ["## Several stages", STAGED, table(StagedRecipe, ""), "## Each stage", table(Stage, "stages.N.")]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -89,7 +98,7 @@ def tasks_page() -> str:
     for name in own("tasks"):
         cls = catalog.find("tasks", name)
         headline = ", ".join(f"`{figure}`" for figure in cls().headline)
-        rows = "" if issubclass(cls, Objective) else " of one answer a row"
+        rows = " of one answer a row" if issubclass(cls, Labelled) else ""
         first = f"Headline figures{rows}, each with a 95 % interval: {headline}. {_decides(cls())}"
         parts += [f"## {name}", *_told("tasks", name), first, _settings("tasks", name)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -127,8 +136,18 @@ def own(kind: Any) -> list[str]:
 
 def table(settings: type[BaseModel], prefix: str) -> str:
     """Key, type, default and meaning of each field; sections of their own are only pointed to."""
-    rows = [_row(name, field, prefix) for name, field in settings.model_fields.items() if not field.exclude]
-    return grid(["key", "type", "default", "meaning"], rows)
+    return grid(["key", "type", "default", "meaning"], list(_rows(settings, prefix)))
+
+
+def _rows(settings: type[BaseModel], prefix: str) -> Iterator[list[str]]:
+    """A row a field; of settings by name the fields of one, under NAME."""
+    for name, field in settings.model_fields.items():
+        if field.exclude:
+            continue
+        yield _row(name, field, prefix)
+        held = get_args(field.annotation)[1:] if get_origin(field.annotation) is dict else ()
+        if held and isinstance(held[0], type) and issubclass(held[0], BaseModel):
+            yield from _rows(held[0], f"{prefix}{name}.NAME.")
 
 
 def grid(header: list[str], rows: list[list[str]]) -> str:
@@ -159,6 +178,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(f"`{member}`" for member in members)
     if origin in (Union, UnionType):
         return " or ".join(_type(member) for member in members if member is not type(None))
+    if origin is tuple and members[0] is Stage:
+        return "list of [stages](#each-stage)"
     if origin is tuple:
         return f"list of {_type(members[0])}"
     if origin is dict:
@@ -177,7 +198,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**needed**"
     value = field.get_default(call_default_factory=True, validated_data={})
-    return "auto" if value == {"name": "auto"} else _plain(value)
+    return "auto" if value == {"name": "auto"} else _plain(value or "") if isinstance(value, dict) else _plain(value)
 
 
 def _plain(value: Any) -> str:

@@ -20,15 +20,17 @@ from rootstock import catalog
 from rootstock.cli.main import app
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.runfolder import read_recipe
+from rootstock.core.runfolder import read_any, read_recipe
+from rootstock.core.stages import StagedRecipe
 from rootstock.core.watch import Watch
 from rootstock.run.schema import json_schema
-from rootstock.verbs import api
+from rootstock.verbs import api, stages
 from tests.conftest import rows_of, write_csv
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+STAGED = [path for path in RECIPES if isinstance(read_any(path), StagedRecipe)]
 LATER = {"docs/log.md", "docs/performance.md", "docs/benchmarks.md"}
 """Pages that measurements write; a copy without measurements may lack them."""
 
@@ -66,6 +68,12 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def meant(key):
+    """The key of a recipe that one of a part stands for: its task and data are sections like the recipe's own."""
+    found = re.fullmatch(r"task\.parts\.\w+\.(?:((?:task|data)\..+)|(\w+))", key)
+    return key if found is None else found[1] or f"task.parts.NAME.{found[2]}"
+
+
 def recipe_keys(schema, where=""):
     """Every key path of the recipe, task and method settings of all kinds included."""
     if "$ref" in schema:
@@ -74,6 +82,8 @@ def recipe_keys(schema, where=""):
     for name, inner in ((name, inner) for part in parts for name, inner in part.get("properties", {}).items()):
         yield f"{where}{name}"
         yield from recipe_keys(inner, f"{where}{name}.")
+        if isinstance(held := inner.get("additionalProperties"), dict):
+            yield from recipe_keys(held, f"{where}{name}.NAME.")
 
 
 # -- pages ----------------------------------------------------------------------------------------------------------------
@@ -145,7 +155,7 @@ def test_commands_and_options_exist(path):
             if word.startswith("-"):
                 assert word in known, f"{shlex.join(words)}: no option {word}"
             if word == "--set":
-                assert rest[place + 1].split("=")[0] in keys, f"{shlex.join(words)}: no key {rest[place + 1]}"
+                assert meant(rest[place + 1].split("=")[0]) in keys, f"{shlex.join(words)}: no key {rest[place + 1]}"
             if word in ("--method", "--task"):
                 kinds = {*catalog.names(f"{word[2:]}s"), *PLUGINS, "auto"}
                 assert rest[place + 1] in kinds, f"{shlex.join(words)}: no {rest[place + 1]}"
@@ -235,13 +245,33 @@ def test_the_plug_in_of_the_page_works(adapt, tmp_path, monkeypatch):
 # -- recipes --------------------------------------------------------------------------------------------------------------
 
 
+def runs_of(path):
+    """Each run that a recipe comes to, as a recipe of its own."""
+    found = read_any(path)
+    if isinstance(found, Recipe):
+        return [found]
+    return [found.recipe(number, found.base, minutes=None, merge=False) for number in range(1, len(found.stages) + 1)]
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_load_and_say_what_they_are_for(path):
-    recipe = read_recipe(path)
-    assert built("tasks", recipe.task)
-    assert built("methods", recipe.method)
+    for recipe in runs_of(path):
+        assert built("tasks", recipe.task)
+        assert built("methods", recipe.method)
     assert path.read_text("utf-8").startswith("# ")
     assert f"rootstock run recipes/{path.name}" in path.read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", STAGED, ids=lambda path: path.stem)
+def test_recipes_of_stages_run_at_toy_size(path, tiny_base, tmp_path):
+    values = yaml.safe_load(path.read_text("utf-8")) | {"base": str(tiny_base)}
+    for number, (stage, recipe) in enumerate(zip(values["stages"], runs_of(path), strict=True)):
+        stage["data"]["train"] = str(toy_rows(recipe, tmp_path / f"{number}.csv"))
+        stage["training"] = stage.get("training", {}) | {"epochs": 1, "length": 16}
+    run = stages.carry_out(StagedRecipe.build(values, ""), tmp_path / "run", Watch())
+    assert run.whole.complete
+    assert len(run.whole.json("metrics.json")["gains"]) == len(values["stages"])
 
 
 def toy_rows(recipe, path):
@@ -257,7 +287,7 @@ def toy_rows(recipe, path):
     return write_csv(path, zip(*columns.values(), strict=True), header=tuple(columns))
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in RECIPES if path not in STAGED], ids=lambda path: path.stem)
 def test_recipes_run_at_toy_size(path, tiny_base, tmp_path):
     recipe = read_recipe(path)
     values = yaml.safe_load(path.read_text("utf-8"))
@@ -269,6 +299,12 @@ def test_recipes_run_at_toy_size(path, tiny_base, tmp_path):
         assert run.folder.complete
         return
     base = "scratch:bert-tiny" if recipe.base.startswith("scratch:") else str(tiny_base)
+    if "parts" in recipe.task:
+        for name, part in values["task"]["parts"].items():
+            part["data"]["train"] = str(toy_rows(Recipe(task=part["task"]), tmp_path / f"{name}.csv"))
+        run = api.carry_out(Recipe.build(values | {"base": base, "training": {"epochs": 1}}, ""), tmp_path / "run", Watch())
+        assert run.folder.parts == sorted(values["task"]["parts"])
+        return
     data = values["data"] | {"train": str(toy_rows(recipe, tmp_path / "train.csv"))}
     if isinstance(recipe.data.validation, str):
         data["validation"] = str(toy_rows(recipe, tmp_path / "validation.csv"))

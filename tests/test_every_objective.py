@@ -161,7 +161,12 @@ SAVED = [pair for pair in itertools.product(OBJECTIVES, ["full", "lora"]) if pai
 """peft knows no default targets in an architecture of our own."""
 
 
-FOLDING = [name for name in catalog.names("methods") if (found := catalog.find("methods", name)).saves == "adapter" and found.folds]
+FOLDING = [
+    name
+    for name in catalog.names("methods")
+    if (found := catalog.find("methods", name)).saves == "adapter" and found.folds and "on" not in found.model_fields
+]
+"""compose builds on adapters that there are, and has a test of its own."""
 FOLDED = [(name, "lora") for name in OBJECTIVES if name not in OUR_OWN] + [("masked-lm", name) for name in FOLDING if name != "lora"]
 """Every objective with one method, and one objective with every method that folds."""
 

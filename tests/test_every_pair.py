@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rootstock import catalog
+from rootstock.bases import heads
 from rootstock.bases import load as bases
 from rootstock.bases import save as saving
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError
+from rootstock.core.heads import Heads, states
 from rootstock.core.method import learning
 from rootstock.core.rows import TEACHER, Encoded, boxed
 from rootstock.core.seed import Draw
@@ -21,6 +23,8 @@ from rootstock.core.task import Labelled, Scored, inputs
 from rootstock.loop.crew import twin
 from rootstock.loop.precision import Weights
 from rootstock.run import choices, reference
+from rootstock.run.several import _joined
+from rootstock.tasks.multi_task import MultiTask
 from tests import tiny_rows
 from tests.conftest import make_base
 
@@ -66,6 +70,9 @@ def setup(decided_base, tmp_path):
         task = kind().fit(rows, rows)
         base = resolve(str(tiny_rows.base(task, decided_base, tmp_path)))
         method = tiny_rows.method(catalog.find("methods", method_name), kind)
+        if "on" in type(method).model_fields:
+            on = tiny_rows.adapters(lambda seed: bases.load(base, task.head(), seed=seed, dropout=0.0), kind, tmp_path)
+            method = method.model_copy(update={"on": on})
         unfit(method, task.head(), choices.config(base))
         tokenizer = task.ready(bases.tokenizer(base)) if kind.reads == "texts" else None
         loaded = bases.load(base, task.head(), seed=1, dropout=0.0)
@@ -236,3 +243,57 @@ def test_metrics_readable_and_details_speak_of_every_row(setup, task_name):
     assert isinstance(task.details(columns), dict)
     assert len(task.truth(rows)) == 12
     assert 0 <= task.claims(rows) <= 1
+
+
+# -- several tasks over one body ------------------------------------------------------------------------------------------
+
+SEVERAL = {"class": "text-classification", "tags": "token-classification"}
+SHARING = [
+    name for name in METHODS if choices.fits(MultiTask, catalog.find("methods", name)) and not catalog.find("methods", name)().positions
+]
+
+
+@pytest.fixture
+def several(decided_base):
+    """A method on a body with a head for classes and one for tags."""
+
+    def make(method_name):
+        base = resolve(str(decided_base))
+        method = catalog.find("methods", method_name)()
+        tokenizer = bases.tokenizer(base)
+        tasks = {name: catalog.find("tasks", kind)().fit(table(kind), table(kind)) for name, kind in SEVERAL.items()}
+        unfit(method, next(iter(tasks.values())).head(), choices.config(base))
+        task = MultiTask.build({"parts": {name: {} for name in SEVERAL}}, "task").joined(tasks)
+        encoded = _joined([tasks[name].encode(table(kind), tokenizer, None) for name, kind in SEVERAL.items()])
+        loaded = heads.load(base, task.head(), seed=1, dropout=0.0)
+        return task, method, loaded, method.apply(loaded), encoded, tokenizer
+
+    return make
+
+
+@pytest.mark.parametrize("method_name", SHARING)
+def test_over_several_heads_frozen_stays_fresh_learns_and_every_part_stands_alone(several, decided_base, method_name):
+    task, method, loaded, model, encoded, tokenizer = several(method_name)
+    names = [name for group in method.groups(model, 1e-2) for name in group["names"]]
+    assert sorted(names) == sorted(name for name, _ in learning(model))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    batches = [task.collate(encoded, np.arange(12) + start, tokenizer, Draw(0)) for start in (0, 12)]
+    optimizer = torch.optim.AdamW([p for _, p in learning(model)], lr=1e-2)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        losses.append(sum(task.loss(model, batch).total for batch in batches))
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
+    changed = {name for name, p in model.named_parameters() if not torch.equal(before[name], p)}
+    assert not changed & {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert loaded.fresh <= {method.original(name) for name in changed}
+    for name, (number, part) in zip(SEVERAL, enumerate(task._tasks.values()), strict=True):
+        alone = method.apply(bases.load(resolve(str(decided_base)), part.head(), seed=5, dropout=0.0))
+        held = dict(states(model, name))
+        assert alone.state_dict().keys() <= held.keys()
+        alone.load_state_dict({key: held[key] for key in alone.state_dict()})
+        batch = part.collate(encoded.parts[number], np.arange(12), tokenizer, Draw(0))
+        within = figures_of(part.decode(Heads.within(model.eval()).part(name), batch))
+        np.testing.assert_allclose(figures_of(part.decode(alone.eval(), batch)), within, rtol=1e-5, atol=1e-6)

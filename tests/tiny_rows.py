@@ -8,6 +8,7 @@ import torch
 from transformers import ViTConfig, ViTModel
 
 from rootstock.core.seed import Draw
+from rootstock.methods.lora import LoRA
 from tests import tiny_models
 from tests.conftest import make_tokenizer, rows_of
 
@@ -71,6 +72,19 @@ def _pictures():
 def method(found, task):
     """A method of this class; where it adapts chosen modules of an image model, all of them, as none are known by name."""
     return found(targets=("all-linear",)) if task.reads == "images" and "targets" in found.model_fields else found()
+
+
+@torch.no_grad()
+def adapters(load, task, folder):
+    """Two adapters over a base, as runs leave them, for what builds on such. load: loads the base from a seed."""
+    for name in ("first", "second"):
+        lora = method(LoRA, task)
+        model = lora.apply(load(len(name)))
+        for key, parameter in model.named_parameters():
+            if "lora_B" in key:
+                parameter.normal_(std=0.1)
+        lora.keep(model).save_pretrained(folder / name / "model")
+    return (str(folder / "first"), str(folder / "second"))
 
 
 def table(task):

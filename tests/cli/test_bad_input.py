@@ -178,7 +178,7 @@ VERBS = [
     ("run list.yaml", 2, "holds no keys", "base, task, data"),
     ("run empty.yaml", 2, "holds no keys"),
     ("run binary.yaml", 2, "can't be read"),
-    ("run nodata.yaml", 2, "the key 'data' is missing"),
+    ("run nodata.yaml", 2, "the key 'data.train' is missing"),
     ("run twice.yaml", 2, "line 2, column 1: the key 'base' occurs twice"),
     ("run code.yaml", 2, "could not determine a constructor"),
     ("run section.yaml", 2, "unknown key 'traning'", "did you mean 'training'"),

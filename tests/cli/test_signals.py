@@ -13,6 +13,9 @@ import pytest
 from safetensors.torch import load_file
 from tests.conftest import rows_of, write_csv
 
+from rootstock.core.errors import Interrupted
+from rootstock.corpus import build as building
+
 LONG = ["--method", "full", "--epochs", "60", "--set", "training.batch_tokens=64", "--set", "training.evaluations=1"]
 
 
@@ -119,6 +122,22 @@ def test_a_signal_in_a_verb_that_does_not_train_ends_it_at_once(desk, start, end
     code, _, err = end(process)
     assert code == 130, err
     assert "Traceback" not in err
+
+
+def test_a_corpus_says_that_it_stops_after_a_part(command, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "one.txt").write_text("A film that was good and long. " * 20)
+
+    def interrupted(settings, out, watch, *, overwrite):
+        signal.raise_signal(signal.SIGINT)
+        assert watch.stop()
+        raise Interrupted("interrupted")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(building, "build", interrupted)
+        code, _, err = command(["corpus", "build", tmp_path / "texts", "--out", tmp_path / "corpus"])
+    assert code == 130
+    assert "stopping after this part of the corpus;" in err
 
 
 def test_a_reader_that_leaves_early_is_no_traceback(desk, start, end):

@@ -60,6 +60,11 @@ def test_a_short_file_is_none_and_so_is_no_file():
     assert mapped.opened(path) is None
 
 
+def test_a_system_that_can_not_reserve_keeps_arrays_too(monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate")
+    np.testing.assert_array_equal(mapped.opened(made(VALUES)), VALUES)
+
+
 def test_what_breaks_off_is_absent():
     path = mapped.place("layers", {"of": "a test"})
 

@@ -58,13 +58,33 @@ def test_answers_as_objects_become_two_columns():
     together = pa.table({"answers": [{"text": ["a", "b"], "answer_start": [3, 5]}, {"text": [], "answer_start": []}, None]})
     listed = pa.table({"answers": [[{"text": "a", "answer_start": 3}, {"text": "b", "answer_start": 5}], [], None]})
     for table in (together, listed):
-        found = squad.unfolded(table)
+        found = squad.unfolded(table, "a")
         assert found.column("answers").to_pylist() == [["a", "b"], [], None]
         assert found.column("answer_starts").to_pylist() == [[3, 5], [], None]
 
 
+def test_one_answer_as_an_object_is_an_answer():
+    found = squad.unfolded(pa.table({"answers": [{"text": "ab", "answer_start": 3.0}, {"text": None, "answer_start": None}]}), "a")
+    assert found.column("answers").to_pylist() == [["ab"], []]
+    assert found.column("answer_starts").to_pylist() == [[3], []]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"text": "a", "answer_start": 0}, None],
+        [{"text": "a", "answer_start": "0"}],
+        [{"text": None, "answer_start": 0}],
+        {"text": ["a", "b"], "answer_start": [0]},
+    ],
+)
+def test_an_answer_without_its_start_is_named_by_its_row(value):
+    with pytest.raises(DataError, match=r"a, row 2, column 'answers'"):
+        squad.unfolded(pa.table({"answers": [type(value)(), value] if isinstance(value, list) else [None, value]}), "a")
+
+
 def test_other_objects_and_lists_stay_as_they_are():
     table = pa.table({"answers": [["a"], ["b"]], "other": [{"text": "a"}, {"text": "b"}]})
-    assert squad.unfolded(table) is table
+    assert squad.unfolded(table, "a") is table
     assert not squad.is_nested([{"text": "a"}])
     assert not squad.is_nested([])

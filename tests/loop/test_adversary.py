@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from tests import tiny_models
 from torch import nn
+from transformers import BartConfig, BartForConditionalGeneration
 
 from rootstock.core.errors import BaseError, RecipeError
 from rootstock.core.task import Loss
@@ -29,6 +31,12 @@ class Model(nn.Module):
         return self.out(embedded.sum(1) ** 2)
 
 
+def bart():
+    torch.manual_seed(0)
+    shape = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in (("layers", 1), ("attention_heads", 2))}
+    return BartForConditionalGeneration(BartConfig(vocab_size=32, d_model=16, dropout=0.0, max_position_embeddings=16, **shape)).eval()
+
+
 IDS = torch.tensor([[1, 2, 3], [4, 5, 1]])
 
 
@@ -53,6 +61,38 @@ def test_gradients_are_those_of_the_mean_of_both_losses(frozen):
         if parameter.requires_grad:
             torch.testing.assert_close(parameter.grad, gradient)
     assert not model.table._forward_hooks
+
+
+def test_padding_changes_no_row():
+    model = Model()
+    mask = torch.tensor([[1.0, 1, 1, 0, 0]])[..., None]
+
+    def gradient(run):
+        model.zero_grad()
+        attacked(model, lambda: Loss(run().sum(), 1), lambda total: total.backward(), 0.3)
+        return model.out.weight.grad
+
+    padded = torch.tensor([[1, 2, 3, 0, 0]])
+    wanted = gradient(lambda: model(IDS[:1])).clone()
+    torch.testing.assert_close(gradient(lambda: model.out((model.table(padded) * mask).sum(1) ** 2)), wanted)
+
+
+def test_each_pass_of_a_loss_is_attacked_by_its_own_gradient():
+    once, parted = Model(), Model()
+    attacked(once, lambda: Loss(once(IDS).sum(), 2), lambda total: total.backward(), 0.3)
+    attacked(parted, lambda: Loss(parted(IDS[:1]).sum() + parted(IDS[1:, :]).sum(), 2), lambda total: total.backward(), 0.3)
+    torch.testing.assert_close(parted.out.weight.grad, once.out.weight.grad)
+
+
+@pytest.mark.parametrize("make", [tiny_models.seq2seq_model, bart])
+def test_of_encoder_and_decoder_the_encoder_is_attacked(make):
+    model = make()
+    given = {"input_ids": torch.tensor([[5, 6, 7]]), "labels": torch.tensor([[8, 9]])}
+    model(**given).loss.backward()
+    plain = {name: each.grad.clone() for name, each in model.named_parameters()}
+    model.zero_grad()
+    attacked(model, lambda: Loss(model(**given).loss, 1), lambda total: total.backward(), 0.3)
+    assert any(not torch.equal(each.grad, plain[name]) for name, each in model.named_parameters())
 
 
 def test_what_has_no_embeddings_and_what_couples_rows_is_refused():

@@ -52,6 +52,13 @@ def test_answers_are_numbers_letters_or_texts(labels, places):
     assert task.truth(rows) == [rows.column(CHOICES)[i].as_py()[place] for i, place in enumerate(places)]
 
 
+def test_a_number_that_is_a_text_of_the_choices_is_no_place():
+    sums = table(["3", "0"], [["1", "2", "3", "4"], ["0", "9"]])
+    assert MultipleChoice().fit(sums, sums).answers(sums).tolist() == [2, 0]
+    places = table([1, 0], [["1", "2"], ["0", "9"]])
+    assert MultipleChoice().fit(places, places).answers(places).tolist() == [1, 0], "numbers in the file count places"
+
+
 def test_what_is_no_choice_is_refused():
     with pytest.raises(DataError, match="row 2 has the answer '2' and 2 choices"):
         MultipleChoice().fit(table([0, 2]), table([0]))

@@ -14,14 +14,17 @@ from tests.conftest import make_tokenizer, rows_of
 import rootstock as rs
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
-from rootstock.core.errors import DataError
+from rootstock.core.errors import DataError, UsageError
+from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.core.seed import Draw
+from rootstock.core.watch import Watch
 from rootstock.data import batches
 from rootstock.run import reference
 from rootstock.run.prepared import Place
 from rootstock.tasks import _dialogue
 from rootstock.tasks.preference import Preference
+from rootstock.verbs import api
 
 
 def table(prompts=("the film", "a book is"), good=(" was good", " cold"), bad=(" bad", " was very dull"), **more):
@@ -133,6 +136,14 @@ def test_chats_are_parted_where_their_messages_differ():
     assert Preference.arranged(pa.table({"text": ["a"], "label": ["b"]})) is None
 
 
+def test_a_pair_behind_a_chat_that_can_not_be_read_has_no_answer():
+    asked = [[{"role": "user", "content": None}], [{"role": "user", "content": "why?"}]]
+    said = [[{"role": "assistant", "content": "so"}]] * 2
+    other = [[{"role": "assistant", "content": "no"}]] * 2
+    found = Preference.arranged(pa.table({"prompt": asked, "chosen": said, "rejected": other}))
+    assert found.column("chosen").to_pylist() == [None, "so"]
+
+
 def test_rows_without_two_different_answers_are_refused():
     with pytest.raises(DataError, match="row 2 has the same answer"):
         Preference().fit(table(bad=("x", " cold")), table())
@@ -175,3 +186,23 @@ def test_from_pairs_to_a_preference(pairs, tmp_path, method):
     assert found["metrics"]["accuracy"] == 1
     assert found["metrics"]["margin"] == pytest.approx(run.metrics["metrics"]["margin"], rel=0.3)
     assert isinstance(run.predict("the film")[0], str)
+
+
+def test_a_rehearsal_and_a_budget_count_the_pass_of_the_base(tmp_path, monkeypatch):
+    rows = [{"prompt": f"the film {word}", "chosen": " was good", "rejected": " was bad"} for word in ("is", "was", "not", "very", "a") * 6]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row | {"prompt": f"{row['prompt']} {'the ' * (i % 7)}"}) + "\n" for i, row in enumerate(rows)))
+    base = tiny_models.saved(tiny_models.causal_model(), make_tokenizer(), tmp_path / "gpt")
+    values = {"base": str(base), "data": {"train": str(file), "validation": 0.2}, "task": {"name": "preference", "form": "plain"}}
+    values |= {"method": {"name": "full"}, "training": {"epochs": 1}}
+    said = []
+    monkeypatch.setattr(reference, "tried", lambda prepared, part, passed: 100.0)
+    found = api.rehearse(Recipe.build(values, ""), Watch(say=said.append))
+    assert found["seconds"] > 200, "both sides"
+    assert any(line.startswith("reference") and "will take about 200 s" in line for line in said)
+    with pytest.raises(UsageError, match="takes about 200 s for"):
+        api.carry_out(Recipe.build(values | {"budget": {"minutes": 1}}, ""), tmp_path / "run", Watch())
+    api.carry_out(Recipe.build(values, ""), tmp_path / "run", Watch())
+    said.clear()
+    assert api.rehearse(Recipe.build(values, ""), Watch(say=said.append))["seconds"] < 200
+    assert any(line.startswith("reference") and "from the cache" in line for line in said)

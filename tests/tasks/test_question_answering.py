@@ -41,6 +41,13 @@ def tokenizer(tiny_base):
     return bases.tokenizer(resolve(str(tiny_base)))
 
 
+@pytest.mark.parametrize("start", ["x", float("nan"), 4.5])
+def test_a_start_that_is_no_letter_is_named_by_its_row(start):
+    rows = pa.table({TEXT: ["who?"], PAIR: ["The cat sat."], LABEL: ["cat"], "answer_starts": [start], ROW: [7]})
+    with pytest.raises(DataError, match="row 7 has the answer start"):
+        QuestionAnswering().fit(rows, rows)
+
+
 def test_windows_are_those_of_transformers(tokenizer):
     task = QuestionAnswering(stride=3).fit(table(), table())
     encoded = task.encode(table(), tokenizer, 16)

@@ -17,6 +17,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.core.errors import DataError
 from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.core.seed import Draw
+from rootstock.methods.prefix import PrefixTuning
 from rootstock.run.labelled import task_for
 from rootstock.tasks import _dialogue, _generation
 from rootstock.tasks.text_generation import MESSAGES, TextGeneration
@@ -142,6 +143,28 @@ def test_prompts_of_a_batch_go_on_as_each_does_alone(model_and_tokens):
         assert found["written"][row].tolist() == (plain[: plain.index(3)] if 3 in plain else plain)
 
 
+def test_a_long_prompt_leaves_the_others_of_its_batch_their_room(model_and_tokens):
+    model, _ = model_and_tokens
+    model.generation_config.eos_token_id = None
+    long = torch.full((60,), 8)
+    short = torch.cat([torch.zeros(57, dtype=torch.long), torch.tensor([6, 7, 9])])
+    batch = {"input_ids": torch.stack([long, short]), "attention_mask": torch.stack([torch.ones_like(long), (short > 0).long()])}
+    both = _generation.written(model, batch | {"ends": torch.tensor([31])}, beams=1, most=12)
+    for row, count in enumerate((4, 12)):
+        ids = batch["input_ids"][row][batch["attention_mask"][row] > 0][None]
+        alone = model.generate(input_ids=ids, max_new_tokens=count, do_sample=False, eos_token_id=31, pad_token_id=0)[0, ids.shape[1] :]
+        assert both[row].tolist() == alone[alone != 31].tolist()
+        assert len(both[row]) == count
+
+
+def test_vectors_before_a_row_take_positions_of_what_is_written(model_and_tokens, tmp_path):
+    loaded = bases.load(resolve(str(tmp_path / "gpt")), TextGeneration().head(), seed=0)
+    model = PrefixTuning(tokens=20).apply(loaded).eval()
+    model.base_model.generation_config.eos_token_id = None
+    batch = {"input_ids": torch.full((1, 38), 8), "attention_mask": torch.ones(1, 38, dtype=torch.long), "ends": torch.tensor([31])}
+    assert len(_generation.written(model, batch, beams=1, most=12)[0]) == 64 - 20 - 38
+
+
 def test_guessing_by_frequency_is_a_closed_form():
     tokens = make_tokenizer()
     task = TextGeneration(form="plain")
@@ -168,13 +191,25 @@ def test_files_of_every_usual_form_are_told_by_their_columns():
     assert TextGeneration.arranged(pa.table({"text": ["a"], "label": ["b"]})) is None
 
 
+def test_a_chat_of_which_a_message_is_no_text_is_counted_and_not_shortened():
+    call = [CHAT[0], {"role": "assistant", "content": None, "tool_calls": "f(2)"}, {"role": "tool", "content": "4"}, CHAT[1]]
+    parts = [{"role": "user", "content": [{"type": "text", "text": "the "}, {"type": "text", "text": "film"}]}, CHAT[1]]
+    chats = [json.dumps(each) for each in (call, CHAT[:2], parts)]
+    found = TextGeneration.arranged(pa.table({"messages": chats}))
+    assert found.column("completion").to_pylist() == [None, "was good", "was good"]
+    assert found.column("prompt").to_pylist()[1:] == ["the film", "the film"]
+    halves = pa.table({"prompt": [[{"role": "user", "content": None}], CHAT[:1]], "completion": [CHAT[1:2]] * 2})
+    assert TextGeneration.arranged(halves).column("completion").to_pylist() == [None, "was good"]
+
+
 def test_columns_tell_a_task_unless_there_is_a_label_too():
     told = {"prompt": ["a"], "completion": ["b"]}
-    assert task_for(pa.table(told)) == "text-generation"
-    assert task_for(pa.table({"chosen": ["a b"], "rejected": ["a c"]})) == "preference"
-    assert task_for(pa.table({"en": ["a"], "de": ["b"]})) == "text-to-text"
-    assert task_for(pa.table({**told, "label": [True]})) == "auto"
-    assert task_for(pa.table({"text": ["a"], "stars": [1]})) == "auto"
+    assert task_for(pa.table(told))[0] == "text-generation"
+    assert task_for(pa.table({"messages": [CHAT]}))[1].column("completion").to_pylist() == ["is cold"]
+    assert task_for(pa.table({"chosen": ["a b"], "rejected": ["a c"]}))[0] == "preference"
+    assert task_for(pa.table({"en": ["a"], "de": ["b"]}))[0] == "text-to-text"
+    assert task_for(pa.table({**told, "label": [True]}))[0] == "auto"
+    assert task_for(pa.table({"text": ["a"], "stars": [1]}))[0] == "auto"
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@ import rootstock as rs
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import RecipeError
+from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, ROW, TEXT, boxed
 from rootstock.core.seed import Draw
+from rootstock.run.labelled import read_rows
 from rootstock.tasks.text_to_text import TextToText
 
 SAID = ["the cat sat on mat here", "a dog", "", "It was a cold day ."]
@@ -123,6 +125,20 @@ def test_columns_tell_the_task():
     assert named("en", "label") is None
     classes = pa.table({"source": ["a", "b", "c", "d"], "target": ["yes", "no", "yes", "no"]})
     assert TextToText.arranged(classes) is None
+
+
+@pytest.mark.parametrize("pair", [("en", "de"), ("de", "en"), ("target", "source")])
+def test_languages_go_from_the_first_column_to_the_second(pair, tmp_path):
+    path = write_csv(tmp_path / "pairs.csv", [(f"a film {i}", f"ein Film {i}") for i in range(6)], pair)
+    source, target = sorted(pair) if "source" in pair else pair
+    for task in (
+        {"name": "text-to-text"},
+        {"name": "auto"},
+        {"name": "text-to-text", "text": source},
+        {"name": "text-to-text", "label": target},
+    ):
+        known = read_rows(Recipe.build({"base": "scratch:t5-tiny", "data": {"train": str(path)}, "task": task}, ""), print).schema
+        assert (known.text, known.label) == (source, target)
 
 
 def test_a_frozen_base_has_no_head_to_train(tmp_path):

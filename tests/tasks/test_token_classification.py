@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
+from seqeval.scheme import BILOU
 from tests import cards
 from tests.conftest import WORDS as VOCABULARY
 from tests.conftest import rows_of
@@ -19,6 +20,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.core.errors import DataError
 from rootstock.core.rows import LABEL, ROW, TEXT, WORDS
 from rootstock.core.seed import Draw
+from rootstock.run.labelled import task_of
 from rootstock.tasks import _tags
 from rootstock.tasks.token_classification import TokenClassification
 
@@ -89,6 +91,24 @@ def answered(task, told, truth):
 TOLD = [["B-place", "I-place", "O"], ["O", "B-person", "O"], ["O", "O", "O", "B-person", "I-person"], [], ["I-place", "O"]]
 
 
+def test_a_row_with_a_tag_too_few_is_a_fault_and_no_other_task():
+    rows = table(tags=[TAGS[0][:-1], *TAGS[1:]])
+    assert task_of(rows) == "token-classification"
+    with pytest.raises(DataError, match="row 1 has 3 words and 2 tags"):
+        TokenClassification().fit(rows, table())
+    assert task_of(table(tags=[["good"], ["good", "long"], ["long"], [], ["good"]])) == "text-classification"
+
+
+def test_entities_that_touch_are_two_where_tags_say_so():
+    answers = [["U-a", "U-a", "O"], ["B-a", "L-a", "B-a", "L-a"], ["B-a", "I-a", "L-a", "U-b"]]
+    said = [["U-a", "O", "U-a"], ["B-a", "L-a", "U-a", "U-a"], ["B-a", "I-a", "L-a", "U-b"]]
+    labels = ("B-a", "I-a", "L-a", "O", "U-a", "U-b")
+    number = {label: place for place, label in enumerate(labels)}
+    both = [_tags.padded([np.array([number[tag] for tag in row]) for row in rows]) for rows in (said, answers)]
+    found = _tags.figures(_tags.counted(dict(zip(("scores", "answers"), both, strict=True)), labels))
+    assert found["f1"] == pytest.approx(f1_score(answers, said, mode="strict", scheme=BILOU))
+
+
 def test_entity_figures_are_seqevals():
     task = TokenClassification(labels=("B-person", "I-person", "B-place", "I-place", "O"))
     columns = answered(task, TOLD, TAGS)
@@ -133,7 +153,7 @@ def test_rows_whose_words_and_tags_differ_and_strange_tags_are_refused():
 def test_only_words_with_tags_are_claimed():
     assert TokenClassification.claims(table()) == 1
     assert TokenClassification.claims(table().drop_columns([WORDS])) == 0
-    assert TokenClassification.claims(table([["a"], ["b"]], [["O"], ["O", "B-x"]])) == 0
+    assert TokenClassification.claims(table([["a"], ["b"]], [["O", "O"], ["O", "B-x"]])) == 0
 
 
 @pytest.fixture

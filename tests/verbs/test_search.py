@@ -1,18 +1,21 @@
 """A search finds the better setting, stops losers, goes on where it was stopped, and says what it can't do."""
 
 import json
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from rootstock.cli.main import app
-from rootstock.core.errors import Interrupted, RecipeError, UsageError
+from rootstock.core.errors import Interrupted, OutOfMemory, RecipeError, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.run.use import Run
 from rootstock.verbs import search
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_the_better_rate_wins_and_its_run_is_kept(plan, tmp_path):
     assert found["best"]["values"] == {"training.rate": 3e-3}
     assert found["best"]["accuracy"] == 1.0
     assert Run(tmp_path / "search" / "best").recipe.training.rate == 3e-3
-    assert not list((tmp_path / "search" / "trials").iterdir())
+    assert not (tmp_path / "search" / "trials").exists()
     assert json.loads((tmp_path / "search" / "search.json").read_text()) == json.loads(json.dumps(found))
     assert len([line for line in said if line.startswith("trial ")]) == 6
     assert "flattered" in search.as_text(found)
@@ -57,6 +60,65 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_trials(plan):
     assert rates(search.search(plan(out="stopped"), Watch())) == rates(straight)
 
 
+def test_the_best_run_is_there_also_where_a_search_was_killed_before_it_was_kept(plan, tmp_path, monkeypatch):
+    def killed(path, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search.search(plan(trials=1, space="3e-3,3e-3"), Watch())
+    found = search.search(plan(trials=1, space="3e-3,3e-3"), Watch())
+    assert len(found["trials"]) == 1
+    assert Run(found["run"]).recipe.training.rate == 3e-3
+    assert not (tmp_path / "search" / "trials").exists()
+
+
+def test_each_trial_has_the_whole_budget_and_one_that_does_not_fit_is_a_failed_one(plan, monkeypatch):
+    watches, before = [], time.monotonic()
+    carry_out = search.api.carry_out
+
+    def first_too_large(recipe, place, watch):
+        watches.append(watch)
+        if len(watches) == 1:
+            raise OutOfMemory("too large")
+        return carry_out(recipe, place, watch)
+
+    monkeypatch.setattr(search.api, "carry_out", first_too_large)
+    found = search.search(plan(trials=2), Watch(started=before - 3600))
+    assert sorted(row["state"] for row in found["trials"]) == ["complete", "fail"]
+    assert all(watch.started >= before for watch in watches)
+    assert watches[1].started > watches[0].started
+
+
+def test_a_negative_figure_is_told_as_it_is(plan):
+    study = optuna.create_study(direction="maximize")
+    trial = study.ask()
+    for name, value in (("figure", "spearman"), ("spearman", -0.25), ("interval", None), ("out", "here")):
+        trial.set_user_attr(name, value)
+    study.tell(trial, -0.25)
+    assert search._told(plan(), study, optuna)["best"]["spearman"] == -0.25
+
+
+def test_an_evaluation_that_has_no_figure_beats_nobody():
+    race = search._Race(optuna.create_study(direction="maximize").ask(), Watch())
+    race.event({"event": "evaluation", "by": "spearman"})
+    assert not race.stop()
+
+
+def test_the_run_of_the_best_trial_may_lie_with_another_worker(plan, tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    search.search(replace(plan(trials=1, out="one", space="3e-3,3e-3"), storage=url), Watch())
+    found = search.search(replace(plan(trials=1, out="two", space="3e-3,3e-3"), storage=url), Watch())
+    assert Path(found["run"]) == tmp_path / "one" / "best"
+
+
+@pytest.mark.parametrize("storage", ["nowhere", "postgresql://x/y", "sqlite:////none/such/folder/x.db"])
+def test_a_database_that_can_not_be_had_is_a_wrong_use(plan, storage):
+    with pytest.raises(UsageError, match="the trials can't be kept in"):
+        search.search(replace(plan(), storage=storage), Watch())
+
+
 def test_ranges():
     assert search.read_range("method.r", "4,8") == search.Range(choices=(4, 8))
     assert search.read_range("x", "1e-5:1e-3") == search.Range(low=1e-5, high=1e-3, log=True)
@@ -71,6 +133,11 @@ def test_ranges():
 def test_what_can_not_be_searched_is_refused_before_anything_is_tried(plan, tmp_path):
     with pytest.raises(RecipeError, match="unknown key"):
         search.search(plan(key="training.rat"), Watch())
+    with pytest.raises(RecipeError, match=r"training\.epochs is -1"):
+        search.search(plan(key="training.epochs", space="1,-1"), Watch())
+    with pytest.raises(RecipeError, match=r"unknown key 'method\.rr'"):
+        search.search(plan(key="method.rr", space="1,2"), Watch())
+    assert not (tmp_path / "search").exists()
     with pytest.raises(UsageError, match="nothing to search"):
         search.search(search.Plan(recipe=plan().recipe, space={}, trials=1, out=tmp_path / "none"), Watch())
     (tmp_path / "full").mkdir()

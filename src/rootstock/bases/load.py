@@ -13,7 +13,8 @@ from torch import nn
 
 from rootstock.bases import scratch
 from rootstock.bases.resolve import VOCABULARIES, Resolved, resolve
-from rootstock.core.errors import BaseError, OutOfMemory, is_memory_shortage
+from rootstock.core.artifact import digest_bytes
+from rootstock.core.errors import BaseError, ContractRefused, OutOfMemory, is_memory_shortage
 from rootstock.core.loaded import Head, Loaded, configs
 from rootstock.sentinel import safetensors
 
@@ -58,6 +59,8 @@ _CALLED = {
 }
 _SUITS = {"MaskedLM": "scratch:bert-mini", "CausalLM": "scratch:gpt2-tiny", "Seq2SeqLM": "scratch:t5-tiny"}
 
+FOLD = "fold it into its base first (rootstock export RUN --to merged --out FOLDER), or name the base that it was trained on"
+
 BUILD = {"dtype": torch.float32, "attn_implementation": None}
 """None stands against what a config.json may name: it gives sdpa where the architecture has it, and never code fetched from a hub."""
 
@@ -68,7 +71,7 @@ def load(base: Resolved, head: Head, *, seed: int, dropout: float | None = None)
     A head for other labels is replaced, and then is fresh. Raises BaseError where the weights are not those of the architecture.
     """
     if base.adapter:
-        raise BaseError(f"{base.reference} is an adapter", wanted="a whole model", fix="name the base that it was trained on")
+        raise BaseError(f"{base.reference} is an adapter", wanted="a whole model", fix=FOLD)
     with quiet(), _explained(base), torch.random.fork_rng(devices=[]):
         config = _config(base)
         labels = dict(config.id2label or {})
@@ -106,7 +109,19 @@ def tokenizer(base: Resolved) -> Any:
     # A tokenizer.json can carry a length of its own (minilm's cuts at 128): nothing is cut unless a task says so.
     tokens.backend_tokenizer.no_truncation()
     tokens.backend_tokenizer.no_padding()
+    wanted = base.contract.get("tokenizer_sha256")
+    if wanted and (found := tokenizer_digest(tokens)) != wanted:
+        raise ContractRefused(
+            f"the tokenizer in {folder} is not the one that the model was trained with: its digest is {found}",
+            wanted=f"{wanted}, as in {folder / 'contract.json'}",
+            fix="restore the folder",
+        )
     return tokens
+
+
+def tokenizer_digest(tokens: Any) -> str:
+    """What tells two tokenizers apart: everything that decides their ids. Models of images alone have none."""
+    return digest_bytes(tokens.backend_tokenizer.to_str().encode() if tokens is not None else b"")
 
 
 def embeddings(base: Resolved) -> np.ndarray:

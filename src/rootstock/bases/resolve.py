@@ -2,15 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rootstock.bases.scratch import ARCHITECTURES, facts, is_file, takes_text
-from rootstock.core.artifact import digest_json
-from rootstock.core.errors import BaseError, GateRefused, UnknownName, nearest
+from rootstock.core.artifact import digest_json, read_json
+from rootstock.core.errors import BaseError, ContractRefused, GateRefused, UnknownName, nearest
+from rootstock.core.runfolder import RunFolder
 from rootstock.sentinel.gate import WEIGHTS, Admission, admit, admit_tokenizer
 
 SCRATCH = "scratch:"
@@ -50,7 +51,9 @@ class Resolved:
 
     folder is None and scratch names the architecture (or its config.json) where the weights are random; tokenizer is the folder of the
     tokenizer that they get, None for minilm's. adapter: the folder holds peft weights, which need their own base. fine_tuned: the
-    checkpoint brings a sequence-classification head. parameters: None where not known yet.
+    checkpoint brings a sequence-classification head. parameters: None where not known yet. contract: what a run wrote beside its model of
+    what belongs to it, which weights, tokenizer and label names are held to; empty for models of others. run: of the run that made it, its
+    manifest's task, method, data and base.
     """
 
     reference: str
@@ -66,6 +69,8 @@ class Resolved:
     parameters: int | None = None
     adapter: bool = False
     fine_tuned: bool = False
+    contract: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] | None = None
 
 
 def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path | None = None) -> Resolved:
@@ -82,8 +87,7 @@ def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path 
         return _known(reference, KNOWN[reference])
     place = Path(reference).expanduser()
     if place.is_dir():
-        folder = place / "model" if (place / "recipe.yaml").is_file() and (place / "model").is_dir() else place
-        return _verified(reference, place.resolve().name, folder)
+        return _placed(reference, place)
     if place.is_file():
         admit(place)  # never returns: it says why a file is no base
     found = HUB_ID.fullmatch(reference)
@@ -116,8 +120,30 @@ def _admit_tokenizer(folder: Path) -> dict[str, str]:
     return files
 
 
+def _placed(reference: str, place: Path) -> Resolved:
+    """The model of a folder, or of the run that the folder holds: folded into its base where it was trained as an adapter."""
+    name, run = place.resolve().name, RunFolder(place).last
+    if run.parts and not run.model.is_dir():
+        raise BaseError(
+            f"{reference} learned several tasks by an adapter, and holds no model of all of them",
+            wanted="a whole model",
+            fix=f"learn with --merge, and name {run.part('<part>').path / 'merged'}",
+        )
+    if not (run.recipe.is_file() and run.model.is_dir()):
+        return _verified(reference, name, place)
+    folded = (run.model / "adapter_config.json").is_file() and (run.path / "merged").is_dir()
+    known: dict[str, Any] = {}
+    if run.complete:
+        made = run.json("manifest.json")
+        known = {"run": {key: made.get(key) for key in ("task", "method", "data", "base")}}
+    found = _verified(reference, name, run.path / "merged" if folded else run.model, **known)
+    inherited = ((found.run or {}).get("base") or {}).get("licence")
+    return found if found.licence else replace(found, licence=inherited)
+
+
 def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved:
     admission = admit(folder)
+    contract = _contract(folder, admission)
     config = folder / "config.json"
     architectures = json.loads(config.read_text("utf-8")).get("architectures") if config.is_file() else None
     return Resolved(
@@ -129,8 +155,24 @@ def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved
         parameters=admission.parameters,
         adapter=(folder / "adapter_config.json").is_file(),
         fine_tuned=any(str(each).endswith("ForSequenceClassification") for each in architectures or ()),
+        contract=contract,
         **{"licence": _licence(folder), **known},
     )
+
+
+def _contract(folder: Path, admission: Admission) -> dict[str, Any]:
+    """The contract beside a run's model; ContractRefused where the weights are not those that it was written for."""
+    if not (folder / "contract.json").is_file():
+        return {}
+    found = read_json(folder / "contract.json", wanted="the folder of a model", fix="restore the folder")
+    for name, wanted in found.get("weights", {}).items():
+        if (held := admission.files.get(name)) != wanted:
+            raise ContractRefused(
+                f"the weights {folder / name} {f'have the digest {held}' if held else 'are missing'}",
+                wanted=f"{wanted}, as in {folder / 'contract.json'}",
+                fix="restore the folder, or train again",
+            )
+    return found
 
 
 def _known(name: str, known: Known) -> Resolved:

@@ -11,6 +11,7 @@ from rootstock.cli.console import Console, show
 
 if TYPE_CHECKING:
     from rootstock.core.recipe import Recipe
+    from rootstock.core.stages import StagedRecipe
     from rootstock.run.use import Run
 
 
@@ -24,12 +25,12 @@ class Mode:
     as_json: bool = False
 
 
-def recipe_for(data: str | list[str], given: Mapping[str, Any], changes: Mapping[str, Any]) -> "Recipe":
+def recipe_for(data: str | list[str] | None, given: Mapping[str, Any], changes: Mapping[str, Any]) -> "Recipe":
     """The recipe that options describe; what is not given keeps its default."""
     from rootstock.core.recipe import Recipe
     from rootstock.core.settings import changed
 
-    values = {"data": {"train": data}, "method": {"name": "auto"}, "task": {"name": "auto"}}
+    values = {"data": {} if data is None else {"train": data}, "method": {"name": "auto"}, "task": {"name": "auto"}}
     options = {key: value for key, value in given.items() if value is not None}
     if "data.validation" in options:
         options["data.validation"] = _share(options["data.validation"])
@@ -40,16 +41,41 @@ def check_kind(recipe: "Recipe", *, labelled: bool) -> None:
     """Raise UsageError for an objective where labels are read, and the other way round; only labels can tell the task by themselves."""
     from rootstock import catalog
     from rootstock.core.errors import UsageError
-    from rootstock.core.task import Labelled
+    from rootstock.core.objective import Objective
 
     task = str(recipe.task.get("name", "auto"))
     if task == "auto" and not labelled:
         raise UsageError("--task is auto", wanted="an objective: text without labels tells none", fix="name one, such as --task masked-lm")
-    if task == "auto" or issubclass(catalog.find("tasks", task), Labelled) == labelled:
+    if task == "auto" or issubclass(catalog.find("tasks", task), Objective) != labelled:
         return
     other = "rootstock pretrain" if labelled else "rootstock adapt"
     held = "is learned without labels" if labelled else "reads its labels from the data"
     raise UsageError(f"{task} {held}", wanted="one of `rootstock tasks` that fits the verb", fix=f"use {other}, or name another --task")
+
+
+def parts(given: list[str]) -> dict[str, str]:
+    """The rows of each part as keys of a recipe, from NAME=FILE."""
+    from rootstock.core.errors import UsageError
+
+    found: dict[str, str] = {}
+    for pair in given:
+        name, sign, file = pair.partition("=")
+        if not sign or not name or not file or "." in name:
+            raise UsageError(f"--part {pair}", wanted="NAME=FILE, with a name of letters, digits, - and _")
+        if (key := f"task.parts.{name}.data.train") in found:
+            raise UsageError(f"--part names {name} twice", wanted="a name of its own for each")
+        found[key] = file
+    return found
+
+
+def rows_or_parts(data: str | None, given: list[str]) -> dict[str, str]:
+    """The parts as keys of a recipe; raises UsageError unless there are either rows or parts."""
+    from rootstock.core.errors import UsageError
+
+    if (data is None) == (not given):
+        found = "neither rows nor parts" if data is None else f"found {data} and --part"
+        raise UsageError(found, wanted="a file of rows, or --part NAME=FILE for each of several tasks")
+    return parts(given)
 
 
 def codes(given: str | None) -> list[str] | None:
@@ -70,9 +96,10 @@ def mix(given: str | None) -> str | float | list[float] | None:
     return numbers if "," in given else numbers[0]
 
 
-def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
+def start(recipe: "Recipe | StagedRecipe", out: Path | None, mode: Mode) -> None:
     """Carry a recipe out and print what came of it."""
     from rootstock.core.errors import Interrupted, MergeRefused
+    from rootstock.core.recipe import Recipe
     from rootstock.core.runfolder import RunFolder
     from rootstock.core.watch import Stops, Watch
     from rootstock.run.use import Run
@@ -80,14 +107,21 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
 
     console = Console()
     watch = Watch(say=console.say, event=console.event, started=STARTED)
-    folder = out or api.free_folder(Path("runs") / api.name_for(recipe))
+    verb: Any = api
+    if isinstance(recipe, Recipe):
+        name = api.name_for(recipe)
+    else:
+        from rootstock.verbs import stages
+
+        verb, name = stages, "stages"
+    folder = out or api.free_folder(Path("runs") / name)
     if mode.dry_run:
         api.check_place(RunFolder(folder), overwrite=mode.overwrite or mode.resume)
-        show(plan := api.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
+        show(plan := verb.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
         return
     try:
         with Stops(console.say) as stops:
-            run = api.carry_out(recipe, folder, replace(watch, stop=stops.asked), overwrite=mode.overwrite, resume=mode.resume)
+            run: Run = verb.carry_out(recipe, folder, replace(watch, stop=stops.asked), overwrite=mode.overwrite, resume=mode.resume)
     except KeyboardInterrupt:
         held = RunFolder(folder)
         if not held.begun or held.complete:
@@ -98,19 +132,25 @@ def start(recipe: "Recipe", out: Path | None, mode: Mode) -> None:
             run = Run(folder)
             show(run.metrics, summary(run), as_json=mode.as_json)
         raise
-    show(run.metrics, summary(run), as_json=mode.as_json)
+    show(run.whole.json("metrics.json"), summary(run), as_json=mode.as_json)
 
 
 def summary(run: "Run") -> str:
     """A run in a few lines: figures with intervals, baselines, verdict, and where to look."""
+    metrics, folder, before = run.whole.json("metrics.json"), run.whole, []
+    if "stages" in metrics:
+        from rootstock.report import stages
+
+        before = [*stages.as_text(metrics), ""]
     return "\n".join(
         [
             "",
-            *figures(run.metrics),
+            *before,
+            *figures(metrics),
             "",
-            f"report    {run.path / 'report.html'}",
-            f"model     {run.path / 'model'}",
-            f"again     rootstock run {shlex.quote(str(run.folder.recipe))}",
+            f"report    {folder.path / 'report.html'}",
+            f"model     {folder.path / 'parts/*/model' if folder.parts else folder.model}",
+            f"again     rootstock run {shlex.quote(str(folder.recipe))}",
         ]
     )
 
@@ -118,6 +158,8 @@ def summary(run: "Run") -> str:
 def figures(metrics: Mapping[str, Any]) -> list[str]:
     """Each figure on a line, with its interval where it has one, then the baselines, leakage and verdict."""
     lines = []
+    for part, held in metrics.get("parts", {}).items():
+        lines += [part, *(f"  {each}" for each in figures(held)), ""]
     for name, value in metrics["metrics"].items():
         low, high = metrics["intervals"].get(name, (None, None))
         lines.append(f"{name:<24}{value:8.4f}" + (f"   [{low:.4f}, {high:.4f}]" if low is not None else ""))
@@ -130,6 +172,8 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"{shown}; without these: {_short(leakage.get('without'))}")
     if metrics.get("broken_images"):
         lines.append(f"{metrics['broken_images']:,} images beside these {metrics['rows']:,} can't be read and were left out")
+    if "leakage" in metrics and metrics["leakage"] is None:
+        lines.append("which of these rows were trained on is not known: the model came without its run")
     if metrics.get("truncated_rows"):
         lines.append(f"{metrics['truncated_rows']:,} of {metrics['rows']:,} rows are longer than the model takes and were cut")
     if metrics.get("chose_rows"):

@@ -7,7 +7,9 @@ from typer import Argument, Option
 
 
 def adapt(
-    data: Annotated[str, Argument(help="Labelled rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs.")],
+    data: Annotated[
+        str | None, Argument(help="Labelled rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs.", show_default=False)
+    ] = None,
     base: Annotated[str, Option(help="minilm, a folder, a run, a hub id[@revision], or scratch:<architecture>.")] = "minilm",
     method: Annotated[str, Option(help="auto, or one of `rootstock methods`.")] = "auto",
     task: Annotated[str, Option(help="auto, or one of `rootstock tasks`.")] = "auto",
@@ -17,6 +19,8 @@ def adapt(
     validation: Annotated[str | None, Option(help="A file of validation rows, or the share to hold out [0.1].")] = None,
     augment: Annotated[str | None, Option(help="More training rows made of those there are: eda, back-translation or paraphrase.")] = None,
     teacher: Annotated[str | None, Option(help="A finished run to learn from beside the labels.")] = None,
+    part: Annotated[list[str] | None, Option(help="NAME=FILE: one of several tasks that learn together; repeatable.")] = None,
+    mix: Annotated[str | None, Option(help="Turns of parts: proportional, equal, a temperature, or weights such as 2,1.")] = None,
     exclude: Annotated[str | None, Option(help="CSV of rows to train without, as `inspect --label-noise --out` writes it.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the data>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the rows.")] = None,
@@ -41,6 +45,7 @@ def adapt(
         "teacher.run": teacher, "augment.name": augment,
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
         "training.micro_tokens": batch, "data.exclude": exclude, "accept": accept, "track": track, "merge": merge or None,
+        "data.mix": _start.mix(mix), **_start.rows_or_parts(data, part or []),
     }  # fmt: skip
     recipe = _start.recipe_for(data, given, assignments(change or []))
     _start.check_kind(recipe, labelled=True)

@@ -41,7 +41,7 @@ def build(
     if dry_run:
         return show(plan := building.rehearse(settings, out), funnel.plan_as_text(plan), as_json=as_json)
     console = Console()
-    with Stops(console.say) as stops:
+    with Stops(console.say, after="this part of the corpus") as stops:
         watch = Watch(say=console.say, event=console.event, stop=stops.asked)
         record = building.build(settings, out, watch, overwrite=overwrite)
     show(record, f"{funnel.as_text(record)}\n\ncorpus    {out}", as_json=as_json)

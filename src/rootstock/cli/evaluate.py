@@ -9,6 +9,7 @@ from typer import Argument, Option
 def evaluate(
     run: Annotated[Path, Argument(help="A run folder.")],
     data: Annotated[str, Argument(help="Labelled rows.")],
+    part: Annotated[str | None, Option(help="Which of the run's tasks, where it learned several.")] = None,
     text: Annotated[str | None, Option(help="Column of the text [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
@@ -25,5 +26,5 @@ def evaluate(
     check_names(accept or ())
     columns = {"text": text, "text_pair": text_pair, "label": label}
     reading = Reading(columns=columns, settings=assignments(change or []), unlabelled="unlabelled" in (accept or ()))
-    found = Run(run).evaluate(data, reading=reading, say=Console().say)
+    found = Run(run).part(part).evaluate(data, reading=reading, say=Console().say)
     show(found, "\n".join(figures(found)), as_json=as_json)

@@ -10,6 +10,8 @@ def predict(
     run: Annotated[Path, Argument(help="A run folder.")],
     texts: Annotated[list[str] | None, Argument(help="Texts; for a run on pairs, first and second text in turn.")] = None,
     file: Annotated[str | None, Option(help="A file of texts instead.")] = None,
+    also: Annotated[list[Path] | None, Option(help="Another run that answers the rows of --file too, in columns of its name.")] = None,
+    part: Annotated[str | None, Option(help="Which of the run's tasks, where it learned several.")] = None,
     text: Annotated[str | None, Option(help="The file's column of texts [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="The file's column of second texts.")] = None,
     out: Annotated[Path | None, Option(help="Where to write the labelled rows: .csv, .tsv, .jsonl or .parquet [stdout].")] = None,
@@ -25,15 +27,20 @@ def predict(
     say = Console().say
     if file and texts:
         raise UsageError("found texts and --file", wanted="one of the two")
+    if also and part:
+        raise UsageError("found --also and --part", wanted="one of the two", fix="name the folder of the part itself: RUN/parts/NAME")
+    if also and not file:
+        raise UsageError("found --also without --file", wanted="a file whose rows all runs answer", fix="give --file")
     if out:
         labelling.check_name(out)
     if file:
         reading = Reading(columns={"text": text, "text_pair": text_pair}, settings=assignments(change or []))
-        made = labelling.label_file(Run(run), file, reading=reading, say=say)
+        one, many = labelling.label_file, labelling.label_by_each
+        made = many([run, *also], file, reading=reading, say=say) if also else one(Run(run).part(part), file, reading=reading, say=say)
         table, shown = made.table, labelling.as_csv
         say(f"{made.rows:,} rows in {made.seconds:.1f} s ({made.rows / max(made.seconds, 1e-9):,.0f} rows/s){made.warning}")
     else:
-        (table, warning), shown = labelling.label_texts(Run(run), texts or []), labelling.as_lines
+        (table, warning), shown = labelling.label_texts(Run(run).part(part), texts or []), labelling.as_lines
         if warning:
             say(warning.removeprefix("; "))
     if out:

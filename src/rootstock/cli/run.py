@@ -23,6 +23,6 @@ def run(
 
     if resume and (out or overwrite):
         raise UsageError("--resume goes on in the recipe's own folder", wanted="--resume without --out and --overwrite")
-    chosen = api.again(recipe, assignments(change or []))
+    chosen = api.again_any(recipe, assignments(change or []))
     where = recipe.parent if resume else out or api.beside(recipe)
     _start.start(chosen, where, _start.Mode(overwrite=overwrite, resume=resume, dry_run=dry_run, as_json=as_json))

@@ -45,6 +45,20 @@ def _again(kind: type[RootstockError], found: str, wanted: str, fix: str) -> Roo
     return error
 
 
+def retold(error: RootstockError, what: str, *, fix: str = "") -> RootstockError:
+    """The same error with the thing that it is about before it, and another way to fix it where one is given."""
+    return _again(type(error), f"{what}: {error.found}", error.wanted, fix or error.fix)
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """An error from inside begins with what it is about."""
+    try:
+        yield
+    except RootstockError as error:
+        raise retold(error, what) from None
+
+
 class RunFailed(RootstockError):
     """Something broke while running."""
 

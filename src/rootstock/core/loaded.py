@@ -9,10 +9,14 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The model class a task needs, by the name of its transformers Auto class, and its config values."""
+    """The model class a task needs, by the name of its transformers Auto class, and its config values.
+
+    parts: by name, where a task has several that share one body; then there is no class for the whole, and `auto` is empty.
+    """
 
     auto: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, "Head"] = field(default_factory=dict)
 
 
 def configs(config: Any) -> list[Any]:

@@ -130,6 +130,11 @@ class Method(Settings, ABC):
         """Positions of the base that the method takes for itself: a row has so many fewer."""
         return 0
 
+    @property
+    def builds_on(self) -> tuple[str, ...]:
+        """Runs or folders of adapters that it builds on: each must be over the very base, with its tokenizer, that the run starts from."""
+        return ()
+
     @classmethod
     def passes(cls, updates: int, classes: int = 2) -> float:
         """Epochs that suit rows which give so many updates an epoch. A label among C classes holds log2(C) bits: as many times more."""

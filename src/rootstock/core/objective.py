@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from rootstock.core.loaded import Loaded
 from rootstock.core.rows import Columns, Encoded
 from rootstock.core.seed import stream
-from rootstock.core.task import Batch, Loss, Task
+from rootstock.core.task import Batch, Loss, Uniform
 
 _GROUP = 32
 """Rows that are told from each other when measured, about so many always: a figure must not rise where cores or batches are others."""
 
 
-class Objective(Task):
+class Objective(Uniform):
     """A task whose labels are made from the data itself. Its rows are documents (column "text") unless `reads` says otherwise.
 
     encode gives a dense column PART: the row of the table that each encoded row is a piece of. What no row is made of is counted by it.

@@ -11,11 +11,12 @@ from rootstock.core.settings import Settings
 class DataSettings(Settings):
     """Where the rows come from and how they are split."""
 
-    train: str | tuple[str, ...] = Field(min_length=1)
+    train: str | tuple[str, ...] = ()
     """Training rows: a file, parallel files (train.en+train.de), a folder of class folders, hf:<dataset>, or stdlib-docs. For objectives: a
-    corpus, or several of them."""
+    corpus, or several of them. Needed, unless the task has parts that bring their own."""
     mix: Literal["proportional", "equal"] | float | tuple[float, ...] = "proportional"
-    """Shares of several corpora: by their size, equal, by their size with a temperature (a number, larger is flatter), or weights."""
+    """Shares of several corpora, or of a task's parts, in tokens: by their size, equal, by size with a temperature (a number, larger is
+    flatter), or weights."""
     validation: str | float = 0.1
     """A file of validation rows, or the share of the training rows to hold out, in (0, 1)."""
     format: str = "auto"
@@ -32,6 +33,13 @@ class DataSettings(Settings):
     """Use only this many rows (of an objective: documents, pairs or images), drawn with the seed; for trials."""
     languages: tuple[str, ...] = ()
     """For objectives on documents: only those in these languages (en, de), which a built corpus or a column language names. Empty: all."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("a file, a folder, or another place of rows")
+        return value
 
     @field_validator("mix")
     @classmethod
@@ -151,7 +159,7 @@ class Recipe(Settings):
     """Folder of the tokenizer for a scratch base. None: minilm's. Every other base brings its own."""
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The task's name and its settings; `rootstock tasks` lists them. auto goes by the label column."""
-    data: DataSettings
+    data: DataSettings = DataSettings()
     """The rows."""
     method: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The method's name and its settings; `rootstock methods` lists them. auto picks one and says why."""
@@ -177,12 +185,29 @@ class Recipe(Settings):
         data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation", "exclude")})
         teacher = self.teacher.model_copy(update={"run": _anchor(self.teacher.run, folder)})
         augment = self.augment and {key: value if key == "name" else _anchor(value, folder) for key, value in self.augment.items()}
+        method = {key: _anchor(tuple(value), folder) if key == "on" else value for key, value in self.method.items()}
+        task = {**self.task, "parts": _anchored_parts(self.task["parts"], folder)} if "parts" in self.task else self.task
         places = {"base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
-        return self.model_copy(update={"data": data, "teacher": teacher, "augment": augment, **places})
+        return self.model_copy(update={"data": data, "task": task, "method": method, "teacher": teacher, "augment": augment, **places})
 
 
 EMBEDDED = ("minilm", "stdlib-docs")
 """Names that mean what comes with Rootstock, whatever lies in a folder of that name; ./minilm means the folder."""
+
+
+def _anchored_parts(parts: Any, folder: Path) -> Any:
+    """The parts of a task with the paths of their rows resolved; whatever is no part is left for the task itself to refuse."""
+    if not isinstance(parts, dict):
+        return parts
+    return {name: part | {"data": _anchored_rows(part["data"], folder)} if _has_rows(part) else part for name, part in parts.items()}
+
+
+def _has_rows(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("data"), dict)
+
+
+def _anchored_rows(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return data | {key: _anchor(data[key], folder) for key in ("train", "validation", "exclude") if key in data}
 
 
 def _anchor(reference: Any, folder: Path) -> Any:

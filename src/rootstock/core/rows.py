@@ -24,6 +24,8 @@ PIXELS = "pixels"
 """Column of images, uint8 [H, W, C] each, all of one size; and their name in what is encoded."""
 TEACHER, TEACHER_HIDDEN, ALONE = "teacher", "teacher_hidden", "teacher_alone"
 """Dense columns of what a teacher says of a row: its scores, its pooled hidden states, and whether nothing else is known of the row."""
+SOURCE = "source"
+"""Column of the number of a row's corpus, or of the part of a task that it belongs to."""
 PART = "part"
 """Dense column: the row of the table, 0-based, that an encoded row is a piece of."""
 
@@ -114,6 +116,21 @@ class Encoded:
         # sorted: a file gives its arrays in any order, and a checkpoint knows its rows by their arrays one after the other
         dense = {key.removeprefix("dense/"): arrays[key] for key in sorted(arrays) if key.startswith("dense/")}
         return cls(tokens, dense, arrays["lengths"])
+
+
+@dataclass(frozen=True)
+class Several(Encoded):
+    """Rows of several parts after each other, each part encoded in a way of its own; dense column SOURCE tells a row's part.
+
+    tokens, dense and lengths hold what all parts have in common.
+    """
+
+    parts: tuple[Encoded, ...] = ()
+
+    def within(self, rows: np.ndarray) -> tuple[int, np.ndarray]:
+        """The part that these rows are of (all of one), and their numbers in it."""
+        number = int(self.dense[SOURCE][rows[0]])
+        return number, rows - sum(map(len, self.parts[:number]))
 
 
 def boxed(rows: Sequence[Any]) -> np.ndarray:

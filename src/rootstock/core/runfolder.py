@@ -1,6 +1,7 @@
 """A run carried out: a folder that explains itself."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import yaml
 from rootstock.core import artifact
 from rootstock.core.errors import RecipeError
 from rootstock.core.recipe import Recipe
+from rootstock.core.stages import StagedRecipe
 
 _FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
-_BESIDE = ("seen.safetensors", "README.md", "report.html", "probes.json", "probes.html", "checkpoints", "model", "merged", "track")
-_WRITTEN = frozenset((*_FILES, *_BESIDE))
+_BESIDE = ("seen.safetensors", "README.md", "report.html", "probes.json", "probes.html")
+_FOLDERS = ("checkpoints", "model", "merged", "track", "stages", "parts")
+_WRITTEN = frozenset((*_FILES, *_BESIDE, *_FOLDERS))
 
 
 @dataclass(frozen=True)
@@ -43,19 +46,49 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def alone(self) -> bool:
+        """Whether this is no run but the folder of a model that travels without one: its contract is all that is known of it."""
+        return (self.path / "contract.json").is_file()
+
+    @property
     def model(self) -> Path:
         """What plain transformers or peft loads."""
-        return self.path / "model"
+        return self.path if self.alone else self.path / "model"
+
+    @property
+    def stages(self) -> Path:
+        """The runs of a recipe that lists stages, a folder each."""
+        return self.path / "stages"
+
+    @property
+    def staged(self) -> list["RunFolder"]:
+        """The stages in their order, once all have ended; none where this is a run by itself."""
+        named = self.json("manifest.json").get("stages", []) if self.stages.is_dir() and self.complete else []
+        return [RunFolder(self.stages / each["name"]) for each in named]
+
+    @property
+    def last(self) -> "RunFolder":
+        """The run whose model answers: that of the last stage, or this one."""
+        return (self.staged or [self])[-1]
+
+    def part(self, name: str) -> "RunFolder":
+        """One of the tasks of a run on several: a run folder of its own."""
+        return RunFolder(self.path / "parts" / name)
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the tasks of a run on several that has ended; none elsewhere."""
+        return sorted(each.parent.name for each in self.path.glob("parts/*/manifest.json"))
 
     @property
     def complete(self) -> bool:
         """Whether the run came to its end."""
-        return self.manifest.exists()
+        return self.manifest.exists() or self.alone
 
     @property
     def begun(self) -> bool:
         """Whether a run of any state is in the folder; a recipe alone may be the user's own."""
-        return self.manifest.exists() or (self.recipe.exists() and (self.path / "ledger.json").exists())
+        return self.manifest.exists() or (self.recipe.exists() and ((self.path / "ledger.json").exists() or self.stages.is_dir()))
 
     @property
     def going_on(self) -> str:
@@ -74,10 +107,18 @@ class RunFolder:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from YAML; relative paths in it are taken from its folder.
+    """The recipe of one run from YAML; relative paths in it are taken from its folder.
 
-    Raises RecipeError for a missing file, broken YAML or a wrong key.
+    Raises RecipeError for a missing file, broken YAML, a wrong key or several stages.
     """
+    found = read_any(path)
+    if isinstance(found, StagedRecipe):
+        raise RecipeError(f"{path} lists stages", wanted="the recipe of one run", fix="name the recipe.yaml of one of its stages")
+    return found
+
+
+def read_any(path: Path) -> Recipe | StagedRecipe:
+    """A recipe of one run or of several stages, as `read_recipe` reads it."""
     if path.is_dir():
         inside = path / "recipe.yaml"
         raise RecipeError(f"{path} is a folder", wanted="a YAML file", fix=f"did you mean {inside}?" if inside.exists() else "")
@@ -95,7 +136,12 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}{where}: {' '.join(str(problem).split())}", wanted="YAML", fix="correct the file") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path} holds no keys", wanted="a mapping with base, task, data, method …")
-    return Recipe.build(values, "").anchored(path.resolve().parent)
+    return built(values).anchored(path.resolve().parent)
+
+
+def built(values: Mapping[str, Any]) -> Recipe | StagedRecipe:
+    """A recipe of the kind that its keys tell. Raises RecipeError for a wrong key."""
+    return StagedRecipe.build(values, "") if "stages" in values else Recipe.build(values, "")
 
 
 class _Loader(yaml.SafeLoader):
@@ -111,7 +157,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Recipe | StagedRecipe) -> str:
     """A recipe as YAML."""
     text: str = yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True, width=120)
     return text

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self, get_args
+from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
@@ -24,6 +24,7 @@ _WANTED = {
     "greater_than_equal": "{ge} or more",
     "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
+    "too_short": "{min_length} or more of them",
 }
 """Pydantic's kinds of errors in plain words."""
 
@@ -71,21 +72,32 @@ def number(text: str) -> int | float | None:
 
 
 def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values with some keys (section.key) set; another task or method starts from its own defaults."""
+    """Plain values with some keys (section.key) set; another task or method starts from its own defaults.
+
+    Members of a list go by their number, from 1 on: stages.2.training.epochs.
+    """
     values = copy.deepcopy(values)
     for path, value in changes.items():
         *parents, last = path.split(".")
         section: Any = values
         for parent in parents:
-            if isinstance(section, dict) and section.get(parent) is None:
-                section[parent] = {}
-            section = section[parent] if isinstance(section, dict) else None
+            section = _below(section, parent)
         if not isinstance(section, dict):
             raise UsageError(f"there is no key {path!r}", wanted="section.key=value, such as method.r=16")
-        if last == "name" and section.get("name") not in (None, value):
+        own = bool(parents) and parents[-1].isdecimal()  # what a member of a list is called, not what it is
+        if last == "name" and not own and section.get("name") not in (None, value):
             section.clear()
         section[last] = value
     return values
+
+
+def _below(section: Any, key: str) -> Any:
+    """The part of a section under a key, made where it is not there; None where there can be none."""
+    if isinstance(section, list):
+        return section[int(key) - 1] if key.isdecimal() and 1 <= int(key) <= len(section) else None
+    if isinstance(section, dict) and section.get(key) is None:
+        section[key] = {}
+    return section[key] if isinstance(section, dict) else None
 
 
 def _explain(cls: type[BaseModel], first: Any, where: str) -> RecipeError:
@@ -99,7 +111,7 @@ def _explain(cls: type[BaseModel], first: Any, where: str) -> RecipeError:
             wanted=f"one of {', '.join(sorted(owner.model_fields))}" if owner.model_fields else "no key: there is nothing to set here",
             fix=f"did you mean {near!r}?" if near else "remove the key",
         )
-    field = owner.model_fields[names[-1]]
+    field = owner.model_fields[names[-1].partition(".")[0]]
     if first["type"] == "missing":
         return RecipeError(
             f"the key {path!r} is missing", wanted=field.description or "", fix="add it; `rootstock recipe show` prints a whole one"
@@ -113,33 +125,46 @@ def _explain(cls: type[BaseModel], first: Any, where: str) -> RecipeError:
 
 
 def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], list[str]]:
-    """The settings that an error lies in, and the keys that lead to it; what pydantic adds for members of unions and lists is dropped."""
+    """The settings that an error lies in, and the keys that lead to it; what pydantic adds for members of unions and lists is dropped.
+
+    Of a list of settings the number stays, counted from 1 on.
+    """
     names: list[str] = []
-    for part in map(str, location):
-        names.append(part)
-        annotation = cls.model_fields[part].annotation if part in cls.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or len(names) == len(location):
+    parts = list(location)
+    while parts:
+        names.append(str(parts.pop(0)))
+        annotation = cls.model_fields[names[-1]].annotation if names[-1] in cls.model_fields else None
+        if get_origin(annotation) is dict and len(parts) > 1:  # settings under names that are no keys
+            names.append(str(parts.pop(0)))
+            annotation = get_args(annotation)[1]
+        below = _section(annotation)
+        if below is None or not parts:
             break
-        cls = annotation
+        if isinstance(parts[0], int):
+            names[-1] += f".{int(parts.pop(0)) + 1}"
+        if not parts:
+            break
+        cls = below
     return cls, names
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The settings that a field holds, one or a list of them."""
+    return next((each for each in (annotation, *get_args(annotation)) if isinstance(each, type) and issubclass(each, BaseModel)), None)
 
 
 def _meant(cls: type[BaseModel], name: str) -> str | None:
     """The known key that an unknown one may stand for: one of the same section, or one of a section below."""
-    below = {
-        key: f"{section}.{key}"
-        for section, field in cls.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        for key in field.annotation.model_fields
-    }
+    sections = {key: found for key, field in cls.model_fields.items() if (found := _section(field.annotation))}
+    below = {key: f"{section}.{key}" for section, found in sections.items() for key in found.model_fields}
     return below.get(name) or nearest(name, cls.model_fields) or below.get(nearest(name, below) or "")
 
 
 def _wanted(first: Any, path: str, annotation: Any) -> str:
     if first["type"] == "dict_type":
         return f"keys and values, such as {path}.name={_shown(first['input'])}"
-    if first["type"] == "model_type":
-        return f"keys and values, such as {path}.{next(iter(annotation.model_fields))}=…"
+    if first["type"] == "model_type" and (held := _section(annotation)):
+        return f"keys and values, such as {path}.{next(iter(held.model_fields))}=…"
     if first["type"] == "tuple_type":
         return f"a list, such as [{first['input']}]"
     spoken = _WANTED.get(first["type"])

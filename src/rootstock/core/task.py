@@ -35,9 +35,9 @@ class Loss:
 
 
 class Task(Settings, ABC):
-    """One objective, self-supervised or supervised: an Objective or a Labelled. Subclasses of these are final and live in one file each.
+    """What one training learns: what the loop and the methods ask of it. Subclasses of these are final and live in one file each.
 
-    collate, loss and decode run on several cores at once: they keep nothing from one call to the next and ask no global generator.
+    collate and loss run on several cores at once: they keep nothing from one call to the next and ask no global generator.
     """
 
     @property
@@ -59,16 +59,23 @@ class Task(Settings, ABC):
         """The model class and config that the task needs; called after fit."""
 
     @abstractmethod
-    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
-        """What a model reads, at most `length` tokens a row unless None."""
-
-    @abstractmethod
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """The chosen rows as padded tensors; labels are under "labels". What is random comes from `draw` and the rows' own numbers."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Summed loss of a batch."""
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model that can't carry this task, before anything is spent."""
+
+
+class Uniform(Task):
+    """A task whose rows are all encoded, answered and measured alike: an Objective or a Labelled. decode too runs on several cores."""
+
+    @abstractmethod
+    def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
+        """What a model reads, at most `length` tokens a row unless None."""
 
     @abstractmethod
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
@@ -85,17 +92,17 @@ class Task(Settings, ABC):
         """What `metrics` adds up, a row each, from results with answers. Worked out once, as intervals draw the rows a thousand times."""
         return columns
 
-    def check(self, model: nn.Module) -> None:
-        """Refuse a model that can't carry this task, before anything is spent."""
 
-
-class Labelled(Task):
+class Labelled(Uniform):
     """A task whose labels are read from the data. Rows have "scores" and "answers"; decode gives scores [B, C] unless `told` makes them."""
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Columns beyond text, pair and label, each also a setting of its name, and the names by which they are found in a file."""
-    called: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Names that text, text_pair and label have in files for this task, without case and punctuation; tried before all others."""
+    called: ClassVar[Mapping[str, tuple[str | frozenset[str], ...]]] = {}
+    """Names that text, text_pair and label have in files for this task, without case and punctuation; tried before all others.
+
+    Of a set the one that stands first in the file is meant. No column is taken for two parts.
+    """
     parted: ClassVar[bool] = False
     """Whether a row that is too long becomes several pieces instead of being cut."""
 
@@ -137,7 +144,10 @@ class Labelled(Task):
 
     @classmethod
     def arranged(cls, table: pa.Table) -> pa.Table | None:
-        """A file's table in columns of this task, where the file's own tell that it is meant for no other; None elsewhere."""
+        """A file's table in columns of this task, where the file's own tell that it is meant for no other; None elsewhere.
+
+        For tasks that put what they read into a form of their own, where `suits` knows a file by its names alone.
+        """
         return None
 
     @abstractmethod

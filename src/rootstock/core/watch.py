@@ -27,10 +27,13 @@ STOPS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SI
 
 
 class Stops:
-    """The first of STOPS as a request to save and stop; the second stops at once. Only the main thread hears them."""
+    """The first of STOPS as a request to save and stop; the second stops at once. Only the main thread hears them.
 
-    def __init__(self, say: Say) -> None:
-        self._say, self._asked = say, False
+    after: what is done before it stops, in words; it is saved.
+    """
+
+    def __init__(self, say: Say, *, after: str = "the next update of the training") -> None:
+        self._say, self._after, self._asked = say, after, False
         self._before: dict[signal.Signals, Any] = {}
 
     def asked(self) -> bool:
@@ -51,4 +54,4 @@ class Stops:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        self._say("stopping after the next update of the training; press Ctrl-C again to stop at once without saving")
+        self._say(f"stopping after {self._after}; press Ctrl-C again to stop at once without saving")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rootstock.core.artifact import digest_bytes
-from rootstock.core.rows import ALONE, TEACHER, TEACHER_HIDDEN, Encoded, raw
+from rootstock.core.rows import ALONE, SOURCE, TEACHER, TEACHER_HIDDEN, Encoded, Several, raw
 from rootstock.core.seed import HELD_OUT, Draw, stream
 from rootstock.core.task import Batch, Task
 from rootstock.data import unlabelled
@@ -36,7 +36,10 @@ class _Plan(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """The batches of some encoded rows. budget: padded tokens of one update. micro: padded tokens that pass through the model at once."""
+    """The batches of some encoded rows. budget: padded tokens of one update. micro: padded tokens that pass through the model at once.
+
+    Where rows are of several parts, each encoded in a way of its own, a batch holds rows of one part only.
+    """
 
     encoded: Encoded
     task: Task
@@ -45,7 +48,7 @@ class Feed:
     micro: int
     seed: int
     shares: tuple[float, ...] | None = None
-    """Of each corpus (column "source") in an epoch; None where there is one."""
+    """Of each corpus or part (column "source") in an epoch; None where there is one."""
     states: States | None = None
     """What frozen blocks gave for these rows; it goes with the batches."""
     _plans: dict[int, _Plan] = field(default_factory=dict, init=False, repr=False)
@@ -70,15 +73,23 @@ class Feed:
         if self.shares is None:
             made = plan(lengths, self.budget, rng)
             return _Plan(made, [0] * len(made))
-        orders = unlabelled.mixed(self.encoded.dense["source"], lengths, np.asarray(self.shares), rng)
-        told = [(rows, turn) for turn, order in enumerate(orders) for rows in windows(lengths, self.budget, order)]
+        orders = unlabelled.mixed(self.encoded.dense[SOURCE], lengths, np.asarray(self.shares), rng)
+        apart = [(some, turn) for turn, order in enumerate(orders) for some in self._apart(order)]
+        told = [(rows, turn) for some, turn in apart for rows in windows(lengths, self.budget, some)]
         shuffled = [told[place] for place in rng.permutation(len(told))]
         return _Plan([rows for rows, _ in shuffled], [turn for _, turn in shuffled])
+
+    def _apart(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Rows that may share a batch: by part, that of the first row first, or all of them."""
+        if not isinstance(self.encoded, Several):
+            return [rows]
+        part_N = self.encoded.dense[SOURCE][rows]
+        return [rows[part_N == number] for number in dict.fromkeys(part_N.tolist())]
 
     def in_order(self, beside: int = 1) -> list[np.ndarray]:
         """Every row once, longest first, in batches of which `beside` fit `micro`: for evaluation, where order is free."""
         order = np.argsort(-self.encoded.lengths, kind="stable")
-        return cut(self.encoded.lengths, order, self.micro // beside)
+        return [batch for some in self._apart(order) for batch in cut(self.encoded.lengths, some, self.micro // beside)]
 
     def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
         """One update's rows in at most `count` consecutive parts of about as many tokens each; none is empty."""
@@ -104,18 +115,7 @@ class Feed:
     @cached_property
     def _digests(self) -> np.ndarray:
         """A 64-bit digest of each row's content, made once."""
-        columns = [(ragged.flat, ragged.offsets) for ragged in self.encoded.tokens.values()]
-        columns += [
-            (array.reshape(-1), np.arange(len(array) + 1) * (array[0].size if len(array) else 0)) for array in self.encoded.dense.values()
-        ]
-        held = [(raw(flat), offsets * flat.itemsize) for flat, offsets in columns]
-        made = bytearray()
-        for row in range(len(self.encoded)):
-            total = blake2b(digest_size=8)
-            for data, offsets in held:
-                total.update(data[offsets[row] : offsets[row + 1]])
-            made += total.digest()
-        return np.frombuffer(bytes(made), dtype=np.uint64)
+        return digests(self.encoded)
 
     def longest(self) -> np.ndarray:
         """The batch that costs most: as many of the longest rows as one update takes."""
@@ -123,7 +123,7 @@ class Feed:
 
     def in_budget(self, order: np.ndarray) -> np.ndarray:
         """The first rows of `order` that make one update."""
-        return cut(self.encoded.lengths, order, self.budget)[0]
+        return cut(self.encoded.lengths, self._apart(order)[0], self.budget)[0]
 
 
 def plan(lengths: np.ndarray, budget: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -158,3 +158,17 @@ def padding_share(lengths: np.ndarray, batches: list[np.ndarray]) -> float:
     padded = sum(int(lengths[rows].max()) * len(rows) for rows in batches)
     real = sum(int(lengths[rows].sum()) for rows in batches)
     return 1 - real / padded if padded else 0.0
+
+
+def digests(encoded: Encoded) -> np.ndarray:
+    """A 64-bit digest of each row's content, [N]."""
+    columns = [(ragged.flat, ragged.offsets) for ragged in encoded.tokens.values()]
+    columns += [(array.reshape(-1), np.arange(len(array) + 1) * (array[0].size if len(array) else 0)) for array in encoded.dense.values()]
+    held = [(raw(flat), offsets * flat.itemsize) for flat, offsets in columns]
+    made = bytearray()
+    for row in range(len(encoded)):
+        total = blake2b(digest_size=8)
+        for data, offsets in held:
+            total.update(data[offsets[row] : offsets[row + 1]])
+        made += total.digest()
+    return np.frombuffer(bytes(made), dtype=np.uint64)

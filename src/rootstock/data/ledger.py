@@ -120,8 +120,11 @@ def check_names(accept: Iterable[str]) -> None:
             raise UnknownName("finding", name, LIMITS)
 
 
-def refuse(ledger: dict[str, Any], accept: Iterable[str]) -> None:
-    """Raise LedgerRefused if a finding is above its limit and not accepted by name; UnknownName for a name that is no finding."""
+def refuse(ledger: dict[str, Any], accept: Iterable[str], *, part: str = "") -> None:
+    """Raise LedgerRefused if a finding is above its limit and not accepted by name; UnknownName for a name that is no finding.
+
+    part: whose ledger it is, where a task has several.
+    """
     accept = list(accept)
     check_names(accept)
     over = {name: each for name, each in ledger["findings"].items() if each["share"] > each["limit"] and name not in accept}
@@ -129,7 +132,8 @@ def refuse(ledger: dict[str, Any], accept: Iterable[str]) -> None:
         return
     remedies = [_REMEDY[name] for name in over if name in _REMEDY] or ["clean the data"]
     raise LedgerRefused(
-        "the data ledger stops this run:" + "".join(f"\n  {_sentence(name, each)}" for name, each in over.items()),
+        f"the data ledger{f' of {part}' if part else ''} stops this run:"
+        + "".join(f"\n  {_sentence(name, each)}" for name, each in over.items()),
         wanted="no finding above its limit",
         fix=f"{', or '.join(remedies)}; or go on knowingly with {' '.join(f'--accept {name}' for name in over)}",
     )

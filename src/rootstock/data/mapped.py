@@ -36,8 +36,10 @@ def making(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> Iterator
         with beside.open("wb") as stream:
             stream.write(start)
             stream.flush()
-            # A map on a file with holes would end the whole process where the disk is full.
-            os.posix_fallocate(stream.fileno(), 0, len(start) + max(count, 1))
+            # A map on a file with holes would end the whole process where the disk is full. Not every system can reserve.
+            stream.truncate(len(start) + max(count, 1))
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, len(start) + max(count, 1))
         array = _map(beside, shape, dtype, mode="r+")
         yield array
         if isinstance(array, np.memmap):

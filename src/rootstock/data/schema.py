@@ -18,6 +18,10 @@ _FEW = 20
 """So many different values may be labels in a file of any size."""
 
 
+Named = str | frozenset[str]
+"""A name by which a column is found, or several of which the one that stands first in the file is meant."""
+
+
 @dataclass(frozen=True)
 class Schema:
     """Column names by their part, and one sentence for each decision."""
@@ -51,7 +55,7 @@ class Wanted:
     label: str | None = None
     labelled: bool = True
     further: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    called: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    called: Mapping[str, tuple[Named, ...]] = field(default_factory=dict)
     """Names of text, text_pair and label that are tried before all others."""
 
 
@@ -66,7 +70,7 @@ def infer(table: pa.Table, **given: Any) -> Schema:
     taken = {name for each in further.values() for name in several(each, names)}
     names = [name for name in names if name not in taken]
     looks = {name: look(table.column(name), name) for name in names}
-    known = {part: name for part, each in wanted.called.items() if (name := _by_name(each, names))}
+    known = _called(wanted, names)
     named_label = label or known.get("label") or _by_name(LABELS, [name for name in names if name not in (text, text_pair)])
     free = [name for name in names if name not in (text, text_pair, named_label)]
     if text is None and known.get("text") in free:
@@ -88,6 +92,17 @@ def infer(table: pa.Table, **given: Any) -> Schema:
         reasons.append(f"not used: {', '.join(map(repr, unused))}")
     reasons += [f"{part}: column {name!r}" for part, name in further.items()]
     return Schema(text, text_pair, chosen, tuple(reasons), further)
+
+
+def _called(wanted: Wanted, names: Collection[str]) -> dict[str, str]:
+    """Columns of parts that are not given, by the names that the task has for them: each column is of one part, the text comes first."""
+    given = {"text": wanted.text, "text_pair": wanted.text_pair or wanted.text, "label": wanted.label}
+    found = dict[str, str]()
+    for part in (part for part, column in given.items() if column is None):
+        free = [name for name in names if name not in (*given.values(), *found.values())]
+        if name := _by_name(wanted.called.get(part, ()), free):
+            found[part] = name
+    return found
 
 
 def several(column: str, names: Collection[str]) -> list[str]:
@@ -202,9 +217,13 @@ def _unknown(name: str, names: list[str], where: str) -> DataError:
     )
 
 
-def _by_name(wanted: Iterable[str], names: Iterable[str]) -> str | None:
+def _by_name(wanted: Iterable[Named], names: Iterable[str]) -> str | None:
     plain_names = {plain(name): name for name in reversed(list(names))}
-    return next((plain_names[each] for each in wanted if each in plain_names), None)
+    for each in wanted:
+        held = [name for key, name in plain_names.items() if key == each or (isinstance(each, frozenset) and key in each)]
+        if held:
+            return held[-1]  # the first in the file
+    return None
 
 
 def _texts(

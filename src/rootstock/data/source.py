@@ -64,7 +64,7 @@ def read(reference: str, settings: DataSettings) -> Source:
 
 
 def _source(reference: str, parsed: Parsed, *, digest: str, notes: tuple[str, ...] = ()) -> Source:
-    return Source(squad.unfolded(parsed.table), reference, parsed.format, digest, (*parsed.notes, *notes))
+    return Source(squad.unfolded(parsed.table, reference), reference, parsed.format, digest, (*parsed.notes, *notes))
 
 
 def _parse(data: bytes, name: str, *, settings: DataSettings, told: str) -> Parsed:

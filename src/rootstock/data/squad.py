@@ -68,16 +68,17 @@ def _field(held: Row, key: str, where: str, kind: type) -> Any:
     return value
 
 
-def unfolded(table: pa.Table) -> pa.Table:
+def unfolded(table: pa.Table, name: str) -> pa.Table:
     """The table with a column of answers as objects, {text: [], answer_start: []} or a list of {text, answer_start}, as two columns."""
-    for place, name in enumerate(table.column_names):
-        column = table.column(name)
+    for place, own in enumerate(table.column_names):
+        column = table.column(own)
         if not _holds_answers(column.type):
             continue
-        texts, starts = zip(*map(_parted, column.to_pylist()), strict=True)
+        told = [_parted(value, f"{name}, row {row}, column {own!r}") for row, value in enumerate(column.to_pylist(), 1)]
+        texts, starts = zip(*told, strict=True)
         held = [pa.array(texts, pa.list_(pa.string())), pa.array(starts, pa.list_(pa.int64()))]
-        taken = [each for each in table.column_names if each != name]
-        names = [each if each not in taken else f"{each}_2" for each in (name, STARTS)]
+        taken = [each for each in table.column_names if each != own]
+        names = [each if each not in taken else f"{each}_2" for each in (own, STARTS)]
         table = table.remove_column(place).add_column(place, names[1], held[1]).add_column(place, names[0], held[0])
         return table
     return table
@@ -89,10 +90,21 @@ def _holds_answers(kind: Any) -> bool:
     return pa.types.is_struct(kind) and {field.name for field in kind} >= {"text", "answer_start"}
 
 
-def _parted(value: Any) -> tuple[list[str] | None, list[int] | None]:
-    """Texts and starts of one row's answers; None for both where they are missing."""
+def _parted(value: Any, where: str) -> tuple[list[str] | None, list[int] | None]:
+    """Texts and starts of one row's answers; None for both where they are missing. DataError for an answer without either."""
     if value is None:
         return None, None
     if isinstance(value, Mapping):
-        return list(value["text"] or []), list(value["answer_start"] or [])
-    return [each["text"] for each in value], [each["answer_start"] for each in value]
+        both = [each if isinstance(each, list) else [] if each is None else [each] for each in (value["text"], value["answer_start"])]
+    else:
+        both = [[each and each[key] for each in value] for key in ("text", "answer_start")]
+    texts, starts = both
+    if len(texts) != len(starts) or not all(isinstance(each, str) for each in texts) or not all(map(_whole, starts)):
+        raise DataError(
+            f"{where}: answers are {value!r}"[:200], wanted="a text and a letter, counted from 0, for each", fix="correct the row"
+        )
+    return texts, [int(each) for each in starts]
+
+
+def _whole(start: Any) -> bool:
+    return isinstance(start, int | float) and float(start).is_integer()

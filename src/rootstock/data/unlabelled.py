@@ -15,12 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rootstock.core.errors import RecipeError
-from rootstock.core.rows import DOCUMENT, ENDS, TEXT, column
+from rootstock.core.rows import DOCUMENT, ENDS, SOURCE, TEXT, column
 from rootstock.data.ledger import finding, lengths_of
 from rootstock.data.looks import shorten
 
-SOURCE = "source"
-"""Column of the number of a row's corpus."""
 PART_LETTERS = 8_000
 """A long document is held out by parts of about so many letters at most, or a corpus of few books could not be measured on."""
 _FEWEST_PARTS, _LEAST_LETTERS = 40, 200
@@ -105,7 +103,7 @@ def shares(mix: str | float | tuple[float, ...], tokens_S: np.ndarray) -> np.nda
     """
     if isinstance(mix, tuple):
         if len(mix) != len(tokens_S) or min(mix) < 0 or sum(mix) <= 0:
-            raise RecipeError(f"data.mix gives {len(mix)} weights", wanted=f"one for each of the {len(tokens_S)} corpora, none negative")
+            raise RecipeError(f"data.mix gives {len(mix)} weights", wanted=f"{len(tokens_S)}, one for each, none negative")
         weights_S = np.asarray(mix, dtype=np.float64) * (tokens_S > 0)
     else:
         power = {"proportional": 1.0, "equal": 0.0}[mix] if isinstance(mix, str) else 1.0 / mix

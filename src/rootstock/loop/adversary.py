@@ -1,7 +1,8 @@
 """A step against the embeddings that hurts most, learned from as well (the fast gradient method on texts).
 
 Miyato et al. 2017, arXiv:1605.07725: r = epsilon * g / |g| of each row, g the gradient of its embedded tokens. They normalise the table
-first, so that epsilon means something; here it is a share of the length of the row's embedded tokens, whatever the base's scale.
+first, so that epsilon means something; here it is a share of the length of the row's embedded tokens, whatever the base's scale. Padding,
+of which no loss knows, counts for nothing. Of encoder and decoder the encoder is attacked.
 Shape letters: B rows, T tokens, H width.
 """
 
@@ -28,14 +29,20 @@ def attacked(model: nn.Module, loss: Callable[[], Loss], backward: Backward, eps
     with hooked(model, lambda out_BTH: _kept(out_BTH, seen)):
         plain = loss()
     backward(plain.total / 2)
-    gradient_BTH = seen[0].grad
-    assert gradient_BTH is not None
-    length_B11 = torch.linalg.vector_norm(gradient_BTH.float(), dim=(1, 2), keepdim=True)
-    reach_B11 = epsilon * torch.linalg.vector_norm(seen[0].detach().float(), dim=(1, 2), keepdim=True)
-    moved_BTH = (reach_B11 * gradient_BTH.float() / length_B11.clamp(min=1e-12)).to(gradient_BTH.dtype)
-    with hooked(model, lambda out_BTH: out_BTH + moved_BTH):
+    moves = iter([_move(each_BTH, epsilon) for each_BTH in seen])
+    with hooked(model, lambda out_BTH: out_BTH + next(moves)):
         backward(loss().total / 2)
     return plain
+
+
+def _move(embedded_BTH: Tensor, epsilon: float) -> Tensor:
+    """By how much the embedded tokens of one pass are moved; a loss may take several passes, of these rows or of parts of them."""
+    gradient_BTH = torch.zeros_like(embedded_BTH) if embedded_BTH.grad is None else embedded_BTH.grad
+    read_BT1 = (gradient_BTH != 0).any(-1, keepdim=True)
+    reach_B11 = epsilon * torch.linalg.vector_norm(embedded_BTH.detach().float() * read_BT1, dim=(1, 2), keepdim=True)
+    length_B11 = torch.linalg.vector_norm(gradient_BTH.float(), dim=(1, 2), keepdim=True)
+    moved_BTH: Tensor = reach_B11 * gradient_BTH.float() / length_B11.clamp(min=1e-12)
+    return moved_BTH.to(embedded_BTH.dtype)
 
 
 def _kept(out_BTH: Tensor, seen: list[Tensor]) -> Tensor:
@@ -73,11 +80,14 @@ def attackable(model: nn.Module, task: Task) -> None:
 def embeddings(model: Any, purpose: str = "to attack", key: str = "training.adversary") -> nn.Module:
     """The layer that embeds tokens; BaseError where a model has none, such as a head on cached vectors."""
     try:
-        found: nn.Module = model.get_input_embeddings()
+        both = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
+        found: nn.Module | None = (model.get_encoder() if both else model).get_input_embeddings()
     except (AttributeError, NotImplementedError):
+        found = None
+    if found is None:
         raise BaseError(
-            f"there are no embeddings {purpose}: only a head learns here",
+            f"there are no embeddings {purpose}, as where only a head learns",
             wanted="a method that runs the base in each update",
             fix=f"choose --method full or lora, or leave {key} out",
-        ) from None
+        )
     return found

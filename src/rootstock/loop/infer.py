@@ -10,7 +10,7 @@ from torch import nn
 from rootstock.core.mode import in_mode
 from rootstock.core.objective import Coupled, in_groups
 from rootstock.core.rows import Columns
-from rootstock.core.task import Batch, Labelled, Task
+from rootstock.core.task import Batch, Labelled, Uniform
 from rootstock.loop.attention import by_products
 from rootstock.loop.crew import Crew
 from rootstock.loop.linear import fused
@@ -62,7 +62,7 @@ def infer(
     return {name: np.concatenate([part[name] for part in parts])[back] for name in (parts[0] if parts else ())}
 
 
-def predict(model: nn.Module, rows: Rows, task: Task, *, device: torch.device, glance: bool = False) -> Columns:
+def predict(model: nn.Module, rows: Rows, task: Uniform, *, device: torch.device, glance: bool = False) -> Columns:
     """What the task's metrics are made of, for every row: the same however the rows were cut into batches.
 
     glance: only as much of it as decides which state is the best.

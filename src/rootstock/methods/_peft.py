@@ -1,5 +1,7 @@
 """All that knows how peft wraps and renames: kept in one place."""
 
+import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,12 +13,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError, nearest
-from rootstock.core.loaded import Loaded
+from rootstock.core.heads import head_of
+from rootstock.core.loaded import Head, Loaded
 
 # Importing peft draws random numbers: a first run in a process would start from other weights than a second.
 with torch.random.fork_rng(devices=[]):
     import peft
     from peft.utils import ModulesToSaveWrapper
+    from peft.utils.other import get_pattern_key
 
 _TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
@@ -110,7 +114,7 @@ def head_modules(loaded: Loaded) -> list[str]:
     What shares weights with the base (a language model's output layer) is none: peft would train a copy of them, apart from the base.
     """
     body = getattr(loaded.model, "base_model_prefix", "")
-    named = {name.rsplit(".", 1)[0] if name.startswith(f"{body}.") else name.split(".", 1)[0] for name in loaded.fresh}
+    named = {name.rsplit(".", 1)[0] if name.startswith(f"{body}.") else head_of(name) or name.split(".", 1)[0] for name in loaded.fresh}
     held = {module: {f"{module}.{name}" for name, _ in loaded.model.get_submodule(module).named_parameters()} for module in named}
     return sorted(module for module, names in held.items() if names <= loaded.fresh)
 
@@ -164,6 +168,57 @@ def _quiet() -> Iterator[None]:
         # Its list of layers knows LayerNorm only; it copies any norm as it is.
         warnings.filterwarnings("ignore", "Unsupported layer type .*Norm", UserWarning)
         yield
+
+
+def lora_updates(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """A and B of each matrix that a saved LoRA changes, by the matrix's module; B holds the scale.
+
+    RecipeError where the folder holds no LoRA, or one that does more than add B·A.
+    """
+    path = folder / "adapter_config.json"
+    config = peft.PeftConfig.from_pretrained(str(folder)) if path.is_file() and "peft_type" in json.loads(path.read_text("utf-8")) else None
+    kind = "no adapter of peft" if config is None else "dora" if getattr(config, "use_dora", False) else config.peft_type.value.lower()
+    if config is None or kind != "lora" or config.bias != "none":
+        raise RecipeError(
+            f"{folder} holds {kind}",
+            wanted="an adapter of lora, rslora or compose: only such updates add up",
+            fix="name runs with --method lora",
+        )
+    tensors, found = load_file(folder / "adapter_model.safetensors"), {}
+    for name, down_RI in tensors.items():
+        if name.endswith(".lora_A.weight"):
+            module, rank = original(name.removesuffix(".lora_A.weight")), len(down_RI)
+            alpha = config.alpha_pattern.get(get_pattern_key(config.alpha_pattern.keys(), module), config.lora_alpha)
+            scale = alpha / (math.sqrt(rank) if config.use_rslora else rank)
+            found[module] = (down_RI, scale * tensors[name.replace(".lora_A.", ".lora_B.")])
+    return found
+
+
+def as_lora(model: nn.Module, updates: Mapping[str, tuple[torch.Tensor, torch.Tensor]], fresh: frozenset[str]) -> nn.Module:
+    """A plain model with these updates (A and B of each matrix, by its module) as one LoRA, its fresh head saved with it."""
+    ranks = {name: len(down_RI) for name, (down_RI, _) in updates.items()}
+    most = max(ranks.values())
+    odd = {name: rank for name, rank in ranks.items() if rank != most}
+    loaded = Loaded(model, Head(auto=_auto_of(model)), fresh)
+    wrapped = wrap(loaded, "LoraConfig", r=most, lora_alpha=most, target_modules=list(updates), rank_pattern=odd, alpha_pattern=odd)
+    with torch.no_grad():
+        for name, (down_RI, up_OR) in updates.items():
+            layer: Any = wrapped.get_submodule(f"base_model.model.{name}")
+            layer.lora_A["default"].weight.copy_(down_RI)
+            layer.lora_B["default"].weight.copy_(up_OR)
+    return wrapped
+
+
+def _auto_of(model: nn.Module) -> str:
+    """The Auto class that a model is of, among those that peft has a name for."""
+    import transformers
+
+    def held(auto: str) -> Any:
+        return getattr(transformers, auto)._model_mapping.get(type(model.config), ())
+
+    return next(
+        (auto for auto in _TASK_TYPES if type(model) in (found if isinstance(found := held(auto), tuple) else (found,))), "AutoModel"
+    )
 
 
 def merged(model: nn.Module) -> nn.Module:

@@ -3,12 +3,12 @@
 Prefer it for the comparison only: beside full it says how much of a score comes from the base's weights.
 """
 
-import copy
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from rootstock.core.heads import drawn_anew
 from rootstock.core.loaded import Loaded
 from rootstock.core.method import Method
 
@@ -25,7 +25,7 @@ class FromScratch(Method):
     def apply(self, loaded: Loaded) -> nn.Module:
         """Draw all weights as the architecture starts them, from torch's generator; what a task added keeps its own start."""
         model: Any = loaded.model
-        drawn = dict(type(model)(copy.deepcopy(model.config)).named_parameters())
+        drawn = dict(drawn_anew(model).named_parameters())
         for name, parameter in model.named_parameters():
             if name in drawn and drawn[name].shape == parameter.shape:
                 parameter.copy_(drawn[name])

@@ -28,11 +28,20 @@ _LABELS = 30
 
 def render(facts: Facts) -> str:
     """The card as Markdown with YAML front matter; what the facts do not hold is said to be unknown or left out."""
-    front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True, width=120)
     unlabelled = dig(facts, "kind") == "tokens"
     shown = _pretrained(facts) if unlabelled else _identity(facts) | _training(facts) | _measured(facts)
-    body = _environment().get_template("pretraining.md.j2" if unlabelled else "card.md.j2").render(**shown)
-    return f"---\n{front}---\n\n" + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
+    return written("pretraining.md.j2" if unlabelled else "card.md.j2", front_matter(facts), shown)
+
+
+def written(template: str, front: dict[str, Any], shown: dict[str, Any]) -> str:
+    """A template with these values, under its front matter."""
+    head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120)
+    return f"---\n{head}---\n\n" + markdown(template, shown)
+
+
+def markdown(template: str, shown: dict[str, Any]) -> str:
+    """A template of Markdown with these values."""
+    return re.sub(r"\n{3,}", "\n\n", _environment().get_template(template).render(**shown)).strip() + "\n"
 
 
 def cell(value: Any) -> str:
@@ -162,6 +171,7 @@ def _training(facts: Facts) -> dict[str, Any]:
     findings = dig(facts, "ledger", "findings", default={})
     return {
         "rows": dig(facts, "ledger", "rows") or dig(facts, "manifest", "rows", default={}),
+        "learned_with": dig(facts, "metrics", "learned_with", default=[]),
         "sources": read.sources(facts),
         "balance": [(label, train, held.get(label)) for label, train in list(counts.items())[:_LABELS]],
         "balance_count": len(counts),

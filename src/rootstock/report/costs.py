@@ -69,6 +69,9 @@ def lineage(facts: Facts) -> list[tuple[str, str]]:
     found = [("base weights", base.get("sha256")), ("tokenizer", contract.get("tokenizer_sha256"))]
     found += [("teacher", dig(facts, "manifest", "teacher", "sha256"))]
     found += [(f"{side} rows ({name})", digest) for side, name, _, digest in read.sources(facts)]
+    for run, made in read.ancestors(facts):
+        found.append((f"base weights of {run}", dig(made, "manifest", "base", "sha256")))
+        found += [(f"{side} rows of {run} ({name})", digest) for side, name, _, digest in read.sources(made)]
     return [(name, str(digest)) for name, digest in found if digest]
 
 
@@ -76,11 +79,13 @@ def base(facts: Facts) -> list[tuple[str, str]]:
     """The base in a few facts."""
     found = dig(facts, "manifest", "base", default={})
     size = found.get("parameters")
+    before = [f"{dig(made, 'manifest', 'task')} ({run})" for run, made in read.ancestors(facts)]
     rows = [
         ("base", read.base_name(str(found["name"])) if found.get("name") else None),
         ("hub id", found.get("hub_id")),
         ("revision", found.get("revision")),
         ("parameters", words.count(size) if size else None),
+        ("trained before with", ", then ".join(reversed(before)) if before else None),
         ("licence of the base", found.get("licence") or "unknown: check before you share"),
         ("licence of the data", "unknown: check before you share"),
     ]

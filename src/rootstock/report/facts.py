@@ -93,6 +93,14 @@ def sources(facts: Facts) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def ancestors(facts: Facts) -> Iterator[tuple[str, Facts]]:
+    """The runs that the base came from, the nearest first: the name of each as a base, and what its manifest says of it."""
+    base = dig(facts, "manifest", "base", default={})
+    while isinstance(run := base.get("run"), dict):
+        yield base_name(str(base.get("name") or "base")), {"manifest": run}
+        base = run.get("base") or {}
+
+
 def base_name(path: str) -> str:
     """The last part of a path, of each of parallel files: a folder's name tells nothing to others, and may tell too much."""
     if "+/" in path:

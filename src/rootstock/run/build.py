@@ -14,8 +14,9 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from rootstock.bases import load as bases
+from rootstock.bases import heads
 from rootstock.bases import save as saving
+from rootstock.bases.load import tokenizer_digest
 from rootstock.core import artifact, seed
 from rootstock.core.errors import RecipeError
 from rootstock.core.loaded import Loaded
@@ -29,6 +30,7 @@ from rootstock.loop import precision
 from rootstock.run import features, pictures, reference, skeleton
 from rootstock.run.lower import Lower, below, feeds
 from rootstock.run.prepared import LabelledRows, Place, Prepared
+from rootstock.tasks.multi_task import MultiTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +77,13 @@ def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bo
 def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dry: bool) -> Built:
     recipe = prepared.recipe
     seed.seed_everything(recipe.seed)
-    loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
+    loaded = heads.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
     if prepared.tokenizer is not None:
-        bases.fit(prepared.tokenizer, loaded.model)
+        heads.fit(prepared.tokenizer, loaded.model)
     prepared.task.check(loaded.model)
     if isinstance(prepared.task, Objective):
         loaded = prepared.task.outfit(loaded)
-    prepared = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
+    prepared, asking = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
     model = accelerator.prepare_model(_applied(prepared, loaded))
     if isinstance(prepared, LabelledRows) and prepared.teacher and recipe.teacher.hidden:
         prepared = prepared.teacher.asked(prepared, model, _place(prepared, accelerator), watch, dry=dry)
@@ -107,7 +109,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         dtype=place.dtype,
         fresh=exact,
         accelerator=accelerator,
-        ahead=cut.ahead if cut else 0.0,
+        ahead=asking + (cut.ahead if cut else 0.0),
         lower=cut,
     )
 
@@ -118,7 +120,7 @@ def _exact(prepared: Prepared, model: nn.Module, loaded: Loaded) -> frozenset[st
     Of a base from nothing all is fresh, and only what lies outside its body is a head. Where the head is the vocabulary it is the larger
     part of the work, and its loss is taken in fp32 anyway.
     """
-    if isinstance(prepared.task, Objective) or (isinstance(prepared.task, Labelled) and prepared.task.writes):
+    if isinstance(prepared.task, Objective) or (isinstance(prepared.task, Labelled | MultiTask) and prepared.task.writes):
         return frozenset()
     body = f"{loaded.model.base_model_prefix}."
     fresh = {name for name in loaded.fresh if not (prepared.base.scratch and name.startswith(body))}
@@ -253,11 +255,6 @@ def _name_base(path: Path, prepared: Prepared) -> None:
     config = json.loads(path.read_text("utf-8"))
     named = prepared.base.hub_id or (str(prepared.base.folder) if prepared.base.folder else prepared.base.reference)
     artifact.write_json(path, config | {"base_model_name_or_path": named, "revision": prepared.base.revision})
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """What tells two tokenizers apart: everything that decides their ids. Models of images alone have none."""
-    return artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode() if tokenizer is not None else b"")
 
 
 def _place(prepared: Prepared, accelerator: Accelerator) -> Place:

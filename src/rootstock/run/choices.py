@@ -17,11 +17,12 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import total_memory
 from rootstock.core.rows import Encoded
-from rootstock.core.task import Labelled, Task
+from rootstock.core.task import Labelled, Task, Uniform
 from rootstock.core.watch import Say
 from rootstock.data import ledger
 from rootstock.loop import crew, precision
 from rootstock.planning import advise
+from rootstock.run import beneath
 from rootstock.run.prepared import device_name
 
 AUTO = ("full", "lora", "feature-extraction")
@@ -53,11 +54,26 @@ def check(recipe: Recipe) -> None:
         check_pair(catalog.find("tasks", task), catalog.find("methods", method))
 
 
+def check_rows(recipe: Recipe) -> None:
+    """Raise RecipeError for a recipe that names no rows."""
+    if not recipe.data.train:
+        wanted = type(recipe.data).model_fields["train"].description or ""
+        raise RecipeError(
+            "the key 'data.train' is missing", wanted=wanted.split(". ")[0], fix="add it; `rootstock recipe show` prints a whole one"
+        )
+
+
 def check_pair(task: type[Task], method: type[Method]) -> None:
     """Raise RecipeError for a method that has nothing to train under this task."""
     if fits(task, method):
         return
     called, by = catalog.name_of("tasks", task), catalog.name_of("methods", method)
+    if not issubclass(task, Uniform):
+        raise RecipeError(
+            f"{by} trains heads on a frozen base, so that the parts of {called} would share nothing that learns",
+            wanted="a method that changes the base, or a run for each part",
+            fix="choose --method lora or full",
+        )
     raise RecipeError(
         f"{by} trains a fresh head on frozen features, and {called} brings none: its head is the base's own output layer",
         wanted="a method that changes the base",
@@ -66,8 +82,8 @@ def check_pair(task: type[Task], method: type[Method]) -> None:
 
 
 def fits(task: type[Task], method: type[Method]) -> bool:
-    """Whether the method finds something to train: a frozen base wants a head of the task's own."""
-    return not (method.frozen and issubclass(task, Labelled) and task.writes)
+    """Whether the method finds something to train: a frozen base wants a head of the task's own, and several tasks something to share."""
+    return not method.frozen or (issubclass(task, Uniform) and not (issubclass(task, Labelled) and task.writes))
 
 
 def _check_auto(section: str, settings: dict[str, Any], choices: dict[str, Any]) -> None:
@@ -155,6 +171,7 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
     check_scratch(name, method, base)
+    beneath.check(method, base)
     method.check(task.head(), config(base))
     if recipe.merge and (not method.folds or method.leaves == "head"):
         raise RecipeError(

@@ -1,4 +1,4 @@
-"""What every kind of run leaves behind: contract, manifest, and the seal that makes the folder complete."""
+"""What every kind of run leaves behind: the manifest, and the seal that makes the folder complete."""
 
 import importlib.metadata
 import platform
@@ -12,7 +12,6 @@ from rootstock.core import artifact
 from rootstock.core.resources import hardware
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import Task
-from rootstock.run.build import Built
 from rootstock.run.prepared import LabelledRows, Prepared
 
 _LEARNING = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors")
@@ -26,25 +25,6 @@ def seal(folder: RunFolder, facts: dict[str, Any]) -> None:
         name: digest for name, digest in files.items() if not name.startswith(("checkpoints/", "track/", ".")) and name != "manifest.json"
     }
     artifact.write_json(folder.manifest, facts | {"files": stay})
-
-
-def contract(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
-    """What a model must meet again to give the same answers."""
-    return {
-        "base": {
-            "reference": prepared.recipe.base,
-            "sha256": prepared.base.digest,
-            "hub_id": prepared.base.hub_id,
-            "revision": prepared.base.revision,
-        },
-        "tokenizer_sha256": built.tokenizer_sha256,
-        "labels": list(getattr(task, "labels", ())),
-        "length": prepared.length,
-        "method": prepared.recipe.method,
-        "task": prepared.recipe.task,
-        "saves": prepared.saves,
-        "fresh": sorted(prepared.method.original(name) for name in built.fresh),
-    }
 
 
 def manifest(prepared: Prepared, task: Task, rows: Mapping[str, int]) -> dict[str, Any]:
@@ -62,6 +42,7 @@ def manifest(prepared: Prepared, task: Task, rows: Mapping[str, int]) -> dict[st
             "hub_id": base.hub_id,
             "revision": base.revision,
             "parameters": base.parameters,
+            **({"run": dict(base.run)} if base.run else {}),
         },
         "data": prepared.sources,
         **({"teacher": prepared.teacher.facts} if isinstance(prepared, LabelledRows) and prepared.teacher else {}),

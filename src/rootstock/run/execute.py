@@ -4,26 +4,29 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rootstock.bases import save as saving
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, fitting
 from rootstock.core.resources import peak_memory
 from rootstock.core.rows import raw
 from rootstock.core.runfolder import RunFolder, recipe_text
+from rootstock.core.task import Uniform
 from rootstock.core.watch import Event, Say, Watch
 from rootstock.data import ledger
 from rootstock.loop import checkpoint, precision, teacher
 from rootstock.loop.history import History, read
 from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
-from rootstock.run import finish, held_out
+from rootstock.run import beneath, finish, held_out, several, several_end
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
-from rootstock.run.prepared import LabelledRows, Prepared
+from rootstock.run.prepared import Joint, LabelledRows, Prepared, ledgers
 
 
 def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool = False) -> dict[str, Any]:
@@ -31,7 +34,8 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
 
     Raises LedgerRefused before anything is built, OutOfMemory from the trial step, Interrupted after saving a checkpoint.
     """
-    ledger.refuse(prepared.ledger, prepared.recipe.accept)
+    for name, account in ledgers(prepared).items():
+        ledger.refuse(account, prepared.recipe.accept, part=name)
     saved, found = (_saved(folder, prepared, watch.say), found_settings.earlier(folder)) if resume else (None, {})
     prepared, fit = found_settings.batch(prepared, watch)
     built = _begin(prepared, folder, watch, resume=resume)
@@ -131,8 +135,11 @@ def _rates(events: list[Event], seconds: float) -> dict[str, float]:
     return {"tokens": seen["tokens"]} | {f"{key}_per_second": round(total / max(seconds, 1e-9), 1) for key, total in seen.items()}
 
 
-def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
-    """Build the model and try one step; the folder is only a place for what training would write."""
+def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch, *, leave: Path | None = None) -> dict[str, Any]:
+    """Build the model and try one step; the folder is only a place for what training would write.
+
+    leave: where the model goes as it is before training, whole, for who has to know what this run would leave.
+    """
     prepared = found_settings.usual(prepared)
     built = build(prepared, None, watch, dry=True)
     if prepared.method.at_once:
@@ -141,7 +148,20 @@ def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, An
         closing(History(folder.path / "history.jsonl")) as history,
         closing(Training(job(prepared, built, folder, watch, history))) as training,
     ):
-        return try_step(training, built, watch.say)
+        found = try_step(training, built, watch.say)
+    if leave:
+        _leave(prepared, built, leave)
+    return found
+
+
+def _leave(prepared: Prepared, built: Built, place: Path) -> None:
+    if built.lower:
+        built.lower.cut.close()
+    place.mkdir(parents=True)
+    if prepared.saves == "adapter" and built.kept:
+        saving.save_model(prepared.method.merge(built.kept()), prepared.tokenizer, place)
+    else:
+        built.save(place)
 
 
 def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, history: History) -> Job:
@@ -180,7 +200,7 @@ def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, histo
 
 def _trims(prepared: Prepared, built: Built) -> bool:
     """Whether only the embeddings of tokens that occur are trained: not where the same table is asked for every token's score."""
-    return isinstance(prepared, LabelledRows) and bool(built.feed.encoded.tokens) and not prepared.task.writes
+    return isinstance(prepared, LabelledRows | Joint) and bool(built.feed.encoded.tokens) and not prepared.task.writes
 
 
 def _used(prepared: Prepared, built: Built) -> np.ndarray:
@@ -195,17 +215,24 @@ def _key(prepared: Prepared) -> str:
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)
-    recipe["data"] |= {"train": None, "validation": None, "exclude": None}
+    for data in (recipe["data"], *(part["data"] for part in recipe["task"].get("parts", {}).values())):
+        data |= {"train": None, "validation": None, "exclude": None}
     rows = [raw(array) for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
     dtype = str(precision.choose(prepared.recipe.training.precision, prepared.device))
     if isinstance(prepared, LabelledRows) and prepared.teacher:
         recipe["teacher"]["run"] = prepared.teacher.digest
-    return artifact.digest_json([recipe | {"base": prepared.base.digest}, dtype, artifact.digest_bytes(*rows)])
+    return artifact.digest_json(
+        [recipe | {"base": prepared.base.digest}, beneath.check(prepared.method, prepared.base), dtype, artifact.digest_bytes(*rows)]
+    )
 
 
 def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:
     """How good the current state is, and its figures on the validation rows."""
-    figures = prepared.task.metrics(prepared.task.judged(measure(prepared, built, prepared.task, glance=True)))
+    if isinstance(prepared, Joint):
+        figures = several.glance(prepared, built)
+    else:
+        assert isinstance(prepared.task, Uniform)
+        figures = prepared.task.metrics(prepared.task.judged(measure(prepared, built, prepared.task, glance=True)))
     return prepared.task.merit(figures), figures
 
 
@@ -261,6 +288,8 @@ def _saved(folder: RunFolder, prepared: Prepared, say: Say) -> checkpoint.Checkp
 
 def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure the best state, write everything else that a run folder holds."""
+    if isinstance(prepared, Joint):
+        return several_end.conclude(prepared, built, folder, facts)
     if isinstance(prepared, LabelledRows):
         return finish.conclude(prepared, built, folder, facts)
     return held_out.conclude(prepared, built, folder, facts)

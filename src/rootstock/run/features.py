@@ -71,7 +71,7 @@ def _estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch, *, missi
     for part in missing:
         with precision.computing(tap.body, place.dtype):
             seconds += tried(prepared, part, partial(infer.infer, tap.body, answer=_vectors, device=place.device))
-    _check_budget(prepared, seconds, elapsed=time.monotonic() - watch.started)
+    check_budget(prepared, seconds, elapsed=time.monotonic() - watch.started)
     return seconds
 
 
@@ -88,7 +88,8 @@ def tried(prepared: Prepared, part: Encoded, passed: Callable[[infer.Rows], Any]
     return each * int(part.lengths.sum())
 
 
-def _check_budget(prepared: Prepared, seconds: float, *, elapsed: float) -> None:
+def check_budget(prepared: Prepared, seconds: float, *, elapsed: float) -> None:
+    """Raise UsageError where a pass of the base leaves no time of the budget. elapsed: seconds so far."""
     minutes = prepared.recipe.budget.minutes
     if not minutes or elapsed + seconds <= 60 * minutes:
         return

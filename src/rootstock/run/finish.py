@@ -27,6 +27,7 @@ from rootstock.loop import precision
 from rootstock.loop.history import read
 from rootstock.loop.infer import to_device
 from rootstock.report import card, page
+from rootstock.run import contract as contracts
 from rootstock.run import ending
 from rootstock.run.build import Built
 from rootstock.run.measure import measure
@@ -50,12 +51,18 @@ class Measured:
 
 def conclude(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure the best state, write everything else that a run folder holds; returns the content of metrics.json."""
+    task, found = measured(prepared, built, folder, facts)
+    write(prepared, built, folder, task, found)
+    return found.metrics
+
+
+def measured(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dict[str, Any]) -> tuple[Labelled, Measured]:
+    """The best state on the validation rows, by the task as it stands once training has ended."""
     task = prepared.task.settle(built.learner, built.fresh)
     with precision.computing(built.learner, built.dtype, built.fresh):
         columns = measure(prepared, built, task)
     metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=overlap(prepared), baselines=baselines(prepared)) | facts
-    write(prepared, built, folder, task, Measured(columns, metrics, read(folder.history)))
-    return metrics
+    return task, Measured(columns, metrics, read(folder.history))
 
 
 def seen_keys(rows: pa.Table) -> np.ndarray:
@@ -103,10 +110,10 @@ def write(prepared: LabelledRows, built: Built, folder: RunFolder, task: Labelle
     artifact.write_json(folder.path / "metrics.json", measured.metrics)
     _write_predictions(prepared, folder, task, measured.columns)
     check_kept(prepared, built, task, measured.columns)
-    contract = ending.contract(prepared, built, task)
+    contract = contracts.made(prepared, built, task)
     with artifact.whole_folder(folder.model) as beside:
         built.save(beside)
-        artifact.write_json(beside / "contract.json", contract)
+        contracts.write(contract, beside)
     save_seen(folder.path / "seen.safetensors", prepared)
     manifest = ending.manifest(prepared, task, {"train": len(prepared.train), "validation": len(prepared.validation)})
     facts = {

@@ -22,6 +22,7 @@ from rootstock.loop.history import read
 from rootstock.loop.infer import to_device
 from rootstock.planning import compute
 from rootstock.report import card, page
+from rootstock.run import contract as contracts
 from rootstock.run import ending, examples
 from rootstock.run.build import Built, save_adapter
 from rootstock.run.measure import measure
@@ -40,10 +41,10 @@ def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[st
     artifact.write_json(folder.path / "metrics.json", metrics)
     artifact.write_bytes(folder.path / "predictions.parquet", ending.parquet({"row": np.arange(1, len(columns["loss"]) + 1), **columns}))
     refused, save = _folded(prepared, built)
-    contract = ending.contract(prepared, built, prepared.task) | ({"saves": "adapter"} if refused else {})
+    contract = contracts.made(prepared, built, prepared.task) | ({"saves": "adapter"} if refused else {})
     with artifact.whole_folder(folder.model) as beside:
         save(beside)
-        artifact.write_json(beside / "contract.json", contract)
+        contracts.write(contract, beside)
     told = {"metrics": metrics, "contract": contract, "examples": shown, "model": _model(prepared, built)}
     told["learned"] = _learned(prepared, built, facts["steps"])
     _write_pages(prepared, folder, told | _rows(prepared, columns))

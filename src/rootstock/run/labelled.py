@@ -21,7 +21,7 @@ from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column, spell
 from rootstock.core.seed import stream
-from rootstock.core.task import Labelled, Task
+from rootstock.core.task import Labelled, Uniform
 from rootstock.core.watch import Say
 from rootstock.data import batches, exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
@@ -49,14 +49,14 @@ class Rows:
     excluded: int = 0
 
 
-def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> LabelledRows:
-    """Make every choice that the recipe leaves open, saying each with its reason; names and keys are checked before a row is read.
+def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Others = _ALONE) -> LabelledRows:
+    """Make every choice that is open (also of the base, unless given) and say why; names and keys are checked before a row is read.
 
     others: models that the recipe names, opened.
     """
     choices.check(recipe)
     choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
-    base = choices.base_for(recipe, say)
+    base = base or choices.base_for(recipe, say)
     if labelled_pictures.meant(recipe):
         return labelled_pictures.prepare(recipe, base, say, others.teacher)
     rows = _without_excluded(recipe, read_rows(recipe, say), say)
@@ -75,10 +75,10 @@ def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> LabelledRows:
     room = choices.room_beside(method, base)
     spans, spans_validation = task.spans(raw), task.spans(raw_validation)
     length = choices.kept_length(recipe, room, longest=int(max(spans.max(), spans_validation.max())))
-    epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
+    passes = recipe.training.epochs or epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
-    usual = choices.usual_of(method, epochs) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    usual = choices.usual_of(method, passes) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=usual)
     encoded, encoded_validation = (
         made if spans_N.max() <= length else task.encode(part, tokens(), length)
@@ -151,7 +151,7 @@ def _as_labels(answers: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array([float(each) for each in answers] if pa.types.is_floating(kind) else answers, kind)
 
 
-def encode(task: Task, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]) -> Encoded:
+def encode(task: Uniform, rows: pa.Table, base: Resolved, tokens: Callable[[], Any]) -> Encoded:
     """Uncut token ids and labels, kept by the digests of rows, tokenizer and task: tokenised once."""
     if base.admission is None:
         return task.encode(rows, tokens(), None)
@@ -179,10 +179,12 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
         say(f"data      {note}")
     name = task.get("name", "auto")
     if name == "auto" and not any(task.get(part) for part in ("text", "text_pair", "label")):
-        name = task_for(found.table)
+        name, table = task_for(found.table)
+        found = replace(found, table=table)
         if name != "auto":
             say(f"columns   they are meant for {name}; --task names another")
-    found = arranged(found, name)
+    else:
+        found = arranged(found, name)
     known = schema.recognise(found, **wanted({**task, "name": name}))
     for reason in known.reasons:
         say(f"columns   {reason}")
@@ -258,11 +260,18 @@ def arranged(found: source.Source, task: str) -> source.Source:
     return found if table is None else replace(found, table=table)
 
 
-def task_for(table: pa.Table) -> str:
-    """The name of the task that these columns are plainly for; auto where they may be for several, as beside a label."""
+def task_for(table: pa.Table) -> tuple[str, pa.Table]:
+    """The name of the task that these columns are plainly for, and the table in its columns; auto where they may be for several.
+
+    Beside a label only names of columns tell.
+    """
     names = {plain(name) for name in table.column_names}
-    labelled = LABEL in table.column_names
-    return next((name for name, each in _labelled() if each.suits(names) or not (labelled or each.arranged(table) is None)), "auto")
+    for name, each in _labelled():
+        if each.suits(names):
+            return name, table
+        if LABEL not in table.column_names and (made := each.arranged(table)) is not None:
+            return name, made
+    return "auto", table
 
 
 def stratifies(rows: pa.Table) -> bool:
@@ -302,11 +311,11 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     return task
 
 
-def _epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say) -> float:
+def epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say) -> float:
     """Epochs for a recipe that names none; where the usual number is too few, it says so. lengths: tokens kept of each row."""
     updates = choices.updates(lengths, recipe.training.batch_tokens or method.batch_tokens)
-    epochs = method.passes(updates, classes)
-    if epochs > method.epochs and not recipe.training.steps:
+    passes = method.passes(updates, classes)
+    if passes > method.epochs and not recipe.training.steps:
         few = f"one of these rows is about {updates} update{'s' if updates > 1 else ''}"
-        say(f"training  {epochs:g} epochs, not {method.epochs:g}: {few}" + (f", and there are {classes} classes" if classes > 2 else ""))
-    return epochs
+        say(f"training  {passes:g} epochs, not {method.epochs:g}: {few}" + (f", and there are {classes} classes" if classes > 2 else ""))
+    return passes

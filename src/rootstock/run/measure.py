@@ -7,13 +7,13 @@ import numpy as np
 from rootstock.bases.load import quiet
 from rootstock.core.errors import Diverged
 from rootstock.core.rows import Columns
-from rootstock.core.task import Labelled, Task
+from rootstock.core.task import Labelled, Uniform
 from rootstock.loop import infer
 from rootstock.run.build import Built
 from rootstock.run.prepared import LabelledRows, Prepared
 
 
-def measure(prepared: Prepared, built: Built, task: Task, *, glance: bool = False) -> Columns:
+def measure(prepared: Prepared, built: Built, task: Uniform, *, glance: bool = False) -> Columns:
     """Per-row results on the validation rows, with the true answers where rows have them; Diverged where one is no number.
 
     glance: only as much as decides which state is the best.

@@ -1,6 +1,7 @@
 """An adapter folded into its base: compared on real rows first, written only where the answers stay the same."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,10 @@ from torch import nn
 from rootstock.bases import save as bases
 from rootstock.core import artifact
 from rootstock.core.errors import MergeRefused
+from rootstock.core.method import Method
 from rootstock.core.runfolder import RunFolder
+from rootstock.core.task import Labelled
+from rootstock.data.batches import Feed
 from rootstock.loop import infer
 from rootstock.run.prepared import LabelledRows
 
@@ -22,8 +26,19 @@ def write_merged(prepared: LabelledRows, folder: RunFolder, model: nn.Module) ->
 
     Raises MergeRefused where any answer on the validation rows moves by more than the tolerance, or where no weight changed at all.
     """
-    merged = prepared.method.merge(copy.deepcopy(model))
-    before, after = (_answers(prepared, each) for each in (model, merged))
+    merged, facts = folded(prepared.method, model, prepared.task, prepared.feed(prepared.encoded_validation))
+    with artifact.whole_folder(folder.path / "merged") as beside:
+        bases.save_model(merged, prepared.tokenizer, beside)
+        artifact.write_json(beside / "merge.json", facts)
+
+
+def folded(method: Method, model: nn.Module, task: Labelled, feed: Feed) -> tuple[nn.Module, dict[str, Any]]:
+    """The model with its adapter folded in, and how far its answers on the feed's rows moved.
+
+    Raises MergeRefused where the method does not fold, an answer moves by more than the tolerance, or no weight changed at all.
+    """
+    merged = method.merge(copy.deepcopy(model))
+    before, after = (_answers(task, feed, each) for each in (model, merged))
     moved = float(np.abs(before - after).max() / max(float(before.std()), 1e-6))
     if not np.isfinite(moved) or moved > TOLERANCE:
         raise MergeRefused(
@@ -37,15 +52,12 @@ def write_merged(prepared: LabelledRows, folder: RunFolder, model: nn.Module) ->
             wanted="the adapter's update in the weights",
             fix="train longer, or use the base itself",
         )
-    with artifact.whole_folder(folder.path / "merged") as beside:
-        bases.save_model(merged, prepared.tokenizer, beside)
-        artifact.write_json(beside / "merge.json", {"rows": len(prepared.validation), "largest_move": moved, "tolerance": TOLERANCE})
+    return merged, {"rows": len(feed.encoded), "largest_move": moved, "tolerance": TOLERANCE}
 
 
-def _answers(prepared: LabelledRows, model: nn.Module) -> np.ndarray:
+def _answers(task: Labelled, feed: Feed, model: nn.Module) -> np.ndarray:
     """What the task compares, of all rows one after the other."""
     device = next(model.parameters()).device
-    feed, task = prepared.feed(prepared.encoded_validation), prepared.task
     found = infer.infer(model, feed, lambda member, batch: {"answers": task.compared(member, batch)}, device=device)["answers"]
     return np.concatenate([np.ravel(each) for each in found])
 

@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -70,14 +69,9 @@ class Opened:
 
 def open_base(reference: str) -> Opened:
     """The weights that a reference names, in fp32. Raises UnknownName, BaseError or GateRefused where it can't be used."""
-    merged = Path(reference).expanduser() / "merged"
     base = resolve(reference)
-    if base.adapter and merged.is_dir():
-        base = resolve(str(merged))
     if base.adapter:
-        raise BaseError(
-            f"{reference} is an adapter", wanted="a whole model", fix="train with --set merge=true, or name the base that it was trained on"
-        )
+        raise BaseError(f"{reference} is an adapter", wanted="a whole model", fix=bases.FOLD)
     named = _named(base)
     kind: Kind = next((found for found in map(kind_of, named) if found != "none"), "none")
     loaded = bases.load(base, Head(auto=AUTO[kind]), seed=0)

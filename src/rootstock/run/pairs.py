@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from rootstock.core.errors import DataError
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import PAIR, TEXT
+from rootstock.core.rows import PAIR, SOURCE, TEXT
 from rootstock.data import schema, source
 from rootstock.data import unlabelled as documents
 from rootstock.data.looks import shorten
@@ -36,7 +36,7 @@ def read(names: Sequence[str], recipe: Recipe, broken: Counter[str]) -> pa.Table
         kept = own.filter(whole)
         if len(own) > len(kept):
             broken["without one of its texts"] += len(own) - len(kept)
-        tables.append(kept.append_column(documents.SOURCE, pa.array(np.full(len(kept), number, np.int16))))
+        tables.append(kept.append_column(SOURCE, pa.array(np.full(len(kept), number, np.int16))))
     return pa.concat_tables(tables)
 
 

@@ -15,6 +15,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
+from rootstock.core.rows import SOURCE
 from rootstock.core.seed import stream
 from rootstock.core.settings import Settings
 from rootstock.core.task import Task
@@ -164,7 +165,7 @@ def _arrays(task: Objective, tokenizer: Any, shelves: list[Shelf], cut: _Cut) ->
     made = []
     for chosen in (np.flatnonzero(~held_N), np.flatnonzero(held_N)):
         encoded = task.encode(gallery.table(chosen), tokenizer, cut.length)
-        made.append(replace(encoded, dense={**encoded.dense, documents.SOURCE: gallery.source[chosen]}))
+        made.append(replace(encoded, dense={**encoded.dense, SOURCE: gallery.source[chosen]}))
     return Sides(made[0], made[1], account).arrays()
 
 

@@ -6,7 +6,7 @@ from rootstock import catalog
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Say
-from rootstock.run import choices, labelled, teacher, unlabelled, writing
+from rootstock.run import choices, labelled, several, teacher, unlabelled, writing
 from rootstock.run.prepared import Others, Prepared
 
 
@@ -16,8 +16,11 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
     Names and keys are checked before the first row is read.
     """
     choices.check(recipe)
+    write = partial(writing.write, seed=recipe.seed, say=say)
+    if several.meant(recipe):
+        return several.prepare(recipe, say, Others(write=write))
     name = recipe.task.get("name", "auto")
+    choices.check_rows(recipe)
     if name != "auto" and issubclass(catalog.find("tasks", name), Objective):
         return unlabelled.prepare(recipe, say)
-    write = partial(writing.write, seed=recipe.seed, say=say)
-    return labelled.prepare(recipe, say, Others(teacher=teacher.opened(recipe.teacher), write=write))
+    return labelled.prepare(recipe, say, others=Others(teacher=teacher.opened(recipe.teacher), write=write))

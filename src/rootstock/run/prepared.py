@@ -18,6 +18,7 @@ from rootstock.core.rows import Encoded
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Watch
 from rootstock.data import batches
+from rootstock.tasks.multi_task import MultiTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +124,24 @@ class LabelledRows(Prepared):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Joint(Prepared):
+    """Several tasks that learn together. parts: each by name, as it would stand alone but for the method and training that all share."""
+
+    task: MultiTask
+    parts: dict[str, LabelledRows]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unlabelled(Prepared):
     """An objective on data that brings no labels. counts: documents (or images) on each side; the texts themselves are not kept."""
 
     task: Objective
     counts: dict[str, int]
+
+
+def ledgers(prepared: Prepared) -> dict[str, dict[str, Any]]:
+    """The accounts of the rows: by part, or under "" the one that there is."""
+    return {name: part.ledger for name, part in prepared.parts.items()} if isinstance(prepared, Joint) else {"": prepared.ledger}
 
 
 def device_name() -> str:

@@ -4,8 +4,10 @@ A preference is learned beside its untouched base, a student beside its teacher.
 step waits for a pass of it.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from rootstock.core.task import Batch, Labelled
 from rootstock.core.watch import Watch
 from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
-from rootstock.run.features import FIX, Progress
+from rootstock.run.features import FIX, Progress, check_budget, tried
 from rootstock.run.prepared import Place, Prepared
 
 Feed = Callable[[Encoded], batches.Feed]
@@ -41,23 +43,40 @@ class Asked:
     place: Place
 
 
-def asked(prepared: Prepared, model: nn.Module, place: Place, watch: Watch, *, dry: bool) -> Prepared:
-    """The rows of both sides with what their base says beside them; zeros in a rehearsal, which spends nothing."""
+def asked(prepared: Prepared, model: nn.Module, place: Place, watch: Watch, *, dry: bool) -> tuple[Prepared, float]:
+    """The rows of both sides with what their base says beside them, and the seconds of the pass that a rehearsal left out.
+
+    A rehearsal brings zeros, which cost nothing. Raises UsageError where the budget is too short for the pass.
+    """
     task = prepared.task
     if not isinstance(task, Labelled) or not task.asks_base:
-        return prepared
+        return prepared, 0.0
     told = digest(prepared.base.digest, prepared.recipe.seed, scratch=bool(prepared.base.scratch))
     base = untouched(task, lambda: model, told, place)
     parts = prepared.encoded, prepared.encoded_validation
+    seconds = _seconds(prepared, base, watch) if dry or prepared.recipe.budget.minutes else 0.0
     if dry:
         first, second = (beside(part, blank(base, prepared.feed(part), len(part))) for part in parts)
+        watch.say(f"reference {len(first):,} + {len(second):,} rows {f'will take about {seconds:.0f} s' if seconds else 'from the cache'}")
     else:
         progress = Progress(
             watch, sum(int(part.lengths.sum()) for part in parts), what="reference the untouched base passes every row once"
         )
         first, second = (beside(part, known(base, part, prepared.feed, progress)) for part in parts)
         watch.say(f"reference {len(first):,} + {len(second):,} rows {'computed once' if progress.rows else 'from the cache'}")
-    return replace(prepared, encoded=first, encoded_validation=second)
+    return replace(prepared, encoded=first, encoded_validation=second), seconds if dry else 0.0
+
+
+def _seconds(prepared: Prepared, base: Asked, watch: Watch) -> float:
+    """About how long the rows that the cache lacks take; UsageError where that leaves no time of the budget to learn."""
+    parts = prepared.encoded, prepared.encoded_validation
+    missing = [part for part in parts if cache.recall(base.kind, _key(base, part)) is None]
+    model = base.model().to(base.place.device)
+    with precision.computing(model, base.place.dtype):
+        passed = partial(infer.infer, model, answer=base.says, device=base.place.device)
+        seconds = sum(tried(prepared, part, passed) for part in missing)
+    check_budget(prepared, seconds, elapsed=time.monotonic() - watch.started)
+    return seconds
 
 
 def untouched(task: Labelled, model: Callable[[], nn.Module], told: str, place: Place) -> Asked:

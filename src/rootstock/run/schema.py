@@ -7,20 +7,23 @@ from pydantic import BaseModel
 
 from rootstock import catalog
 from rootstock.core.recipe import Recipe
+from rootstock.core.stages import StagedRecipe
 
 _EXAMPLE = {"data": {"train": "reviews.csv"}, "task": {"name": "text-classification"}, "method": {"name": "lora"}}
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of a recipe; its task and method sections are any of the catalog's."""
-    schema = Recipe.model_json_schema()
-    definitions = schema.setdefault("$defs", {})
+    """JSON Schema of a recipe, of one run or of several stages; task and method sections are any of the catalog's."""
+    kinds = [Recipe.model_json_schema(), StagedRecipe.model_json_schema()]
+    definitions = {key: value for kind in kinds for key, value in kind.pop("$defs", {}).items()}
     for section, kind in (("task", "tasks"), ("method", "methods"), ("augment", "augment")):
         options = [_section_schema(kind, name) for name in catalog.names(kind)]  # type: ignore[arg-type]
         definitions |= {key: value for option in options for key, value in option.pop("$defs", {}).items()}
         auto = {"type": "object", "properties": {"name": {"const": "auto"}}} if section != "augment" else {"type": "null"}
-        schema["properties"][section] = {"description": schema["properties"][section]["description"], "anyOf": [*options, auto]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+        definitions[section] = {"anyOf": [*options, auto]}
+        for held in (kinds[0]["properties"], definitions["Stage"]["properties"]):
+            held[section] = {"description": held[section]["description"], "$ref": f"#/$defs/{section}"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "anyOf": kinds, "$defs": definitions}
 
 
 def _section_schema(kind: Any, name: str) -> dict[str, Any]:

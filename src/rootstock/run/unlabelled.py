@@ -1,6 +1,6 @@
 """From a recipe to documents that an objective can learn from: read, held out, encoded, accounted for."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -18,14 +18,14 @@ from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import MOST_EPOCHS, Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import PART, Encoded
+from rootstock.core.rows import PART, SOURCE, Encoded
 from rootstock.core.seed import stream
 from rootstock.core.watch import Say
 from rootstock.corpus import labelled, sources
 from rootstock.data import batches
 from rootstock.data import unlabelled as documents
 from rootstock.data.cache import remembered
-from rootstock.run import choices, pairs, pictures
+from rootstock.run import beneath, choices, pairs, pictures
 from rootstock.run.prepared import Unlabelled
 from rootstock.run.sides import Sides
 
@@ -66,7 +66,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     settled = choices.resolved(
         recipe, base, task, method, columns={}, usual=_usual(recipe, task, method, length, scratch=bool(base.scratch))
     )
-    shares = _shares(recipe, read.train, found, say)
+    shares = mixed(recipe, read.train, tuple(found), say)
     prepared = Unlabelled(
         recipe=settled,
         base=base,
@@ -95,13 +95,13 @@ def _usual(recipe: Recipe, task: Objective, method: Method, length: int, *, scra
     return usual | ({"rate": task.rate} if scratch else {})
 
 
-def _shares(recipe: Recipe, train: Encoded, found: dict[str, dict[str, Any]], say: Say) -> tuple[float, ...] | None:
-    """Shares of several corpora, said; None where there is one."""
-    held_S = np.bincount(train.dense["source"], train.lengths, minlength=len(found))
+def mixed(recipe: Recipe, train: Encoded, found: Sequence[str], say: Say) -> tuple[float, ...] | None:
+    """Shares of several corpora or parts, by name, said; None where there is one."""
+    held_S = np.bincount(train.dense[SOURCE], train.lengths, minlength=len(found))
     shares_S = documents.shares(recipe.data.mix, held_S)
     if len(found) == 1:
         return None
-    told_S = np.bincount(train.dense["source"], train.sizes, minlength=len(found))
+    told_S = np.bincount(train.dense[SOURCE], train.sizes, minlength=len(found))
     for name, share, held, told in zip(found, shares_S, held_S, told_S, strict=True):
         passes = share * held_S.sum() / max(held, 1)
         say(f"mix       {name}: {share:.1%} of an epoch, its {told:,.0f} tokens {passes:.2g} times")
@@ -126,6 +126,7 @@ def _method(recipe: Recipe, base: Resolved, task: Objective) -> tuple[Method, st
             fix="choose --method full or lora",
         )
     choices.check_scratch(name, method, base)
+    beneath.check(method, base)
     method.check(task.head(), choices.config(base))
     return method, reason
 
@@ -218,14 +219,14 @@ def _encode(task: Objective, rows: pa.Table, tokenizer: Any, length: int) -> tup
 
 def _by_source(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
     """The number of each corpus, and its rows."""
-    for number in sorted(set(rows.column(documents.SOURCE).to_pylist())):
-        yield number, rows.filter(pc.equal(rows.column(documents.SOURCE), number))
+    for number in sorted(set(rows.column(SOURCE).to_pylist())):
+        yield number, rows.filter(pc.equal(rows.column(SOURCE), number))
 
 
 def _marked(encoded: Encoded, source: int, begun: int) -> Encoded:
     """Rows with the number of their corpus, their texts counted on from those before."""
     part = {PART: encoded.dense[PART] + np.int32(begun)} if PART in encoded.dense else {}
-    return replace(encoded, dense={**encoded.dense, documents.SOURCE: np.full(len(encoded), source, np.int16), **part})
+    return replace(encoded, dense={**encoded.dense, SOURCE: np.full(len(encoded), source, np.int16), **part})
 
 
 def _unnumbered(encoded: Encoded) -> Encoded:
@@ -234,7 +235,7 @@ def _unnumbered(encoded: Encoded) -> Encoded:
 
 
 def _joined(parts: list[Encoded]) -> Encoded:
-    return Encoded.joined(parts) if parts else Encoded({}, {documents.SOURCE: np.empty(0, np.int16)}, np.empty(0, np.int64))
+    return Encoded.joined(parts) if parts else Encoded({}, {SOURCE: np.empty(0, np.int16)}, np.empty(0, np.int64))
 
 
 def _share(recipe: Recipe) -> float:

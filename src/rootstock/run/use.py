@@ -1,5 +1,6 @@
 """A finished run put to use: predictions, and measurements on other rows."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -30,8 +31,7 @@ from rootstock.core.watch import Say
 from rootstock.data import batches, formats, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
-from rootstock.run import labelled_pictures, reference
-from rootstock.run.build import tokenizer_digest
+from rootstock.run import contract, labelled_pictures, reference
 from rootstock.run.finish import seen_keys
 from rootstock.run.labelled import arranged
 from rootstock.run.prepared import Place, device_name
@@ -71,12 +71,27 @@ class Reading:
 
 
 class Run:
-    """A run folder that has ended. Raises UsageError where the folder is none."""
+    """A run folder that has ended, of several stages the last; or the folder of a model with its contract that came without one.
+
+    Raises UsageError where the folder is neither. folder: of the run that answers. whole: the one that was named.
+    """
 
     def __init__(self, path: str | Path) -> None:
-        self.folder = RunFolder(Path(path))
-        if not self.folder.complete:
-            raise no_run(self.folder)
+        self.whole = RunFolder(Path(path))
+        if not self.whole.complete:
+            raise no_run(self.whole)
+        self.folder = self.whole.last
+
+    def part(self, name: str | None) -> "Run":
+        """One of the tasks that a run learned, as a run; the run itself where it learned one. UsageError where that does not fit."""
+        held = self.folder.parts
+        if name is not None and name not in held:
+            near = nearest(name, held)
+            wanted = f"one of {', '.join(held)}" if held else "no --part: the run learned one task"
+            raise UsageError(f"{self.path} has no part {name!r}", wanted=wanted, fix=f"did you mean {near!r}?" if near else "")
+        if name is None and held:
+            raise UsageError(f"{self.path} learned several tasks", wanted=f"one of {', '.join(held)}", fix=f"name it: --part {held[0]}")
+        return self if name is None else Run(self.folder.part(name).path)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -96,35 +111,50 @@ class Run:
         return found
 
     def _intact(self, name: str, digest: str | None = None) -> Path:
-        """The path of one of the run's files; ContractRefused where it is not what the run wrote."""
-        path = self.path / name
+        """The path of one of the run's files; ContractRefused where it is not what the run wrote. A model alone has its contract only."""
+        path = self.folder.model / name.removeprefix("model/") if name.startswith("model/") else self.path / name
         if not path.is_file():
             raise ContractRefused(f"{path} is missing", wanted="the file that the run wrote", fix="restore the run folder, or run again")
-        if self._written.get(name) != (digest or artifact.digest_file(path)):
+        if not self.folder.alone and (wanted := self._written.get(name)) != (found := digest or artifact.digest_file(path)):
             raise ContractRefused(
-                f"{path} is not the file that the run wrote", wanted="the digest in manifest.json", fix="restore it, or run again"
+                f"{path} is not the file that the run wrote: its digest is {found}",
+                wanted=f"{wanted}, as in manifest.json",
+                fix="restore it, or run again",
             )
         return path
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The resolved recipe."""
-        return read_recipe(self._intact("recipe.yaml"))
+        """The resolved recipe; of a model alone, what its contract tells of it."""
+        if not self.folder.alone:
+            return read_recipe(self._intact("recipe.yaml"))
+        told = {key: self.contract[key] for key in ("task", "method")} | {"training": {"precision": self.contract.get("precision", "auto")}}
+        return Recipe.build({"base": self.contract["base"]["reference"], "data": {"train": "unknown"}, **told}, "")
 
     @cached_property
     def contract(self) -> dict[str, Any]:
         """What the model must meet again to give the same answers."""
-        self._intact("model/contract.json")
-        found: dict[str, Any] = self.folder.json("model/contract.json")
-        return found
+        path = self._intact(f"model/{contract.NAME}")
+        return artifact.read_json(path, wanted="the folder of a model", fix="restore it, or run again")
+
+    @property
+    def base_reference(self) -> str:
+        """Where the base is: as the recipe says, or, for an adapter alone, as its adapter_config.json does where that is a folder here."""
+        path = self.folder.model / "adapter_config.json"
+        if self.folder.alone and path.is_file():
+            named = json.loads(path.read_text("utf-8")).get("base_model_name_or_path")
+            if isinstance(named, str) and Path(named).is_dir():
+                return named
+        return self.recipe.base
 
     @cached_property
     def _admitted(self) -> Resolved:
-        """model/ after the gate, each file of it as the run wrote it."""
+        """model/ after the gate, each file of it as the run wrote it and as its contract says."""
         found = resolve(str(self.folder.model))
         assert found.admission is not None
         for name, digest in found.admission.files.items():
             self._intact(f"model/{name}", digest)
+        contract.check_labels(self.contract, self.folder.model, self.task)
         return found
 
     @cached_property
@@ -133,6 +163,7 @@ class Run:
         settings = dict(self.recipe.task)
         name = settings.pop("name")
         found = catalog.find("tasks", name).build(settings, "task")
+        self.part(None)
         if not isinstance(found, Labelled):
             fix = f"rootstock adapt FILE --base {self.path}"
             raise UsageError(f"{self.path} was pre-trained with {name}: it gives no labels", wanted="a run on labelled rows", fix=fix)
@@ -150,14 +181,7 @@ class Run:
         """The tokenizer that was trained with, None for images; ContractRefused where the folder holds another."""
         if self.task.reads == "images":
             return None
-        found = bases.tokenizer(self._admitted)
-        if tokenizer_digest(found) != self.contract["tokenizer_sha256"]:
-            raise ContractRefused(
-                f"the tokenizer in {self.folder.model} is not the one trained with",
-                wanted=self.contract["tokenizer_sha256"],
-                fix="restore the run folder",
-            )
-        return found
+        return bases.tokenizer(self._admitted)
 
     @property
     def weights(self) -> str:
@@ -167,7 +191,7 @@ class Run:
     @cached_property
     def model(self) -> nn.Module:
         """The model in the number format that is quickest here; an adapter only on the very base that it was trained on."""
-        model = self._load().to(device_name()).eval()
+        model = self.load().to(device_name()).eval()
         fresh = {name for name, _ in model.named_parameters() if self.method.original(name) in self.contract["fresh"]}
         self._weights = precision.Weights(model.requires_grad_(False), self.dtype, fresh)
         return model
@@ -182,10 +206,11 @@ class Run:
         """The number format of the model's products."""
         return precision.choose(self.recipe.training.precision, device_name())
 
-    def _load(self) -> nn.Module:
-        head, seed = self.task.head(), self.recipe.seed
-        if self.method.leaves == "model":
-            return bases.load(self._admitted, head, seed=seed).model
+    def load(self) -> nn.Module:
+        """The model in fp32, an adapter on its base."""
+        head, seed, admitted = self.task.head(), self.recipe.seed, self._admitted
+        if self.contract["saves"] == "model":
+            return bases.load(admitted, head, seed=seed).model
         base = self._base("adapter was trained on")
         loaded = bases.load(base, head, seed=seed)
         if self.tokenizer is not None:
@@ -221,8 +246,8 @@ class Run:
         kept = f"longer than {self.contract['length']} tokens and"
         return f"{rows:,} rows are {kept} were cut" if rows > 1 else f"1 row is {kept} was cut"
 
-    def predictions(self, rows: pa.Table) -> Predictions:
-        """Answers with confidences for rows with canonical columns."""
+    def predictions(self, rows: pa.Table, model: nn.Module | None = None) -> Predictions:
+        """Answers with confidences for rows with canonical columns. model: one that answers in place of the run's own."""
         length = self.contract["length"]
         whole = self.task.encode(rows.drop_columns([LABEL]) if LABEL in rows.column_names else rows, self.tokenizer, None)
         longer = int((self.task.spans(whole) > length).sum()) if length else 0
@@ -230,7 +255,9 @@ class Run:
         if self.task.asks_base and LABEL in rows.column_names:
             encoded = reference.beside(encoded, reference.known(self._untouched, encoded, self.feed))
         with bases.quiet() if self.task.writes else nullcontext():
-            made = infer.predict(self.model, self.feed(encoded), self.task, device=torch.device(device_name())) if len(rows) else {}
+            made = (
+                infer.predict(model or self.model, self.feed(encoded), self.task, device=torch.device(device_name())) if len(rows) else {}
+            )
         columns = self.task.told(made, encoded, rows, self.tokenizer) if made else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, 0 if self.task.parted else longer, columns)
 
@@ -254,13 +281,8 @@ class Run:
 
     def _base(self, meant: str) -> Resolved:
         """The base that the recipe names; ContractRefused where it is another by now. meant: what it has to be."""
-        base = resolve(self.recipe.base)
-        if base.digest != self.contract["base"]["sha256"]:
-            raise ContractRefused(
-                f"the base {base.name} has the digest {base.digest[:16]}…",
-                wanted=f"{self.contract['base']['sha256'][:16]}…, the base that this {meant}",
-                fix="use that base, or train again on this one",
-            )
+        base = resolve(self.base_reference)
+        contract.check_base(self.contract, base, meant)
         return base
 
     def read(self, path: str, *, labelled: bool, reading: Reading | None = None, say: Say = lambda text: None) -> Read:
@@ -320,15 +342,26 @@ class Run:
         read = self.read(path, labelled=True, reading=reading, say=say)
         rows = read.rows
         with schema.naming(path):
-            answers = self.task.answers(rows)
-        made = self.predictions(rows)
-        columns_made = {**made.columns, "answers": answers}
-        seen, keys = load_file(self._intact("seen.safetensors")), seen_keys(rows)
-        overlap_N = np.isin(keys, seen["rows"])
+            self.task.answers(rows)
+        return self.scored(rows) | {"broken_images": sum(read.broken.values())}
+
+    def seen(self) -> dict[str, np.ndarray]:
+        """Digests of the rows that were learned from ("rows") and of those that chose the best state; empty where nobody kept them."""
+        if self.folder.alone and not (self.path / "seen.safetensors").is_file():
+            return {}
+        found: dict[str, np.ndarray] = load_file(self._intact("seen.safetensors"))
+        return found
+
+    def scored(self, rows: pa.Table, model: nn.Module | None = None) -> dict[str, Any]:
+        """Every figure on labelled rows with canonical columns. model: one that answers in place of the run's own."""
+        made = self.predictions(rows, model)
+        columns_made = {**made.columns, "answers": self.task.answers(rows)}
+        seen, keys = self.seen(), seen_keys(rows)
+        overlap_N = np.isin(keys, seen["rows"]) if seen else None
+        chose_N = np.isin(keys, seen.get("chose", np.empty(0, np.uint64))) & ~(overlap_N if overlap_N is not None else False)
         return evaluation.score(columns_made, self.task, seed=self.recipe.seed, overlap_N=overlap_N) | {
-            "chose_rows": int((np.isin(keys, seen.get("chose", np.empty(0, np.uint64))) & ~overlap_N).sum()),
+            "chose_rows": int(chose_N.sum()),
             "truncated_rows": made.cut,
-            "broken_images": sum(read.broken.values()),
             "details": self.task.details(columns_made),
         }
 

@@ -38,28 +38,49 @@ class Part(NamedTuple):
 
 
 def messages(value: Any) -> list[Message]:
-    """The messages of a cell: a list of {role, content} or {from, value}, one such object, or either of them as JSON; none for others."""
+    """The messages of a cell: a list of {role, content} or {from, value}, one such object, or either of them as JSON; none for others.
+
+    None as well where a single one is no text, such as a call of a tool: a chat without it would be another.
+    """
+    found = [_message(each) for each in _objects(value)]
+    return [each for each in found if each] if all(found) else []
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
             value = json.loads(value)
         except ValueError:
             return []
-    found = [value] if isinstance(value, dict) else value
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        return []
-    return [made for each in found if (made := _message(each))]
+    held = [value] if isinstance(value, dict) else value
+    return held if isinstance(held, list) and all(isinstance(each, dict) for each in held) else []
+
+
+def joined(*cells: Any) -> list[Message]:
+    """The messages of several cells after each other; none where one of them holds something else."""
+    found = [messages(each) for each in cells]
+    return [] if any(cell and not held for cell, held in zip(cells, found, strict=True)) else [each for held in found for each in held]
 
 
 def _message(held: dict[str, Any]) -> Message | None:
     for role, content in _FIELDS:
-        if isinstance(held.get(role), str) and isinstance(held.get(content), str):
-            return {"role": _ROLES.get(held[role], held[role]), "content": held[content]}
+        text = _text(held.get(content))
+        if isinstance(held.get(role), str) and text is not None:
+            return {"role": _ROLES.get(held[role], held[role]), "content": text}
     return None
 
 
+def _text(content: Any) -> str | None:
+    """A content as it is, or its parts put together where all of them are texts."""
+    if isinstance(content, list) and all(isinstance(each, dict) and isinstance(each.get("text"), str) for each in content):
+        return "".join(each["text"] for each in content)
+    return content if isinstance(content, str) else None
+
+
 def holds_messages(column: Any) -> bool:
-    """Whether a column's first cell that is not empty holds messages."""
-    return bool(messages(next((each for each in column[:100].to_pylist() if each), None)))
+    """Whether a column's first cell that is not empty holds messages, be they readable or not."""
+    held = _objects(next((each for each in column[:100].to_pylist() if each), None))
+    return bool(held) and all(any(isinstance(each.get(role), str) and content in each for role, content in _FIELDS) for each in held)
 
 
 def shown(held: Sequence[Message]) -> str:

@@ -37,17 +37,26 @@ def written(model: Any, batch: Batch, *, beams: int, most: int, temperature: flo
     """Ids that the model writes for each row, without the end and what follows it: at most `most`, and as many as fit.
 
     temperature: 0 writes the likeliest; above it each token is drawn from torch's own generator.
+    Rows for which fewer fit are written apart, or they would cut short what stands in the same batch.
     """
     plain = _vocabulary.plain_model(model)
-    ids_BT, ends = batch["input_ids"], sorted({*batch[ENDS].tolist(), *_own_ends(plain)})
-    begun = 1 if plain.config.is_encoder_decoder else ids_BT.shape[1]
-    if room := getattr(plain.config, "max_position_embeddings", None):
-        most = max(1, min(most, room - begun))
+    ends, both = sorted({*batch[ENDS].tolist(), *_own_ends(plain)}), plain.config.is_encoder_decoder
+    own_B = batch["attention_mask"].sum(1)
+    begun_B = torch.ones_like(own_B) if both else own_B
+    # Vectors that peft puts before each row take positions as well.
+    before = getattr(getattr(model, "active_peft_config", None), "num_virtual_tokens", 0)
+    most_B = ((getattr(plain.config, "max_position_embeddings", None) or 10**9) - before - begun_B).clamp(1, most)
+    writer, found = model if hasattr(model, "generate") else plain, [np.empty(0, np.int64)] * len(own_B)
     drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False, "num_beams": beams}
-    with _settled(plain, ends, max_new_tokens=most, **drawn):
-        writer = model if hasattr(model, "generate") else plain
-        made_BT = writer.generate(input_ids=ids_BT, attention_mask=batch["attention_mask"])
-    return [_before_end(row, ends) for row in made_BT[:, begun:].cpu().numpy()]
+    for count in sorted(set(most_B.tolist())):
+        rows_M = (most_B == count).nonzero()[:, 0]
+        part_BT = slice(None) if both else slice(-int(own_B[rows_M].max()), None)  # padding stands on the left of what is gone on with
+        ids_MT, mask_MT = (batch[name][rows_M][:, part_BT] for name in ("input_ids", "attention_mask"))
+        with _settled(plain, ends, max_new_tokens=count, **drawn):
+            made_MT = writer.generate(input_ids=ids_MT, attention_mask=mask_MT).cpu().numpy()
+        for row, ids_T in zip(rows_M.tolist(), made_MT[:, 1 if both else ids_MT.shape[1] :], strict=True):
+            found[row] = _before_end(ids_T, ends)
+    return found
 
 
 def _own_ends(plain: Any) -> list[int]:

@@ -14,6 +14,8 @@ from rootstock.core.rows import Columns
 NONE, NO_WORD = -1, -2
 """A word of which no token is left (cut off, or nothing that the tokenizer knows), and no word at all."""
 _INSIDE = re.compile(r"O|[BIESLU]-.+")
+_BILOU = {"L": "E", "U": "S"}
+"""Its last and its only word as IOBES calls them, which alone seqeval knows."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -91,9 +93,10 @@ def _entities(told_NW: np.ndarray, answers_NW: np.ndarray, labels: Sequence[str]
 
     place = {kind: number for number, kind in enumerate(kinds(labels))}
     made = {name: np.zeros((len(answers_NW), len(place)), dtype=np.int64) for name in ("hits", "predicted", "answered")}
+    known = [_BILOU.get(label[0], label[0]) + label[1:] for label in labels]
 
     def entities(tags_W: np.ndarray) -> set[tuple[str, int, int]]:
-        return set(get_entities([labels[tag] if tag >= 0 else "O" for tag in tags_W.tolist()]))
+        return set(get_entities([known[tag] if tag >= 0 else "O" for tag in tags_W.tolist()]))
 
     for row, (told_W, answers_W) in enumerate(zip(told_NW, answers_NW, strict=True)):
         word_W = answers_W >= 0

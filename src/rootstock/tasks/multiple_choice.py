@@ -42,8 +42,11 @@ class MultipleChoice(Scored):
 
     choices: str | None = None
     """Column of the choices, a list of texts, or several columns with commas between. None: found by name."""
-    counts_from: Literal["auto", "0", "1"] = "auto"
-    """The first choice's number where answers are numbers. auto: 1 where no training row says 0 and one says as many as there are."""
+    counts_from: Literal["auto", "0", "1", "text"] = "auto"
+    """The first choice's number where answers are numbers; text: a number is a choice's text.
+
+    auto: text where all training answers are texts of their choices, 1 where none says 0 and one says as many as there are, else 0.
+    """
 
     @property
     def kind(self) -> Kind:
@@ -113,15 +116,17 @@ class MultipleChoice(Scored):
 
     def _place(self, label: Any, choices: list[str], row: int) -> int:
         name = spell(label)
-        if choices.count(name) == 1 and not name.isdecimal():
+        number = name.isdecimal() and self.counts_from != "text"
+        if choices.count(name) == 1 and not number:
             return choices.index(name)
-        place = int(name) - (self.counts_from == "1") if name.isdecimal() else _letter(name)
+        place = int(name) - (self.counts_from == "1") if number else _letter(name)
         if 0 <= place < len(choices):
             return place
+        numbers = "" if self.counts_from == "text" else f"a number from {self.counts_from}, "
         raise DataError(
             f"row {row} has the answer {name!r} and {len(choices)} choices",
-            wanted=f"a number from {1 if self.counts_from == '1' else 0}, a letter from A, or the text of one of them",
-            fix="correct the row, or say with --set task.counts_from=1 how they are counted",
+            wanted=f"{numbers}a letter from A, or the text of one of them",
+            fix="correct the row, or say with --set task.counts_from=0 or 1 how they are counted",
         )
 
     def truth(self, rows: pa.Table) -> list[Any]:
@@ -236,9 +241,12 @@ def _letter(name: str) -> int:
     return string.ascii_uppercase.find(name.upper()) if len(name) == 1 else -1
 
 
-def _counting(rows: pa.Table) -> Literal["0", "1"]:
+def _counting(rows: pa.Table) -> Literal["0", "1", "text"]:
     """From which number answers are counted, by the rows themselves; beside letters, numbers begin at 1 as letters do at A."""
-    names, counts = [spell(label) for label in column(rows, LABEL)], [len(each) for each in _choices(rows)]
+    labels, choices = column(rows, LABEL), _choices(rows)
+    if all(isinstance(label, str) and own.count(spell(label)) == 1 for label, own in zip(labels, choices, strict=True)):
+        return "text"
+    names, counts = [spell(label) for label in labels], [len(each) for each in choices]
     numbers = [(int(name), count) for name, count in zip(names, counts, strict=True) if name.isdecimal()]
     if not numbers or any(number == 0 for number, _ in numbers):
         return "0"

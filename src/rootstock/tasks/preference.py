@@ -252,21 +252,23 @@ def _parted(good: str, bad: str) -> tuple[str, str, str]:
 
 
 def _of_messages(table: pa.Table) -> pa.Table:
-    """Chats whose answers are messages, alone or behind those before them."""
+    """Chats whose answers are messages, alone or behind those before them. Where one can't be read there is no answer."""
     names = table.column_names
     before = next((name for name in ("messages", "conversations", "prompt") if name in names), None)
-    begun = [_dialogue.messages(each) or _said(each) for each in column(table, before)] if before else [[] for _ in range(len(table))]
+    held = column(table, before) if before else [None] * len(table)
+    begun = [_dialogue.messages(each) or _said(each) for each in held]
     chats, told = [], {"chosen": list[str | None](), REJECTED: list[str | None]()}
-    for first, good, bad in zip(begun, column(table, "chosen"), column(table, REJECTED), strict=True):
+    for cell, first, good, bad in zip(held, begun, column(table, "chosen"), column(table, REJECTED), strict=True):
         sides = _dialogue.messages(good), _dialogue.messages(bad)
         shared = 0
         while shared < min(map(len, sides)) - 1 and sides[0][shared] == sides[1][shared]:
             shared += 1
         chats.append([*first, *sides[0][:shared]])
         for name, side in zip(told, sides, strict=True):
-            told[name].append(side[shared]["content"] if len(side) == shared + 1 else None)
-    held = {"prompt": [_dialogue.shown(chat) if chat else "" for chat in chats], _CHAT: [_dialogue.kept(chat) for chat in chats]}
-    return _dialogue.arranged(table, **held, **told)
+            read = len(side) == shared + 1 and (first or not cell)
+            told[name].append(side[shared]["content"] if read else None)
+    asked = {"prompt": [_dialogue.shown(chat) if chat else "" for chat in chats], _CHAT: [_dialogue.kept(chat) for chat in chats]}
+    return _dialogue.arranged(table, **asked, **told)
 
 
 def _said(value: Any) -> list[_dialogue.Message]:

@@ -267,7 +267,17 @@ def _answers(label: Any, start: Any, row: int) -> list[_Answer]:
     places = start if isinstance(start, list) else [start] * len(texts)
     if len(places) != len(texts):
         raise DataError(f"row {row} has {len(texts)} answers and {len(places)} starts", wanted="a start for each answer", fix="correct it")
-    return [_Answer(text, None if place is None else int(place)) for text, place in zip(texts, places, strict=True) if text.strip()]
+    return [_Answer(text, _letter(place, row)) for text, place in zip(texts, places, strict=True) if text.strip()]
+
+
+def _letter(place: Any, row: int) -> int | None:
+    """A start as a whole number; None where none is told."""
+    if place is None:
+        return None
+    found = _text.numbers([place])
+    if found is None or not found[0].is_integer():
+        raise DataError(f"row {row} has the answer start {place!r}", wanted="a letter of the passage, counted from 0", fix="correct it")
+    return int(found[0])
 
 
 def _nearest(text: str, passage: str, start: int) -> int | None:

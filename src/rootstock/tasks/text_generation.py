@@ -74,7 +74,7 @@ class TextGeneration(Labelled):
 
     @classmethod
     def arranged(cls, table: pa.Table) -> pa.Table | None:
-        """Prompt and completion as they are; chats and instructions as these and messages."""
+        """Prompt and completion as they are; chats and instructions as these and messages. A chat that can't be read has no completion."""
         names = table.column_names
         if not {"prompt", "completion"} - set(names) and _generation.strings(table.column("prompt")):
             return table
@@ -213,7 +213,7 @@ def _chats(table: pa.Table) -> list[list[_dialogue.Message]] | None:
             return [[*first, *_dialogue.messages(each)] for first, each in zip(begun, column(table, name), strict=True)]
     if {"prompt", "completion"} <= set(names) and all(_dialogue.holds_messages(table.column(name)) for name in ("prompt", "completion")):
         both = zip(begun, column(table, "prompt"), column(table, "completion"), strict=True)
-        return [[*first, *_dialogue.messages(asked), *_dialogue.messages(told)] for first, asked, told in both]
+        return [[*first, *_dialogue.joined(asked, told)] for first, asked, told in both]
     if {"instruction", "output"} <= set(names):
         more = column(table, "input") if "input" in names else [None] * len(table)
         rows = zip(begun, column(table, "instruction"), more, column(table, "output"), strict=True)

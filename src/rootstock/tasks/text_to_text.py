@@ -2,7 +2,8 @@
 
 Prefer text-generation where the base only writes on (GPT's and Llama's kind); prefer text-classification where few answers are possible.
 Needs a base with encoder and decoder, and a column of sources and one of targets: source and target, document and summary, or names of
-languages such as en and de. Two files with a line each for the other: `rootstock adapt "train.en.gz+train.de.gz"`.
+languages such as en and de, from the first to the second. Two files with a line each for the other, from English to German:
+`rootstock adapt "train.en.gz+train.de.gz"`.
 Targets are written greedily or with beams; BLEU and chrF are sacrebleu's (Post 2018, https://arxiv.org/abs/1804.08771), ROUGE is
 rouge-score's (Lin 2004, https://aclanthology.org/W04-1013). Raffel et al. 2019, https://arxiv.org/abs/1910.10683
 
@@ -25,7 +26,7 @@ from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Kind, Labelled, Loss
 from rootstock.tasks import _generation, _pieces, _seq2seq, _text, _texts, _vocabulary
 
-_LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "cs", "pl", "ro", "sv", "fi", "tr", "ru", "ar", "hi", "zh", "ja", "ko")
+_LANGUAGES = frozenset(("en", "de", "fr", "es", "it", "pt", "nl", "cs", "pl", "ro", "sv", "fi", "tr", "ru", "ar", "hi", "zh", "ja", "ko"))
 _PAIRS = (("source", "target"), ("src", "tgt"), ("document", "summary"), ("article", "highlights"), ("dialogue", "summary"))
 _SHORT = 0.5
 """Targets of less than this share of their sources' letters are summaries."""
@@ -34,9 +35,9 @@ _SHORT = 0.5
 class TextToText(Labelled):
     """The encoder reads the source, the decoder writes the target."""
 
-    called: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "text": (*dict.fromkeys(source for source, _ in _PAIRS), "input", *_LANGUAGES),
-        "label": (*dict.fromkeys(target for _, target in _PAIRS), "translation", "output", *_LANGUAGES),
+    called: ClassVar[Mapping[str, tuple[str | frozenset[str], ...]]] = {
+        "text": (*dict.fromkeys(source for source, _ in _PAIRS), "input", _LANGUAGES),
+        "label": (*dict.fromkeys(target for _, target in _PAIRS), "translation", "output", _LANGUAGES),
     }
     writes: ClassVar[bool] = True
 
@@ -88,9 +89,9 @@ class TextToText(Labelled):
 
     @classmethod
     def arranged(cls, table: pa.Table) -> pa.Table | None:
-        """Two columns that are called source and target, or the like, or by two languages; as they are."""
+        """Two columns that are called source and target, or the like, or by two languages, from the first to the second; as they are."""
         names = [name for name in table.column_names if _generation.strings(table.column(name))]
-        pair = next((each for each in (*_PAIRS, tuple(name for name in _LANGUAGES if name in names)[:2]) if {*each} <= {*names}), ())
+        pair = next((each for each in (*_PAIRS, tuple(name for name in names if name in _LANGUAGES)[:2]) if {*each} <= {*names}), ())
         if len(pair) < 2 or {"text", "label"} & set(table.column_names):
             return None
         return table if 2 * len(table.column(pair[1]).unique()) > len(table) else None  # few different ones are classes

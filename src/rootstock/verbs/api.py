@@ -9,18 +9,19 @@ from typing import Any
 
 from rootstock import catalog
 from rootstock.core import artifact
-from rootstock.core.errors import UsageError
+from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
-from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.runfolder import RunFolder, built, read_any, read_recipe
 from rootstock.core.settings import changed
+from rootstock.core.stages import StagedRecipe
 from rootstock.core.task import Task
 from rootstock.core.watch import Stops, Watch
 from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import lines, refuse
 from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
-from rootstock.run.prepared import Prepared
+from rootstock.run.prepared import Prepared, ledgers
 from rootstock.run.use import Run
 
 _LOG = logging.getLogger("rootstock")
@@ -29,7 +30,7 @@ _SECTIONS = ("tokenizer", "augment", "teacher", "training", "budget", "accept", 
 
 
 def adapt(
-    data: str | Path,
+    data: str | Path | Mapping[str, str | Path],
     *,
     base: str = "minilm",
     method: str | Method = "auto",
@@ -37,7 +38,7 @@ def adapt(
     out: str | Path | None = None,
     **more: Any,
 ) -> Run:
-    """Fine-tune a base on labelled rows; returns the finished run.
+    """Fine-tune a base on labelled rows; returns the finished run. data: a file, or files by name for several tasks that learn together.
 
     more: the other sections of a recipe as plain values, such as training={"epochs": 3}, validation="dev.csv", seed=1, overwrite=True.
     What the command line prints of decisions and findings goes to the logger "rootstock" at level INFO. The first Ctrl-C raises Interrupted
@@ -47,11 +48,13 @@ def adapt(
     overwrite = bool(more.pop("overwrite", False))
     values: dict[str, Any] = {
         "base": str(base),
-        "data": {"train": str(data), **more},
+        "data": more if isinstance(data, Mapping) else {"train": str(data), **more},
         "method": _section("methods", method),
         "task": _section("tasks", task),
         **sections,
     }
+    if isinstance(data, Mapping):
+        values = changed(values, {f"task.parts.{name}.data.train": str(file) for name, file in data.items()})
     recipe = Recipe.build(values, "").anchored(Path.cwd())
     place = Path(out) if out else free_folder(Path("runs") / name_for(recipe))
     with Stops(_LOG.warning) as stops:
@@ -64,14 +67,9 @@ def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = Fals
     A run that is to be replaced is removed only when the new one's rows and settings have proved to be good.
     """
     folder = RunFolder(out)
-    if not resume:
-        check_place(folder, overwrite=overwrite)
-    elif not folder.begun:
-        raise UsageError(f"{out} holds no run to go on with", wanted="the recipe.yaml in the folder of a run", fix="leave --resume out")
-    elif folder.complete:
-        watch.say(f"run       {out} had already ended")
+    if ended(folder, watch, overwrite=overwrite, resume=resume):
         return Run(out)
-    prepared = _prepared(recipe, watch)
+    prepared = admitted(recipe, watch)
     if overwrite and folder.begun:
         remove(folder, prepared.base.folder)
     try:
@@ -82,12 +80,37 @@ def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = Fals
     return Run(out)
 
 
-def _prepared(recipe: Recipe, watch: Watch) -> Prepared:
+def ended(folder: RunFolder, watch: Watch, *, overwrite: bool, resume: bool) -> bool:
+    """Whether there is nothing left to do. Raises UsageError where a run can neither begin in this folder nor go on."""
+    if not resume:
+        check_place(folder, overwrite=overwrite)
+    elif not folder.begun:
+        raise UsageError(
+            f"{folder.path} holds no run to go on with", wanted="the recipe.yaml in the folder of a run", fix="leave --resume out"
+        )
+    elif folder.complete:
+        watch.say(f"run       {folder.path} had already ended")
+    return resume and folder.complete
+
+
+def part(recipe: Recipe, place: Path, watch: Watch, *, fix: str) -> Run:
+    """A run that is part of something larger, gone on with where it was begun. fix: how to go on with the whole."""
+    folder = RunFolder(place)
+    if place.exists() and not folder.begun:
+        shutil.rmtree(place)  # killed before it had written what it is
+    try:
+        return carry_out(recipe, place, watch, resume=folder.begun)
+    except Interrupted as stop:
+        raise Interrupted(f"{place.name}: {stop.found}", fix=fix) from None
+
+
+def admitted(recipe: Recipe, watch: Watch) -> Prepared:
     """What can be learned from, its account accepted and said."""
     prepared = prepare(recipe, watch.say)
-    refuse(prepared.ledger, recipe.accept)
-    for line in lines(prepared.ledger, recipe.accept):
-        watch.say(f"ledger    {line}")
+    for name, account in ledgers(prepared).items():
+        refuse(account, recipe.accept, part=name)
+        for line in lines(account, recipe.accept):
+            watch.say(f"ledger    {name + ': ' if name else ''}{line}")
     return prepared
 
 
@@ -119,20 +142,25 @@ def remove(folder: RunFolder, base: Path | None) -> None:
 
 
 def again(recipe_path: Path, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe from its file with some keys (section.key) set to other values."""
+    """The recipe of one run from its file with some keys (section.key) set to other values."""
     return Recipe.build(changed(read_recipe(recipe_path).plain(), changes), "").anchored(Path.cwd())
+
+
+def again_any(recipe_path: Path, changes: Mapping[str, Any]) -> Recipe | StagedRecipe:
+    """The same for a recipe that may list stages; those go by their number: stages.2.training.epochs."""
+    return built(changed(read_any(recipe_path).plain(), changes)).anchored(Path.cwd())
 
 
 def rehearse(recipe: Recipe, watch: Watch) -> dict[str, Any]:
     """Everything up to one real step on the longest batch, writing nothing; returns what it predicts."""
-    prepared = _prepared(recipe, watch)
+    prepared = admitted(recipe, watch)
     with tempfile.TemporaryDirectory() as folder:
         return dry_run(prepared, RunFolder(Path(folder)), watch)
 
 
 def beside(recipe_path: Path) -> Path:
     """Where a run of this recipe goes when nothing is said: next to the run that the recipe lies in, or runs/<its name>."""
-    inside = (recipe_path.parent / "manifest.json").exists() or (recipe_path.parent / "history.jsonl").exists()
+    inside = RunFolder(recipe_path.parent).begun
     return free_folder(recipe_path.resolve().parent if inside else Path("runs") / recipe_path.stem)
 
 
@@ -146,7 +174,9 @@ def free_folder(wanted: Path) -> Path:
 
 
 def name_for(recipe: Recipe) -> str:
-    """A run's name from its data: reviews.csv.gz gives reviews, hf:glue:sst2:train gives glue."""
+    """A run's name from its data: reviews.csv.gz gives reviews, hf:glue:sst2:train gives glue. One on several tasks is called by these."""
+    if not recipe.data.train:
+        return "-".join(recipe.task.get("parts", ())) or "run"
     reference = recipe.data.train if isinstance(recipe.data.train, str) else recipe.data.train[0]
     path = reference.removeprefix(PREFIX).split(":")[0] if reference.startswith(PREFIX) else reference
     return Path(path).name.split(".")[0] or "run"

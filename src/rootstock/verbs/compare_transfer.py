@@ -15,10 +15,9 @@ from safetensors.numpy import load_file, save
 from rootstock import catalog
 from rootstock.bases.resolve import SCRATCH
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError, Interrupted
+from rootstock.core.errors import ContractRefused, DataError
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT
-from rootstock.core.runfolder import RunFolder
 from rootstock.core.settings import changed
 from rootstock.core.watch import Watch
 from rootstock.data import schema, source, split
@@ -189,14 +188,8 @@ def answered(unit: Unit, watch: Watch) -> Answered:
 
 def carried_out(recipe: Recipe, place: Path, watch: Watch) -> Run:
     """A run of its own, gone on with where it was begun; what it says is kept from the screen."""
-    folder = RunFolder(place)
-    if place.exists() and not folder.begun:
-        shutil.rmtree(place)  # killed before it had written what it is
     quiet = Watch(event=lambda event: None if event["event"] == "evaluation" else watch.event(event), stop=watch.stop)
-    try:
-        return api.carry_out(recipe, place, quiet, resume=folder.begun)
-    except Interrupted as stop:
-        raise Interrupted(f"{place.name}: {stop.found}", fix="give the same command again: it goes on from here") from None
+    return api.part(recipe, place, quiet, fix="give the same command again: it goes on from here")
 
 
 def _rows(unit: Unit) -> pa.Table:

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.runfolder import RunFolder, read_any, read_recipe
 from rootstock.loop.history import read
 from rootstock.run.use import no_run
 
+_CONTRACT = ("tokenizer_sha256", "labels", "length")
+"""What a model must meet again, beside its base."""
 _STEP_KEYS = ("batch", "loss", "gradient_norm", "rate")
 
 
@@ -16,18 +18,49 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     for folder in folders:
         if not folder.begun:
             raise no_run(folder)
-    recipes = [_flat(read_recipe(folder.recipe).plain()) for folder in folders]
+    staged = [folder.stages.is_dir() for folder in folders]
+    if all(staged):
+        return _staged(*folders)
+    if any(staged):
+        folders = [folder.last for folder in folders]
+    return _alone(*folders)
+
+
+def _staged(first: RunFolder, second: RunFolder) -> dict[str, Any]:
+    """Stage by stage, as far as both have begun; settings are those of the whole."""
+    recipes = [flat(read_any(folder.recipe).plain()) for folder in (first, second)]
+    names = [[each.name for each in sorted(folder.stages.iterdir()) if RunFolder(each).begun] for folder in (first, second)]
+    shared = [name for name in names[0] if name in names[1]]
+    return {
+        "settings": _differences(*recipes),
+        "stages": {name: _alone(RunFolder(first.stages / name), RunFolder(second.stages / name)) for name in shared},
+        "only": [
+            f"{folder.path}: {name}" for folder, held in zip((first, second), names, strict=True) for name in held if name not in shared
+        ],
+    }
+
+
+def _alone(first: RunFolder, second: RunFolder) -> dict[str, Any]:
+    """What differs between two runs of one recipe each."""
+    folders = [first, second]
+    recipes = [flat(read_recipe(folder.recipe).plain()) for folder in folders]
     unfinished = [str(folder.path) for folder in folders if not folder.complete]
-    aspects: dict[str, Any] = {"base": {}, "data": {}, "versions": {}, "hardware": {}, "metrics": {}}
+    aspects: dict[str, Any] = {"base": {}, "contract": {}, "data": {}, "versions": {}, "hardware": {}, "metrics": {}}
     if not unfinished:
         manifests = [folder.json("manifest.json") for folder in folders]
-        aspects = {name: _differences(*(_flat(manifest.get(name, {})) for manifest in manifests)) for name in aspects}
+        aspects = {name: _differences(*(flat(manifest.get(name, {})) for manifest in manifests)) for name in aspects}
+        held = [folder.json("model/contract.json") for folder in folders]
+        aspects["contract"] = _differences(*({key: each.get(key) for key in _CONTRACT} for each in held))
         aspects["metrics"] = _differences(*(folder.json("metrics.json")["metrics"] for folder in folders))
     return {"settings": _differences(*recipes), **aspects, "first_step": _parting(*folders), "unfinished": unfinished}
 
 
 def as_text(found: dict[str, Any]) -> str:
     """The differences for a person."""
+    if "stages" in found:
+        lines = [f"{'settings':<10}{key}: {_shown(a)} → {_shown(b)}" for key, (a, b) in found["settings"].items()]
+        lines += [f"{'only in':<10}{each}" for each in found["only"]]
+        return "\n".join(lines + [f"{name}\n{as_text(each)}" for name, each in found["stages"].items()])
     lines = [f"{path} has not ended: only settings and steps are compared" for path in found["unfinished"]]
     for aspect, differences in found.items():
         if aspect not in ("first_step", "unfinished"):
@@ -54,10 +87,13 @@ def _parting(first: RunFolder, second: RunFolder) -> dict[str, Any] | None:
     return None
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Nested values by section.key; members of a list of sections by their number, from 1 on."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        value = {str(number): each for number, each in enumerate(value, 1)}
     if not isinstance(value, dict):
         return {path: value}
-    return {key: held for name, part in value.items() for key, held in _flat(part, f"{path}.{name}" if path else str(name)).items()}
+    return {key: held for name, part in value.items() for key, held in flat(part, f"{path}.{name}" if path else str(name)).items()}
 
 
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Any]]:

@@ -80,6 +80,25 @@ def label_file(run: Run, path: str, *, reading: Reading | None = None, say: Say 
     return Labelled(held | answers, len(rows), seconds, _warning(made, run))
 
 
+def label_by_each(paths: Sequence[Path], path: str, *, reading: Reading | None = None, say: Say = lambda text: None) -> Labelled:
+    """Every row of a file with its columns and the answer of each run, in columns that begin with the run's name.
+
+    One model is in memory at a time. Raises UsageError where two runs have one name.
+    """
+    names = [each.resolve().name for each in paths]
+    if len(set(names)) < len(names):
+        raise UsageError(f"two runs are called {max(names, key=names.count)}", wanted="runs with names of their own", fix="rename a folder")
+    table: Table = {}
+    made = []
+    for name, each in zip(names, paths, strict=True):
+        made.append(label_file(Run(each), path, reading=reading, say=say))
+        held = {key: values for key, values in made[-1].table.items() if isinstance(values, pa.ChunkedArray)}
+        answers = {key: values for key, values in made[-1].table.items() if key not in held}
+        table |= held
+        table |= {_free(f"{name}.{key}", table): values for key, values in answers.items()}
+    return Labelled(table, made[0].rows, sum(each.seconds for each in made), "".join(dict.fromkeys(each.warning for each in made)))
+
+
 def check_name(out: Path) -> None:
     """Raise UsageError for a file name that tells no format, before anything is computed."""
     if out.suffix.lower() not in _WRITERS or out.is_dir():

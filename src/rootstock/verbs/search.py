@@ -4,21 +4,22 @@ Optuna chooses: Akiba et al. 2019, arXiv:1907.10902; its sampler TPE: Bergstra e
 same evaluation.
 """
 
-import math
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rootstock.core import artifact
-from rootstock.core.errors import Diverged, Interrupted, UsageError
+from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockError, UsageError
 from rootstock.core.modules import needed
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.settings import changed, number
 from rootstock.core.task import ERRORS
 from rootstock.core.watch import Event, Watch
+from rootstock.run import choices
 from rootstock.verbs import api
 
 BEST, FOUND = "best", "search.json"
@@ -37,6 +38,11 @@ class Range:
     high: float = 0.0
     log: bool = False
     whole: bool = False
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """All choices, or the smallest and the largest value."""
+        return self.choices or tuple(int(each) if self.whole else each for each in (self.low, self.high))
 
     def chosen(self, trial: Any, key: str) -> Any:
         """The value that a trial is to try."""
@@ -83,22 +89,27 @@ class Plan:
 def search(plan: Plan, watch: Watch) -> dict[str, Any]:
     """Carry out the trials that are missing and keep the best run; returns the content of search.json.
 
-    Raises UsageError for a key that the recipe does not know, before anything is tried, and Interrupted where the user asked to stop.
+    Raises UsageError for a key or a value that the recipe does not take, before anything is tried, and Interrupted where the user asked to
+    stop.
     """
     if not plan.space:
         raise UsageError("there is nothing to search", wanted="one --space or more", fix="give --space training.rate=1e-5:1e-3")
     optuna = needed("optuna", "search", extra="search")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    first = {key: each.ends[0] for key, each in plan.space.items()}
     for key, each in plan.space.items():
-        _build(plan.recipe, {key: each.choices[0] if each.choices else int(each.low) if each.whole else each.low})
+        for value in each.ends:
+            choices.check(_build(plan.recipe, first | {key: value}))
     plan.out.mkdir(parents=True, exist_ok=True)
     study = _study(plan, optuna)
+    _settle(plan, study, optuna)
     while len(_done(study, optuna)) < plan.trials:
         if watch.stop():
             raise Interrupted(
                 f"stopped after {len(_done(study, optuna))} of {plan.trials} trials", fix="give the same command again: it goes on"
             )
         _try(plan, study, optuna, watch)
+        _settle(plan, study, optuna)
     found = _told(plan, study, optuna)
     artifact.write_json(plan.out / FOUND, found)
     return found
@@ -108,7 +119,18 @@ def _study(plan: Plan, optuna: Any) -> Any:
     storage = plan.storage or f"sqlite:///{(plan.out / 'trials.db').resolve()}"
     named = artifact.digest_json([plan.recipe.plain(), {key: vars(each) for key, each in sorted(plan.space.items())}])[:16]
     pruner = optuna.pruners.MedianPruner(n_startup_trials=_WARM)
-    return optuna.create_study(storage=storage, study_name=named, direction="maximize", load_if_exists=True, pruner=pruner)
+    try:
+        return optuna.create_study(storage=storage, study_name=named, direction="maximize", load_if_exists=True, pruner=pruner)
+    except _unreachable(optuna) as error:
+        found = f"the trials can't be kept in {storage}: {str(error).splitlines()[0]}"
+        raise UsageError(found, wanted="the URL of a database, its driver installed", fix="give such a --storage, or none") from error
+
+
+def _unreachable(optuna: Any) -> tuple[type[Exception], ...]:
+    """What is raised for a URL that names no database, one without its driver, or one that does not answer."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return ImportError, ValueError, SQLAlchemyError, optuna.exceptions.StorageInternalError
 
 
 def _build(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -120,41 +142,43 @@ def _done(study: Any, optuna: Any) -> list[Any]:
     return [trial for trial in study.trials if trial.state in over and not trial.user_attrs.get("stopped")]
 
 
+def _place(plan: Plan, study: Any, number: int) -> Path:
+    """Where a trial of this study runs; of an earlier study with another space none is taken for it."""
+    return plan.out / _TRIALS / f"{study.study_name[:8]}-{number:04}"
+
+
 def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
-    """One trial to its end, or to where it is beaten; a run that diverges has failed and teaches the sampler."""
-    # Seeded by the number of trials so far: a search that was stopped and goes on chooses as one that never was.
-    seed = (plan.recipe.seed + len(_done(study, optuna))) % 2**32
+    """One trial to its end, or to where it is beaten; a run that diverges or does not fit has failed and teaches the sampler."""
+    done, states = len(_done(study, optuna)), optuna.trial.TrialState
+    # Seeded by the number of trials so far: a search that was stopped and goes on chooses as one that never was. Workers that share a
+    # database must not choose alike: there the trials that are under way count as well.
+    seed = (plan.recipe.seed + (len(study.trials) if plan.storage else done)) % 2**32
     study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=plan.storage is not None)
-    trial, states = study.ask(), optuna.trial.TrialState
+    trial = study.ask()
     values = {key: each.chosen(trial, key) for key, each in plan.space.items()}
-    place = plan.out / _TRIALS / f"{trial.number:04}"
-    shutil.rmtree(place, ignore_errors=True)
     race = _Race(trial, watch)
-    watch.say(f"trial     {trial.number + 1} of {plan.trials}: {_spoken(values)}")
+    watch.say(f"trial     {done + 1} of {plan.trials}: {_spoken(values)}")
+    alone = replace(watch, say=lambda text: None, event=race.event, stop=race.stop, started=time.monotonic())
     try:
-        run = api.carry_out(_build(plan.recipe, values), place, replace(watch, say=lambda text: None, event=race.event, stop=race.stop))
-    except Interrupted:
-        if not race.beaten:
-            trial.set_user_attr("stopped", True)
-            study.tell(trial, state=states.FAIL)
-            shutil.rmtree(place, ignore_errors=True)
-            raise
-        study.tell(trial, state=states.PRUNED)
-        watch.say(f"          stopped: below the median of those before at its evaluation {race.evaluations}")
-        shutil.rmtree(place, ignore_errors=True)
-        return
-    except Diverged as error:
+        run = api.carry_out(_build(plan.recipe, values), _place(plan, study, trial.number), alone)
+    except RootstockError as error:
+        if isinstance(error, Interrupted) and race.beaten:
+            study.tell(trial, state=states.PRUNED)
+            return watch.say(f"          stopped: below the median of those before at its evaluation {race.evaluations}")
+        lost = isinstance(error, Diverged | OutOfMemory)
+        trial.set_user_attr("stopped", not lost)
         study.tell(trial, state=states.FAIL)
-        watch.say(f"          failed: {error.found}")
-        shutil.rmtree(place, ignore_errors=True)
-        return
+        if not lost:
+            raise
+        return watch.say(f"          failed: {error.found}")
     figure = run.task.chosen_by[0]
-    value = run.metrics["metrics"].get(figure, -math.inf if figure not in ERRORS else math.inf)
-    trial.set_user_attr("figure", figure)
-    trial.set_user_attr("interval", run.metrics["intervals"].get(figure))
+    if (value := run.metrics["metrics"].get(figure)) is None:
+        study.tell(trial, state=states.FAIL)
+        return watch.say(f"          failed: these validation rows give no {figure}")
+    for name, told in (("figure", figure), (figure, value), ("interval", run.metrics["intervals"].get(figure)), ("out", str(plan.out))):
+        trial.set_user_attr(name, told)
     study.tell(trial, -value if figure in ERRORS else value)
-    watch.say(f"          {figure} {value:.4f}")
-    _keep(plan, place, best=study.best_trial.number == trial.number)
+    return watch.say(f"          {figure} {value:.4f}")
 
 
 class _Race:
@@ -169,6 +193,8 @@ class _Race:
         if event["event"] != "evaluation":
             return self._watch.event(event)
         figure, self.evaluations = event["by"], self.evaluations + 1
+        if figure not in event:  # a constant answer has no correlation
+            return None
         self._trial.report(-event[figure] if figure in ERRORS else event[figure], self.evaluations)
         self.beaten = self.beaten or self._trial.should_prune()
         return None
@@ -178,13 +204,14 @@ class _Race:
         return self.beaten or self._watch.stop()
 
 
-def _keep(plan: Plan, place: Path, *, best: bool) -> None:
-    """The best run's folder stays under its name; of others nothing is needed."""
-    if best:
+def _settle(plan: Plan, study: Any, optuna: Any) -> None:
+    """The best run's folder stays under its name, of other trials nothing; also where a search was killed before it came to that."""
+    complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    best = _place(plan, study, study.best_trial.number) if complete else None
+    if best and best.is_dir():
         shutil.rmtree(plan.out / BEST, ignore_errors=True)
-        place.rename(plan.out / BEST)
-    else:
-        shutil.rmtree(place, ignore_errors=True)
+        best.rename(plan.out / BEST)
+    shutil.rmtree(plan.out / _TRIALS, ignore_errors=True)
 
 
 def _told(plan: Plan, study: Any, optuna: Any) -> dict[str, Any]:
@@ -197,11 +224,11 @@ def _told(plan: Plan, study: Any, optuna: Any) -> dict[str, Any]:
             "trial": trial.number + 1,
             "values": trial.params,
             "state": trial.state.name.lower(),
-            **({trial.user_attrs["figure"]: abs(trial.value), "interval": trial.user_attrs["interval"]} if trial.state == complete else {}),
+            **({name: trial.user_attrs[name] for name in (trial.user_attrs["figure"], "interval")} if trial.state == complete else {}),
         }
         for trial in [*ranked, *(trial for trial in done if trial.state != complete)]
     ]
-    return {"trials": rows, "best": rows[0] if ranked else None, "run": str(plan.out / BEST) if ranked else None}
+    return {"trials": rows, "best": rows[0] if ranked else None, "run": str(Path(ranked[0].user_attrs["out"]) / BEST) if ranked else None}
 
 
 def as_text(found: Mapping[str, Any]) -> str:

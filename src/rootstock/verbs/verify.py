@@ -13,12 +13,16 @@ import torch
 
 from rootstock.core.errors import Interrupted, RunFailed
 from rootstock.core.recipe import BudgetSettings, Recipe
-from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.runfolder import RunFolder, read_any, read_recipe
+from rootstock.core.stages import StagedRecipe
 from rootstock.core.watch import Say, Watch
 from rootstock.loop import checkpoint
 from rootstock.loop.history import read
 from rootstock.run.execute import execute
 from rootstock.run.prepare import prepare
+
+Restart = Callable[[Path], None]
+"""Goes on with the run in a folder."""
 
 
 def in_new_process(folder: Path) -> None:
@@ -35,26 +39,47 @@ def go_on(folder: Path) -> None:
     _train(read_recipe(RunFolder(folder).recipe), RunFolder(folder), lambda: False, resume=True)
 
 
-def verify(recipe_path: Path, steps: int, say: Say, *, restart: Callable[[Path], None] = in_new_process) -> dict[str, Any]:
+def verify(recipe_path: Path, steps: int, say: Say, *, restart: Restart = in_new_process) -> dict[str, Any]:
     """Train `steps` updates straight, and with a restart from disk halfway; compare weights, optimizer, generators and batches."""
-    recipe = read_recipe(recipe_path)
-    training = recipe.training.model_copy(update={"steps": steps, "checkpoint_steps": steps, "patience": 0})
-    # A clock and an early stop are no part of the proof: both would end the two runs at different steps.
-    recipe = recipe.model_copy(update={"training": training, "track": None, "merge": False, "budget": BudgetSettings()})
+    recipe = read_any(recipe_path)
     place = Path(tempfile.mkdtemp(prefix="verify-resume-"))
     try:
-        straight, restarted = RunFolder(place / "straight"), RunFolder(place / "restarted")
-        _train(recipe, straight, lambda: False)
-        say(f"straight  {steps} updates")
-        asked = _Countdown(steps // 2)
-        try:
-            _train(recipe, restarted, asked)
-        except Interrupted:
-            say(f"stopped   after update {steps // 2}; starting again from disk")
-        restart(restarted.path)
-        return _verdict(straight, restarted, steps)
+        if isinstance(recipe, Recipe):
+            return _proven(recipe.model_copy(update={"merge": False}), place, steps, say, restart)
+        return _every(recipe, place, steps, say, restart)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _every(recipe: StagedRecipe, place: Path, steps: int, say: Say, restart: Restart) -> dict[str, Any]:
+    """The proof for one stage after the other, each on what the straight run of the one before it left."""
+    found: dict[str, dict[str, Any]] = {}
+    for number in range(1, len(recipe.stages) + 1):
+        name, before = recipe.folder(number), place / str(number - 1) / "straight"
+        say(f"stage     {name}")
+        base = str(before) if number > 1 else recipe.base
+        made = recipe.recipe(number, base, minutes=None, merge=number < len(recipe.stages))
+        found[name] = _proven(made, place / str(number), steps, say, restart)
+    parted = next((name for name, each in found.items() if not each["identical"]), None)
+    told = "\n".join(f"{name}: {each['verdict']}" for name, each in found.items())
+    first = f"{parted}: {found[parted]['first_difference']}" if parted else None
+    return {"identical": parted is None, "steps": steps, "stages": found, "first_difference": first, "verdict": told}
+
+
+def _proven(recipe: Recipe, place: Path, steps: int, say: Say, restart: Restart) -> dict[str, Any]:
+    training = recipe.training.model_copy(update={"steps": steps, "checkpoint_steps": steps, "patience": 0})
+    # A clock and an early stop are no part of the proof: both would end the two runs at different steps.
+    recipe = recipe.model_copy(update={"training": training, "track": None, "budget": BudgetSettings()})
+    straight, restarted = RunFolder(place / "straight"), RunFolder(place / "restarted")
+    _train(recipe, straight, lambda: False)
+    say(f"straight  {steps} updates")
+    recipe = recipe.model_copy(update={"merge": False})
+    try:
+        _train(recipe, restarted, _Countdown(steps // 2))
+    except Interrupted:
+        say(f"stopped   after update {steps // 2}; starting again from disk")
+    restart(restarted.path)
+    return _verdict(straight, restarted, steps)
 
 
 class _Countdown:

@@ -1,0 +1,140 @@
+"""Build on trained LoRA adapters of other runs over the same base: mix them, average them, or stack a new one on top of them.
+
+Prefer it to lora where adapters of related tasks are there and rows are few: fuse learns little more than how much of each is wanted.
+fuse has AdapterFusion's aim with a weight for each adapter and matrix in place of attention, so that the result is again one LoRA.
+Pfeiffer et al. 2021, https://arxiv.org/abs/2005.00247; Huang et al. 2024, https://arxiv.org/abs/2307.13269
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from rootstock.core.errors import RecipeError
+from rootstock.core.loaded import Head, Loaded
+from rootstock.core.method import learning, train_only
+from rootstock.core.runfolder import RunFolder
+from rootstock.methods._tuner import InPeft
+
+Update = tuple[Tensor, Tensor]
+"""A [R, in] and B [out, R] of an adapter, B with its scale: the matrix changes by B·A."""
+
+
+class Composed(nn.Module):
+    """W x + Σ share · B·A x over the given updates, and where stacked a new update that learns."""
+
+    def __init__(self, base_layer: nn.Module, updates: Sequence[Update], share: float, rank: int, scale: float) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        device = next(base_layer.parameters()).device
+        down_RI, up_OR = (torch.cat(parts, dim).to(device) for parts, dim in zip(zip(*updates, strict=True), (0, 1), strict=True))
+        self.down, self.up = nn.Parameter(down_RI), nn.Parameter(up_OR)
+        self.shares = nn.Parameter(torch.full((len(updates),), share, device=device))
+        self.ranks = [len(down) for down, _ in updates]
+        self.scale = scale
+        if rank:
+            self.new_down, self.new_up = (
+                nn.Parameter(down_RI.new_empty(rank, down_RI.shape[1])),
+                nn.Parameter(up_OR.new_zeros(len(up_OR), rank)),
+            )
+            nn.init.kaiming_uniform_(self.new_down, a=5**0.5)
+
+    def _each(self) -> Tensor:
+        """The share of each direction, [R]."""
+        return torch.cat([share.expand(rank) for share, rank in zip(self.shares, self.ranks, strict=True)])
+
+    def forward(self, given: Tensor) -> Tensor:
+        """What the matrix gives, changed."""
+        functional = nn.functional
+        output: Tensor = self.base_layer(given) + functional.linear(functional.linear(given, self.down) * self._each(), self.up)
+        if hasattr(self, "new_down"):
+            output = output + self.scale * functional.linear(functional.linear(given, self.new_down), self.new_up)
+        return output
+
+    @torch.no_grad()
+    def update(self) -> Update:
+        """All of it as one update."""
+        if not hasattr(self, "new_down"):
+            return self.down, self.up * self._each()
+        return torch.cat([self.down, self.new_down]), torch.cat([self.up * self._each(), self.scale * self.new_up], 1)
+
+
+class Compose(InPeft):
+    """The base and the given adapters stay as they are; the new head learns, and what `how` says. What is left is one plain LoRA."""
+
+    epochs: ClassVar[float] = 3
+    updates: ClassVar[int] = 150
+    rate: ClassVar[float] = 1e-3
+    trained: ClassVar[float] = 0.02
+
+    on: tuple[str, ...] = ()
+    """Runs with method lora, rslora or compose, or their model folders, over the very base that this run starts from."""
+    how: Literal["fuse", "average", "stack"] = "fuse"
+    """fuse: learn a weight for each adapter in each matrix, from equal shares on. average: equal shares stay, only the head learns.
+    stack: the adapters' whole sum stays, and a new update learns on top."""
+    r: int = Field(default=8, ge=1)
+    """Rank of the new update of stack."""
+    alpha: float = Field(default=16, gt=0)
+    """Scale of the new update of stack, used as alpha / r."""
+
+    @property
+    def builds_on(self) -> tuple[str, ...]:
+        """The adapters, which are held to their contracts before anything is loaded."""
+        return self.on
+
+    def check(self, head: Head, config: Mapping[str, Any]) -> None:
+        """RecipeError where no adapter is named, or one is of a kind that does not add up."""
+        from rootstock.methods import _peft
+
+        if not self.on:
+            raise RecipeError(
+                "method.on names no adapter",
+                wanted="runs with lora over this base",
+                fix="give --set method.on=[runs/a,runs/b], or choose --method lora",
+            )
+        for each in self.on:
+            _peft.lora_updates(RunFolder(Path(each)).model)
+
+    def apply(self, loaded: Loaded) -> nn.Module:
+        """Put the adapters beside the matrices that they change; the fresh head learns, and what `how` says."""
+        from rootstock.methods import _peft
+
+        model, found = loaded.model, [_peft.lora_updates(RunFolder(Path(each)).model) for each in self.on]
+        held = dict(model.named_modules())
+        share, rank = (1.0, self.r) if self.how == "stack" else (1 / len(self.on), 0)
+        learned = set(loaded.fresh)
+        for name in sorted({name for each in found for name in each}):
+            if name not in held:
+                raise ValueError(f"an adapter changes {name}, and this model has no such part")
+            # One that leaves this matrix alone has no share in it.
+            composed = Composed(held[name], [each[name] for each in found if name in each], share, rank, self.alpha / self.r)
+            model.set_submodule(name, composed)
+            learned |= {f"{name}.{part}" for part in {"fuse": ["shares"], "average": [], "stack": ["new_down", "new_up"]}[self.how]}
+        train_only(model, {name for name, _ in model.named_parameters() if name in learned or self.original(name) in loaded.fresh})
+        return model
+
+    def groups(self, model: nn.Module, rate: float) -> list[dict[str, Any]]:
+        """Shares learn ten times as fast as the head: they begin at a size of one, where a head's weights are some hundredths."""
+        shares = [name for name, _ in learning(model) if name.endswith(".shares")]
+        others = [name for name, _ in learning(model) if not name.endswith(".shares")]
+        return [{"names": names, "rate": each} for names, each in ((others, rate), (shares, 10 * rate)) if names]
+
+    def keep(self, model: nn.Module) -> nn.Module:
+        """The same as one LoRA of peft, its rank the sum of all ranks."""
+        from rootstock.methods import _peft
+
+        composed = {name: module for name, module in model.named_modules() if isinstance(module, Composed)}
+        if not composed:
+            return model
+        fresh = frozenset(self.original(name) for name, _ in learning(model) if name.rpartition(".")[0] not in composed)
+        updates = {name: module.update() for name, module in composed.items()}
+        for name, module in composed.items():
+            model.set_submodule(name, module.base_layer)
+        return _peft.as_lora(model, updates, fresh)
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """The mixed updates folded into the weights."""
+        return super().merge(self.keep(model))
