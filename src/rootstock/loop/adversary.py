@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rootstock.core.coupled import Coupled
 from rootstock.core.errors import BaseError, RecipeError
-from rootstock.core.objective import Coupled
 from rootstock.core.task import Loss, Task
 
 Backward = Callable[[Tensor], None]
