@@ -12,6 +12,7 @@ def predict(
     file: Annotated[str | None, Option(help="A file of texts instead.")] = None,
     text: Annotated[str | None, Option(help="The file's column of texts [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="The file's column of second texts.")] = None,
+    pairs: Annotated[bool, Option("--pairs", help="Two texts in turn: how alike they are, of a run that learned vectors.")] = False,
     out: Annotated[Path | None, Option(help="Where to write the labelled rows: .csv, .tsv, .jsonl or .parquet [stdout].")] = None,
     change: Annotated[list[str] | None, Option("--set", help="How to read the file, such as data.encoding=latin-1.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
@@ -23,8 +24,8 @@ def predict(
     from rootstock.verbs.use import Reading, Run
 
     say = Console().say
-    if file and texts:
-        raise UsageError("found texts and --file", wanted="one of the two")
+    if file and (texts or pairs):
+        raise UsageError(f"found {'texts' if texts else '--pairs'} and --file", wanted="one of the two", fix="a file's columns have names")
     if out:
         labelling.check_name(out)
     if file:
@@ -33,7 +34,7 @@ def predict(
         table, shown = made.table, labelling.as_csv
         say(f"{made.rows:,} rows in {made.seconds:.1f} s ({made.rows / max(made.seconds, 1e-9):,.0f} rows/s){made.warning}")
     else:
-        (table, warning), shown = labelling.label_texts(Run(run), texts or []), labelling.as_lines
+        (table, warning), shown = labelling.label_texts(Run(run), texts or [], pairs=pairs), labelling.as_lines
         if warning:
             say(warning.removeprefix("; "))
     if out:

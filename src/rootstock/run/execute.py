@@ -155,8 +155,13 @@ def _trims(prepared: Prepared, built: Built) -> bool:
 def _used(prepared: Prepared, built: Built) -> np.ndarray:
     """Token ids that occur in the rows at hand."""
     feeds = (built.feed, built.feed_validation)
-    padding = [np.array([prepared.tokenizer.pad_token_id])]
-    return np.unique(np.concatenate([feed.encoded.tokens["input_ids"].flat for feed in feeds] + padding))
+    padding = np.array([prepared.tokenizer.pad_token_id])
+    ids = [held.flat for feed in feeds for name, held in feed.encoded.tokens.items() if name.startswith(_OF_TOKENS)]
+    return np.unique(np.concatenate([*ids, padding]))
+
+
+_OF_TOKENS = ("input_ids", "pair_ids", "negative_ids")
+"""Columns of token ids, by how their names begin."""
 
 
 def _key(prepared: Prepared) -> str:

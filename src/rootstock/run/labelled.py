@@ -64,10 +64,10 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
     room = choices.room_beside(method, base)
     spans, spans_validation = task.spans(raw), task.spans(raw_validation)
     length = choices.kept_length(recipe, room, longest=int(max(spans.max(), spans_validation.max())))
-    epochs = recipe.training.epochs or _epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
+    epochs = recipe.training.epochs or _epochs(recipe, method, task, np.minimum(raw.lengths, length), say)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
-    usual = choices.usual_of(method, epochs) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    usual = choices.usual_of(method, epochs, task) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=usual)
     encoded, encoded_validation = (
         made if spans_N.max() <= length else task.encode(part, tokens(), length)
@@ -227,9 +227,10 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     return task
 
 
-def _epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say) -> float:
+def _epochs(recipe: Recipe, method: Method, task: Labelled, lengths: np.ndarray, say: Say) -> float:
     """Epochs for a recipe that names none; where the usual number is too few, it says so. lengths: tokens kept of each row."""
-    updates = choices.updates(lengths, recipe.training.batch_tokens or method.batch_tokens)
+    classes = len(getattr(task, "labels", ())) or 2
+    updates = choices.updates(lengths, recipe.training.batch_tokens or task.batch_tokens or method.batch_tokens)
     epochs = method.passes(updates, classes)
     if epochs > method.epochs and not recipe.training.steps:
         few = f"one of these rows is about {updates} update{'s' if updates > 1 else ''}"

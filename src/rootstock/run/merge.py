@@ -11,6 +11,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import MergeRefused
 from rootstock.core.runfolder import RunFolder
 from rootstock.loop import infer
+from rootstock.run.build import add_companions
 from rootstock.run.prepared import LabelledRows
 
 TOLERANCE = 1e-3
@@ -39,6 +40,7 @@ def write_merged(prepared: LabelledRows, folder: RunFolder, model: nn.Module) ->
         )
     with artifact.whole_folder(folder.path / "merged") as beside:
         bases.save_model(merged, prepared.tokenizer, beside)
+        add_companions(prepared, merged, beside)
         artifact.write_json(beside / "merge.json", {"rows": len(prepared.validation), "largest_move": moved, "tolerance": TOLERANCE})
 
 

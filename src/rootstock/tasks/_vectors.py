@@ -102,3 +102,19 @@ def _first_sees(plain: nn.Module, few: Batch) -> bool:
     with in_mode(plain, training=False):
         before, after = (plain(**each).last_hidden_state[:, 0] for each in (few, changed))
     return not torch.allclose(before, after, atol=1e-6)
+
+
+def companions(width: int, length: int, pool: Pool) -> dict[str, Any]:
+    """The JSON files that make a model folder one of sentence-transformers: its modules, how it pools, and that vectors get length 1."""
+    modes = {"cls": "cls_token", "mean": "mean_tokens", "last": "lasttoken"}
+    kinds = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+    kind = "sentence_transformers.models."
+    modules = [{"idx": i, "name": str(i), "path": path, "type": f"{kind}{name}"} for i, (path, name) in enumerate(kinds)]
+    pooling = {"word_embedding_dimension": width, **{f"pooling_mode_{name}": key == pool for key, name in modes.items()}}
+    return {
+        "modules.json": modules,
+        "1_Pooling/config.json": pooling | {"include_prompt": True},
+        "2_Normalize/config.json": {},
+        "sentence_bert_config.json": {"max_seq_length": length, "do_lower_case": False},
+        "config_sentence_transformers.json": {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    }
