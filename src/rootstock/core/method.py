@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rootstock.core.coupled import Coupled
 from rootstock.core.loaded import Head, Loaded
 from rootstock.core.settings import Settings
 
@@ -68,6 +69,20 @@ def zeroed(head: nn.Linear) -> nn.Linear:
 
 MOST_EPOCHS = 20
 """However few the rows: what more passes would teach is the rows by heart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """What the base learns from the training rows before the head does: `coupled`, on the tap's vectors and the rows' labels.
+
+    updates: at least so many.
+    """
+
+    coupled: Coupled
+    epochs: float
+    updates: int
+    rate: float
+    batch_tokens: int
 
 
 class Method(Settings, ABC):
@@ -145,6 +160,10 @@ class Method(Settings, ABC):
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
         """The border below which nothing learns, where the method has one."""
+        return None
+
+    def warm_up(self) -> WarmUp | None:
+        """What all below the border learns before it is frozen, where the method wants that."""
         return None
 
     def original(self, name: str) -> str:

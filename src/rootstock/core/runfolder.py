@@ -12,7 +12,18 @@ from rootstock.core.errors import RecipeError
 from rootstock.core.recipe import Recipe
 
 _FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
-_BESIDE = ("seen.safetensors", "README.md", "report.html", "probes.json", "probes.html", "checkpoints", "model", "merged", "track")
+_BESIDE = (
+    "warm-up.jsonl",
+    "seen.safetensors",
+    "README.md",
+    "report.html",
+    "probes.json",
+    "probes.html",
+    "checkpoints",
+    "model",
+    "merged",
+    "track",
+)
 _WRITTEN = frozenset((*_FILES, *_BESIDE))
 
 

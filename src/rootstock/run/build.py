@@ -4,7 +4,7 @@ import functools
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from rootstock.core.task import Labelled
 from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import infer, precision
-from rootstock.run import features, pictures, reference, skeleton
+from rootstock.run import features, pictures, reference, skeleton, warm_up
 from rootstock.run.lower import Lower, below, feeds
 from rootstock.run.prepared import Prepared
 
@@ -62,15 +62,14 @@ def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bo
     recipe = prepared.recipe
     accelerator = _accelerator(recipe.track, folder)
     found = skeleton.find(prepared)
-    built = (_from_skeleton(prepared, found, accelerator, watch.say) if found else None) or _from_base(
-        prepared, accelerator, watch, dry=dry
-    )
+    built = _from_skeleton(prepared, found, accelerator, watch.say) if found else None
+    built = built or _from_base(prepared, accelerator, folder, watch, dry=dry)
     # Seeded last: imports draw random numbers the first time, and features are not computed in every run.
     seed.seed_everything(seed.derive(recipe.seed, "training"))
     return built
 
 
-def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dry: bool) -> Built:
+def _from_base(prepared: Prepared, accelerator: Accelerator, folder: RunFolder | None, watch: Watch, *, dry: bool) -> Built:
     recipe = prepared.recipe
     seed.seed_everything(recipe.seed)
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
@@ -82,9 +81,11 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
     prepared = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
     before = None if dry else _before(prepared, loaded.model, _place(prepared, accelerator))
     model = accelerator.prepare_model(_applied(prepared, loaded))
-    tap = prepared.method.tap(model, loaded)
+    where = warm_up.Where(folder=None if dry else folder, place=_place(prepared, accelerator), accelerator=accelerator)
+    tap, ahead = warm_up.warmed(prepared, prepared.method.tap(model, loaded), where, watch)
     if tap:
-        return _tapped(prepared, loaded, tap, accelerator, watch, dry=dry)
+        built = _tapped(prepared, loaded, tap, accelerator, watch, dry=dry)
+        return replace(built, ahead=built.ahead + ahead)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
     whole, kept = _ends(prepared, model)

@@ -77,7 +77,7 @@ def _history(folder: RunFolder, saved: checkpoint.Checkpoint | None) -> History:
 def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool) -> Built:
     """Write what the run is, so that a place that can't be written is met first, then build its model.
 
-    Where that fails nothing was learned yet, and no begun run is left to stand in the way of the next try.
+    Where that fails before anything was learned, no begun run is left to stand in the way of the next try.
     """
     written = folder.path / "ledger.json", folder.recipe
     artifact.write_json(written[0], prepared.ledger)
@@ -85,9 +85,10 @@ def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool)
     try:
         return build(prepared, folder, watch)
     except RootstockError:
-        for path in written if not resume else ():
+        begun = resume or folder.checkpoints.exists()
+        for path in written if not begun else ():
             path.unlink(missing_ok=True)
-        if not resume and not any(folder.path.iterdir()):
+        if not begun and not any(folder.path.iterdir()):
             folder.path.rmdir()
         raise
 
