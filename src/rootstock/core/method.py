@@ -111,6 +111,9 @@ class Method(Settings, ABC):
     folds: ClassVar[bool] = True
     """Whether an adapter can become part of the base's own weights; where not, nothing can be merged and no base can be pre-trained."""
 
+    packed: ClassVar[float | None] = None
+    """Bytes of a weight in the base's frozen matrices, where the method keeps them in fewer than they are computed with."""
+
     @classmethod
     def stands_for(cls, name: str) -> str | None:
         """The setting under which this method is what others call `name`, such as "method.kind=hra"; None where it is not."""
