@@ -145,7 +145,13 @@ def main():
     held = {key: json.loads((a.folder / "base" / f"{key}.json").read_text()) for key in ("metrics", "plan")}
     out = HERE / "results" / "transfer.json"
     results = json.loads(out.read_text()) if out.exists() else {}
-    told = {"minutes": a.minutes, "share": a.share, "mix": a.mix, "base": {**held["metrics"]["metrics"], **held["plan"]["measured"]}, "sets": found}
+    told = {
+        "minutes": a.minutes,
+        "share": a.share,
+        "mix": a.mix,
+        "base": {**held["metrics"]["metrics"], **held["plan"]["measured"]},
+        "sets": found,
+    }
     out.write_text(json.dumps(results | {"in-domain" if a.in_domain else "general": told}, indent=1) + "\n")
     sys.stdout.write(
         "\n".join(f"{r['set']:<26} {r['scratch']:.3f} -> {r['pretrained']:.3f}  gain {r['gain']:+.3f} {r['interval']}" for r in found)

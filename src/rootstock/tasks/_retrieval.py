@@ -109,7 +109,8 @@ def weighed_words(tokens: list[Any]) -> list[Any]:
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors of length 1 in fp32; one of length 0 stays."""
     held = np.asarray(vectors, np.float32)
-    return held / np.maximum(np.linalg.norm(held, axis=-1, keepdims=True), np.float32(1e-12))
+    made: np.ndarray = held / np.maximum(np.linalg.norm(held, axis=-1, keepdims=True), np.float32(1e-12))
+    return made
 
 
 def figure(name: str, rank_N: np.ndarray) -> float:
