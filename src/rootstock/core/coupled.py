@@ -31,3 +31,12 @@ class Coupled(ABC):
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The rows of one batch coupled with each other."""
         return self.couple(model, self.embed(model, batch), batch.get("labels"))
+
+
+class Lesson(Coupled):
+    """One that is learned for itself, before what the run's task asks."""
+
+    @property
+    @abstractmethod
+    def chosen_by(self) -> tuple[str, ...]:
+        """Figures by which its states would be told apart."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rootstock.core.coupled import Coupled
+from rootstock.core.coupled import Lesson
 from rootstock.core.loaded import Head, Loaded
 from rootstock.core.settings import Settings
 
@@ -78,7 +78,7 @@ class WarmUp:
     updates: at least so many.
     """
 
-    coupled: Coupled
+    coupled: Lesson
     epochs: float
     updates: int
     rate: float

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rootstock.core.coupled import Coupled
+from rootstock.core.coupled import Lesson
 from rootstock.core.errors import RecipeError
 from rootstock.core.loaded import Head
 from rootstock.core.method import WarmUp
@@ -68,7 +68,7 @@ class FewShot(OnFeatures):
         )
 
 
-class _SameClass(Coupled):
+class _SameClass(Lesson):
     """Cross-entropy of a row's class among all other rows of the update, by cosine: the mean over those of its class."""
 
     def __init__(self, temperature: float) -> None:

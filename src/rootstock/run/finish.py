@@ -53,8 +53,8 @@ def conclude(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dic
     task = prepared.task.settle(built.learner, built.fresh)
     with precision.computing(built.learner, built.dtype, built.fresh):
         columns = measure(prepared, built, task)
-    beside = {"overlap_N": overlap(prepared), "baselines": baselines(prepared, built.before)}
-    metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, **beside) | facts
+    seen_N, rivals = overlap(prepared), baselines(prepared, built.before)
+    metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=seen_N, baselines=rivals) | facts
     write(prepared, built, folder, task, Measured(columns, metrics, read(folder.history)))
     return metrics
 

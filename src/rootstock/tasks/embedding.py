@@ -258,7 +258,7 @@ class Embedding(Coupled, Labelled):
             asked = [name for name in (*_SCORED, *_retrieval.FIGURES) if names is None or f"{start}{name}" in names]
             if (scores := columns.get(_name("scores", size))) is not None:
                 made = _scores.number_metrics(scores, columns["answers"], [name for name in asked if name in _SCORED])
-            elif len(rank_N := columns.get(_name("rank", size), ())):
+            elif (rank_N := columns.get(_name("rank", size))) is not None and len(rank_N):
                 made = {name: _retrieval.figure(name, rank_N) for name in asked if name in _retrieval.FIGURES}
             else:
                 made = {}
