@@ -17,24 +17,31 @@ from torch.nn import functional
 
 from rootstock.core.coupled import Lesson
 from rootstock.core.errors import RecipeError
-from rootstock.core.loaded import Head
-from rootstock.core.method import WarmUp
+from rootstock.core.loaded import Head, Loaded
+from rootstock.core.method import Method, Tap, WarmUp, train_only
 from rootstock.core.task import Batch, Loss, inputs
-from rootstock.methods._features import OnFeatures
+from rootstock.methods import _inside
 
 
-class FewShot(OnFeatures):
+class FewShot(Method):
     """The whole base learns to tell the classes' texts apart; then it is frozen, and the head learns on its vectors."""
 
     epochs: ClassVar[float] = 10
     rate: ClassVar[float] = 2e-2
     weight_decay: ClassVar[float] = 0.3
     batch_tokens: ClassVar[int] = 128
+    base_dropout: ClassVar[float | None] = 0.0
+    frozen: ClassVar[bool] = True
 
+    pool: _inside.Pool = "auto"
+    """Which vector stands for a text: the mean over its tokens, or what the model's own head reads.
+
+    auto: mean where the base can hold it.
+    """
     warm_epochs: float = Field(default=3, gt=0)
     """Passes over the training rows in which the base learns; more where they give fewer than warm_updates."""
-    warm_updates: int = Field(default=40, ge=1)
-    """Updates of the base at least."""
+    warm_updates: int = Field(default=20, ge=1)
+    """Updates of the base at least, of two classes; of C classes log2(C) times as many."""
     warm_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate of the base; training.rate is the head's."""
     warm_tokens: int = Field(default=8192, ge=1)
@@ -56,6 +63,19 @@ class FewShot(OnFeatures):
                 wanted="text-classification with one class a row",
                 fix="choose --method full or lora",
             )
+
+    def apply(self, loaded: Loaded) -> nn.Module:
+        """Freeze all but the head; the base learns in the warm-up alone."""
+        train_only(loaded.model, _inside.head_names(loaded, self.pool))
+        return loaded.model
+
+    def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
+        """The features are the input of the fresh head; None where more than a head reads them."""
+        return _inside.tap(model, loaded, self.pool)
+
+    def keep(self, model: nn.Module) -> nn.Module:
+        """The base that learned with its head, as one plain model."""
+        return _inside.whole(model, self.pool)
 
     def warm_up(self) -> WarmUp:
         """Supervised contrastive learning."""

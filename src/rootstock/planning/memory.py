@@ -45,6 +45,7 @@ class Memory:
 
     weights: in fp32, from which the run is saved. copy: the bf16 one that computes. gradients: of all that learns, and their fp32 sum.
     optimizer: AdamW's two moments. best: the best values so far. activations: what a micro-batch keeps for its backward pass.
+    process: Python and its libraries, on a processor.
     """
 
     weights: int
@@ -53,6 +54,7 @@ class Memory:
     optimizer: int
     best: int
     activations: int
+    process: int = 0
 
     @property
     def total(self) -> int:
@@ -80,7 +82,7 @@ def counted(model: nn.Module, fresh: int, before: dict[str, int], method: Method
     )
 
 
-def memory(counts: Counted, step: Step, *, precision: str, members: int, packed: float | None) -> Memory:
+def memory(counts: Counted, step: Step, *, precision: str, members: int, packed: float | None, process: int = 0) -> Memory:
     """Bytes of a training. members: how many copies of the model share an update, each with activations and gradients of its own.
 
     packed: bytes of a frozen weight in a method that packs, None in others.
@@ -97,4 +99,5 @@ def memory(counts: Counted, step: Step, *, precision: str, members: int, packed:
         optimizer=_MOMENTS * counts.learning,
         best=_FP32 * counts.learning,
         activations=(step.peak_bytes - step.gradient_bytes) * members,
+        process=process,
     )

@@ -12,6 +12,7 @@ _PARTS = {
     "optimizer": "AdamW's moments",
     "best": "best values so far",
     "activations": "activations",
+    "process": "Python and libraries",
 }
 
 
@@ -40,7 +41,8 @@ def _table(plan: Facts) -> list[str]:
     rows.append(["  of all", *(f"{each['share']:.3%}" for each in methods)])
     if any(each["counts"]["matrices"] for each in methods):
         rows.append(["  of the matrices beside", *(_beside(each) for each in methods)])
-    rows += [[label, *(_bytes(each["memory"][part]) for each in methods)] for part, label in _PARTS.items()]
+    held = [part for part in _PARTS if any(each["memory"][part] for each in methods)]
+    rows += [[_PARTS[part], *(_bytes(each["memory"][part]) for each in methods)] for part in held]
     rows.append(["memory in all", *(_bytes(each["total_bytes"]) for each in methods)])
     rows.append(["fits", *("yes" if each["fits"] else "NO" for each in methods)])
     rows.append(["time", *(words.span(each["seconds"]) for each in methods)])

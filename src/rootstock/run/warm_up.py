@@ -129,8 +129,9 @@ def _job(prepared: Prepared, learner: _Learner, warm: WarmUp, where: Where) -> J
     """The training, but for what it tells and is told."""
     recipe, encoded = prepared.recipe, prepared.encoded
     training = recipe.training
-    feed = batches.Feed(encoded, prepared.task, prepared.tokenizer, warm.batch_tokens, training.micro_tokens, recipe.seed)
-    updates = max(warm.updates, math.ceil(warm.epochs * len(feed.epoch(0))))
+    feed = batches.Feed(encoded, prepared.task, prepared.tokenizer, warm.batch_tokens, training.micro, recipe.seed)
+    fewest = math.ceil(warm.updates * math.log2(max(len(getattr(prepared.task, "labels", ())), 2)))
+    updates = max(fewest, math.ceil(warm.epochs * len(feed.epoch(0))))
     own = {"steps": updates, "rate": warm.rate, "batch_tokens": warm.batch_tokens, "weight_decay": _DECAY, "evaluations": 1}
     off = {"layer_decay": 1.0, "average": "none", "adversary": 0.0, "patience": 0, "schedule": "linear", "warmup": 0.1}
     return Job(

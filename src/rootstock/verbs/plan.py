@@ -16,7 +16,7 @@ from rootstock.core.errors import RecipeError, UsageError
 from rootstock.core.loaded import configs
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
-from rootstock.core.resources import bf16_is_fast, total_memory, usable_cores
+from rootstock.core.resources import bf16_is_fast, resident_memory, total_memory, usable_cores
 from rootstock.core.task import Batch, Labelled, Task
 from rootstock.core.watch import Say
 from rootstock.data.ledger import LIMITS
@@ -227,7 +227,8 @@ def _forecast(asked: Asked, name: str, device: devices.Device, speed: float | No
         raise RecipeError(f"{device.name} has no products in bf16", wanted="fp32", fix="leave --precision out")
     work = _work(asked, method, device)
     counts, step = counted_and_tried(asked.base, task, method, work, precision)
-    held = memory.memory(counts, step, precision=precision, members=work.members, packed=method.packed)
+    process = resident_memory() if device.name == THIS_MACHINE and device_name() == "cpu" else 0
+    held = memory.memory(counts, step, precision=precision, members=work.members, packed=method.packed, process=process)
     hourly = asked.price if asked.price is not None else device.hourly
     how = forecast.How(precision=precision, speed=speed, hourly=hourly, once=method.frozen, adapter=method.saves == "adapter")
     return forecast.forecast(name, counts, forecast.Tried(step, held, work), device, how)

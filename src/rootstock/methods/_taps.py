@@ -1,89 +1,23 @@
-"""Shared by methods whose head learns on vectors of a base that stands still by then: which vectors, and the one model of both."""
+"""Where the features of a frozen base leave it, by architecture: what the model's own head reads, or the body's last states."""
 
 import copy
-from abc import ABC
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rootstock.core.loaded import Loaded
-from rootstock.core.method import Answer, Method, OnVectors, Tap, train_only, zeroed
+from rootstock.core.method import Answer, Tap
 from rootstock.core.mode import in_mode
-from rootstock.methods import _encoder_mean, _pooling
+from rootstock.methods import _pooling
 
 
-class OnFeatures(Method, ABC):
-    """The head learns on one vector a row."""
-
-    base_dropout: ClassVar[float | None] = 0.0
-    frozen: ClassVar[bool] = True
-
-    pool: Literal["auto", "mean", "first"] = "auto"
-    """Which vector stands for a text: the mean over its tokens, or what the model's own head reads (BERT's first token, T5's last).
-
-    auto: mean where the base can hold it.
-    """
-
-    def apply(self, loaded: Loaded) -> nn.Module:
-        """Freeze all but the head."""
-        train_only(loaded.model, _head_names(loaded, mean=self._mean(loaded.model)))
-        return loaded.model
-
-    def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
-        """The features are the input of the fresh head.
-
-        None where part of it lies inside the body, or where each word has an answer of its own: then the base runs each time.
-        """
-        if not _answers_texts(model):
-            return None
-        heads = {name.split(".", 1)[0] for name in _head_names(loaded, mean=self._mean(model))}
-        if len(heads) != 1:
-            return _tap_below(model, loaded) if _body_name(model) not in heads else None
-        name = heads.pop()
-        head = getattr(model, name)
-        if self._mean(model):
-            body: nn.Module = _encoder_mean.EncoderMean(model) if _encoder_mean.possible(model) else _pooling.MeanBody(model)
-        else:
-            body = _HeadInput(model, head)
-        linear = None
-        if isinstance(head, nn.Linear) and loaded.fresh:
-            zeroed(head)
-            linear = name if head.bias is not None else None
-        key = f"pool={'mean' if self._mean(model) else 'first'}"
-        return Tap(body=body, head=OnVectors(head, loaded.width), key=key, width=loaded.width, linear=linear)
-
-    def keep(self, model: nn.Module) -> nn.Module:
-        """The frozen base with its new head; mean pooling becomes one more layer of the encoder, or all of the decoder."""
-        if self._mean(model) and _encoder_mean.possible(model):
-            _encoder_mean.replace_decoder(model)
-        elif self._mean(model):
-            _pooling.graft(model)
-        return model
-
-    def _mean(self, model: nn.Module) -> bool:
-        return self.pool != "first" and _answers_texts(model) and (_pooling.graftable(model) or _encoder_mean.possible(model))
-
-
-def _answers_texts(model: nn.Module) -> bool:
-    """Whether there is one answer a text, so that one vector can stand for it: not where each word has its own."""
-    return type(model).__name__.endswith("ForSequenceClassification")
-
-
-def _head_names(loaded: Loaded, *, mean: bool) -> frozenset[str]:
-    """The fresh parameters, but for a pooler that the mean replaces; where the checkpoint brought a trained head, that head's."""
-    fresh = frozenset(name for name in loaded.fresh if not (mean and ".pooler." in name))
-    if fresh:
-        return fresh
-    body = _body_name(loaded.model)
-    return frozenset(name for name, _ in loaded.model.named_parameters() if name.split(".", 1)[0] != body)
-
-
-def _body_name(model: nn.Module) -> str:
+def body_name(model: nn.Module) -> str:
+    """The name of the module that is not the head."""
     return str(getattr(model, "base_model_prefix", ""))
 
 
-def _tap_below(model: Any, loaded: Loaded) -> Tap | None:
+def tap_below(model: Any, loaded: Loaded) -> Tap | None:
     """Features are what the body's last layer leaves where a head of several modules reads it (DistilBERT, DeBERTa, ModernBERT).
 
     None where the head, given these alone, would answer otherwise than the whole model does.
@@ -119,7 +53,7 @@ class _Rest(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.above, given = copy.copy(model), _Given()
-        self.above._modules = dict(model._modules) | {_body_name(model): given}  # a shallow copy: its head is the model's
+        self.above._modules = dict(model._modules) | {body_name(model): given}  # a shallow copy: its head is the model's
         self._give = given.give
         self.mask = nn.Buffer(torch.ones(1, 1, dtype=torch.long, device=next(model.parameters()).device), persistent=False)
 
@@ -144,7 +78,7 @@ class _Given(nn.Module):
         return BaseModelOutput(last_hidden_state=self.features)
 
 
-class _HeadInput(nn.Module):
+class HeadInput(nn.Module):
     """The vector that the head gets for each row, seen by a hook while the whole model runs."""
 
     def __init__(self, model: nn.Module, head: nn.Module) -> None:
