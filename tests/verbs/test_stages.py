@@ -277,7 +277,7 @@ def test_what_was_changed_behind_its_back_is_refused(recipe, tmp_path):
     model = out / "stages" / NAMES[0] / "model" / "model.safetensors"
     raw = bytearray(model.read_bytes())
     model.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
-    with pytest.raises(ContractRefused, match="the weights .*1-masked-lm.* have the digest"):
+    with pytest.raises(ContractRefused, match=r"the weights .*1-masked-lm.* have the digest"):
         stages.carry_out(recipe(), out, Watch(), resume=True)
     model.write_bytes(raw)
     (tmp_path / "texts.jsonl").unlink()

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rootstock.core import layers
+from rootstock.core.coupled import Coupled
 from rootstock.core.errors import ContractRefused, Diverged, Interrupted
-from rootstock.core.objective import Coupled
 from rootstock.core.task import Batch, Loss
 from rootstock.loop.adversary import attackable, attacked
 from rootstock.loop.attention import by_products

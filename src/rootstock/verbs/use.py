@@ -208,7 +208,10 @@ class Run:
         return self.method.restore(loaded, self.folder.model)
 
     def predict(self, texts: str | Sequence[str] | Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The answer for each text (or pair): a label name, a list of names, a number, a span of the second text, a choice of the last."""
+        """The answer for each text (or pair): a label name, a list of names, a number, a span of the second text, a choice of the last.
+
+        Where the run learned vectors, that of each text; or of pairs how alike they are.
+        """
         many = [texts] if isinstance(texts, str) else list(texts)
         made = self.predictions(self.rows_of(many))
         if made.cut:
@@ -223,6 +226,8 @@ class Run:
         if self.task.reads == "images":
             return labelled_pictures.of_files([str(text) for text in texts], self.task)
         pair = self.recipe.task.get("text_pair") is not None
+        if self.task.singly:
+            return table_of(texts, pair=bool(texts) and not isinstance(texts[0], str))
         if CHOICES not in self.task.further:
             return table_of(texts, pair=pair)
         if any(isinstance(each, str) or len(each) != 2 + pair or not isinstance(each[-1], list) for each in texts):
@@ -294,13 +299,15 @@ class Run:
         if any(learned[role] != held[role] for role in ("text", "text_pair", *(["label"] if labelled else []))):
             for note in (*found.notes, *known.reasons):
                 say(f"columns   {note}")
-        if task.get("text_pair") and not known.text_pair:
+        if self.task.singly and not labelled and not given.get("text_pair") and held["text_pair"] is None:
+            known = replace(known, text_pair=None)
+        elif task.get("text_pair") and not known.text_pair:
             raise DataError(
                 f"{path} has one text column, {known.text!r}",
                 wanted=f"two: this run learned from {task['text']!r} and {task['text_pair']!r}",
                 fix="name them with --text and --text-pair",
             )
-        if known.text_pair and not task.get("text_pair"):
+        elif known.text_pair and not task.get("text_pair") and not self.task.singly:
             say(f"columns   {known.text_pair!r} is not used: this run learned from one text a row")
             known = replace(known, text_pair=None)
         known = known if labelled else replace(known, label=None)
