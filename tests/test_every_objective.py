@@ -20,7 +20,7 @@ from rootstock.bases.scratch import ARCHITECTURES, facts, takes_text
 from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Loaded
 from rootstock.core.method import learning
-from rootstock.core.objective import Coupled, Objective, in_groups
+from rootstock.core.objective import Contrastive, Objective, in_groups
 from rootstock.core.rows import PART, PIXELS, TEXT
 from rootstock.core.seed import Draw
 from rootstock.run import pictures
@@ -117,8 +117,8 @@ def test_loss_falls_adds_up_and_its_figures_are_those_of_the_results(setup, name
     with torch.no_grad():
         before = task.loss(model, whole)
         columns = task.decode(model, whole)
-        figures = task.metrics(in_groups(task, model, columns["vectors"]) if isinstance(task, Coupled) else columns)
-        if not isinstance(task, Coupled):
+        figures = task.metrics(in_groups(task, model, columns["vectors"]) if isinstance(task, Contrastive) else columns)
+        if not isinstance(task, Contrastive):
             parts = [task.loss(model, task.collate(encoded, part, tokenizer, Draw(3, 0))) for part in np.array_split(rows, 3)]
             assert sum(part.total.item() for part in parts) == pytest.approx(before.total.item(), rel=1e-3)
             assert sum(part.count for part in parts) == before.count

@@ -14,13 +14,15 @@ from rootstock.bases import heads
 from rootstock.bases import load as bases
 from rootstock.bases import save as saving
 from rootstock.bases.resolve import resolve
+from rootstock.core.coupled import Coupled
 from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError
 from rootstock.core.heads import Heads, states
 from rootstock.core.method import learning
 from rootstock.core.rows import TEACHER, Encoded, boxed
 from rootstock.core.seed import Draw
 from rootstock.core.task import Labelled, Scored, inputs
-from rootstock.loop.crew import twin
+from rootstock.loop.coupled import coupled_gradients
+from rootstock.loop.crew import Crew, twin
 from rootstock.loop.precision import Weights
 from rootstock.run import choices, reference
 from rootstock.run.several import _joined
@@ -109,6 +111,11 @@ def test_loss_adds_up_over_micro_batches(setup, task_name):
 
     def gradients(parts):
         model.zero_grad()
+        if isinstance(task, Coupled):
+            with Crew(model, 1) as crew:
+                made = [batch_of(task, encoded, part, tokenizer) for part in parts]
+                count = coupled_gradients(crew, task, [np.arange(12)], lambda _: made).items
+            return [p.grad / count for p in model.parameters() if p.grad is not None]
         count = 0
         for part in parts:
             loss = task.loss(model, batch_of(task, encoded, part, tokenizer))

@@ -50,6 +50,10 @@ def _pairs():
     return {"label": [f"{text} good" for text in TEXTS], "rejected": [f"{text} bad" for text in TEXTS]}
 
 
+def _positives():
+    return {"label": [" ".join(reversed(words[1:])) for words in WORDS]}
+
+
 _MORE = {
     "class": _labels,
     "classes": _labels,
@@ -60,6 +64,7 @@ _MORE = {
     "text": _texts,
     "completion": _texts,
     "preference": _pairs,
+    "retrieval": _positives,
 }
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from rootstock.core.errors import BaseError, RecipeError
 from rootstock.core.recipe import TeacherSettings, TrainingSettings
 from rootstock.loop import mixup
-from rootstock.loop.lesson import lesson
+from rootstock.loop.loss import loss_for
 from rootstock.tasks.text_classification import TextClassification
 from rootstock.tasks.token_classification import TokenClassification
 
@@ -30,7 +30,7 @@ def by_hand(model):
 def test_tokens_and_losses_are_mixed_by_one_share(monkeypatch):
     model, same = student().train(), student().train()
     monkeypatch.setattr(mixup, "drawn", lambda *_: MIXTURE)
-    found = lesson(model, TASK, TrainingSettings(mixup=0.2), TeacherSettings())(model, BATCH)
+    found = loss_for(model, TASK, TrainingSettings(mixup=0.2), TeacherSettings())(model, BATCH)
     wanted = by_hand(same)
     torch.testing.assert_close(found.total, wanted)
     assert found.count == 3
@@ -53,7 +53,7 @@ def test_shares_are_of_the_beta_distribution_and_each_row_has_one_partner():
 
 def test_nothing_is_mixed_outside_training():
     model = student().eval()
-    found = lesson(model, TASK, TrainingSettings(mixup=0.2), TeacherSettings())(model, BATCH)
+    found = loss_for(model, TASK, TrainingSettings(mixup=0.2), TeacherSettings())(model, BATCH)
     torch.testing.assert_close(found.total, TASK.loss(model, BATCH).total)
 
 

@@ -11,7 +11,7 @@ from rootstock.core.errors import BaseError, RecipeError
 from rootstock.core.recipe import TeacherSettings, TrainingSettings
 from rootstock.core.rows import ALONE, TEACHER, TEACHER_HIDDEN
 from rootstock.loop import teacher as distilling
-from rootstock.loop.lesson import lesson
+from rootstock.loop.loss import loss_for
 from rootstock.tasks.preference import Preference
 from rootstock.tasks.regression import Regression
 from rootstock.tasks.text_classification import TextClassification
@@ -34,7 +34,7 @@ def batch(**more):
 
 def taught(model, given, **settings):
     told = TeacherSettings(run="big", **settings)
-    return lesson(model, TASK, TrainingSettings(), told)(model, given)
+    return loss_for(model, TASK, TrainingSettings(), told)(model, given)
 
 
 def test_the_loss_is_the_papers():
@@ -103,12 +103,12 @@ def test_blocks_are_matched_by_their_share_of_the_depth():
 
 def test_what_has_no_scores_and_what_asks_twice_is_refused():
     with pytest.raises(RecipeError, match=r"teacher.run is set, and the loss of this task is not of scores"):
-        lesson(nn.Linear(1, 1), Preference(), TrainingSettings(), TeacherSettings(run="big"))
+        loss_for(nn.Linear(1, 1), Preference(), TrainingSettings(), TeacherSettings(run="big"))
     with pytest.raises(RecipeError, match="two answers to the same row"):
-        lesson(nn.Linear(1, 1), TASK.model_copy(update={"r_drop": 1.0}), TrainingSettings(), TeacherSettings(run="big"))
+        loss_for(nn.Linear(1, 1), TASK.model_copy(update={"r_drop": 1.0}), TrainingSettings(), TeacherSettings(run="big"))
 
 
 def test_without_a_teacher_it_is_the_tasks_own_loss():
     model = student()
-    assert lesson(model, TASK, TrainingSettings(), TeacherSettings()) == TASK.loss
+    assert loss_for(model, TASK, TrainingSettings(), TeacherSettings()) == TASK.loss
     assert np.isfinite(TASK.loss(model, batch()).total.item()), "what a teacher says is no input of the model"

@@ -54,7 +54,7 @@ def test_a_student_learns_what_its_teacher_says_and_says_who_it_was(teacher, lea
 
 def test_its_answers_are_computed_once_for_the_same_rows(teacher, learn, monkeypatch):
     first = learn("one")
-    monkeypatch.setattr(use.Run, "_load", lambda self: pytest.fail("the teacher was read again"))
+    monkeypatch.setattr(use.Run, "load", lambda self: pytest.fail("the teacher was read again"))
     second = learn("two", teacher={"run": str(teacher.path), "weight": 0.9}, method="feature-extraction")
     assert second.metrics["rows"] == first.metrics["rows"]
 

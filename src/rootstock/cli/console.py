@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 _REFRESH_SECONDS = 0.5
-_FIGURES = {"step": ("train", "  step {step:,}  loss {loss:.4f}  rate {rate:.2e}"), "features": ("features", ""), "corpus": ("corpus", "")}
+_STEP = "  step {step:,}  loss {loss:.4f}  rate {rate:.2e}"
+_FIGURES = {"step": ("train", _STEP), "warm-up": ("warm-up", _STEP), "features": ("features", ""), "corpus": ("corpus", "")}
 """Kind of event, what the live line calls it, and what it shows of it."""
 _SHOWN = (
-    *("loss", "bits_per_byte", "accuracy", "micro_f1", "f1", "exact_match", "macro_f1"),
+    *("loss", "bits_per_byte", "accuracy", "micro_f1", "f1", "exact_match", "macro_f1", "ndcg@10", "accuracy@1"),
     *("spearman", "pearson", "log_loss", "root_mean_squared_error"),
 )
 

@@ -14,6 +14,7 @@ def predict(
     part: Annotated[str | None, Option(help="Which of the run's tasks, where it learned several.")] = None,
     text: Annotated[str | None, Option(help="The file's column of texts [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="The file's column of second texts.")] = None,
+    pairs: Annotated[bool, Option("--pairs", help="Two texts in turn: how alike they are, of a run that learned vectors.")] = False,
     out: Annotated[Path | None, Option(help="Where to write the labelled rows: .csv, .tsv, .jsonl or .parquet [stdout].")] = None,
     change: Annotated[list[str] | None, Option("--set", help="How to read the file, such as data.encoding=latin-1.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
@@ -25,8 +26,8 @@ def predict(
     from rootstock.verbs import labelling
 
     say = Console().say
-    if file and texts:
-        raise UsageError("found texts and --file", wanted="one of the two")
+    if file and (texts or pairs):
+        raise UsageError(f"found {'texts' if texts else '--pairs'} and --file", wanted="one of the two", fix="a file's columns have names")
     if also and part:
         raise UsageError("found --also and --part", wanted="one of the two", fix="name the folder of the part itself: RUN/parts/NAME")
     if also and not file:
@@ -40,7 +41,7 @@ def predict(
         table, shown = made.table, labelling.as_csv
         say(f"{made.rows:,} rows in {made.seconds:.1f} s ({made.rows / max(made.seconds, 1e-9):,.0f} rows/s){made.warning}")
     else:
-        (table, warning), shown = labelling.label_texts(Run(run).part(part), texts or []), labelling.as_lines
+        (table, warning), shown = labelling.label_texts(Run(run).part(part), texts or [], pairs=pairs), labelling.as_lines
         if warning:
             say(warning.removeprefix("; "))
     if out:

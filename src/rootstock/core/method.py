@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rootstock.core.coupled import Lesson
 from rootstock.core.loaded import Head, Loaded
 from rootstock.core.rows import Columns
 from rootstock.core.settings import Settings
@@ -69,6 +70,20 @@ def zeroed(head: nn.Linear) -> nn.Linear:
 
 MOST_EPOCHS = 20
 """However few the rows: what more passes would teach is the rows by heart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """What the base learns from the training rows before the head does: `coupled`, on the tap's vectors and the rows' labels.
+
+    updates: at least so many where a label tells one of two classes, and more of more.
+    """
+
+    coupled: Lesson
+    epochs: float
+    updates: int
+    rate: float
+    batch_tokens: int
 
 
 class Method(Settings, ABC):
@@ -168,6 +183,10 @@ class Method(Settings, ABC):
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
         """The border below which nothing learns, where the method has one."""
+        return None
+
+    def warm_up(self) -> WarmUp | None:
+        """What all below the border learns before it is frozen, where the method wants that."""
         return None
 
     def fit(self, head: nn.Module, columns: Columns) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rootstock.core.coupled import Coupled
 from rootstock.core.loaded import Loaded
 from rootstock.core.rows import Columns, Encoded
 from rootstock.core.seed import stream
-from rootstock.core.task import Batch, Loss, Uniform
+from rootstock.core.task import Batch, Uniform
 
 _GROUP = 32
 """Rows that are told from each other when measured, about so many always: a figure must not rise where cores or batches are others."""
@@ -91,31 +92,14 @@ class Objective(Uniform):
         return model
 
 
-class Coupled(Objective):
-    """An objective whose loss couples all rows of an update, such as one with in-batch negatives.
-
-    The loop computes all vectors without gradients, then the loss on them, then each micro-batch once more with its share of the gradient
-    (Gao et al. 2021, arXiv:2101.06983), so the update can be far larger than what fits in memory. When measured, rows are told from some
-    30 others (`in_groups`).
-    """
+class Contrastive(Coupled, Objective):
+    """An objective whose rows are told from each other, in an update and, when measured, from some 30 others (`in_groups`)."""
 
     likelihood: ClassVar[bool] = False
 
     @abstractmethod
-    def embed(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Vectors of the rows, [B, V, H], V views a row."""
-
-    @abstractmethod
-    def couple(self, model: nn.Module, vectors_BVH: Tensor) -> Loss:
-        """Summed loss of all rows of an update; gradients flow to the vectors and to what the model itself brings (a temperature)."""
-
-    @abstractmethod
     def told(self, model: nn.Module, vectors_GVH: Tensor) -> dict[str, Tensor]:
         """Results of rows that are told from each other, each [G]: "loss", "count", "hits" and what more `metrics` wants."""
-
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """The rows of one batch coupled with each other."""
-        return self.couple(model, self.embed(model, batch))
 
     @torch.no_grad()
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
@@ -124,7 +108,7 @@ class Coupled(Objective):
 
 
 @torch.no_grad()
-def in_groups(task: Coupled, model: nn.Module, vectors_NVH: np.ndarray) -> Columns:
+def in_groups(task: Contrastive, model: nn.Module, vectors_NVH: np.ndarray) -> Columns:
     """Results of all rows, each told from the rest of a group: the same on any machine. Of a row alone nothing is known, count 0.
 
     Groups are drawn, as rows stand by document and by class folder: told from its neighbours alone a row would be told from its like.

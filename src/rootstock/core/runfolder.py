@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 from rootstock.core import artifact
-from rootstock.core.errors import RecipeError
+from rootstock.core.errors import RecipeError, UsageError, nearest
 from rootstock.core.recipe import Recipe
 from rootstock.core.stages import StagedRecipe
 
 _FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
-_BESIDE = ("seen.safetensors", "README.md", "report.html", "probes.json", "probes.html")
+_BESIDE = ("warm-up.jsonl", "seen.safetensors", "README.md", "report.html", "probes.json", "probes.html")
 _FOLDERS = ("checkpoints", "model", "merged", "track", "stages", "parts")
 _WRITTEN = frozenset((*_FILES, *_BESIDE, *_FOLDERS))
 
@@ -104,6 +104,18 @@ class RunFolder:
         return artifact.read_json(
             self.path / name, wanted="the folder of a run that has ended", fix="name a run folder, or resume the run first"
         )
+
+
+def no_run(folder: RunFolder) -> UsageError:
+    """What is wrong with a folder that holds no finished run."""
+    if folder.begun:
+        fix = f"go on with it: {folder.going_on}"
+        return UsageError(f"{folder.path} holds a run that has not ended", wanted="a finished run", fix=fix)
+    beside = folder.path.parent.iterdir() if folder.path.parent.is_dir() else ()
+    near = nearest(folder.path.name, [each.name for each in beside if each != folder.path and RunFolder(each).begun])
+    state = "holds no run" if folder.path.exists() else "does not exist"
+    fix = f"did you mean {folder.path.with_name(near)}?" if near else "name the folder that adapt wrote"
+    return UsageError(f"{folder.path} {state}", wanted="a run folder", fix=fix)
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -18,7 +18,7 @@ from rootstock.core.seed import Draw
 from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
-Kind = Literal["class", "classes", "number", "tags", "span", "choice", "text", "completion", "preference"]
+Kind = Literal["class", "classes", "number", "tags", "span", "choice", "text", "completion", "preference", "similarity", "retrieval"]
 ERRORS = frozenset({"log_loss", "root_mean_squared_error", "loss", "perplexity"})
 """Figures of which less is better."""
 
@@ -113,6 +113,11 @@ class Labelled(Uniform):
     writes: ClassVar[bool] = False
     """Whether its head is the base's own output layer over the vocabulary: then nothing is fresh, and no one vector stands for a text."""
 
+    headless: ClassVar[bool] = False
+    """Whether it adds no head: what it learns are the base's own vectors, so that a frozen base has nothing to learn."""
+    singly: ClassVar[bool] = False
+    """Whether it answers single texts and pairs of texts alike, whatever its rows were."""
+
     asks_base: ClassVar[bool] = False
     """Whether `reference` of every row is wanted from the untouched base before anything learns."""
 
@@ -127,7 +132,7 @@ class Labelled(Uniform):
     @abstractmethod
     def kind(self) -> Kind:
         """What a row's answer is: a class, several classes, a number, a tag for each word, a span of the text, a choice, a text, how a text
-        goes on, or which of two is better.
+        goes on, which of two is better, how alike two texts are, or which text belongs to one.
 
         Baselines and charts go by it.
         """
@@ -148,6 +153,11 @@ class Labelled(Uniform):
 
         For tasks that put what they read into a form of their own, where `suits` knows a file by its names alone.
         """
+        return None
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """Padded tokens of one update that suit it, where those that suit the method are too few."""
         return None
 
     @abstractmethod
@@ -208,6 +218,10 @@ class Labelled(Uniform):
 
     def reference(self, model: nn.Module, batch: Batch) -> Columns:
         """What the untouched base says of rows, [B] each: computed once, kept, and put beside the rows as dense columns."""
+        return {}
+
+    def companions(self, config: Any, length: int) -> dict[str, Any]:
+        """JSON files beside the model, by their path in its folder, by which other libraries know what to make of its outputs."""
         return {}
 
     @property

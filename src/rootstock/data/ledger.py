@@ -29,7 +29,9 @@ _REMEDY = {"truncation": "shorten the texts, or raise training.length if it was 
 _CUTS = (32, 64, 128, 256, 512)
 _PERCENTILES = (50, 90, 95, 99)
 _EXAMPLES = 3
-_OPEN = ("text", "completion", "preference")
+_NUMBERS = ("number", "similarity")
+"""Kinds whose answers are amounts."""
+_OPEN = ("text", "completion", "preference", "retrieval")
 """Kinds whose answers are texts: two of them for one text contradict nothing, and only both alike repeat a row."""
 
 
@@ -162,7 +164,7 @@ def _side(name: str, table: pa.Table, lengths: np.ndarray, facts: Facts) -> _Sid
     if rows.PAIR in table.column_names:
         blank = [first or not second.strip() for first, second in zip(blank, rows.column(table, rows.PAIR), strict=True)]
     held = rows.column(table, rows.LABEL) if rows.LABEL in table.column_names else []
-    labels = [float(label) if facts.kind == "number" else _named(facts, label) for label in held]
+    labels = [float(label) if facts.kind in _NUMBERS else _named(facts, label) for label in held]
     return _Side(name, texts, rows.column(table, rows.ROW), keys(table), labels, blank, lengths)
 
 
@@ -210,7 +212,7 @@ def _overlap(train: _Side, validation: _Side) -> list[_Hit]:
 
 def _contradictions(side: _Side, repeats: list[list[int]], *, kind: str) -> list[_Hit]:
     # two people rarely give one text the very same number: only a spread of more than a standard deviation contradicts
-    spread = float(np.std(side.labels)) if kind == "number" and side.labels else 0.0
+    spread = float(np.std(side.labels)) if kind in _NUMBERS and side.labels else 0.0
     found = []
     for group in repeats if side.labels else []:
         labels = [side.labels[place] for place in group]
@@ -221,7 +223,7 @@ def _contradictions(side: _Side, repeats: list[list[int]], *, kind: str) -> list
 
 
 def _differ(labels: list[Any], kind: str, *, spread: float) -> bool:
-    if kind == "number":
+    if kind in _NUMBERS:
         return float(np.ptp(labels)) > spread
     return len(set(labels)) > 1
 
@@ -234,7 +236,7 @@ def _labels(labels: list[Any], kind: str) -> dict[str, Any]:
     """Rows of each label, the most frequent first; or a summary of numbers; nothing of texts."""
     if kind in _OPEN:
         return {}
-    if kind == "number":
+    if kind in _NUMBERS:
         return _numbers(np.asarray(labels))
     if kind == "span":
         return dict(Counter("an answer" if any(label) else "no answer" for label in labels))

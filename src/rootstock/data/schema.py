@@ -74,7 +74,7 @@ def infer(table: pa.Table, **given: Any) -> Schema:
     named_label = label or known.get("label") or _by_name(LABELS, [name for name in names if name not in (text, text_pair)])
     free = [name for name in names if name not in (text, text_pair, named_label)]
     if text is None and known.get("text") in free:
-        text, text_pair = known["text"], text_pair or known.get("text_pair")
+        text, text_pair = known["text"], text_pair or (known.get("text_pair") if known.get("text_pair") in free else None)
         reason = f"text: {_spoken(text, text_pair)} (by their names)" if text_pair else f"text: {_spoken(text, None)} (by its name)"
     else:
         text, text_pair, reason = _texts(looks, free, given=(text, text_pair), need_more=labelled and named_label is None)

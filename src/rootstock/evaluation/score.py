@@ -15,7 +15,7 @@ from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.intervals import FEWEST, at_the_edge, draws, interval
 
 _SPELLED = {"bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1"}
-_UNBOUNDED = ("number", "completion")
+_UNBOUNDED = ("number", "completion", "similarity")
 """Kinds whose figures are no shares of rows."""
 _CALLED = {
     "class": {
@@ -30,6 +30,8 @@ _CALLED = {
     "text": {"copy": "copying the source"},
     "completion": {"unigram": "guessing tokens by their frequency alone"},
     "preference": {"length": "going by length alone"},
+    "similarity": {"base": "the base before training", "tfidf": "the cosine of TF-IDF"},
+    "retrieval": {"base": "the base before training", "tfidf": "the nearest by TF-IDF"},
     "tags": {"majority": "always answering the most frequent tag", "dictionary": "each word's most frequent tag in training"},
 }
 

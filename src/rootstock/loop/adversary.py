@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rootstock.core.coupled import Coupled
 from rootstock.core.errors import BaseError, RecipeError
-from rootstock.core.objective import Coupled
-from rootstock.core.task import Loss, Task
+from rootstock.core.task import Loss
 
 Backward = Callable[[Tensor], None]
 
@@ -68,7 +68,7 @@ def hooked(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[Non
         handle.remove()
 
 
-def attackable(model: nn.Module, task: Task) -> None:
+def attackable(model: nn.Module, task: object) -> None:
     """Refuse what can't be attacked: RecipeError for a loss that couples rows, BaseError for a model without embeddings."""
     if isinstance(task, Coupled):
         raise RecipeError(

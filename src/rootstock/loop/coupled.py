@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rootstock.core.objective import Coupled
+from rootstock.core.coupled import Coupled
 from rootstock.core.task import Batch, Loss
 from rootstock.loop.checkpoint import random_state, set_random_state
 from rootstock.loop.crew import Crew
@@ -50,7 +50,8 @@ def coupled_gradients(crew: Crew, task: Coupled, shards: Sequence[np.ndarray], b
     seen = crew.gradients(look, made)
     after = random_state()
     vectors_NVH = torch.cat([each.vectors for part in seen for each in part]).requires_grad_()
-    loss = _backward(task.couple(crew.models[0], vectors_NVH))
+    labels = [each.batch["labels"] for part in seen for each in part if "labels" in each.batch]
+    loss = _backward(task.couple(crew.models[0], vectors_NVH, torch.cat(labels) if labels else None))
     assert vectors_NVH.grad is not None
     told = iter(torch.split(vectors_NVH.grad, [len(each.vectors) for part in seen for each in part]))
     work = [[(each, next(told)) for each in part] for part in seen]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rootstock.core.mode import in_mode
-from rootstock.core.objective import Coupled, in_groups
+from rootstock.core.objective import Contrastive, in_groups
 from rootstock.core.rows import Columns
 from rootstock.core.task import Batch, Labelled, Uniform
 from rootstock.loop.attention import by_products
@@ -68,7 +68,7 @@ def predict(model: nn.Module, rows: Rows, task: Uniform, *, device: torch.device
     glance: only as much of it as decides which state is the best.
     """
     found = infer(model, rows, task.glance if glance and isinstance(task, Labelled) else task.decode, device=device)
-    return in_groups(task, model, found["vectors"]) if found and isinstance(task, Coupled) else found
+    return in_groups(task, model, found["vectors"]) if found and isinstance(task, Contrastive) else found
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

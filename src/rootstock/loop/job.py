@@ -12,10 +12,23 @@ from torch import nn
 
 from rootstock.core.method import Method
 from rootstock.core.recipe import TeacherSettings, TrainingSettings
-from rootstock.core.task import Batch, Task
+from rootstock.core.task import Batch, Loss
 from rootstock.loop.checkpoint import Checkpoint
 
 Score = tuple[float, ...]
+
+
+class Learned(Protocol):
+    """What is learned, as far as the loop asks it: a task, or a part of one."""
+
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """Figures that decide which state is the best."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Summed loss of a batch."""
+        ...
 
 
 class Feed(Protocol):
@@ -53,7 +66,7 @@ class Job:
     """
 
     model: nn.Module
-    task: Task
+    task: Learned
     method: Method
     feed: Feed
     settings: TrainingSettings

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rootstock.core import layers
+from rootstock.core.coupled import Coupled
 from rootstock.core.errors import ContractRefused, Diverged, Interrupted
-from rootstock.core.objective import Coupled
 from rootstock.core.task import Batch, Loss
 from rootstock.loop.adversary import attackable, attacked
 from rootstock.loop.attention import by_products
@@ -23,7 +23,7 @@ from rootstock.loop.coupled import Passed, coupled_gradients, padded_tokens
 from rootstock.loop.crew import Crew, members, shares
 from rootstock.loop.infer import to_device
 from rootstock.loop.job import Job, Score
-from rootstock.loop.lesson import lesson
+from rootstock.loop.loss import loss_for
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
 from rootstock.loop.schedule import factor
@@ -51,7 +51,7 @@ class Training:
 
     def __init__(self, job: Job, *, key: str = "") -> None:
         self.job, self.at, self.key = job, Position(), key
-        self._lesson = lesson(job.model, job.task, job.settings, job.teacher)
+        self._loss = loss_for(job.model, job.task, job.settings, job.teacher)
         decays = decayed_names(job.model)
         if job.used is not None:
             trim(job.model, job.used)
@@ -213,8 +213,8 @@ class Training:
         """Loss of a batch, its gradients left with the model."""
         job = self.job
         if job.settings.adversary:
-            return attacked(model, partial(self._lesson, model, batch), job.accelerator.backward, job.settings.adversary)
-        loss = self._lesson(model, batch)
+            return attacked(model, partial(self._loss, model, batch), job.accelerator.backward, job.settings.adversary)
+        loss = self._loss(model, batch)
         job.accelerator.backward(loss.total)
         return loss
 

@@ -1,7 +1,8 @@
 """Train only a fresh head on the frozen base's features (feature extraction, linear probe).
 
-Prefer it where seconds count or rows are few; full and lora go further with a few hundred rows or more. Each row passes the base once:
-its feature vector is kept on disk by content digest, so later epochs and later runs on the same rows start at once.
+Prefer it where seconds count or rows are few; full and lora go further with a few hundred rows or more, few-shot with a few
+rows a class. Each row passes the base once: its feature vector is kept on disk by content digest, so later epochs and later runs on the
+same rows start at once.
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,9 @@ from torch import nn
 
 from rootstock.core.errors import MergeRefused, RecipeError
 from rootstock.core.loaded import Head, Loaded
-from rootstock.core.method import Method, OnVectors, Tap, learning, train_only, zeroed
+from rootstock.core.method import Method, Tap, learning, train_only
 from rootstock.core.rows import Columns
-from rootstock.methods import _encoder_mean, _heads, _logistic, _pooling
-from rootstock.methods._taps import HeadInput, body_name, tap_below
+from rootstock.methods import _heads, _inside, _logistic
 from rootstock.methods._truncated import truncate
 
 _TEXTS = "AutoModelForSequenceClassification"
@@ -38,7 +38,7 @@ class FeatureExtraction(Method):
     trained: ClassVar[float] = 0.0
     frozen: ClassVar[bool] = True
 
-    pool: Literal["auto", "mean", "first"] = "auto"
+    pool: _inside.Pool = "auto"
     """Which vector stands for a text: the mean over its tokens, or what the model's own head reads (BERT's first token, T5's last).
 
     auto: mean where the base can hold it.
@@ -112,7 +112,7 @@ class FeatureExtraction(Method):
             truncate(loaded.model, self.layer)
         if self.leaves == "head":
             return self._beside(loaded)
-        train_only(loaded.model, _head_names(loaded, mean=self._mean(loaded.model)))
+        train_only(loaded.model, _inside.head_names(loaded, self.pool))
         return loaded.model
 
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
@@ -122,30 +122,10 @@ class FeatureExtraction(Method):
         """
         if isinstance(model, _heads.OnFeatures):
             return Tap(body=model.body, head=_heads.OnVectors(model.head), key=self._key(model.body), width=self._width(loaded))
-        found = self._inside(model, loaded)
+        found = _inside.tap(model, loaded, self.pool, more=f" layer={self.layer}" if self.layer != "last" else "")
         if self.head == "logistic-regression" and (found is None or _linear(found.head) is None):
             raise ValueError("its head is more than one linear layer, so method.head=logistic-regression has no place; mlp and knn have")
         return found
-
-    def _inside(self, model: nn.Module, loaded: Loaded) -> Tap | None:
-        """The tap below the model's own head."""
-        if not _answers_texts(model):
-            return None
-        heads = {name.split(".", 1)[0] for name in _head_names(loaded, mean=self._mean(model))}
-        if len(heads) != 1:
-            return tap_below(model, loaded) if body_name(model) not in heads else None
-        name = heads.pop()
-        head = getattr(model, name)
-        if self._mean(model):
-            body: nn.Module = _encoder_mean.EncoderMean(model) if _encoder_mean.possible(model) else _pooling.MeanBody(model)
-        else:
-            body = HeadInput(model, head)
-        linear = None
-        if isinstance(head, nn.Linear) and loaded.fresh:
-            zeroed(head)
-            linear = name if head.bias is not None else None
-        key = f"pool={'mean' if self._mean(model) else 'first'}" + (f" layer={self.layer}" if self.layer != "last" else "")
-        return Tap(body=body, head=OnVectors(head, loaded.width), key=key, width=loaded.width, linear=linear)
 
     def groups(self, model: nn.Module, rate: float) -> list[dict[str, Any]]:
         """All that learns at one rate."""
@@ -168,11 +148,7 @@ class FeatureExtraction(Method):
         """The frozen base with its new head; mean pooling becomes one more layer of the encoder, or all of the decoder."""
         if isinstance(model, _heads.OnFeatures):
             return model
-        if self._mean(model) and _encoder_mean.possible(model):
-            _encoder_mean.replace_decoder(model)
-        elif self._mean(model):
-            _pooling.graft(model)
-        return model
+        return _inside.whole(model, self.pool)
 
     def merge(self, model: nn.Module) -> nn.Module:
         """MergeRefused for a head beside its base: no transformers class has a place for it."""
@@ -210,25 +186,8 @@ class FeatureExtraction(Method):
         config: Any = loaded.model.config
         return loaded.width * (config.num_hidden_layers + 1 if self.layer == "mix" else 1)
 
-    def _mean(self, model: nn.Module) -> bool:
-        return self.pool != "first" and _answers_texts(model) and (_pooling.graftable(model) or _encoder_mean.possible(model))
-
 
 def _linear(head: nn.Module) -> nn.Linear | None:
     """The linear layer that a tapped head is, where it is one."""
     found = getattr(head, "head", None)
     return found if isinstance(found, nn.Linear) else None
-
-
-def _answers_texts(model: nn.Module) -> bool:
-    """Whether there is one answer a text, so that one vector can stand for it: not where each word has its own."""
-    return type(model).__name__.endswith("ForSequenceClassification")
-
-
-def _head_names(loaded: Loaded, *, mean: bool) -> frozenset[str]:
-    """The fresh parameters, but for a pooler that the mean replaces; where the checkpoint brought a trained head, that head's."""
-    fresh = frozenset(name for name in loaded.fresh if not (mean and ".pooler." in name))
-    if fresh:
-        return fresh
-    body = body_name(loaded.model)
-    return frozenset(name for name, _ in loaded.model.named_parameters() if name.split(".", 1)[0] != body)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rootstock.report import charts, words
 from rootstock.report.charts import FIRST, SECOND, THIRD, Chart, Table
-from rootstock.report.facts import Facts, dig
+from rootstock.report.facts import AMOUNTS, Facts, dig
 
 BARS = 30
 """Most labels drawn as bars; all are in the table."""
@@ -135,7 +135,7 @@ class _Side:
 
 def balance(facts: Facts) -> Chart | None:
     """How often each label occurs, on both sides."""
-    if dig(facts, "kind") == "number" or not dig(facts, "ledger", "labels"):
+    if dig(facts, "kind") in AMOUNTS or not dig(facts, "ledger", "labels"):
         return None
     train, held = _side(facts, "train", "training", FIRST), _side(facts, "validation", "validation", THIRD)
     labels = sorted(train.counts, key=lambda name: -train.counts[name]) + sorted(set(held.counts) - set(train.counts))
@@ -168,7 +168,7 @@ def _balanced(train: dict[str, int], names: list[str], shown: int) -> str:
 def numbers(facts: Facts) -> Table | None:
     """The labels of a regression in a few figures."""
     train, held = (dig(facts, "ledger", name, default={}) for name in ("labels", "validation_labels"))
-    if dig(facts, "kind") != "number" or not train:
+    if dig(facts, "kind") not in AMOUNTS or not train:
         return None
     rows = [
         (name, *(words.count(side.get(name)) if name == "count" else words.figure(side.get(name)) for side in (train, held)))

@@ -64,10 +64,14 @@ _PIPELINES = {
     "text": "text2text-generation",
     "completion": "text-generation",
     "preference": "text-generation",
+    "similarity": "sentence-similarity",
+    "retrieval": "sentence-similarity",
 }
 """What the hub calls a task, by its form, where it is no text classification."""
 _CLASSES = {"tags": "AutoModelForTokenClassification", "span": "AutoModelForQuestionAnswering", "choice": "AutoModelForMultipleChoice"} | {
-    "images": "AutoModelForImageClassification"
+    "images": "AutoModelForImageClassification",
+    "similarity": "AutoModel",
+    "retrieval": "AutoModel",
 }
 """The class of transformers that loads such a model, where it is no classifier of sequences."""
 
@@ -162,6 +166,7 @@ def _identity(facts: Facts) -> dict[str, Any]:
         "max_tokens": dig(facts, "recipe", "task", "max_tokens", default=128),
         "beams": dig(facts, "recipe", "task", "beams", default=1),
         "chat": dig(facts, "recipe", "task", "form") == "chat",
+        "pool": dig(facts, "recipe", "task", "pool", default="mean"),
         "length": dig(facts, "contract", "length") or dig(facts, "recipe", "training", "length"),
     }
 

@@ -16,7 +16,11 @@ _HEADLINE = {
     "text": ("bleu", "chrf", "rouge1", "rouge2", "rougeL", "exact_match"),
     "completion": ("loss", "perplexity", "token_accuracy"),
     "preference": ("accuracy", "margin", "loss"),
+    "similarity": ("spearman", "pearson"),
+    "retrieval": ("ndcg@10", "mrr@10", "accuracy@1", "recall@10"),
 }
+AMOUNTS = ("number", "similarity")
+"""Kinds whose labels are amounts."""
 SIMPLE = ("majority", "unigram")
 """Baselines that give the same answer to every row."""
 _MANY = 12

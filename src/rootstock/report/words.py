@@ -19,6 +19,8 @@ _FIGURES = {
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
+    "ndcg@10": "nDCG@10",
+    "mrr@10": "MRR@10",
     "calibration_error": "Calibration error (ECE)",
 }
 _BASELINES = {
@@ -35,10 +37,13 @@ _BASELINES = {
     "text": {"copy": "Copying the source"},
     "completion": {"unigram": "Guessing by frequency alone"},
     "preference": {"length": "Going by length alone"},
+    "similarity": {"base": "The base before training", "tfidf": "Cosine of TF-IDF"},
+    "retrieval": {"base": "The base before training", "tfidf": "The nearest by TF-IDF"},
     "tokens": {"unigram": "Guessing by frequency alone"},
 }
 _SHORT = {
     "tfidf": "TF-IDF",
+    "base": "the base before training",
     "majority": "the simplest answer",
     "copy": "copying the source",
     "length": "going by length alone",

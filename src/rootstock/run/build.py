@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +18,17 @@ from rootstock.bases import heads
 from rootstock.bases import save as saving
 from rootstock.bases.load import tokenizer_digest
 from rootstock.core import artifact, seed
-from rootstock.core.errors import RecipeError
+from rootstock.core.errors import RecipeError, fitting
 from rootstock.core.loaded import Loaded
 from rootstock.core.method import OnVectors, Tap
 from rootstock.core.objective import Objective
+from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
-from rootstock.loop import precision
-from rootstock.run import features, pictures, reference, skeleton
+from rootstock.loop import infer, precision
+from rootstock.run import features, pictures, reference, skeleton, warm_up
 from rootstock.run.lower import Lower, below, feeds
 from rootstock.run.prepared import LabelledRows, Place, Prepared
 from rootstock.tasks.multi_task import MultiTask
@@ -40,6 +41,7 @@ class Built:
     whole: all that was trained as one plain model, an adapter folded in; None but for an objective. It is spoiled once kept was asked for.
     kept: the model to save and merge; None where the cache holds all of it but the head. save: writes the model folder.
     ahead: seconds of features that a rehearsal left out. lower: what lies below the learner's cut, where frozen blocks are computed once.
+    before: what the untouched base answers on the validation rows, where it can: what the training has to beat.
     """
 
     learner: nn.Module
@@ -55,6 +57,7 @@ class Built:
     whole: Callable[[], nn.Module] | None = None
     ahead: float = 0.0
     lower: Lower | None = None
+    before: Columns | None = None
 
 
 def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bool = False) -> Built:
@@ -66,15 +69,14 @@ def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bo
     if teacher and not recipe.teacher.hidden:
         prepared = teacher.asked(prepared, None, place, watch, dry=dry)
     found = skeleton.find(prepared)
-    built = (_from_skeleton(prepared, found, accelerator, watch.say) if found else None) or _from_base(
-        prepared, accelerator, watch, dry=dry
-    )
+    built = _from_skeleton(prepared, found, accelerator, watch.say) if found else None
+    built = built or _from_base(prepared, accelerator, folder, watch, dry=dry)
     # Seeded last: imports draw random numbers the first time, and features are not computed in every run.
     seed.seed_everything(seed.derive(recipe.seed, "training"))
     return built
 
 
-def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dry: bool) -> Built:
+def _from_base(prepared: Prepared, accelerator: Accelerator, folder: RunFolder | None, watch: Watch, *, dry: bool) -> Built:
     recipe = prepared.recipe
     seed.seed_everything(recipe.seed)
     loaded = heads.load(prepared.base, prepared.task.head(), seed=recipe.seed, dropout=recipe.training.dropout)
@@ -83,14 +85,19 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
     prepared.task.check(loaded.model)
     if isinstance(prepared.task, Objective):
         loaded = prepared.task.outfit(loaded)
-    prepared, asking = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
+    place = _place(prepared, accelerator)
+    prepared, asking = reference.asked(prepared, loaded.model, place, watch, dry=dry)
+    before = None if dry else _before(prepared, loaded.model, place)
     model = accelerator.prepare_model(_applied(prepared, loaded))
     if isinstance(prepared, LabelledRows) and prepared.teacher and recipe.teacher.hidden:
         prepared = prepared.teacher.asked(prepared, model, _place(prepared, accelerator), watch, dry=dry)
     with _fits(prepared):
         tap = prepared.method.tap(model, loaded)
+    where = warm_up.Where(folder=None if dry else folder, place=_place(prepared, accelerator), accelerator=accelerator)
+    tap, ahead = warm_up.warmed(prepared, tap, where, watch)
     if tap:
-        return _tapped(prepared, _Model(loaded, model, tap), accelerator, watch, dry=dry)
+        built = _tapped(prepared, _Model(loaded, model, tap), accelerator, watch, dry=dry)
+        return replace(built, ahead=built.ahead + ahead)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
     whole, kept = _ends(prepared, model)
@@ -111,7 +118,18 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         accelerator=accelerator,
         ahead=asking + (cut.ahead if cut else 0.0),
         lower=cut,
+        before=before,
     )
+
+
+def _before(prepared: Prepared, model: nn.Module, place: Place) -> Columns | None:
+    """Answers of a base that needs no head and was trained before; None of others."""
+    task = prepared.task
+    if not (isinstance(task, Labelled) and task.headless) or prepared.base.scratch:
+        return None
+    model.to(place.device)
+    with precision.computing(model, place.dtype), fitting("a pass of the base", fix=features.FIX):
+        return infer.predict(model, prepared.feed(prepared.encoded_validation), task, device=place.device)
 
 
 def _exact(prepared: Prepared, model: nn.Module, loaded: Loaded) -> frozenset[str]:
@@ -232,10 +250,19 @@ def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Ac
 
 def _save(prepared: Prepared, kept: nn.Module, loaded: Loaded, place: Path) -> None:
     saving.save_model(kept, prepared.tokenizer, place)
+    add_companions(prepared, kept, place)
     if getattr(prepared.task, "reads", None) in pictures.READS:
         pictures.save_processor(prepared.task, place)
     if prepared.saves != "model":
         _beside_adapter(prepared, loaded.model, place)
+
+
+def add_companions(prepared: Prepared, model: Any, place: Path) -> None:
+    """What the task wants beside the model."""
+    held = prepared.task.companions(model.config, prepared.length) if isinstance(prepared.task, Labelled) else {}
+    for name, content in held.items():
+        (place / name).parent.mkdir(exist_ok=True)
+        artifact.write_json(place / name, content)
 
 
 def save_adapter(prepared: Prepared, adapter: nn.Module, place: Path) -> None:

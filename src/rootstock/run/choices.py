@@ -74,8 +74,9 @@ def check_pair(task: type[Task], method: type[Method]) -> None:
             wanted="a method that changes the base, or a run for each part",
             fix="choose --method lora or full",
         )
+    instead = "it learns the base's own vectors" if getattr(task, "headless", False) else "its head is the base's own output layer"
     raise RecipeError(
-        f"{by} trains a fresh head on frozen features, and {called} brings none: its head is the base's own output layer",
+        f"{by} trains a fresh head on frozen features, and {called} brings none: {instead}",
         wanted="a method that changes the base",
         fix="choose --method lora or full",
     )
@@ -83,7 +84,7 @@ def check_pair(task: type[Task], method: type[Method]) -> None:
 
 def fits(task: type[Task], method: type[Method]) -> bool:
     """Whether the method finds something to train: a frozen base wants a head of the task's own, and several tasks something to share."""
-    return not method.frozen or (issubclass(task, Uniform) and not (issubclass(task, Labelled) and task.writes))
+    return not method.frozen or (issubclass(task, Uniform) and not (issubclass(task, Labelled) and (task.writes or task.headless)))
 
 
 def _check_auto(section: str, settings: dict[str, Any], choices: dict[str, Any]) -> None:
@@ -270,9 +271,10 @@ def resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, *, colu
     return recipe.model_copy(update={"base": pinned, "training": training, "task": named_task, "method": named_method}).anchored(Path.cwd())
 
 
-def usual_of(method: Method, epochs: float) -> dict[str, Any]:
-    """The values of training that suit a method."""
-    held = {"rate": method.rate, "batch_tokens": method.batch_tokens, "weight_decay": method.weight_decay, "dropout": method.base_dropout}
+def usual_of(method: Method, epochs: float, task: Task | None = None) -> dict[str, Any]:
+    """The values of training that suit a method, under a task that may want larger updates."""
+    batch_tokens = (task.batch_tokens if isinstance(task, Labelled) else None) or method.batch_tokens
+    held = {"rate": method.rate, "batch_tokens": batch_tokens, "weight_decay": method.weight_decay, "dropout": method.base_dropout}
     return {"epochs": epochs, **held}
 
 

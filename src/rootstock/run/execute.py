@@ -107,7 +107,7 @@ def _history(folder: RunFolder, saved: checkpoint.Checkpoint | None) -> History:
 def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool) -> Built:
     """Write what the run is, so that a place that can't be written is met first, then build its model.
 
-    Where that fails nothing was learned yet, and no begun run is left to stand in the way of the next try.
+    Where that fails before anything was learned, no begun run is left to stand in the way of the next try.
     """
     written = folder.path / "ledger.json", folder.recipe
     artifact.write_json(written[0], prepared.ledger)
@@ -115,9 +115,10 @@ def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool)
     try:
         return build(prepared, folder, watch)
     except RootstockError:
-        for path in written if not resume else ():
+        begun = resume or folder.checkpoints.exists()
+        for path in written if not begun else ():
             path.unlink(missing_ok=True)
-        if not resume and not any(folder.path.iterdir()):
+        if not begun and not any(folder.path.iterdir()):
             folder.path.rmdir()
         raise
 
@@ -206,8 +207,13 @@ def _trims(prepared: Prepared, built: Built) -> bool:
 def _used(prepared: Prepared, built: Built) -> np.ndarray:
     """Token ids that occur in the rows at hand."""
     feeds = (built.feed, built.feed_validation)
-    padding = [np.array([prepared.tokenizer.pad_token_id])]
-    return np.unique(np.concatenate([feed.encoded.tokens["input_ids"].flat for feed in feeds] + padding))
+    padding = np.array([prepared.tokenizer.pad_token_id])
+    ids = [held.flat for feed in feeds for name, held in feed.encoded.tokens.items() if name.startswith(_OF_TOKENS)]
+    return np.unique(np.concatenate([*ids, padding]))
+
+
+_OF_TOKENS = ("input_ids", "pair_ids", "negative_ids")
+"""Columns of token ids, by how their names begin."""
 
 
 def _key(prepared: Prepared) -> str:

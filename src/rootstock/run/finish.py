@@ -61,7 +61,8 @@ def measured(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dic
     task = prepared.task.settle(built.learner, built.fresh)
     with precision.computing(built.learner, built.dtype, built.fresh):
         columns = measure(prepared, built, task)
-    metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=overlap(prepared), baselines=baselines(prepared)) | facts
+    seen_N, rivals = overlap(prepared), baselines(prepared, built.before)
+    metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=seen_N, baselines=rivals) | facts
     return task, Measured(columns, metrics, read(folder.history))
 
 
@@ -76,10 +77,13 @@ def overlap(prepared: LabelledRows) -> np.ndarray:
     return np.isin(seen_keys(prepared.validation), seen_keys(prepared.train))
 
 
-def baselines(prepared: LabelledRows) -> Baselines:
-    """What a model has to beat, on the same split; majority and TF-IDF depend on nothing but the rows, and are kept by their digest."""
+def baselines(prepared: LabelledRows, before: Columns | None = None) -> Baselines:
+    """What a model has to beat, on the same split; majority and TF-IDF depend on nothing but the rows, and are kept by their digest.
+
+    before: what the untouched base answered, where it can answer.
+    """
     if own := prepared.task.rivals(prepared.encoded, prepared.encoded_validation):
-        return Baselines(dict(own), {})
+        return Baselines({**_untouched(prepared, before), **own}, {})
     if prepared.task.writes:  # texts are no arrays to keep, and nothing is fitted
         return fit_baselines(prepared.train, prepared.validation, prepared.task)
     sides = (prepared.train, prepared.validation)
@@ -103,6 +107,14 @@ def baselines(prepared: LabelledRows) -> Baselines:
     if set(arrays) == {"majority"} and prepared.task.kind in ("class", "classes", "number"):
         left_out.setdefault("tfidf", "no word of the training texts is left for it")
     return Baselines({name: {"scores": scores, "answers": answers} for name, scores in sorted(arrays.items())}, left_out)
+
+
+def _untouched(prepared: LabelledRows, before: Columns | None) -> dict[str, Columns]:
+    """What the untouched base answered, as a baseline."""
+    if before is None:
+        return {}
+    told = prepared.task.told(before, prepared.encoded_validation, prepared.validation, prepared.tokenizer)
+    return {"base": {**told, "answers": prepared.task.answers(prepared.validation)}}
 
 
 def write(prepared: LabelledRows, built: Built, folder: RunFolder, task: Labelled, measured: Measured) -> None:

@@ -13,7 +13,7 @@ import torch
 from rootstock import catalog
 from rootstock.core import artifact
 from rootstock.core.errors import MergeRefused
-from rootstock.core.objective import Coupled
+from rootstock.core.objective import Contrastive
 from rootstock.core.rows import PART, Columns
 from rootstock.core.runfolder import RunFolder
 from rootstock.evaluation import held_out
@@ -118,7 +118,7 @@ def _write_pages(prepared: Unlabelled, folder: RunFolder, told: dict[str, Any]) 
 def _objective(prepared: Unlabelled) -> dict[str, Any]:
     """What was learned, as card and report tell it. coupled: its loss depends on how many rows stand together."""
     name, task = prepared.recipe.task["name"], prepared.task
-    facts = {"reads": task.reads, "likelihood": task.likelihood, "coupled": isinstance(task, Coupled)}
+    facts = {"reads": task.reads, "likelihood": task.likelihood, "coupled": isinstance(task, Contrastive)}
     return {"name": name, "summary": catalog.summary("tasks", name), "settings": task.plain(), **facts}
 
 

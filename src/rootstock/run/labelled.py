@@ -75,10 +75,10 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
     room = choices.room_beside(method, base)
     spans, spans_validation = task.spans(raw), task.spans(raw_validation)
     length = choices.kept_length(recipe, room, longest=int(max(spans.max(), spans_validation.max())))
-    passes = recipe.training.epochs or epochs(recipe, method, np.minimum(raw.lengths, length), classes, say)
+    passes = recipe.training.epochs or epochs(recipe, method, np.minimum(raw.lengths, length), classes, say, task.batch_tokens)
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
-    usual = choices.usual_of(method, passes) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    usual = choices.usual_of(method, passes, task) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=usual)
     encoded, encoded_validation = (
         made if spans_N.max() <= length else task.encode(part, tokens(), length)
@@ -311,9 +311,12 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     return task
 
 
-def epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say) -> float:
-    """Epochs for a recipe that names none; where the usual number is too few, it says so. lengths: tokens kept of each row."""
-    updates = choices.updates(lengths, recipe.training.batch_tokens or method.batch_tokens)
+def epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say, batch: int | None = None) -> float:
+    """Epochs for a recipe that names none; where the usual number is too few, it says so.
+
+    lengths: tokens kept of each row. batch: padded tokens of an update that the task wants.
+    """
+    updates = choices.updates(lengths, recipe.training.batch_tokens or batch or method.batch_tokens)
     passes = method.passes(updates, classes)
     if passes > method.epochs and not recipe.training.steps:
         few = f"one of these rows is about {updates} update{'s' if updates > 1 else ''}"

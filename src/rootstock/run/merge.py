@@ -15,6 +15,7 @@ from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import Labelled
 from rootstock.data.batches import Feed
 from rootstock.loop import infer
+from rootstock.run.build import add_companions
 from rootstock.run.prepared import LabelledRows
 
 TOLERANCE = 1e-3
@@ -29,6 +30,7 @@ def write_merged(prepared: LabelledRows, folder: RunFolder, model: nn.Module) ->
     merged, facts = folded(prepared.method, model, prepared.task, prepared.feed(prepared.encoded_validation))
     with artifact.whole_folder(folder.path / "merged") as beside:
         bases.save_model(merged, prepared.tokenizer, beside)
+        add_companions(prepared, merged, beside)
         artifact.write_json(beside / "merge.json", facts)
 
 

@@ -18,6 +18,7 @@ from rootstock.core.watch import Watch
 from rootstock.evaluation import intervals
 from rootstock.loop.history import read
 from rootstock.report import several as report
+from rootstock.run import contract as contracts
 from rootstock.run import ending, finish
 from rootstock.run.build import Built, build
 from rootstock.run.prepared import Joint, LabelledRows
@@ -130,7 +131,7 @@ def _write(prepared: Joint, built: Built, folder: RunFolder, metrics: dict[str, 
                 saving.save_body(heads, prepared.tokenizer, beside)
             else:
                 built.save(beside)
-            artifact.write_json(beside / "contract.json", ending.contract(prepared, built, prepared.task))
+            contracts.write(contracts.made(prepared, built, prepared.task), beside)
     saving.link_equal([folder.model, *(folder.part(name).model for name in prepared.parts)])
     rows = {side: sum(len(getattr(part, side)) for part in prepared.parts.values()) for side in ("train", "validation")}
     manifest = ending.manifest(prepared, prepared.task, rows)

@@ -47,6 +47,8 @@ class Skeleton:
 def find(prepared: Prepared) -> Skeleton | None:
     """The skeleton for this base and method, where there is an undamaged one."""
     folder = _folder(prepared)
+    if prepared.method.warm_up():  # its base is another for other rows
+        return None
     try:
         facts = json.loads((folder / "facts.json").read_text("utf-8"))
         files = {name: digest for name, digest in artifact.digest_folder(folder).items() if name != "facts.json"}

@@ -24,7 +24,7 @@ from rootstock.core.errors import ContractRefused, DataError, UsageError, neares
 from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns, Encoded
-from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.runfolder import RunFolder, no_run, read_recipe
 from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
@@ -218,7 +218,10 @@ class Run:
         return self.method.restore(loaded, self.folder.model)
 
     def predict(self, texts: str | Sequence[str] | Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The answer for each text (or pair): a label name, a list of names, a number, a span of the second text, a choice of the last."""
+        """The answer for each text (or pair): a label name, a list of names, a number, a span of the second text, a choice of the last.
+
+        Where the run learned vectors, that of each text; or of pairs how alike they are.
+        """
         many = [texts] if isinstance(texts, str) else list(texts)
         made = self.predictions(self.rows_of(many))
         if made.cut:
@@ -233,6 +236,8 @@ class Run:
         if self.task.reads == "images":
             return labelled_pictures.of_files([str(text) for text in texts], self.task)
         pair = self.recipe.task.get("text_pair") is not None
+        if self.task.singly:
+            return table_of(texts, pair=bool(texts) and not isinstance(texts[0], str))
         if CHOICES not in self.task.further:
             return table_of(texts, pair=pair)
         if any(isinstance(each, str) or len(each) != 2 + pair or not isinstance(each[-1], list) for each in texts):
@@ -255,9 +260,8 @@ class Run:
         if self.task.asks_base and LABEL in rows.column_names:
             encoded = reference.beside(encoded, reference.known(self._untouched, encoded, self.feed))
         with bases.quiet() if self.task.writes else nullcontext():
-            made = (
-                infer.predict(model or self.model, self.feed(encoded), self.task, device=torch.device(device_name())) if len(rows) else {}
-            )
+            device = torch.device(device_name())
+            made = infer.predict(model or self.model, self.feed(encoded), self.task, device=device) if len(rows) else {}
         columns = self.task.told(made, encoded, rows, self.tokenizer) if made else {}
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, 0 if self.task.parted else longer, columns)
 
@@ -304,13 +308,15 @@ class Run:
         if any(learned[role] != held[role] for role in ("text", "text_pair", *(["label"] if labelled else []))):
             for note in (*found.notes, *known.reasons):
                 say(f"columns   {note}")
-        if task.get("text_pair") and not known.text_pair:
+        if self.task.singly and not labelled and not given.get("text_pair") and held["text_pair"] is None:
+            known = replace(known, text_pair=None)
+        elif task.get("text_pair") and not known.text_pair:
             raise DataError(
                 f"{path} has one text column, {known.text!r}",
                 wanted=f"two: this run learned from {task['text']!r} and {task['text_pair']!r}",
                 fix="name them with --text and --text-pair",
             )
-        if known.text_pair and not task.get("text_pair"):
+        elif known.text_pair and not task.get("text_pair") and not self.task.singly:
             say(f"columns   {known.text_pair!r} is not used: this run learned from one text a row")
             known = replace(known, text_pair=None)
         known = known if labelled else replace(known, label=None)
@@ -364,18 +370,6 @@ class Run:
             "truncated_rows": made.cut,
             "details": self.task.details(columns_made),
         }
-
-
-def no_run(folder: RunFolder) -> UsageError:
-    """What is wrong with a folder that holds no finished run."""
-    if folder.begun:
-        fix = f"go on with it: {folder.going_on}"
-        return UsageError(f"{folder.path} holds a run that has not ended", wanted="a finished run", fix=fix)
-    beside = folder.path.parent.iterdir() if folder.path.parent.is_dir() else ()
-    near = nearest(folder.path.name, [each.name for each in beside if each != folder.path and RunFolder(each).begun])
-    state = "holds no run" if folder.path.exists() else "does not exist"
-    fix = f"did you mean {folder.path.with_name(near)}?" if near else "name the folder that adapt wrote"
-    return UsageError(f"{folder.path} {state}", wanted="a run folder", fix=fix)
 
 
 def table_of(texts: Sequence[Any], *, pair: bool) -> pa.Table:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rootstock.core.errors import BaseError
-from rootstock.core.objective import Coupled
+from rootstock.core.objective import Contrastive
 from rootstock.core.rows import PIXELS
 from rootstock.core.settings import Settings
 
@@ -42,7 +42,7 @@ class Seen(Settings):
         return (pictures - mean_C11) / std_C11
 
 
-class OnPictures(Seen, Coupled):
+class OnPictures(Seen, Contrastive):
     """An objective whose rows are images."""
 
 

@@ -74,7 +74,7 @@ class ContrastiveImage(OnPictures):
         vectors_PK: Tensor = plain.contrast_head(_pictures.pooled(model, pictures_BVCHW.flatten(0, 1)))
         return vectors_PK.reshape(*pictures_BVCHW.shape[:2], -1)
 
-    def couple(self, model: nn.Module, vectors_BVH: Tensor) -> Loss:
+    def couple(self, model: nn.Module, vectors_BVH: Tensor, labels: Tensor | None = None) -> Loss:
         """NT-Xent in nats, summed over the views."""
         losses_BV, _ = self._contrast(vectors_BVH)
         return Loss(losses_BV.sum(), losses_BV.numel())

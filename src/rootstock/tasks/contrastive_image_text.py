@@ -78,7 +78,7 @@ class ContrastiveImageText(OnPictures):
         found: Any = model(**batch)
         return torch.stack([found.image_embeds, found.text_embeds], 1)
 
-    def couple(self, model: nn.Module, vectors_BVH: Tensor) -> Loss:
+    def couple(self, model: nn.Module, vectors_BVH: Tensor, labels: Tensor | None = None) -> Loss:
         """Symmetric cross-entropy in nats, summed over the rows."""
         losses_B, _ = _contrast(model, vectors_BVH)
         return Loss(losses_B.sum(), len(losses_B))

@@ -16,23 +16,22 @@ import pyarrow as pa
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rootstock.core.errors import BaseError
 from rootstock.core.loaded import Head
 from rootstock.core.mode import in_mode
-from rootstock.core.objective import Coupled
+from rootstock.core.objective import Contrastive
 from rootstock.core.rows import PAIR, PART, TEXT, Columns, Encoded, Ragged
 from rootstock.core.seed import HELD_OUT, Draw
 from rootstock.core.task import Batch, Loss
-from rootstock.tasks import _pieces, _vocabulary
+from rootstock.tasks import _pieces, _vectors, _vocabulary
 
 _VIEWS = 2
 _HIDDEN = 0.15
 """Share of the tokens that the second view of a measured row does not see: without dropout both are equal, and always found."""
 
 
-class ContrastiveText(Coupled):
+class ContrastiveText(Contrastive):
     """Symmetric InfoNCE: cross-entropy of a view's other view among those of all rows of the update, by cosine, both ways.
 
     Views by dropout: each text passes twice, and dropout alone tells the passes apart. Pairs: text and text_pair.
@@ -66,7 +65,7 @@ class ContrastiveText(Coupled):
         if self.views == "dropout":
             made = _pieces.encoded(_pieces.wrapped(rows, tokenizer, length))
             return Encoded(made.tokens, made.dense, _VIEWS * made.lengths)
-        first, second = (_cut(rows.column(name).to_pylist(), tokenizer, length) for name in (TEXT, PAIR))
+        first, second = (_vectors.cut(rows.column(name).to_pylist(), tokenizer, length) for name in (TEXT, PAIR))
         whole = [place for place, (a, b) in enumerate(zip(first, second, strict=True)) if a and b]
         held = {name: Ragged.of([ids[place] for place in whole]) for name, ids in (("input_ids", first), ("pair_ids", second))}
         return Encoded(held, {PART: np.array(whole, np.int32)}, _VIEWS * np.maximum(held["input_ids"].lengths, held["pair_ids"].lengths))
@@ -74,13 +73,8 @@ class ContrastiveText(Coupled):
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids and mask of both views, [B, V, T]; with views by dropout both are the same, but for rows that are measured."""
         names = ("input_ids", "pair_ids") if self.views == "pairs" else ("input_ids", "input_ids")
-        views = [encoded.tokens[name] for name in names]
-        wide = max(int(view.lengths[rows].max(initial=0)) for view in views)
-        ids_BVT = np.full((len(rows), _VIEWS, wide), tokenizer.pad_token_id)
-        mask_BVT = np.arange(wide) < np.stack([view.lengths[rows] for view in views], 1)[..., None]
-        for number, view in enumerate(views):
-            ids_BT = view.padded(rows, tokenizer.pad_token_id)
-            ids_BVT[:, number, : ids_BT.shape[1]] = ids_BT
+        ids_BVT, mask_BVT = _vectors.side_by_side(encoded, names, rows, tokenizer.pad_token_id)
+        wide = ids_BVT.shape[2]
         if self.views == "dropout" and draw.epoch == HELD_OUT:
             free_BT = ~np.isin(ids_BVT[:, 1], tokenizer.all_special_ids) & (np.arange(wide) > 0)
             mask_BVT[:, 1] &= ~(free_BT & (draw.uniform("view", rows, wide) < _HIDDEN))
@@ -88,18 +82,16 @@ class ContrastiveText(Coupled):
 
     def embed(self, model: nn.Module, batch: Batch) -> Tensor:
         """Vectors of both views, [B, V, H]: one pass over all of them, so that dropout differs."""
-        rows, views, wide = batch["input_ids"].shape
-        given = {name: batch[name].reshape(rows * views, wide) for name in ("input_ids", "attention_mask")}
-        return self._pooled(model(**given).last_hidden_state, given["attention_mask"]).reshape(rows, views, -1)
+        return _vectors.embedded(model, batch, self.pool)
 
-    def couple(self, model: nn.Module, vectors_BVH: Tensor) -> Loss:
+    def couple(self, model: nn.Module, vectors_BVH: Tensor, labels: Tensor | None = None) -> Loss:
         """InfoNCE in nats, the mean of both ways, summed over the rows."""
-        losses_N, _ = self._contrast(_unit(vectors_BVH))
+        losses_N, _ = self._contrast(_vectors.unit(vectors_BVH))
         return Loss(losses_N.sum(), len(losses_N))
 
     def told(self, model: nn.Module, vectors_GVH: Tensor) -> dict[str, Tensor]:
         """Loss, count and hits of each row; its views' distance; and its nearness to the others, summed over these, with their number."""
-        units_GVH = _unit(vectors_GVH)
+        units_GVH = _vectors.unit(vectors_GVH)
         losses_G, hits_G = self._contrast(units_GVH)
         near_GG = (-2 * torch.cdist(units_GVH[:, 0], units_GVH[:, 0]).square()).exp()
         others_G = torch.full_like(losses_G, len(losses_G) - 1)
@@ -128,65 +120,20 @@ class ContrastiveText(Coupled):
     @torch.no_grad()
     def check(self, model: nn.Module) -> None:
         """Refuse a model that gives no vectors of tokens, whose first token sees nothing, or that draws nothing at random where it must."""
+        _vectors.check(model, self.pool)
         plain, few = _vocabulary.plain_model(model), _vocabulary.few_tokens(model)
-        name = type(plain).__name__
-        if not _gives_vectors(plain, few):
-            raise BaseError(f"{name} gives no vectors of tokens", wanted="an encoder or a decoder of text", fix="choose another base")
-        if self.pool == "cls" and not self._first_sees(plain, few):
-            raise BaseError(
-                f"the first token of {name} sees none of the others", wanted="a vector of the text", fix="set task.pool to mean"
-            )
         if self.views == "dropout" and not _draws(plain, few):
             raise BaseError(
-                f"{name} drops nothing: both views of a text would be one",
+                f"{type(plain).__name__} drops nothing: both views of a text would be one",
                 wanted="dropout above 0",
                 fix="set training.dropout to 0.1 if it is 0; else choose a base with dropout, or --set task.views=pairs",
             )
 
-    def _first_sees(self, plain: nn.Module, few: Batch) -> bool:
-        changed = {**few, "input_ids": few["input_ids"].clone()}
-        changed["input_ids"][0, -1] += 1
-        with in_mode(plain, training=False):
-            before, after = (self._pooled(plain(**each).last_hidden_state, each["attention_mask"]) for each in (few, changed))
-        return not torch.allclose(before, after, atol=1e-6)
-
-    def _pooled(self, states_BTH: Tensor, mask_BT: Tensor) -> Tensor:
-        """One vector a row in fp32, [B, H]."""
-        if self.pool == "cls":
-            return states_BTH[:, 0].float()
-        mask_BT1 = mask_BT[..., None]
-        return (states_BTH.float() * mask_BT1).sum(1) / mask_BT1.sum(1)
-
     def _contrast(self, units_NVH: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of each row, and how often its other view is the nearest, both the mean of both ways, [N]."""
         scores_NN = units_NVH[:, 0] @ units_NVH[:, 1].T / self.temperature
-        own_N = torch.arange(len(scores_NN), device=scores_NN.device)
-        both = (scores_NN, scores_NN.T)
-        losses_2N = torch.stack([functional.cross_entropy(scores, own_N, reduction="none") for scores in both])
-        hits_2N = torch.stack([(scores.argmax(1) == own_N).float() for scores in both])
+        losses_2N, hits_2N = (torch.stack(both) for both in zip(*map(_vectors.told_apart, (scores_NN, scores_NN.T)), strict=True))
         return losses_2N.mean(0), hits_2N.mean(0)
-
-
-def _unit(vectors_BVH: Tensor) -> Tensor:
-    """Vectors of length 1 in fp32."""
-    return functional.normalize(vectors_BVH.float(), dim=-1)
-
-
-def _cut(texts: list[str], tokenizer: Any, length: int | None) -> list[list[int]]:
-    """Ids of each text as the tokenizer wraps it, cut at `length`; nothing where a text has no tokens."""
-    around = _pieces.around(tokenizer)
-    room = length - len(around.before) - len(around.after) if length else None
-    made = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"] if texts else []
-    return [[*around.before, *ids[:room], *around.after] if ids else [] for ids in made]
-
-
-def _gives_vectors(plain: Any, few: Batch) -> bool:
-    if plain.config.is_encoder_decoder:
-        return False
-    try:
-        return hasattr(plain(**few), "last_hidden_state")
-    except (TypeError, ValueError):  # a model that reads something besides text
-        return False
 
 
 def _draws(plain: nn.Module, few: Batch) -> bool:

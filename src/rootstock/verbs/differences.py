@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from rootstock.core.runfolder import RunFolder, read_any, read_recipe
+from rootstock.core.runfolder import RunFolder, no_run, read_any, read_recipe
 from rootstock.loop.history import read
-from rootstock.run.use import no_run
 
 _CONTRACT = ("tokenizer_sha256", "labels", "length")
 """What a model must meet again, beside its base."""

@@ -33,19 +33,22 @@ class Labelled:
     warning: str
 
 
-def label_texts(run: Run, texts: Sequence[str]) -> tuple[Table, str]:
+def label_texts(run: Run, texts: Sequence[str], *, pairs: bool = False) -> tuple[Table, str]:
     """Each text (or two in turn, for pairs) with its answer; raises UsageError where there is none.
 
     Where the run chooses, they are one question, its passage for pairs, and what there is to choose from.
+    pairs: two texts in turn belong together, though the run answers single texts as well; UsageError where it does not.
     """
-    pair = run.recipe.task.get("text_pair") is not None
+    pair = pairs if run.task.singly else run.recipe.task.get("text_pair") is not None
+    if pairs and not pair:
+        raise UsageError("found --pairs", wanted="a run on pairs, or one that learned vectors", fix="leave --pairs out")
     if CHOICES in run.task.further:
         return _chosen(run, texts, pair=pair)
     if not texts or (pair and len(texts) % 2):
         raise UsageError(
             f"found {len(texts)} text{'' if len(texts) == 1 else 's'}",
-            wanted="texts two by two: this run learned from pairs" if pair else "at least one text, or --file",
-            fix=f'rootstock predict {run.path} "a text"' + (' "and its partner"' if pair else ""),
+            wanted=f"texts two by two{'' if pairs else ': this run learned from pairs'}" if pair else "at least one text, or --file",
+            fix=f'rootstock predict {run.path} "a text"' + (' "and its partner"' if pair else "") + (" --pairs" if pairs else ""),
         )
     chosen: list[Any] = list(zip(texts[::2], texts[1::2], strict=True)) if pair else list(texts)
     rows = run.rows_of(chosen)
@@ -144,7 +147,7 @@ def _warning(made: Predictions, run: Run) -> str:
 
 def _plain(value: Any) -> str:
     """An answer in a cell: names joined, numbers in six digits."""
-    return "|".join(value) if isinstance(value, list) else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "|".join(map(_plain, value)) if isinstance(value, list) else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _as_it_came(value: Any) -> str:

@@ -219,6 +219,9 @@ def task_of(asked: Asked) -> Task:
 def _forecast(asked: Asked, name: str, device: devices.Device, speed: float | None) -> forecast.Forecast:
     task = task_of(asked)
     method: Method = catalog.find("methods", name).build(dict(asked.settings) if name in asked.methods[:1] else {}, "method")
+    if method.warm_up():
+        fix = "rehearse it with data: rootstock adapt … --dry-run"
+        raise RecipeError(f"what {name} has the base learn before its head is not planned", wanted="a training in one part", fix=fix)
     precision = device.best if asked.precision == "auto" else asked.precision
     if precision == "bf16" and not device.bf16:
         raise RecipeError(f"{device.name} has no products in bf16", wanted="fp32", fix="leave --precision out")

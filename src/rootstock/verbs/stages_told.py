@@ -12,7 +12,7 @@ from rootstock.core import artifact
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.stages import StagedRecipe
-from rootstock.core.task import ERRORS
+from rootstock.core.task import ERRORS, Uniform
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered, Drawn, difference, draw
 from rootstock.loop import precision
@@ -38,6 +38,7 @@ def before(recipe: Recipe) -> dict[str, float]:
     # Under the method that puts nothing beside the base, so that it is the base that answers.
     plain = replace(prepared, method=catalog.find("methods", "full")())
     built = build(plain, None, Watch())
+    assert isinstance(prepared.task, Uniform), "several tasks at once are no stage"
     with precision.computing(built.learner, built.dtype, built.fresh):
         return prepared.task.metrics(prepared.task.judged(measure(plain, built, prepared.task, glance=True)))
 

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from rootstock.core.errors import RecipeError
 from rootstock.core.recipe import TeacherSettings, TrainingSettings
-from rootstock.core.task import Batch, Loss, Scored, Task
+from rootstock.core.task import Batch, Loss, Scored
 from rootstock.loop import mixup
+from rootstock.loop.job import Learned
 from rootstock.loop.teacher import beside, watched
 
-Lesson = Callable[[nn.Module, Batch], Loss]
+LossOf = Callable[[nn.Module, Batch], Loss]
 
 
-def lesson(model: nn.Module, task: Task, settings: TrainingSettings, teacher: TeacherSettings) -> Lesson:
+def loss_for(model: nn.Module, task: Learned, settings: TrainingSettings, teacher: TeacherSettings) -> LossOf:
     """The loss to take gradients of; refuses what can't be learned so before anything is spent."""
     if teacher.run is None and not settings.mixup:
         return task.loss
