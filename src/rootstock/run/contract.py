@@ -67,7 +67,8 @@ def _named(folder: Path, task: Labelled) -> list[tuple[str, Sequence[str]]]:
     """Where label names stand beside the contract's own, and which: in the task's settings, and in config.json."""
     settings = getattr(task, "labels", None)
     config = json.loads((folder / "config.json").read_text("utf-8")) if (folder / "config.json").is_file() else {}
-    names = config.get("id2label") or {}
+    usual = {str(number): f"LABEL_{number}" for number in range(len(settings or ()))}  # which transformers leaves out of the file
+    names = config.get("id2label") or usual
     said = [names[key] for key in sorted(names, key=int)] if settings and "id2label" in task.head().options else None
     places = (f"the task in {folder / NAME}", settings), (str(folder / "config.json"), said)
     return [(place, labels) for place, labels in places if labels is not None]
