@@ -81,6 +81,11 @@ class Task(Settings, ABC):
         A figure that these rows do not define is left out, never NaN.
         """
 
+    @property
+    def packs(self) -> bool:
+        """Whether `collate` lays rows one after the other into lines, as `packing.lines` parts them at the longest row's tokens."""
+        return False
+
     def judged(self, columns: Columns) -> Columns:
         """What `metrics` adds up, a row each, from results with answers. Worked out once, as intervals draw the rows a thousand times."""
         return columns

@@ -65,6 +65,8 @@ def attackable(model: nn.Module, task: Task) -> None:
         raise RecipeError(
             "training.adversary is set, and the loss couples the rows of an update", wanted="a loss of each row", fix="leave it out"
         )
+    if task.packs:
+        raise RecipeError("training.adversary is set, and rows share lines", wanted="rows of their own", fix="leave out task.packing")
     embeddings(model)
 
 

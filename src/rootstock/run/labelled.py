@@ -18,10 +18,9 @@ from rootstock.core.method import Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column
-from rootstock.core.seed import stream
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
-from rootstock.data import batches, ledger, schema, source, split
+from rootstock.data import ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.looks import plain
 from rootstock.run import augmented, choices, labelled_pictures
@@ -88,8 +87,6 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
         sources=rows.sources,
         choices={"method": why, "schema": list(rows.schema.reasons)},
     )
-    assert settled.training.batch_tokens is not None
-    plan = batches.plan(encoded.lengths, settled.training.batch_tokens, stream(recipe.seed, "order", 0))
     facts = ledger.Facts(
         train_lengths=task.spans(own),
         validation_lengths=spans_validation,
@@ -98,7 +95,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
         kind=task.kind,
         dropped=rows.dropped,
         not_drawn=rows.not_drawn,
-        padding_share=batches.padding_share(encoded.lengths, plan),
+        padding_share=prepared.feed(encoded).padding_share(0),
         names=task.names,
     )
     return replace(prepared, ledger=ledger.account(rows.train, rows.validation, facts))
