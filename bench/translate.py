@@ -26,11 +26,11 @@ def prepared(folder, rows):
     for part, name in PARTS.items():
         for language in ("en", "de"):
             lines = gzip.decompress((sets.DATA / "multi30k" / f"{name}.{language}.gz").read_bytes()).decode().strip().split("\n")
-            (folder / f"{part}.{language}").write_text("\n".join(lines[: rows if part == "train" else None]) + "\n", "utf-8")
+            (folder / f"{part}.{language}.txt").write_text("\n".join(lines[: rows if part == "train" else None]) + "\n", "utf-8")
     if not (folder / "tokenizer").exists():
-        texts = [folder / f"train.{language}" for language in ("en", "de")]
+        texts = [folder / f"train.{language}.txt" for language in ("en", "de")]
         beside.call("tokenizer", "train", *texts, "--kind", "unigram", "--size", 8000, "--out", folder / "tokenizer")
-    return {part: f"{folder / part}.en+{folder / part}.de" for part in PARTS}
+    return {part: f"{folder / part}.en.txt+{folder / part}.de.txt" for part in PARTS}
 
 
 def be_trainer(told):
@@ -61,7 +61,7 @@ def be_trainer(told):
     config = AutoConfig.from_pretrained(told["config"])
 
     def rows(part):
-        texts = [(Path(told["folder"]) / f"{part}.{language}").read_text("utf-8").strip().split("\n") for language in ("en", "de")]
+        texts = [(Path(told["folder"]) / f"{part}.{language}.txt").read_text("utf-8").strip().split("\n") for language in ("en", "de")]
         return texts, Dataset.from_dict({**tokenizer(texts[0]), "labels": tokenizer(text_target=texts[1])["input_ids"]})
 
     def trainer(steps):

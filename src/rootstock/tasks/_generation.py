@@ -166,11 +166,11 @@ def loss_of(columns: Columns, names: tuple[str, ...] = ("loss", "count", "hits")
     return {name: columns[name] for name in names if name in columns}
 
 
-def compared(model: nn.Module, batch: Batch) -> np.ndarray:
-    """The loss of each labelled token, an array a row."""
+def compared(model: nn.Module, inputs: Batch, labels_BT: Tensor, rows_BT: Tensor | None = None) -> np.ndarray:
+    """The loss of each labelled token, an array a row. rows_BT: which row a position is of, if not its line's."""
     with torch.no_grad():
-        losses_M = _vocabulary.token_losses(model, read(batch), batch["labels"])
-    return told_apart(losses_M, *_vocabulary.rows_asked(batch["labels"], batch.get(ROW_OF)))
+        losses_M = _vocabulary.token_losses(model, inputs, labels_BT)
+    return told_apart(losses_M, *_vocabulary.rows_asked(labels_BT, rows_BT))
 
 
 @torch.no_grad()
@@ -182,7 +182,7 @@ def check_apart(model: nn.Module) -> None:
     ids_1T = torch.tensor([[1, 2, 3, 2, 1]], device=next(plain.parameters()).device)
     positions_1T = torch.tensor([[0, 1, 2, 0, 1]], device=ids_1T.device)
     with in_mode(plain, training=False):
-        alone = torch.cat([plain(input_ids=part).logits for part in ids_1T.split([3, 2], 1)], 1)
+        alone = torch.cat([plain(input_ids=part).logits for part in (ids_1T[:, :3], ids_1T[:, 3:])], 1)
         together = plain(input_ids=ids_1T, position_ids=positions_1T, use_cache=False).logits
     if (alone - together).abs().max() > 1e-4 * alone.abs().max():
         raise BaseError(f"{type(plain).__name__} lets rows in one line see one another", fix=_ALONE)

@@ -216,7 +216,7 @@ class Preference(Labelled):
 
     def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
         """The losses of the tokens of both answers."""
-        found = _generation.compared(model, batch)
+        found = _generation.compared(model, _generation.read(batch), batch["labels"])
         half = len(found) // 2
         return boxed([np.concatenate(both) for both in zip(found[:half], found[half:], strict=True)])
 

@@ -210,7 +210,7 @@ class TextGeneration(Labelled):
 
     def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
         """The loss of each token that is asked."""
-        return _generation.compared(model, batch)
+        return _generation.compared(model, _generation.read(batch), batch["labels"], batch.get(_generation.ROW_OF))
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model that sees what comes after, or whose scores are more than its output layer's."""
