@@ -64,9 +64,10 @@ def base(folder, a):
         shape = ["--kind", "wordpiece", "--size", 8192, "--case", "lower"]
         call("tokenizer", "train", *corpora, *shape, "--out", folder / "tokenizer")
     if not (folder / "base" / "manifest.json").exists():
-        scratch = ["--base", "scratch:bert-mini", "--tokenizer", folder / "tokenizer", "--length", 64, "--mix", "equal"]
+        spent = ["--set", f"training.steps={a.steps}"] if a.steps else ["--minutes", a.minutes]
+        scratch = ["--base", "scratch:bert-mini", "--tokenizer", folder / "tokenizer", "--length", 64, "--mix", a.mix]
         more = ["--set", "training.batch_tokens=2048", "--set", f"task.share={a.share}", "--overwrite"]
-        call("pretrain", *corpora, "--task", "masked-lm", *scratch, "--minutes", a.minutes, "--out", folder / "base", *more)
+        call("pretrain", *corpora, "--task", "masked-lm", *scratch, *spent, "--out", folder / "base", *more)
 
 
 def adapted(path, files, out, chosen):
@@ -129,7 +130,9 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--in-domain", action="store_true")
     parser.add_argument("--share", type=float, default=0.4, help="of the tokens that are guessed; more than BERT's, as the budget is small")
+    parser.add_argument("--mix", default="equal", help="shares of general text and of the pools, such as 1,4")
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--steps", type=int, help="updates instead of minutes: as many as a quiet machine makes in them")
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only-base", action="store_true")
@@ -142,7 +145,13 @@ def main():
     held = {key: json.loads((a.folder / "base" / f"{key}.json").read_text()) for key in ("metrics", "plan")}
     out = HERE / "results" / "transfer.json"
     results = json.loads(out.read_text()) if out.exists() else {}
-    told = {"minutes": a.minutes, "share": a.share, "base": {**held["metrics"]["metrics"], **held["plan"]["measured"]}, "sets": found}
+    told = {
+        "minutes": a.minutes,
+        "share": a.share,
+        "mix": a.mix,
+        "base": {**held["metrics"]["metrics"], **held["plan"]["measured"]},
+        "sets": found,
+    }
     out.write_text(json.dumps(results | {"in-domain" if a.in_domain else "general": told}, indent=1) + "\n")
     sys.stdout.write(
         "\n".join(f"{r['set']:<26} {r['scratch']:.3f} -> {r['pretrained']:.3f}  gain {r['gain']:+.3f} {r['interval']}" for r in found)

@@ -1,10 +1,18 @@
 """Feature extraction on bases whose classifier is more than one layer: the base still runs once a row."""
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
 from tests.conftest import make_base, rows_of, write_csv
 
 import rootstock
+from rootstock.methods.feature_extraction import FeatureExtraction
 from rootstock.run import features
 from rootstock.verbs.use import table_of
 
@@ -25,3 +33,100 @@ def test_the_base_runs_once_and_the_saved_model_answers_as_measured(tmp_path, fa
     assert again["predicted"] == measured["predicted"]
     assert again["confidence"] == pytest.approx(measured["confidence"], abs=2e-3)
     assert len(set(measured["confidence"])) > 1
+
+
+HEADS = {
+    "logistic-regression": {"head": "logistic-regression"},
+    "mlp": {"head": "mlp", "hidden": 8},
+    "knn": {"head": "knn", "k": 5},
+    "mix": {"layer": "mix"},
+    "layer": {"layer": 1},
+}
+
+
+def heads_run(tiny_base, reviews, out, settings, **training):
+    method = FeatureExtraction(**settings)
+    return rootstock.adapt(
+        reviews, base=str(tiny_base), method=method, out=out, validation=0.3, training={"epochs": 4, "precision": "fp32", **training}
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_measures_saves_and_answers_again_on_cached_features(tiny_base, reviews, tmp_path, monkeypatch, name):
+    run = heads_run(tiny_base, reviews, tmp_path / "first", HEADS[name])
+    table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+    loaded = rootstock.Run(run.path)
+    again = loaded.predictions(loaded.rows_of([row["text"] for row in table])).table
+    np.testing.assert_allclose(again["p(positive)"], [row["p(positive)"] for row in table], atol=1e-3)
+    beside = (run.folder.model / "adapter_config.json").exists()
+    assert beside == (name in ("mlp", "knn", "mix"))
+    if not beside:
+        plain = transformers.AutoModelForSequenceClassification.from_pretrained(run.folder.model)
+        assert plain.config.id2label == {0: "negative", 1: "positive"}
+    monkeypatch.setattr(features, "compute", None)
+    second = heads_run(tiny_base, reviews, tmp_path / "second", HEADS[name])
+    assert second.metrics["metrics"] == run.metrics["metrics"]
+    assert "<html" in (run.path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["mlp", "mix"])
+def test_a_head_of_its_own_is_resumed_bit_for_bit(tiny_base, reviews, tmp_path, name):
+    from rootstock.core.errors import Interrupted
+    from rootstock.core.runfolder import read_recipe
+    from rootstock.core.watch import Watch
+    from rootstock.verbs import api, verify
+
+    run = heads_run(tiny_base, reviews, tmp_path / "straight", HEADS[name], checkpoint_steps=1)
+    recipe = read_recipe(run.folder.recipe)
+    with pytest.raises(Interrupted):
+        api.carry_out(recipe, tmp_path / "stopped", Watch(stop=verify._Countdown(2)))
+    api.carry_out(recipe, tmp_path / "stopped", Watch(), resume=True)
+    first, second = (load_file(path / "model" / "adapter_model.safetensors") for path in (run.path, tmp_path / "stopped"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_a_fitted_head_is_rehearsed_without_features_and_not_merged(tiny_base, reviews, tmp_path):
+    from rootstock.core.errors import RecipeError
+    from rootstock.core.recipe import Recipe
+    from rootstock.core.watch import Watch
+    from rootstock.verbs import api
+
+    values = {"base": str(tiny_base), "data": {"train": str(reviews)}, "method": {"name": "feature-extraction", "head": "knn"}}
+    assert api.rehearse(Recipe.build(values, ""), Watch())["steps"] == 0
+    with pytest.raises(RecipeError, match="folded"):
+        api.rehearse(Recipe.build({**values, "merge": True}, ""), Watch())
+
+
+def test_a_head_of_several_layers_has_no_place_for_logistic_regression(reviews, tmp_path):
+    from rootstock.core.errors import RecipeError
+
+    base = make_base(tmp_path / "roberta", "roberta")
+    with pytest.raises(RecipeError, match="more than one linear layer"):
+        heads_run(base, reviews, tmp_path / "run", HEADS["logistic-regression"])
+
+
+def test_a_head_with_a_tensor_missing_is_refused(tiny_base, reviews, tmp_path):
+    from rootstock.core.errors import ContractRefused
+
+    run = heads_run(tiny_base, reviews, tmp_path / "run", HEADS["mlp"])
+    path = run.folder.model / "adapter_model.safetensors"
+    save_file({name: tensor for name, tensor in load_file(path).items() if name != "head.0.weight"}, path)
+    found = rootstock.Run(run.path)
+    with pytest.raises(ContractRefused):
+        found.predict("a good film")
+
+
+@pytest.mark.parametrize("name", ["mlp", "knn", "mix"])
+def test_the_lines_of_the_page_load_it_without_rootstock(tiny_base, reviews, tmp_path, name):
+    page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text("utf-8")
+    (code,) = re.findall(r"<!-- example: head -->\n```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    told = {}
+    exec(compile(code, "adapters.md", "exec"), told)
+    run = heads_run(tiny_base, reviews, tmp_path / "run", HEADS[name])
+    table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+    tokens = transformers.AutoTokenizer.from_pretrained(run.folder.model)([row["text"] for row in table], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        body = transformers.AutoModel.from_pretrained(tiny_base).eval()
+        found = told["with_head"](body, run.folder.model)(tokens["input_ids"], tokens["attention_mask"])
+    found = found if name == "knn" else found.softmax(-1)
+    np.testing.assert_allclose(found[:, 1], [row["p(positive)"] for row in table], atol=1e-3)

@@ -1,5 +1,7 @@
 """Pixels against transformers' own processor, classes from folders to answers, and what can't be used."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -76,9 +78,16 @@ def test_plain_transformers_gives_the_same_answers(run, pictures):
     assert cards.said(run).startswith("dark ")
 
 
-def test_evaluate_refuses_what_it_cannot_read_and_measures_the_rest(run, pictures, tmp_path):
-    with pytest.raises(DataError, match=r"1 images can't be read, such as dark/broken.png"):
-        run.evaluate(str(pictures))
+def test_evaluate_counts_and_shows_what_it_cannot_read_and_measures_the_rest(run, pictures, tmp_path):
+    said = []
+    found = run.evaluate(str(pictures), say=said.append)
+    assert (found["rows"], found["broken_images"]) == (40, 1)
+    assert any("dark/broken.png is " in line for line in said)
+    (tmp_path / "alone" / "dark").mkdir(parents=True)
+    (tmp_path / "alone" / "dark" / "broken.png").write_bytes((pictures / "dark" / "broken.png").read_bytes())
+    with pytest.raises(DataError, match=r"no image can be read, such as dark/broken.png"):
+        run.evaluate(str(tmp_path / "alone"))
+    shutil.rmtree(tmp_path / "alone")
     for name in SHADES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "00.png").write_bytes((pictures / name / "00.png").read_bytes())

@@ -226,7 +226,7 @@ def _stale(base: Resolved, auto: Any, config: Any, *, same_labels: bool) -> froz
     skeleton = _skeleton(auto, config)
     if same_labels and type(skeleton).__name__ in kinds:
         return frozenset()
-    return frozenset(name for path in _weights(base) for name in safetensors.header(path) if not _in_body(skeleton, name))
+    return frozenset(name for path in _weights(base) for name in safetensors.header(path) if not in_body(skeleton, name))
 
 
 def _skeleton(auto: Any, config: Any) -> Any:
@@ -253,14 +253,14 @@ def _weights(base: Resolved) -> tuple[Path, ...]:
     return base.admission.weights
 
 
-def _in_body(model: Any, name: str) -> bool:
+def in_body(model: Any, name: str) -> bool:
     """Whether a parameter is the base's own, not the head's."""
     prefix = model.base_model_prefix
     return not hasattr(model, prefix) or name.startswith(f"{prefix}.")
 
 
 def _fresh(base: Resolved, model: nn.Module, report: Mapping[str, Any]) -> frozenset[str]:
-    wrong = [(name, found, wanted) for name, found, wanted in sorted(report["mismatched_keys"]) if _in_body(model, name)]
+    wrong = [(name, found, wanted) for name, found, wanted in sorted(report["mismatched_keys"]) if in_body(model, name)]
     if wrong:
         name, found, wanted = wrong[0]
         raise BaseError(
@@ -269,7 +269,7 @@ def _fresh(base: Resolved, model: nn.Module, report: Mapping[str, Any]) -> froze
             fix="use the config.json that belongs to these weights",
         )
     # Checkpoints of token-level tasks lack the pooler, so it may be fresh though it sits in the body.
-    missing = sorted(name for name in report["missing_keys"] if _in_body(model, name) and ".pooler." not in f".{name}")
+    missing = sorted(name for name in report["missing_keys"] if in_body(model, name) and ".pooler." not in f".{name}")
     if missing:
         raise BaseError(
             f"{base.reference} lacks {len(missing)} of the base's tensors, first {missing[0]}",

@@ -128,6 +128,8 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
     if leakage.get("overlap_rows"):
         shown = f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training"
         lines.append(f"{shown}; without these: {_short(leakage.get('without'))}")
+    if metrics.get("broken_images"):
+        lines.append(f"{metrics['broken_images']:,} images beside these {metrics['rows']:,} can't be read and were left out")
     if metrics.get("truncated_rows"):
         lines.append(f"{metrics['truncated_rows']:,} of {metrics['rows']:,} rows are longer than the model takes and were cut")
     if metrics.get("chose_rows"):

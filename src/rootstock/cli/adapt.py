@@ -15,9 +15,11 @@ def adapt(
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
     validation: Annotated[str | None, Option(help="A file of validation rows, or the share to hold out [0.1].")] = None,
+    exclude: Annotated[str | None, Option(help="CSV of rows to train without, as `inspect --label-noise --out` writes it.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the data>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the rows.")] = None,
-    rate: Annotated[float | None, Option(help="Peak learning rate.")] = None,
+    rate: Annotated[str | None, Option(help="Peak learning rate; find: by a range test.")] = None,
+    batch: Annotated[str | None, Option(help="Tokens that pass at once; find: the most that fit.")] = None,
     minutes: Annotated[float | None, Option(help="Time that the run may take.")] = None,
     seed: Annotated[int | None, Option(help="Seed of splits, order and fresh weights [42].")] = None,
     accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
@@ -35,7 +37,7 @@ def adapt(
     given: dict[str, Any] = {
         "base": base, "method.name": method, "task.name": task, "task.text": text, "task.text_pair": text_pair, "task.label": label,
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
-        "accept": accept, "track": track, "merge": merge or None,
+        "training.micro_tokens": batch, "data.exclude": exclude, "accept": accept, "track": track, "merge": merge or None,
     }  # fmt: skip
     recipe = _start.recipe_for(data, given, assignments(change or []))
     _start.check_kind(recipe, labelled=True)

@@ -21,7 +21,8 @@ def pretrain(
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the corpus>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the documents.")] = None,
     length: Annotated[int | None, Option(help="Tokens of a row [128].")] = None,
-    rate: Annotated[float | None, Option(help="Peak learning rate.")] = None,
+    rate: Annotated[str | None, Option(help="Peak learning rate; find: by a range test.")] = None,
+    batch: Annotated[str | None, Option(help="Tokens that pass at once; find: the most that fit.")] = None,
     minutes: Annotated[float | None, Option(help="Time that the run may take.")] = None,
     seed: Annotated[int | None, Option(help="Seed of order, masks and fresh weights [42].")] = None,
     accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
@@ -39,7 +40,7 @@ def pretrain(
         "base": base, "tokenizer": str(tokenizer) if tokenizer else None, "method.name": method, "task.name": task,
         "data.validation": str(validation), "data.mix": _start.mix(mix), "task.text": text, "training.epochs": epochs,
         "training.length": length, "training.rate": rate, "budget.minutes": minutes, "seed": seed, "accept": accept, "track": track,
-        "data.languages": _start.codes(languages),
+        "data.languages": _start.codes(languages), "training.micro_tokens": batch,
     }  # fmt: skip
     recipe = _start.recipe_for(corpora[0] if len(corpora) == 1 else corpora, given, assignments(change or []))
     _start.check_kind(recipe, labelled=False)

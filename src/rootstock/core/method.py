@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rootstock.core.loaded import Head, Loaded
+from rootstock.core.rows import Columns
 from rootstock.core.settings import Settings
 
 
@@ -95,6 +96,23 @@ class Method(Settings, ABC):
     """What it leaves behind: "model" (whole weights) or "adapter" (beside its base, with the base's digest)."""
     folds: ClassVar[bool] = True
     """Whether an adapter can become part of the base's own weights; where not, nothing can be merged and no base can be pre-trained."""
+    packed: ClassVar[float | None] = None
+    """Bytes of a weight in the base's frozen matrices, where the method keeps them in fewer than they are computed with."""
+
+    @property
+    def leaves(self) -> str:
+        """What it leaves behind under its settings: as `saves`, or "head" (like an adapter, but nothing folds it into its base)."""
+        return self.saves
+
+    @property
+    def at_once(self) -> bool:
+        """Whether `fit` learns all there is to learn from the tapped rows, so that no step is taken."""
+        return False
+
+    @property
+    def votes(self) -> bool:
+        """Whether answers jump where vectors differ by rounding, as votes of neighbours do."""
+        return False
 
     @classmethod
     def stands_for(cls, name: str) -> str | None:
@@ -146,6 +164,10 @@ class Method(Settings, ABC):
     def tap(self, model: nn.Module, loaded: Loaded) -> Tap | None:
         """The border below which nothing learns, where the method has one."""
         return None
+
+    def fit(self, head: nn.Module, columns: Columns) -> str:
+        """Fit a tapped head to all rows' vectors ("features") and "labels" at once; returns what was found. Asked where `at_once`."""
+        raise NotImplementedError(f"{type(self).__name__} learns by steps")
 
     def original(self, name: str) -> str:
         """The name that a parameter had before `apply`."""

@@ -26,6 +26,8 @@ class DataSettings(Settings):
     """Whether the first line names the columns; columns of files without one are called column_1, column_2 …"""
     quoting: Literal["auto", "yes", "no"] = "auto"
     """Whether " quotes fields; auto is yes for CSV, and for TSV only where every quote is paired."""
+    exclude: str | None = Field(default=None, min_length=1)
+    """CSV file whose column row names training rows to leave out, such as suspects of `inspect --label-noise`. Validation rows stay."""
     rows: int | None = Field(default=None, ge=2)
     """Use only this many rows (of an objective: documents, pairs or images), drawn with the seed; for trials."""
     languages: tuple[str, ...] = ()
@@ -53,12 +55,15 @@ class TrainingSettings(Settings):
     """Passes over the training rows. None: the method's own default, and more where rows are so few that it needs the updates."""
     steps: int | None = Field(default=None, ge=1)
     """Stop after this many updates instead, whatever the epochs say."""
-    rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate. None: the method's own default."""
+    rate: float | Literal["find"] | None = None
+    """Peak learning rate. None: the method's own default. find: by a range test before the training."""
     batch_tokens: int | None = Field(default=None, ge=1)
     """Padded tokens in one update: short rows come in larger batches. None: the method's own default."""
-    micro_tokens: int = Field(default=8192, ge=1)
-    """Padded tokens that pass through the model at once; a larger batch is accumulated. Bounds memory; sums change by rounding only."""
+    micro_tokens: int | Literal["find"] = 8192
+    """Padded tokens that pass through the model at once; a larger batch is accumulated. Bounds memory; sums change by rounding only.
+
+    find: the most that fit, by trying.
+    """
     length: int | None = Field(default=None, ge=4)
     """Tokens kept of a row. None: the longest row, up to what the base can take, so nothing is cut that need not be."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
@@ -96,6 +101,18 @@ class TrainingSettings(Settings):
     """Write a checkpoint every so many updates instead."""
     keep: int = Field(default=2, ge=1)
     """Checkpoints kept on disk; an older one serves where the newest is damaged."""
+
+    @property
+    def micro(self) -> int:
+        """micro_tokens as a number; its default where the most that fit are still to be found."""
+        return 8192 if self.micro_tokens == "find" else self.micro_tokens
+
+    @field_validator("rate", "micro_tokens")
+    @classmethod
+    def _more_than_nothing(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and value <= 0:
+            raise ValueError("more than 0, or find")
+        return value
 
 
 class BudgetSettings(Settings):
@@ -135,7 +152,7 @@ class Recipe(Settings):
 
     def anchored(self, folder: Path) -> "Recipe":
         """The same recipe with relative paths resolved against `folder`."""
-        data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation")})
+        data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation", "exclude")})
         return self.model_copy(update={"data": data, "base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)})
 
 

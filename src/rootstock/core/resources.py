@@ -65,6 +65,60 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def resident_memory() -> int:
+    """Bytes that this process holds in memory now; 0 where the system does not say."""
+    held = Path("/proc/self/statm")
+    return int(held.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if held.exists() else 0
+
+
+def free_memory(device: str) -> int:
+    """Bytes that are free now: on the GPU, or of what this process may use."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    info, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+    lines = dict(line.split(":", 1) for line in info.read_text().splitlines()) if info.exists() else {}
+    free = int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else total_memory() // 2
+    limit, used = ((group / name).read_text().strip() if (group / name).exists() else "max" for name in ("memory.max", "memory.current"))
+    return max(0, min(free, int(limit) - int(used))) if limit.isdigit() and used.isdigit() else free
+
+
+def private_memory() -> int:
+    """Bytes of its own that this process has asked for; OSError where the system does not say."""
+    return _status("VmData")
+
+
+def restart_peak() -> None:
+    """Forget the most that was held so far, where the system can (`peak_since`)."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_since() -> int:
+    """Most bytes held since `restart_peak`, or ever where the system can't forget."""
+    import torch
+
+    if torch.cuda.is_available():
+        return peak_memory()
+    try:
+        return _status("VmHWM")
+    except OSError:
+        return peak_memory()
+
+
+def _status(name: str) -> int:
+    """A size of /proc/self/status in bytes."""
+    found = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
+    if not found:
+        raise OSError(f"/proc/self/status does not tell {name}")
+    return int(found[0].split()[1]) * 1024
+
+
 def bf16_is_fast(device: str) -> bool:
     """Whether products in bf16 are quicker than in fp32 here: a GPU that has it, or avx512_bf16 or amx_bf16 in the processor."""
     import torch

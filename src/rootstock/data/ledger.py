@@ -38,7 +38,8 @@ class Facts:
     """What the tables don't tell.
 
     train_lengths, validation_lengths: tokens of each row before any cut, shape [N]. length: tokens kept. kind: what a label is.
-    dropped: side and place in the file of rows left out for want of a label. not_drawn: rows that a smaller number asked for leaves out.
+    dropped: side and place in the file of rows left out for want of a label. excluded: training rows that a list leaves out.
+    not_drawn: rows that a smaller number asked for leaves out.
     padding_share: padded tokens among all of the planned batches.
     names: the classes that a label names, as the model will know them. parted: what is longer is read in pieces, not cut.
     """
@@ -50,6 +51,7 @@ class Facts:
     names: Callable[[Any], Sequence[str]]
     dropped: Sequence[tuple[str, int]] = ()
     not_drawn: int = 0
+    excluded: int = 0
     padding_share: float = 0.0
     parted: bool = False
 
@@ -95,9 +97,9 @@ def account(train: pa.Table, validation: pa.Table, facts: Facts) -> dict[str, An
     }
     lengths = np.concatenate([facts.train_lengths, facts.validation_lengths])
     lost = [{"row": row, "in": side, "text": ""} for side, row in facts.dropped[:_EXAMPLES]]
-    rest = {"not_drawn": facts.not_drawn} if facts.not_drawn else {}
+    rest = {name: count for name, count in (("not_drawn", facts.not_drawn), ("excluded", facts.excluded)) if count}
     return {
-        "rows": {"read": total + dropped + facts.not_drawn, "dropped": dropped, **rest, "train": rows_left, "validation": rows_right},
+        "rows": {"read": total + dropped + sum(rest.values()), "dropped": dropped, **rest, "train": rows_left, "validation": rows_right},
         "kind": facts.kind,
         "labels": _labels(left.labels, facts.kind),
         "validation_labels": _labels(right.labels, facts.kind),

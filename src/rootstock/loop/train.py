@@ -55,7 +55,7 @@ class Training:
             trim(job.model, job.used)
         self.weights = Weights(job.model, job.dtype, job.fresh)
         settings = job.settings
-        assert settings.rate is not None
+        assert isinstance(settings.rate, float), "a rate is found before the training"
         assert settings.weight_decay is not None
         groups = job.method.groups(job.model, settings.rate)
         if settings.layer_decay != 1:
@@ -114,6 +114,18 @@ class Training:
         tokens = self._gradients(rows).tokens
         self._forget()
         return tokens
+
+    def trial(self, factor: float) -> float | None:
+        """One update at `factor` times the peak rate; the mean loss before it, None where nothing was asked. Diverged where it is none."""
+        self._train_mode()
+        self.job.method.advance(self.job.model, 0.0)
+        total, count, _ = self._gradients(self.job.feed.epoch(self.at.epoch)[self.at.batch])
+        if not math.isfinite(total):
+            raise Diverged(f"the loss became {total}")
+        self.optimizer.rate(factor)
+        self._step(count)
+        self._advance()
+        return total / count if count else None
 
     @property
     def later_bytes(self) -> int:

@@ -4,20 +4,30 @@ Prefer it where seconds count or rows are few; full and lora go further with a f
 its feature vector is kept on disk by content digest, so later epochs and later runs on the same rows start at once.
 """
 
-import copy
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from pydantic import Field, field_validator
+from torch import nn
 
-from rootstock.core.loaded import Loaded
-from rootstock.core.method import Answer, Method, OnVectors, Tap, train_only, zeroed
-from rootstock.core.mode import in_mode
-from rootstock.methods import _encoder_mean, _pooling
+from rootstock.core.errors import MergeRefused, RecipeError
+from rootstock.core.loaded import Head, Loaded
+from rootstock.core.method import Method, OnVectors, Tap, learning, train_only, zeroed
+from rootstock.core.rows import Columns
+from rootstock.methods import _encoder_mean, _heads, _logistic, _pooling
+from rootstock.methods._taps import HeadInput, body_name, tap_below
+from rootstock.methods._truncated import truncate
+
+_TEXTS = "AutoModelForSequenceClassification"
+_BENT = 0.1
+"""An MLP's rate beside a linear head's, whose loss is convex."""
 
 
 class FeatureExtraction(Method):
-    """The base is frozen; what the checkpoint lacked learns."""
+    """The base is frozen; what the checkpoint lacked learns, or a head of its own beside the base."""
 
     epochs: ClassVar[float] = 10
     rate: ClassVar[float] = 2e-2
@@ -33,9 +43,75 @@ class FeatureExtraction(Method):
 
     auto: mean where the base can hold it.
     """
+    layer: int | Literal["last", "mix"] = "last"
+    """Whose states are the features: those of the last block, of this block counted from 1 (the model then ends there), or a mix of all.
+
+    mix: the embeddings and every block with learned weights, as in ELMo.
+    """
+    head: Literal["linear", "logistic-regression", "mlp", "knn"] = "linear"
+    """linear is trained by steps, logistic-regression is fitted by scikit-learn and saved as the same layer; mlp has a hidden layer, knn
+    asks the nearest training rows."""
+    c: float | None = Field(default=None, gt=0)
+    """Of logistic-regression: scikit-learn's C for features with a spread of one, smaller is stricter. None: by cross-validation."""
+    hidden: int = Field(default=256, ge=1)
+    """Of an mlp: width of the hidden layer. It learns at a tenth of training.rate, which is a linear head's."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Of an mlp: share of the hidden layer that is dropped in training."""
+    k: int = Field(default=15, ge=1)
+    """Of knn: how many training rows vote. Odd, so that two classes seldom tie; a tie goes to the first class."""
+    metric: Literal["cosine", "euclid"] = "cosine"
+    """Of knn: by what rows are near."""
+
+    @field_validator("layer")
+    @classmethod
+    def _counted_from_one(cls, value: Any) -> Any:
+        if value not in ("last", "mix") and value < 1:
+            raise ValueError("last, mix, or a block's number, counted from 1")
+        return value
+
+    @property
+    def leaves(self) -> str:
+        """A whole model where a linear layer reads one vector, else a head beside its base."""
+        return "head" if self.layer == "mix" or self.head in ("mlp", "knn") else "model"
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the head is fitted to all rows at once."""
+        return self.head in ("logistic-regression", "knn")
+
+    @property
+    def votes(self) -> bool:
+        """A neighbour more or less is a step in the answer."""
+        return self.head == "knn"
+
+    def check(self, head: Head, config: Mapping[str, Any]) -> None:
+        """RecipeError for settings that contradict each other, and for a task whose answers are not of a whole text."""
+        if self.layer == "mix" and self.at_once:
+            raise RecipeError(
+                f"method.layer is mix and method.head is {self.head}",
+                wanted="a head that is trained by steps, as the weights of a mix are",
+                fix="give --set method.head=linear or mlp, or a layer by its number; or choose --method full",
+            )
+        plain = self.layer == "last" and self.head == "linear"
+        if head.auto != _TEXTS and not plain:
+            raise RecipeError(
+                f"method.head is {self.head} and method.layer {self.layer}, and this task's answers are not one a text",
+                wanted="a linear head on the last layer",
+                fix="leave both out, or choose --method full",
+            )
+        if self.at_once and head.options.get("problem_type") == "regression":
+            raise RecipeError(
+                f"method.head is {self.head}, which names classes, and the labels are numbers",
+                wanted="a linear head or an mlp",
+                fix="give --set method.head=linear or mlp, or choose --method full",
+            )
 
     def apply(self, loaded: Loaded) -> nn.Module:
         """Freeze all but the head."""
+        if isinstance(self.layer, int):
+            truncate(loaded.model, self.layer)
+        if self.leaves == "head":
+            return self._beside(loaded)
         train_only(loaded.model, _head_names(loaded, mean=self._mean(loaded.model)))
         return loaded.model
 
@@ -44,34 +120,104 @@ class FeatureExtraction(Method):
 
         None where part of it lies inside the body, or where each word has an answer of its own: then the base runs each time.
         """
+        if isinstance(model, _heads.OnFeatures):
+            return Tap(body=model.body, head=_heads.OnVectors(model.head), key=self._key(model.body), width=self._width(loaded))
+        found = self._inside(model, loaded)
+        if self.head == "logistic-regression" and (found is None or _linear(found.head) is None):
+            raise ValueError("its head is more than one linear layer, so method.head=logistic-regression has no place; mlp and knn have")
+        return found
+
+    def _inside(self, model: nn.Module, loaded: Loaded) -> Tap | None:
+        """The tap below the model's own head."""
         if not _answers_texts(model):
             return None
         heads = {name.split(".", 1)[0] for name in _head_names(loaded, mean=self._mean(model))}
         if len(heads) != 1:
-            return _tap_below(model, loaded) if _body_name(model) not in heads else None
+            return tap_below(model, loaded) if body_name(model) not in heads else None
         name = heads.pop()
         head = getattr(model, name)
         if self._mean(model):
             body: nn.Module = _encoder_mean.EncoderMean(model) if _encoder_mean.possible(model) else _pooling.MeanBody(model)
         else:
-            body = _HeadInput(model, head)
+            body = HeadInput(model, head)
         linear = None
         if isinstance(head, nn.Linear) and loaded.fresh:
             zeroed(head)
             linear = name if head.bias is not None else None
-        key = f"pool={'mean' if self._mean(model) else 'first'}"
+        key = f"pool={'mean' if self._mean(model) else 'first'}" + (f" layer={self.layer}" if self.layer != "last" else "")
         return Tap(body=body, head=OnVectors(head, loaded.width), key=key, width=loaded.width, linear=linear)
+
+    def groups(self, model: nn.Module, rate: float) -> list[dict[str, Any]]:
+        """All that learns at one rate."""
+        return [{"names": [name for name, _ in learning(model)], "rate": rate * (_BENT if self.head == "mlp" else 1.0)}]
+
+    def fit(self, head: nn.Module, columns: Columns) -> str:
+        """Fit a head to all rows' vectors and labels; returns what was found."""
+        features_NH, labels = columns["features"], columns["labels"]
+        if self.head == "logistic-regression":
+            layer = _linear(head)
+            assert layer is not None
+            return _logistic.fit(layer, features_NH, labels, self.c)
+        neighbours: Any = next(module for module in head.modules() if isinstance(module, _heads.Neighbours))
+        wanted = torch.from_numpy(labels)
+        classes = nn.functional.one_hot(wanted, neighbours.classes.shape[1]) if labels.ndim == 1 else wanted
+        neighbours.keep(torch.from_numpy(np.ascontiguousarray(features_NH)), classes)
+        return f"the {min(self.k, len(labels))} nearest of {len(labels):,} training rows by {self.metric}"
 
     def keep(self, model: nn.Module) -> nn.Module:
         """The frozen base with its new head; mean pooling becomes one more layer of the encoder, or all of the decoder."""
+        if isinstance(model, _heads.OnFeatures):
+            return model
         if self._mean(model) and _encoder_mean.possible(model):
             _encoder_mean.replace_decoder(model)
         elif self._mean(model):
             _pooling.graft(model)
         return model
 
+    def merge(self, model: nn.Module) -> nn.Module:
+        """MergeRefused for a head beside its base: no transformers class has a place for it."""
+        if isinstance(model, _heads.OnFeatures):
+            raise MergeRefused("a head beside its base can't be folded", wanted="a linear head on one layer", fix="use it unmerged")
+        return self.keep(model)
+
+    def restore(self, loaded: Loaded, folder: Path) -> nn.Module:
+        """The base with the head that `folder` holds."""
+        model = self.apply(loaded)
+        assert isinstance(model, _heads.OnFeatures)
+        return _heads.restored(model, folder)
+
+    def _beside(self, loaded: Loaded) -> nn.Module:
+        """The body, and a head of its own."""
+        model: Any = loaded.model
+        outputs, config = int(loaded.head.options["num_labels"]), model.config
+        if self.head == "knn":
+            several = loaded.head.options.get("problem_type") == "multi_label_classification"
+            head: nn.Module = _heads.Neighbours(loaded.width, outputs, k=self.k, cosine=self.metric == "cosine", several=several)
+        elif self.head == "mlp":
+            head = _heads.mlp(loaded.width, outputs, hidden=self.hidden, dropout=self.dropout)
+        else:
+            head = _heads.linear(loaded.width, outputs)
+        if self.layer == "mix":
+            head = nn.Sequential(_heads.Mix(config.num_hidden_layers + 1), head)
+        body = _heads.Pooled(model, every=self.layer == "mix", first=self.pool == "first")
+        body.requires_grad_(False)
+        return _heads.OnFeatures(model, body, head, {"method": "feature-extraction", **self.plain(), "classes": outputs})
+
+    def _key(self, body: _heads.Pooled) -> str:
+        return f"vectors={'first' if body.first else 'mean'} layer={self.layer}"
+
+    def _width(self, loaded: Loaded) -> int:
+        config: Any = loaded.model.config
+        return loaded.width * (config.num_hidden_layers + 1 if self.layer == "mix" else 1)
+
     def _mean(self, model: nn.Module) -> bool:
         return self.pool != "first" and _answers_texts(model) and (_pooling.graftable(model) or _encoder_mean.possible(model))
+
+
+def _linear(head: nn.Module) -> nn.Linear | None:
+    """The linear layer that a tapped head is, where it is one."""
+    found = getattr(head, "head", None)
+    return found if isinstance(found, nn.Linear) else None
 
 
 def _answers_texts(model: nn.Module) -> bool:
@@ -84,96 +230,5 @@ def _head_names(loaded: Loaded, *, mean: bool) -> frozenset[str]:
     fresh = frozenset(name for name in loaded.fresh if not (mean and ".pooler." in name))
     if fresh:
         return fresh
-    body = _body_name(loaded.model)
+    body = body_name(loaded.model)
     return frozenset(name for name, _ in loaded.model.named_parameters() if name.split(".", 1)[0] != body)
-
-
-def _body_name(model: nn.Module) -> str:
-    return str(getattr(model, "base_model_prefix", ""))
-
-
-def _tap_below(model: Any, loaded: Loaded) -> Tap | None:
-    """Features are what the body's last layer leaves where a head of several modules reads it (DistilBERT, DeBERTa, ModernBERT).
-
-    None where the head, given these alone, would answer otherwise than the whole model does.
-    """
-    mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
-    tap = Tap(body=_Body(model.base_model, mean=mean), head=_Rest(model), key=f"body={'mean' if mean else 'first'}", width=loaded.width)
-    ids_BT = torch.arange(4, 12, device=next(model.parameters()).device).reshape(2, 4) % model.config.vocab_size
-    batch = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
-    try:
-        with torch.no_grad(), in_mode(model, training=False):
-            agree = torch.allclose(model(**batch).logits, tap.head(tap.body(**batch)).logits, rtol=1e-3, atol=1e-4)
-    except (AttributeError, IndexError, TypeError, RuntimeError):  # a head that reads something else of its body
-        agree = False
-    return tap if agree else None
-
-
-class _Body(nn.Module):
-    """The body's last hidden states at the first token, or their mean over the real ones: [B, H]."""
-
-    def __init__(self, body: nn.Module, *, mean: bool) -> None:
-        super().__init__()
-        self.body, self.mean = body, mean
-
-    def forward(self, **batch: Tensor) -> Tensor:
-        """One vector a row."""
-        hidden_BTH: Tensor = self.body(**batch)[0]
-        return _pooling.mean(hidden_BTH, batch["attention_mask"]) if self.mean else hidden_BTH[:, 0]
-
-
-class _Rest(nn.Module):
-    """A classifier whose body is one cached vector, seen as a text of one token; everything above the body is the model's own."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.above, given = copy.copy(model), _Given()
-        self.above._modules = dict(model._modules) | {_body_name(model): given}  # a shallow copy: its head is the model's
-        self._give = given.give
-        self.mask = nn.Buffer(torch.ones(1, 1, dtype=torch.long, device=next(model.parameters()).device), persistent=False)
-
-    def forward(self, features: Tensor) -> Answer:
-        """Answers of cached vectors [B, H]."""
-        ones_B1 = self.mask.expand(len(features), 1)
-        self._give(features)
-        return Answer(self.above(input_ids=ones_B1, attention_mask=ones_B1).logits)
-
-
-class _Given(nn.Module):
-    """A body that has its last hidden states already."""
-
-    def give(self, features_BH: Tensor) -> None:
-        """What the next call returns."""
-        self.features = features_BH[:, None]
-
-    def forward(self, *_: Any, **__: Any) -> Any:
-        """What was given, [B, 1, H]."""
-        from transformers.modeling_outputs import BaseModelOutput  # the library takes seconds: only who has a model pays
-
-        return BaseModelOutput(last_hidden_state=self.features)
-
-
-class _HeadInput(nn.Module):
-    """The vector that the head gets for each row, seen by a hook while the whole model runs."""
-
-    def __init__(self, model: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.seen: list[Tensor] = []
-        self.head, self.last = head, isinstance(head, nn.Linear)
-
-    def _see(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
-        self.seen[:] = [arguments[0]]
-
-    def forward(self, **batch: Tensor) -> Tensor:
-        """[B, H]: the head's input; of all positions the one that is read: a decoder's last real token, an encoder's first."""
-        hook = self.head.register_forward_pre_hook(self._see)  # only for this call: the head goes on to learn without its base
-        try:
-            self.model(**batch)
-        finally:
-            hook.remove()
-        found = self.seen.pop()
-        if found.dim() == 2:
-            return found
-        at_B = batch["attention_mask"].sum(1) - 1 if self.last else torch.zeros(len(found), dtype=torch.long, device=found.device)
-        return found[torch.arange(len(found), device=found.device), at_B]

@@ -31,6 +31,7 @@ class QLoRA(Method):
     trained: ClassVar[float] = 0.02
     saves: ClassVar[str] = "adapter"
     folds: ClassVar[bool] = False
+    packed: ClassVar[float | None] = (4 + 0.127) / 8  # four bits, and 0.127 of their blocks' scales (section 3 of the paper)
 
     r: int = Field(default=8, ge=1)
     """Rank of the update."""
@@ -62,9 +63,11 @@ class QLoRA(Method):
         return _peft.wrap(self._packed(loaded), "LoraConfig", **settings)
 
     def _packed(self, loaded: Loaded) -> Loaded:
+        model: Any = loaded.model
+        if next(model.parameters()).is_meta:  # a plan asks for shapes, and there is nothing to pack
+            return loaded
         from bitsandbytes import nn as four_bit
 
-        model: Any = loaded.model
         body = f"{model.base_model_prefix}."
         for name, module in list(model.named_modules()):
             if type(module) is not nn.Linear or not name.startswith(body) or f"{name}.weight" in loaded.fresh:

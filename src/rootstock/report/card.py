@@ -65,14 +65,14 @@ _CLASSES = {"tags": "AutoModelForTokenClassification", "span": "AutoModelForQues
 
 def front_matter(facts: Facts) -> dict[str, Any]:
     """What the hub reads; language and data sets are left out because nobody has said them."""
-    base, adapter = dig(facts, "manifest", "base", "hub_id"), dig(facts, "contract", "saves") == "adapter"
+    base, adapter = dig(facts, "manifest", "base", "hub_id"), dig(facts, "contract", "saves") in ("adapter", "head")
     relation = {"base_model": base, "base_model_relation": "adapter" if adapter else "finetune"} if base else {}
     names, unlabelled = read.headline(facts), dig(facts, "kind") == "tokens"
     library = "rootstock" if unlabelled and loaders.own_module(facts) else "transformers"
     found = {
         "license": (dig(facts, "manifest", "base", "licence") or "unknown").lower(),
         **relation,
-        "library_name": "peft" if adapter else library,
+        "library_name": "rootstock" if dig(facts, "contract", "saves") == "head" else "peft" if adapter else library,
         "pipeline_tag": _pipeline(facts),
         "tags": [tag for tag in ("rootstock", _task(facts) if unlabelled else "", _method(facts)) if tag],
     }
@@ -147,6 +147,7 @@ def _identity(facts: Facts) -> dict[str, Any]:
         "outputs": 2 if dig(facts, "kind") == "span" else max(len(labels), 1),
         "longest_answer": dig(facts, "recipe", "task", "longest_answer", default=30),
         "adapter": dig(facts, "contract", "saves") == "adapter",
+        "head": dig(facts, "contract", "saves") == "head",
         "pair": bool(dig(facts, "recipe", "task", "text_pair") or dig(facts, "contract", "task", "text_pair")),
         "prefix_python": json.dumps(dig(facts, "recipe", "task", "prefix", default=""), ensure_ascii=False),
         "max_tokens": dig(facts, "recipe", "task", "max_tokens", default=128),

@@ -58,7 +58,8 @@ def sections(facts: Facts) -> list[Section]:
 
 def choices(facts: Facts) -> list[tuple[str, str]]:
     """What was decided for the user, and why."""
-    found = dig(facts, "choices", default={})
+    tried = {name: each["reason"] for name, each in dig(facts, "plan", "found", default={}).items()}
+    found = dig(facts, "choices", default={}) | tried
     return [(str(name), line) for name, said in found.items() for line in (map(str, said) if isinstance(said, list) else [str(said)])]
 
 

@@ -1,5 +1,6 @@
 """Training curves: the loss of every step, what the validation rows said on the way, and the learning rate."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,10 @@ _LINES = 60
 
 
 def curves(facts: Facts) -> list[Chart]:
-    """Loss with rate, and validation figures; each only where the history has it."""
+    """Loss with rate, validation figures, and how the rate was found; each only where there is one."""
     steps = [event for event in events(facts, "step") if words.is_number(event.get("loss"))]
     evaluations = events(facts, "evaluation")
-    return [*([_loss(facts, steps, evaluations)] if steps else []), *_validation(facts, evaluations)]
+    return [*([_loss(facts, steps, evaluations)] if steps else []), *_validation(facts, evaluations), *_range_test(facts)]
 
 
 def smooth(values: Sequence[float]) -> list[float]:
@@ -151,6 +152,33 @@ def _guides(facts: Facts, best: Any, first: str) -> dict[str, Any]:
             }
         )
     return {"shapes": shapes, "annotations": notes}
+
+
+def _range_test(facts: Facts) -> list[Chart]:
+    """The smoothed loss over the rates that were tried before the training."""
+    found = dig(facts, "plan", "found", "rate")
+    if not found:
+        return []
+    curve = {"type": "scatter", "mode": "lines", "x": found["rates"], "y": found["losses"], "line": {"color": FIRST, "width": 2.5}}
+    marked = {"type": "line", "x0": found["rate"], "x1": found["rate"], "yref": "paper", "y0": 0, "y1": 1}
+    note = {
+        "x": math.log10(found["rate"]),
+        "y": 1,
+        "yref": "paper",
+        "yanchor": "top",
+        "xanchor": "right",
+        "text": "chosen ",
+        "showarrow": False,
+    }
+    figure = charts.figure(
+        [curve],
+        x=charts.axis("learning rate", type="log", exponentformat="power"),
+        y=charts.axis("smoothed training loss"),
+        height=400,
+        shapes=[{**marked, "line": {"color": MUTED, "dash": "dot", "width": 1}}],
+        annotations=[{**note, "font": {"size": 11, "color": MUTED}}],
+    )
+    return [Chart(key="range-test", title="How the learning rate was found", sentence=f"The rate is {found['reason']}.", figure=figure)]
 
 
 def picked(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,11 +3,12 @@
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -78,9 +79,10 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, watch: Watch, *, dr
         loaded = prepared.task.outfit(loaded)
     prepared = reference.asked(prepared, loaded.model, _place(prepared, accelerator), watch, dry=dry)
     model = accelerator.prepare_model(_applied(prepared, loaded))
-    tap = prepared.method.tap(model, loaded)
+    with _fits(prepared):
+        tap = prepared.method.tap(model, loaded)
     if tap:
-        return _tapped(prepared, loaded, tap, accelerator, watch, dry=dry)
+        return _tapped(prepared, _Model(loaded, model, tap), accelerator, watch, dry=dry)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
     whole, kept = _ends(prepared, model)
@@ -127,16 +129,31 @@ def _ends(prepared: Prepared, model: nn.Module) -> tuple[Callable[[], nn.Module]
 
 
 def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
-    """The model under its method; RecipeError where the method's settings find no place in this base."""
-    try:
+    """The model under its method."""
+    with _fits(prepared):
         return prepared.method.apply(loaded)
+
+
+@contextmanager
+def _fits(prepared: Prepared) -> Iterator[None]:
+    """RecipeError where the method's settings find no place in this base."""
+    try:
+        yield
     except ValueError as error:
         found = f"{prepared.recipe.method['name']} can't be applied to {prepared.base.name}: {str(error).strip().split('. ')[0]}"
         raise RecipeError(found, wanted="settings that fit this base", fix="correct the method's settings") from error
 
 
-def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerator, watch: Watch, *, dry: bool) -> Built:
-    started, model, ahead = time.monotonic(), loaded.model, 0.0
+class _Model(NamedTuple):
+    """A base as it was loaded, the model that the method made of it, and its tap."""
+
+    loaded: Loaded
+    applied: nn.Module
+    tap: Tap
+
+
+def _tapped(prepared: Prepared, made: _Model, accelerator: Accelerator, watch: Watch, *, dry: bool) -> Built:
+    (loaded, model, tap), started, ahead = made, time.monotonic(), 0.0
     place = _place(prepared, accelerator)
     found, how = features.remembered(prepared, tap.key, place), "from the cache"
     if found is None and dry:
@@ -171,10 +188,15 @@ def _tapped(prepared: Prepared, loaded: Loaded, tap: Tap, accelerator: Accelerat
         feed_validation=prepared.feed(validation),
         tapped=True,
         dtype=torch.float32,
-        fresh=loaded.fresh,
+        fresh=loaded.fresh if prepared.saves == "model" else _head_of(model),
         accelerator=accelerator,
         ahead=ahead,
     )
+
+
+def _head_of(model: nn.Module) -> frozenset[str]:
+    """Names of what a head beside its base holds."""
+    return frozenset(name for name, _ in model.named_parameters() if name.startswith("head."))
 
 
 def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Accelerator, say: Say) -> Built | None:
@@ -204,7 +226,7 @@ def _save(prepared: Prepared, kept: nn.Module, loaded: Loaded, place: Path) -> N
     saving.save_model(kept, prepared.tokenizer, place)
     if getattr(prepared.task, "reads", None) in pictures.READS:
         pictures.save_processor(prepared.task, place)
-    if prepared.saves == "adapter":
+    if prepared.saves != "model":
         _beside_adapter(prepared, loaded.model, place)
 
 

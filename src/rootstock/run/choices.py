@@ -162,16 +162,32 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
             wanted="rows with lines of their own",
             fix="leave out task.packing, or choose --method lora",
         )
-    if recipe.merge and not method.folds:
+    if recipe.merge and (not method.folds or method.leaves == "head"):
         raise RecipeError(
             f"merge is set, and what {name} learns can't be folded into weights",
             wanted="a method that folds, such as lora",
             fix="leave merge out",
         )
+    check_found(name, method, recipe)
     check_pair(type(task), type(method))
     if recipe.merge and method.saves != "adapter":
         say(f"merge     nothing to fold: what {name} leaves in model/ is whole already")
     return method, reason
+
+
+def check_found(name: str, method: Method, recipe: Recipe) -> None:
+    """Raise RecipeError where something is to be found that the method has no use for."""
+    training = recipe.training
+    if training.rate == "find" and method.at_once:
+        raise RecipeError(
+            f"training.rate is find, and {name} with this head takes no steps", wanted="a method that learns by steps", fix="leave it out"
+        )
+    if training.micro_tokens == "find" and method.frozen:
+        raise RecipeError(
+            f"training.micro_tokens is find, and {name} passes each row through the base once, without gradients",
+            wanted="a method that changes the base",
+            fix="leave it out, or choose --method lora or full",
+        )
 
 
 def check_scratch(name: str, method: Method, base: Resolved) -> None:
@@ -188,7 +204,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, task: Task) -> tup
     classes = len(getattr(task, "labels", ())) or 2
     dtype = precision.choose(recipe.training.precision, device_name())
     config = config_file(base, "config.json")
-    size = advise.size_of(config, base.parameters or 22_000_000, int(encoded.lengths.sum()), recipe.training.micro_tokens)
+    size = advise.size_of(config, base.parameters or 22_000_000, int(encoded.lengths.sum()), recipe.training.micro)
     speed = advise.speed(device_name(), dtype)
     costs = {}
     for name in AUTO:

@@ -20,6 +20,7 @@ from rootstock.loop.history import History, read
 from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
 from rootstock.run import finish, held_out
+from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
 from rootstock.run.prepared import LabelledRows, Prepared
@@ -31,30 +32,54 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     Raises LedgerRefused before anything is built, OutOfMemory from the trial step, Interrupted after saving a checkpoint.
     """
     ledger.refuse(prepared.ledger, prepared.recipe.accept)
-    saved = _saved(folder, prepared, watch.say) if resume else None
+    saved, found = (_saved(folder, prepared, watch.say), found_settings.earlier(folder)) if resume else (None, {})
+    prepared, fit = found_settings.batch(prepared, watch)
     built = _begin(prepared, folder, watch, resume=resume)
-    with (
-        closing(_history(folder, saved)) as history,
-        _tracked(prepared, built),
-        closing(Training(_job(prepared, built, folder, watch, history), key=_key(prepared))) as training,
-    ):
-        if saved:
-            training.resume(saved)
-            watch.say(f"resumed   from step {saved.step} of {training.total}")
-            if (before := saved.state["members"]) != (now := len(training.crew.models)):
-                watch.say(f"warning   {before} cores shared an update before, {now} do now: sums may differ in their last bits")
-        plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
-        artifact.write_json(folder.path / "plan.json", plan)
-        training.reserve(_afterwards(prepared, plan["predicted"]))
-        try:
-            position = training.run()
-        except Interrupted as stop:
-            raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
+    if prepared.method.at_once:
+        return _fitted(prepared, built, folder, watch)
+    found |= fit
+    found_settings.keep(folder, prepared.recipe, found if fit else {})
+    with closing(_history(folder, saved)) as history, _tracked(prepared, built):
+        prepared, swept = found_settings.rate(prepared, job(prepared, built, folder, watch, history), watch, folder)
+        found |= swept
+        found_settings.keep(folder, prepared.recipe, found if swept else {})
+        with closing(Training(job(prepared, built, folder, watch, history), key=_key(prepared))) as training:
+            if saved:
+                _resume(training, saved, watch.say)
+            plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
+            plan |= {"found": found} if found else {}
+            artifact.write_json(folder.path / "plan.json", plan)
+            training.reserve(_afterwards(prepared, plan["predicted"]))
+            try:
+                position = training.run()
+            except Interrupted as stop:
+                raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
     rate = _rates(read(folder.history), position.training)
     measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step, **rate}
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     best = {"best_step": position.best_step, "best_by": list(prepared.task.chosen_by), "steps": position.step}
     return conclude(prepared, built, folder, best)
+
+
+def _resume(training: Training, saved: checkpoint.Checkpoint, say: Say) -> None:
+    training.resume(saved)
+    say(f"resumed   from step {saved.step} of {training.total}")
+    if (before := saved.state["members"]) != (now := len(training.crew.models)):
+        say(f"warning   {before} cores shared an update before, {now} do now: sums may differ in their last bits")
+
+
+def _fitted(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch) -> dict[str, Any]:
+    """The same where the head is fitted to all rows at once: no step, one measurement."""
+    started, peak = time.perf_counter(), {"peak_bytes": peak_memory(), "steps": 0}
+    watch.say(f"fitted    {prepared.method.fit(built.learner, built.feed.encoded.dense)}")
+    _, figures = _evaluate(prepared, built)
+    with closing(History(folder.history)) as history:
+        by = prepared.task.chosen_by[0]
+        history.note({"event": "evaluation", "step": 0, "epoch": 0, **figures, "by": by, "best_step": 0})
+    seconds = round(time.monotonic() - watch.started, 2)
+    spent = {"seconds": seconds, "fit_seconds": round(time.perf_counter() - started, 2), **peak}
+    artifact.write_json(folder.path / "plan.json", {"measured": spent})
+    return conclude(prepared, built, folder, {"best_step": 0, "best_by": list(prepared.task.chosen_by), "steps": 0})
 
 
 @contextmanager
@@ -107,15 +132,19 @@ def _rates(events: list[Event], seconds: float) -> dict[str, float]:
 
 def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch) -> dict[str, Any]:
     """Build the model and try one step; the folder is only a place for what training would write."""
+    prepared = found_settings.usual(prepared)
     built = build(prepared, None, watch, dry=True)
+    if prepared.method.at_once:
+        return {"seconds": round(time.monotonic() - watch.started + built.ahead, 2), "peak_bytes": peak_memory(), "steps": 0}
     with (
         closing(History(folder.path / "history.jsonl")) as history,
-        closing(Training(_job(prepared, built, folder, watch, history))) as training,
+        closing(Training(job(prepared, built, folder, watch, history))) as training,
     ):
         return try_step(training, built, watch.say)
 
 
-def _job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, history: History) -> Job:
+def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, history: History) -> Job:
+    """What the loop is told."""
     recipe = prepared.recipe
 
     def note(event: Event) -> None:
@@ -164,7 +193,7 @@ def _key(prepared: Prepared) -> str:
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)
-    recipe["data"] |= {"train": None, "validation": None}
+    recipe["data"] |= {"train": None, "validation": None, "exclude": None}
     rows = [raw(array) for part in (prepared.encoded, prepared.encoded_validation) for array in part.arrays().values()]
     dtype = str(precision.choose(prepared.recipe.training.precision, prepared.device))
     return artifact.digest_json([recipe | {"base": prepared.base.digest}, dtype, artifact.digest_bytes(*rows)])

@@ -141,7 +141,8 @@ def check_kept(prepared: LabelledRows, built: Built, task: Labelled, columns: Co
     plain = task.collate(prepared.encoded_validation, rows, prepared.tokenizer, Draw(prepared.recipe.seed))
     kept = _numbers(task, built.kept(), [plain], built)
     spread = max(float(np.std(columns["scores"])), 1e-6) if task.kind == "number" else 1.0
-    moved = float(np.abs(kept - measured).max(initial=0.0)) / spread
+    # a vote more or less is a jump of some answer: of votes the mean is compared
+    moved = float(np.abs(kept - measured).mean() if prepared.method.votes else np.abs(kept - measured).max(initial=0.0)) / spread
     allowed = _KEPT_TOLERANCE if precision.choose(prepared.recipe.training.precision, built.accelerator.device.type).itemsize == 4 else 0.05
     if moved > allowed:
         raise RunFailed(f"the model to save answers otherwise than the one measured: by {moved:.2g}", wanted=f"at most {allowed}")

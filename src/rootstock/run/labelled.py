@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved
-from rootstock.core.artifact import digest_json
+from rootstock.core.artifact import digest_file, digest_json
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import Method
 from rootstock.core.objective import Objective
@@ -20,7 +21,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
-from rootstock.data import ledger, schema, source, split
+from rootstock.data import exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.looks import plain
 from rootstock.run import augmented, choices, labelled_pictures
@@ -39,19 +40,17 @@ class Rows:
     sources: dict[str, Any]
     task: str
     """Its name: as the recipe names it, by the columns' names, or auto."""
+    excluded: int = 0
 
 
 def prepare(recipe: Recipe, say: Say) -> LabelledRows:
-    """Make every choice that the recipe leaves open, saying each with its reason.
-
-    Names and keys are checked before the first row is read.
-    """
+    """Make every choice that the recipe leaves open, saying each with its reason; names and keys are checked before a row is read."""
     choices.check(recipe)
     choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
     base = choices.base_for(recipe, say)
     if labelled_pictures.meant(recipe):
         return labelled_pictures.prepare(recipe, base, say)
-    rows = read_rows(recipe, say)
+    rows = _without_excluded(recipe, read_rows(recipe, say), say)
     task = _task(recipe, rows, say)
     tokens = cache(lambda: task.ready(bases.tokenizer(base)))
     own, raw_validation = (encode(task, part, base, tokens) for part in (rows.train, rows.validation))
@@ -95,6 +94,7 @@ def prepare(recipe: Recipe, say: Say) -> LabelledRows:
         kind=task.kind,
         dropped=rows.dropped,
         not_drawn=rows.not_drawn,
+        excluded=rows.excluded,
         padding_share=prepared.feed(encoded).padding_share(0),
         names=task.names,
     )
@@ -163,6 +163,25 @@ def read_rows(recipe: Recipe, say: Say) -> Rows:
     if not len(parts[0]) or not len(parts[1]):
         raise DataError(f"{len(parts[0])} training rows and {len(parts[1])} validation rows", wanted="at least one of each", fix="add rows")
     return Rows(*parts, known, tuple(dropped), not_drawn, sources, name)
+
+
+def _without_excluded(recipe: Recipe, rows: Rows, say: Say) -> Rows:
+    """Without the training rows that a list names. Validation rows stay: without those that a model doubts, its figures would flatter."""
+    data = recipe.data
+    if data.exclude is None:
+        return rows
+    listed = exclude.read(data.exclude)
+    apart = isinstance(data.validation, str)
+    held = rows.train if apart else pa.concat_tables([rows.train, rows.validation])
+    lost = {place for side, place in rows.dropped if side == "train"}
+    exclude.check(listed, held, str(rows.sources["train"]["name"]), elsewhere=None if rows.not_drawn else lost)
+    left = exclude.without(rows.train, listed)
+    count, stay = len(rows.train) - len(left), 0 if apart else len(rows.validation) - len(exclude.without(rows.validation, listed))
+    say(f"exclude   {count:,} training rows are left out, as {listed.name} asks" + (f"; {stay:,} of it validate, and stay" if stay else ""))
+    if not len(left):
+        raise DataError(f"{listed.name} lists every training row", wanted="rows to learn from", fix="shorten the list")
+    source = {"name": listed.name, "format": "csv", "sha256": digest_file(Path(listed.name))}
+    return replace(rows, train=left, excluded=count, sources={**rows.sources, "exclude": source})
 
 
 def wanted(task: Mapping[str, Any]) -> dict[str, Any]:

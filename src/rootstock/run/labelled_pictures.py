@@ -41,6 +41,7 @@ def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
     """Read, hold out and encode images; every decision is said."""
     if not isinstance(recipe.data.train, str):
         raise RecipeError(f"data.train names {len(recipe.data.train)} places", wanted="one folder or .tar of images", fix="join them")
+    choices.check_unused(recipe, ("exclude",), "images")
     settings = dict(recipe.task)
     name = settings.pop("name", "auto")
     name = _TASK if name == "auto" else name
@@ -80,17 +81,29 @@ def prepare(recipe: Recipe, base: Resolved, say: Say) -> LabelledRows:
     )
 
 
-def table(reference: str, task: Labelled, data: DataSettings) -> pa.Table:
-    """The images of a folder, a .tar or a table as rows, with their classes. Raises DataError where one can't be read."""
+def table(reference: str, task: Labelled, data: DataSettings, say: Say) -> tuple[pa.Table, dict[str, int]]:
+    """The images of a folder, a .tar or a table as rows with their classes, and how many could not be read, by reason; these are said.
+
+    Raises DataError where none can be read.
+    """
     hung = hung_up(_shelf(reference, task, data), task)
     if hung.broken:
-        example = hung.examples[0]
-        raise DataError(
-            f"{reference}: {sum(hung.broken.values())} images can't be read, such as {example['file']}, which is {example['reason']}",
-            wanted="images",
-            fix="remove or replace them",
-        )
-    return rows(hung, np.arange(len(hung.names)))
+        _say_lost(hung, say)
+        if not hung.names:
+            example = hung.examples[0]
+            raise DataError(
+                f"{reference}: no image can be read, such as {example['file']}, which is {example['reason']}",
+                wanted="images",
+                fix="replace them",
+            )
+    return rows(hung, np.arange(len(hung.names))), dict(hung.broken)
+
+
+def _say_lost(hung: Gallery, say: Say) -> None:
+    lost = f"; left out: {', '.join(f'{count:,} {reason}' for reason, count in hung.broken.items())}" if hung.broken else ""
+    say(f"images    {len(hung.names):,} read{lost}")
+    for example in hung.examples:
+        say(f"images    left out: {example['file']} is {example['reason']}")
 
 
 def of_files(names: list[str], task: Labelled) -> pa.Table:
@@ -144,14 +157,11 @@ def _shelf(reference: str, task: Labelled, data: DataSettings) -> Shelf:
 
 def _sides(hung: Gallery, task: Labelled, recipe: Recipe, say: Say) -> tuple[pa.Table, pa.Table, Shelf | None]:
     """Training and validation rows, and where the latter come from a place of their own, that."""
-    lost = f"; left out: {', '.join(f'{count:,} {reason}' for reason, count in hung.broken.items())}" if hung.broken else ""
-    say(f"images    {len(hung.names):,} read{lost}")
-    for example in hung.examples:
-        say(f"images    left out: {example['file']} is {example['reason']}")
+    _say_lost(hung, say)
     everything = np.arange(len(hung.names))
     if isinstance(recipe.data.validation, str):
         shelf = _shelf(recipe.data.validation, task, recipe.data)
-        return rows(hung, everything), table(recipe.data.validation, task, recipe.data), shelf
+        return rows(hung, everything), table(recipe.data.validation, task, recipe.data, say)[0], shelf
     digests = [f"{digest:016x}" for digest in hung.digests().tolist()]
     told = pa.table({TEXT: digests, LABEL: pa.array(hung.texts, pa.string()), ROW: everything})
     with schema.naming(str(recipe.data.train)):

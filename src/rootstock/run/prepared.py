@@ -43,7 +43,7 @@ class Prepared:
         training = self.recipe.training
         assert training.batch_tokens is not None
         tokenizer = self.tokenizer if encoded.tokens else None
-        feed = batches.Feed(encoded, self.task, tokenizer, training.batch_tokens, training.micro_tokens, self.recipe.seed)
+        feed = batches.Feed(encoded, self.task, tokenizer, training.batch_tokens, training.micro, self.recipe.seed)
         return replace(feed, shares=self.shares)
 
     @property
@@ -53,8 +53,8 @@ class Prepared:
 
     @property
     def saves(self) -> str:
-        """What the run leaves behind: "model" or "adapter". A base that was pre-trained is to be built on, so it is always whole."""
-        return "model" if isinstance(self.task, Objective) else self.method.saves
+        """What the run leaves behind: "model", "adapter" or "head". A pre-trained base is to be built on, so it is always whole."""
+        return "model" if isinstance(self.task, Objective) else self.method.leaves
 
     @cached_property
     def device(self) -> str:

@@ -45,7 +45,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     _names(recipe)
     if recipe.augment is not None:
         raise RecipeError("augment is set, and an objective makes its rows anew in each pass", wanted="labelled rows", fix="leave it out")
-    choices.check_unused(recipe, _MEANINGLESS[task.reads], f"{task.reads} that an objective reads")
+    choices.check_unused(recipe, (*_MEANINGLESS[task.reads], "exclude"), f"{task.reads} that an objective reads")
     base = choices.base_for(recipe, say)
     method, why = _method(recipe, base, task)
     tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base))

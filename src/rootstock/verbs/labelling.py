@@ -70,7 +70,7 @@ def label_file(run: Run, path: str, *, reading: Reading | None = None, say: Say 
 
     An answer's column that the file has already gets a number.
     """
-    table, rows = run.read(path, labelled=False, reading=reading, say=say)
+    table, rows, _ = run.read(path, labelled=False, reading=reading, say=say)
     run.model, run.tokenizer  # noqa: B018 - loading is not labelling
     started = time.perf_counter()
     made = run.predictions(rows)

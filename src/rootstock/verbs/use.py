@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,10 +47,11 @@ class Predictions:
 
 
 class Read(NamedTuple):
-    """A file as it came, and the same rows with canonical columns."""
+    """A file as it came, and the same rows with canonical columns. broken: images that could not be read, by reason."""
 
     table: pa.Table
     rows: pa.Table
+    broken: Mapping[str, int] = MappingProxyType({})
 
 
 _READING = ("data.format", "data.encoding", "data.header", "data.quoting")
@@ -171,7 +173,7 @@ class Run:
 
     def _load(self) -> nn.Module:
         head, seed = self.task.head(), self.recipe.seed
-        if self.method.saves != "adapter":
+        if self.method.leaves == "model":
             return bases.load(self._admitted, head, seed=seed).model
         base = self._base("adapter was trained on")
         loaded = bases.load(base, head, seed=seed)
@@ -222,7 +224,7 @@ class Run:
         return Predictions(self.task.readable(columns) if len(rows) else {"predicted": []}, 0 if self.task.parted else longer, columns)
 
     def _feed(self, encoded: Encoded) -> batches.Feed:
-        micro = self.recipe.training.micro_tokens
+        micro = self.recipe.training.micro
         return batches.Feed(encoded, self.task, self.tokenizer, micro, micro, self.recipe.seed)
 
     @property
@@ -253,7 +255,9 @@ class Run:
         """A file: the columns as given, else those that the run learned from, else found by name and content, which is said."""
         reading = reading or Reading()
         if self.task.reads == "images":
-            return self._seen(path, self._data(path, reading.settings), labelled=labelled)
+            rows, broken = labelled_pictures.table(path, self.task, self._data(path, reading.settings), say)
+            # the table holds the names of the images
+            return Read(pa.table({"image": rows.column(TEXT)}), rows if labelled else rows.drop_columns([LABEL]), broken)
         task, given = self.recipe.task, {role: name for role, name in reading.columns.items() if name is not None}
         found = arranged(source.read(path, self._data(path, reading.settings)), task["name"])
         learned = {role: task.get(role) for role in ("text", "text_pair", "label")}
@@ -283,11 +287,6 @@ class Run:
             say(f"data      {lost}, such as {found.unit} {first}")
         return Read(found.table, kept.rows)
 
-    def _seen(self, path: str, data: DataSettings, *, labelled: bool) -> Read:
-        """A folder, .tar or table of images: the table holds their names."""
-        rows = labelled_pictures.table(path, self.task, data)
-        return Read(pa.table({"image": rows.column(TEXT)}), rows if labelled else rows.drop_columns([LABEL]))
-
     def _further(self) -> list[tuple[str, tuple[str, ...], str | None]]:
         """Parts that only this task reads, the names by which they are found, and the column that the run learned from."""
         return [(part, names, self.recipe.task.get(part)) for part, names in self.task.further.items()]
@@ -306,7 +305,8 @@ class Run:
 
         chose_rows: rows that were not trained on but chose the best state, so that figures on them flatter the model.
         """
-        rows = self.read(path, labelled=True, reading=reading, say=say).rows
+        read = self.read(path, labelled=True, reading=reading, say=say)
+        rows = read.rows
         with schema.naming(path):
             answers = self.task.answers(rows)
         made = self.predictions(rows)
@@ -316,6 +316,7 @@ class Run:
         return evaluation.score(columns_made, self.task, seed=self.recipe.seed, overlap_N=overlap_N) | {
             "chose_rows": int((np.isin(keys, seen.get("chose", np.empty(0, np.uint64))) & ~overlap_N).sum()),
             "truncated_rows": made.cut,
+            "broken_images": sum(read.broken.values()),
             "details": self.task.details(columns_made),
         }
 

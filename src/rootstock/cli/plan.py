@@ -1,0 +1,44 @@
+"""Before spending."""
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def plan(
+    data: Annotated[str | None, Argument(help="Labelled rows, to plan for just these and be advised.")] = None,
+    base: Annotated[str | None, Option(help="A base; well-known ones need no network [minilm, or as advised].")] = None,
+    method: Annotated[list[str] | None, Option(help="Methods, the first one matters; repeatable [the usual ones].")] = None,
+    task: Annotated[str, Option(help="What is learned, where no data tells it.")] = "text-classification",
+    labels: Annotated[int, Option(help="Classes that a label chooses from.")] = 2,
+    rows: Annotated[int, Option(help="Training rows.")] = 10_000,
+    length: Annotated[int, Option(help="Tokens of a row.")] = 128,
+    epochs: Annotated[float | None, Option(help="Passes over the rows [what the method needs].")] = None,
+    device: Annotated[str, Option(help="this-machine, or a name such as t4, rtx-4090, a100-80gb, h100.")] = "this-machine",
+    memory: Annotated[str | None, Option(help="Memory of the device instead, such as 16GB.")] = None,
+    days: Annotated[float | None, Option(help="Time that there is.")] = None,
+    tasks: Annotated[int, Option(help="How many models are wanted, each for a task of its own.")] = 1,
+    disk: Annotated[str | None, Option(help="Disk that there is for them, such as 2GB.")] = None,
+    price: Annotated[float | None, Option(help="Dollars an hour [the device's list price].")] = None,
+    precision: Annotated[str, Option(help="auto, fp32 or bf16.")] = "auto",
+    measure: Annotated[bool, Option("--this-machine", help="Measure for ten seconds how fast such a base learns here.")] = False,
+    change: Annotated[list[str] | None, Option("--set", help="method.key=value of the first method, training.micro_tokens=…")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What a training would take of memory, time and money, whether it fits, and what to take."""
+    from rootstock.cli.console import Console, assignments, show
+    from rootstock.report.plan_text import as_text
+    from rootstock.verbs import plan as planning
+
+    console = Console()
+    settings, training = planning.told_apart(assignments(change or []))
+    asked = planning.Asked(
+        base=base or "minilm", task=task, labels=labels, methods=tuple(method or ()), settings=settings, rows=rows, length=length,
+        epochs=epochs, device=device, price=price, precision=precision, tasks=tasks, seconds=days and days * 86_400,
+        memory_bytes=planning.amount(memory, "--memory"), disk_bytes=planning.amount(disk, "--disk"), **training,
+    )  # fmt: skip
+    if data is not None:
+        asked = planning.of_data(asked, data, console.say, base_given=base is not None)
+    speed = planning.measured_speed(asked, console.say) if measure else None
+    found = planning.plan(asked, speed=speed)
+    show(found, as_text(found), as_json=as_json)

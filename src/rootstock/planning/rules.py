@@ -1,0 +1,144 @@
+"""Which base, method and settings: published rules, each with its reason and its source (docs/advice.md lists them)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rootstock.planning.forecast import Forecast
+
+FEW, SOME, MANY = 32, 2_000, 10_000
+"""Training rows: below FEW a class a head alone learns; below SOME in all, little may learn; from MANY on, three passes are enough."""
+MOST_AUGMENTED = 5_000
+"""Rows above which words exchanged and left out were worth less than a point (Wei & Zou 2019)."""
+WARMUP = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What a person has. rows: labelled ones. classes: 0 where answers are none. seconds, disk_bytes: None where nothing limits them.
+
+    tasks: how many models are wanted. machine: memory of the device, bytes.
+    """
+
+    rows: int
+    classes: int
+    kind: str
+    machine: int
+    seconds: float | None = None
+    tasks: int = 1
+    disk_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """One recommendation. about: what is decided. source: where the rule was published, or where it was measured."""
+
+    about: str
+    choice: str
+    reason: str
+    source: str
+
+
+_BASES = {
+    "text": ("google-t5/t5-base", "a text is answered by a text: an encoder and a decoder", "Raffel et al. 2019, arXiv:1910.10683"),
+    "completion": ("Qwen/Qwen2.5-0.5B", "a text is gone on with: a decoder", "Radford et al. 2019; Qwen2.5 report, arXiv:2412.15115"),
+}
+_SMALL = ("minilm", "it answers in milliseconds on any processor", "Wang et al. 2020, arXiv:2002.10957")
+_LARGER = (
+    "FacebookAI/roberta-base",
+    "answers are read off the text: an encoder, and the best of its size on GLUE",
+    "Liu et al. 2019, arXiv:1907.11692",
+)
+_ROOMY = 6 * 10**9
+"""Bytes of memory from which a base of 125 million parameters can learn as a whole at usual lengths."""
+
+
+def base_for(case: Case) -> Advice:
+    """The family of base that suits the answers and the machine."""
+    found = _BASES.get(case.kind) or (_LARGER if case.machine >= _ROOMY and case.rows >= SOME else _SMALL)
+    return Advice(about="base", choice=found[0], reason=found[1], source=found[2])
+
+
+def recommend(case: Case, costs: Mapping[str, Forecast]) -> list[Advice]:
+    """All that the rules say of a case. costs: forecasts of full, lora and feature-extraction on the base."""
+    method = _method(case, costs)
+    return [method, *_more(case, method.choice, costs)]
+
+
+def _method(case: Case, costs: Mapping[str, Forecast]) -> Advice:
+    whole = costs["full"]
+    if case.tasks > 1 and case.disk_bytes is not None and case.tasks * whole.saved_bytes > case.disk_bytes:
+        each = costs["lora"].saved_bytes
+        return Advice(
+            about="method",
+            choice="lora",
+            reason=(
+                f"{case.tasks} whole models take {_gigabytes(case.tasks * whole.saved_bytes)}, more than the {_gigabytes(case.disk_bytes)} "
+                f"there are; one base with {case.tasks} adapters takes {_gigabytes(whole.saved_bytes + case.tasks * each)}"
+            ),
+            source="Houlsby et al. 2019, arXiv:1902.00751; Hu et al. 2021, arXiv:2106.09685",
+        )
+    if case.classes and case.rows / case.classes < FEW:
+        return Advice(
+            about="method",
+            choice="feature-extraction",
+            reason=f"{case.rows / case.classes:.0f} rows a class are too few to move the base by",
+            source="Tunstall et al. 2022, arXiv:2209.11055",
+        )
+    if case.rows < SOME:
+        return Advice(
+            about="method",
+            choice="lora",
+            reason=f"{case.rows:,} rows are few: with {costs['lora'].counts.share:.2%} of the parameters there is less to overfit with",
+            source="Hu et al. 2021, arXiv:2106.09685; Biderman et al. 2024, arXiv:2405.09673",
+        )
+    if not whole.fits or (case.seconds is not None and whole.seconds > case.seconds):
+        why = "does not fit in memory" if not whole.fits else f"takes {whole.seconds / 3600:.1f} hours"
+        name = next((each for each in ("lora", "feature-extraction") if _possible(costs[each], case)), "feature-extraction")
+        return Advice(
+            about="method",
+            choice=name,
+            reason=f"full {why}",
+            source="the forecast above",
+        )
+    return Advice(
+        about="method",
+        choice="full",
+        reason=f"{case.rows:,} rows are enough to move all parameters, it fits, and it reaches most where there is much to learn",
+        source="Devlin et al. 2018, arXiv:1810.04805; Biderman et al. 2024, arXiv:2405.09673",
+    )
+
+
+def _possible(cost: Forecast, case: Case) -> bool:
+    return cost.fits and (case.seconds is None or cost.seconds <= case.seconds)
+
+
+def _more(case: Case, method: str, costs: Mapping[str, Forecast]) -> Iterator[Advice]:
+    if case.rows < MOST_AUGMENTED and case.kind in ("class", "classes") and method != "feature-extraction":
+        yield Advice(
+            about="augmentation",
+            choice="eda",
+            reason="few rows are learned by heart; words exchanged, put in and left out gave 3 points at 500 rows, and 0.8 with all",
+            source="Wei & Zou 2019, arXiv:1901.11196",
+        )
+    yield Advice(
+        about="warm-up",
+        choice=f"{WARMUP:.0%} of the updates",
+        reason="a fresh head's first gradients would upset the base; short warm-ups made small sets fail at random",
+        source="Mosbach et al. 2020, arXiv:2006.04884; Zhang et al. 2020, arXiv:2006.05987",
+    )
+    if case.rows < MANY and method == "full":
+        yield Advice(
+            about="epochs",
+            choice="more than 3",
+            reason="small sets were not done after three passes: train on until the loss has settled",
+            source="Mosbach et al. 2020, arXiv:2006.04884; Zhang et al. 2020, arXiv:2006.05987",
+        )
+
+
+def warmup_updates(updates: int) -> int:
+    """Whole updates of the warm-up: 22 of 225."""
+    return int(WARMUP * updates)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

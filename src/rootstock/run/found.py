@@ -1,0 +1,65 @@
+"""Settings of a training that are found by trying: how many tokens fit at once, and the learning rate."""
+
+from dataclasses import replace
+from typing import Any
+
+from rootstock.core import artifact
+from rootstock.core.errors import Interrupted
+from rootstock.core.recipe import Recipe
+from rootstock.core.runfolder import RunFolder, recipe_text
+from rootstock.core.watch import Watch
+from rootstock.loop import range_test
+from rootstock.loop.job import Job
+from rootstock.run import largest
+from rootstock.run.prepared import Prepared
+
+_SHARE = 0.2
+"""Of a budget's minutes, at most, for the range test."""
+
+
+def usual(prepared: Prepared) -> Prepared:
+    """The same with the usual values where something is to be found: for a rehearsal, and for the search itself."""
+    training = prepared.recipe.training
+    rate = prepared.method.rate if training.rate == "find" else training.rate
+    return _with(prepared, rate=rate, micro_tokens=training.micro)
+
+
+def earlier(folder: RunFolder) -> dict[str, Any]:
+    """What was found before a run was stopped."""
+    found: dict[str, Any] = folder.json("plan.json").get("found", {}) if (folder.path / "plan.json").exists() else {}
+    return found
+
+
+def batch(prepared: Prepared, watch: Watch) -> tuple[Prepared, dict[str, Any]]:
+    """The recipe with the most tokens at once that fit, where these are to be found; and how they were."""
+    if prepared.recipe.training.micro_tokens != "find":
+        return prepared, {}
+    found = largest.find(usual(prepared), watch.say)
+    watch.say(f"batch     {found['reason']}")
+    return _with(prepared, micro_tokens=found["tokens"]), {"micro_tokens": found}
+
+
+def rate(prepared: Prepared, job: Job, watch: Watch, folder: RunFolder) -> tuple[Prepared, dict[str, Any]]:
+    """The recipe with a rate, where one is to be found; and how it was."""
+    if prepared.recipe.training.rate != "find":
+        return prepared, {}
+    watch.say(f"rate      a range test of {range_test.STEPS} steps; nothing of it is kept")
+    minutes = prepared.recipe.budget.minutes
+    try:
+        found = range_test.find(job, prepared.method.rate, seconds=_SHARE * 60 * minutes if minutes else None)
+    except Interrupted as stop:
+        raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
+    watch.say(f"rate      {found.reason}")
+    return _with(prepared, rate=found.rate), {"rate": found.plain()}
+
+
+def keep(folder: RunFolder, recipe: Recipe, found: dict[str, Any]) -> None:
+    """Write what was found: first how, then the recipe with it, so that a run that is stopped here finds again or goes on with it."""
+    if found:
+        artifact.write_json(folder.path / "plan.json", {"found": found})
+        artifact.write_text(folder.recipe, recipe_text(recipe))
+
+
+def _with(prepared: Prepared, **values: Any) -> Prepared:
+    training = prepared.recipe.training.model_copy(update=values)
+    return replace(prepared, recipe=prepared.recipe.model_copy(update={"training": training}))

@@ -1,0 +1,76 @@
+"""Memory by part, time and money in closed form; and the least change that makes a training fit."""
+
+from dataclasses import replace
+
+import pytest
+
+from rootstock.core.errors import UnknownName
+from rootstock.planning import devices
+from rootstock.planning.forecast import How, Tried, Work, cheapest, forecast, smallest
+from rootstock.planning.memory import Counted, Memory, memory
+from rootstock.planning.rehearse import Step
+
+BILLION = 10**9
+BYTES = {"kept_bytes": 2 * BILLION, "peak_bytes": 7 * BILLION, "gradient_bytes": 4 * BILLION}
+STEP = Step(flops=6 * 1024 * BILLION, forward=2 * 1024 * BILLION, **BYTES)
+WHOLE = Counted(base=BILLION, embeddings=0, learning=BILLION, added=0, fresh=0, matrices=0, frozen_matrices=0)
+FEW = Counted(base=BILLION, embeddings=0, learning=BILLION // 100, added=BILLION // 100, fresh=0, matrices=0, frozen_matrices=BILLION)
+IN_FP32 = memory(WHOLE, STEP, precision="fp32", members=1, packed=None)
+WORK = Work(rows=1000, length=128, epochs=3, micro=1024, batch=2048)
+
+
+def test_full_fine_tuning_in_fp32_holds_sixteen_bytes_a_parameter_and_the_best_values():
+    held = memory(WHOLE, STEP, precision="fp32", members=1, packed=None)
+    assert (held.weights, held.gradients, held.optimizer, held.best) == (4 * BILLION, 4 * BILLION, 8 * BILLION, 4 * BILLION)
+    assert held.copy == 0
+    assert held.activations == 3 * BILLION
+
+
+def test_bf16_adds_a_copy_and_sums_gradients_in_fp32():
+    held = memory(WHOLE, STEP, precision="bf16", members=2, packed=None)
+    assert held.copy == 2 * BILLION
+    assert held.gradients == 2 * 2 * BILLION + 4 * BILLION
+    assert held.activations == 2 * 3 * BILLION
+
+
+def test_what_is_packed_takes_half_a_byte():
+    held = memory(FEW, STEP, precision="bf16", members=1, packed=0.5)
+    assert held.weights == pytest.approx(0.5 * BILLION + 4 * FEW.added)
+    assert held.copy == 2 * FEW.added
+
+
+def test_time_and_money_follow_from_operations():
+    a100 = devices.find("a100-80gb")
+    how = How(precision="bf16", speed=None, hourly=3600.0, once=False, adapter=False)
+    found = forecast("full", WHOLE, Tried(STEP, IN_FP32, WORK), a100, how)
+    assert found.flops == 6 * BILLION
+    assert found.seconds == pytest.approx(6 * BILLION * 1000 * 128 * 3 / (0.4 * 312e12))
+    assert found.dollars == pytest.approx(found.seconds)
+    once = forecast("features", FEW, Tried(STEP, IN_FP32, WORK), a100, replace(how, speed=1e12, hourly=None, once=True, adapter=True))
+    assert once.seconds == pytest.approx(6 * BILLION * 1000 * 128 / 1e12)
+    assert once.dollars is None
+    assert once.saved_bytes == 4 * FEW.learning
+
+
+def test_the_first_change_that_helps_is_taken():
+    def held(total):
+        return lambda: Memory(weights=total, copy=0, gradients=0, optimizer=0, best=0, activations=0)
+
+    device = devices.find("t4")
+    found = cheapest([("nothing", held(20 * BILLION)), ("a little", held(14 * BILLION)), ("a lot", held(BILLION))], device)
+    assert (found.what, found.bytes) == ("a little", 14 * BILLION)
+    assert cheapest([("nothing", held(20 * BILLION))], device) is None
+
+
+def test_the_smallest_device_that_holds_it():
+    assert smallest(20 * BILLION).memory_bytes == 24 * BILLION
+    assert smallest(1000 * BILLION) is None
+
+
+def test_a_misspelt_device_gets_the_nearest():
+    with pytest.raises(UnknownName, match="a100-80gb"):
+        devices.find("a100-80")
+
+
+def test_at_least_one_row_passes_at_once():
+    assert Work(rows=1, length=512, epochs=1, micro=128, batch=128).at_once == 1

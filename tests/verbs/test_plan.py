@@ -1,0 +1,146 @@
+"""Plans: published numbers exactly, three cases of text books, and what is refused."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+
+from rootstock import catalog
+from rootstock.core.errors import RecipeError, UnknownName, UsageError
+from rootstock.planning.rules import warmup_updates
+from rootstock.verbs.plan import Asked, amount, measured_speed, of_data, plan, told_apart
+
+DAY = 86_400
+
+
+def method(name, **asked):
+    return plan(Asked(methods=(name,), device="a100-80gb", **asked))["methods"][0]
+
+
+def test_lora_on_bert_as_published():
+    found = method("lora", base="bert-base-uncased")
+    counts = found["counts"]
+    assert counts["base"] == 109_483_778
+    assert counts["added"] == 294_912
+    assert counts["base"] + counts["added"] == 109_778_690
+    assert counts["learning"] == 296_450
+    assert f"{counts['added'] / counts['matrices']:.2%}" == "2.08%"
+
+
+def test_a_higher_rank_on_four_projections_of_each_block():
+    targets = ["query", "key", "value", "attention.output.dense"]
+    counts = method("lora", base="bert-base-uncased", settings={"r": 16, "targets": targets})["counts"]
+    assert (counts["added"], counts["matrices"]) == (1_179_648, 28_311_552)
+    assert f"{counts['added'] / counts['matrices']:.2%}" == "4.17%"
+
+
+@pytest.mark.slow
+def test_lora_on_llama_7b_as_published():
+    counts = method("lora", base="huggyllama/llama-7b", task="text-generation", settings={"targets": ["q_proj", "v_proj"]}, length=16)[
+        "counts"
+    ]
+    assert counts["added"] == counts["learning"] == 4_194_304
+    assert counts["base"] + counts["added"] == 6_742_609_920
+
+
+@pytest.mark.slow
+def test_a_model_of_seventy_billion_is_broken_down_by_part():
+    asked = Asked(base="meta-llama/Llama-2-70b-hf", methods=("full",), task="text-generation", device="a100-80gb", precision="fp32")
+    found = plan(replace(asked, length=16))
+    held, counts = found["methods"][0]["memory"], found["methods"][0]["counts"]
+    assert counts["base"] == 68_976_648_192
+    assert round(held["weights"] / 1e9, 1) == 275.9
+    assert round((held["weights"] + held["gradients"]) / 1e9) == 552
+    assert held["weights"] + held["gradients"] + held["optimizer"] > 1e12
+    assert not found["methods"][0]["fits"]
+    assert found["change"]["change"]["what"].startswith("take --method qlora")
+
+
+def test_a_tenth_of_225_updates_is_22():
+    assert warmup_updates(225) == 22
+
+
+def advice(**asked):
+    return {each["about"]: each["choice"] for each in plan(Asked(base="minilm", **asked))["advice"]}
+
+
+def test_many_rows_and_time_take_full_fine_tuning():
+    assert advice(rows=100_000, memory_bytes=16 * 10**9, seconds=3 * DAY, device="t4")["method"] == "full"
+
+
+def test_few_rows_take_lora_and_augmentation():
+    found = advice(rows=500, memory_bytes=8 * 10**9, device="rtx-4060-8gb")
+    assert (found["method"], found["augmentation"]) == ("lora", "eda")
+
+
+def test_twenty_tasks_on_a_small_disk_share_a_base():
+    found = plan(Asked(base="minilm", rows=20_000, tasks=20, disk_bytes=10**9, device="t4"))["advice"][0]
+    assert found["choice"] == "lora"
+    assert "one base with 20 adapters" in found["reason"]
+
+
+def test_what_does_not_fit_gets_the_least_change():
+    found = plan(Asked(base="bert-base-uncased", methods=("full",), memory_bytes=int(2.9e9), device="t4", micro=4096, batch=4096))
+    assert not found["methods"][0]["fits"]
+    assert found["change"]["change"]["what"].startswith("pass ")
+    assert found["change"]["device"] == "rtx-4060-8gb"
+
+
+def test_rows_labels_and_task_come_from_a_file(tmp_path):
+    path = tmp_path / "train.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["text", "label"], *([f"a fine film {n}", ("good", "bad", "odd")[n % 3]] for n in range(60))])
+    said = []
+    found = of_data(Asked(), str(path), said.append, base_given=False)
+    assert (found.task, found.labels, found.rows) == ("text-classification", 3, 54)
+    assert found.base == "minilm"
+    assert any("minilm" in each for each in said)
+
+
+def test_amounts():
+    assert (amount("16GB", "--memory"), amount("2.5 gb", "--memory"), amount("800M", "--disk")) == (16 * 10**9, 25 * 10**8, 8 * 10**8)
+    for wrong in ("much", "1.2.3GB", "-3GB"):
+        with pytest.raises(UsageError, match="16GB"):
+            amount(wrong, "--memory")
+
+
+def test_settings_are_told_apart_and_others_refused():
+    assert told_apart({"method.r": 4, "training.micro_tokens": 512}) == ({"r": 4}, {"micro": 512})
+    with pytest.raises(UsageError, match=r"does not read data\.rows"):
+        told_apart({"data.rows": 3})
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"rows": 0}, UsageError, "--rows"),
+        ({"precision": "fp8"}, UsageError, "fp32 or bf16"),
+        ({"precision": "bf16", "device": "t4", "methods": ("full",)}, RecipeError, "no products in bf16"),
+        ({"device": "abacus"}, UnknownName, "one of"),
+        ({"methods": ("lora",), "settings": {"rank": 8}}, RecipeError, "rank"),
+        ({"task": "masked-lm"}, UsageError, "dry-run"),
+        ({"base": "gpt2", "task": "text-to-text"}, Exception, "Seq2SeqLM"),
+    ],
+)
+def test_what_a_plan_refuses(asked, error, said):
+    with pytest.raises(error, match=said):
+        plan(Asked(**{"base": "bert-base-uncased", "device": "t4", **asked}))
+
+
+@pytest.mark.parametrize("name", catalog.names("methods"))
+def test_every_method_is_planned_or_refused_with_a_reason(name):
+    found = plan(Asked(base="scratch:bert-tiny", methods=(name, "full"), device="t4", length=16))
+    if name in found["left_out"]:
+        assert len(found["left_out"][name]) > 20
+        return
+    first = found["methods"][0]
+    assert first["method"] == name
+    assert 0 < first["counts"]["learning"] <= first["counts"]["base"] + first["counts"]["added"]
+    assert first["memory"]["activations"] > 0
+
+
+def test_this_machine_is_measured_by_real_updates():
+    asked = Asked(base="scratch:bert-tiny", rows=8, length=16, batch=64)
+    assert measured_speed(asked, lambda text: None, seconds=0.05) > 1e6
+    with pytest.raises(UsageError, match="leave one of them out"):
+        measured_speed(replace(asked, device="t4"), lambda text: None)
