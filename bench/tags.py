@@ -1,4 +1,4 @@
-"""Tags of words: ours beside transformers' Trainer on the same rows and epochs; writes results/tags.jsonl.
+"""Tags of words: ours beside transformers' Trainer on the same rows and epochs; adds to results/tags.jsonl.
 
     python bench/tags.py [--sets wnut17 conll2000 ewt] [--rows 2000] [--epochs 3] [--seeds 1 2 3]
 
@@ -8,17 +8,12 @@ The peer is the Trainer as its token-classification example sets it up (first to
 
 import argparse
 import gzip
-import json
-import subprocess
-import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
+import beside
 import sets
-
-RESULTS = Path(__file__).parent / "results" / "tags.jsonl"
 
 
 def wnut17():
@@ -57,25 +52,14 @@ def prepared(name, folder, rows):
 
 def ours(paths, folder, a, seed):
     """One adapt and one evaluate of the command."""
-    train, dev, test = map(str, paths)
-    out = str(Path(folder) / "run")
-    accept = [word for name in ("duplicates", "overlap", "contradictions", "truncation") for word in ("--accept", name)]
-    line = [sys.executable, "-m", "rootstock"]
-    options = ["--method", "full", "--epochs", a.epochs, "--seed", seed, "--out", out, "--overwrite", "--json", *accept]
-    subprocess.run([*map(str, [*line, "adapt", train, "--validation", dev, *options])], capture_output=True, check=True)
-    found = json.loads(subprocess.run([*line, "evaluate", out, test, "--json"], capture_output=True, check=True, text=True).stdout)
-    measured = json.loads((Path(out) / "plan.json").read_text())["measured"]
-    return {"rows_per_second": measured["rows_per_second"], "test": found["metrics"], "intervals": found["intervals"]}
+    train, dev, test = paths
+    out = Path(folder) / "run"
+    found = beside.adapted(out, train, "--validation", dev, "--method", "full", "--epochs", a.epochs, "--seed", seed)
+    return found | beside.evaluated(out, test)
 
 
-def peer(paths, a, seed, mode):
-    """The Trainer in a process of its own."""
-    line = [sys.executable, __file__, "--peer", mode, "--files", *map(str, paths), "--epochs", str(a.epochs), "--seeds", str(seed)]
-    return json.loads(subprocess.run(line, capture_output=True, check=True, text=True).stdout.splitlines()[-1])
-
-
-def be_peer(a):
-    """What a user of the Trainer writes; prints its figures."""
+def be_trainer(told):
+    """What a user of the Trainer writes; its figures on the test rows."""
     import numpy as np
     from datasets import Dataset
     from seqeval.metrics import f1_score
@@ -88,13 +72,11 @@ def be_peer(a):
         set_seed,
     )
 
-    from rootstock.bases.resolve import resolve
     from rootstock.data.conll import read_conll
 
-    set_seed(a.seeds[0])
-    base = resolve("minilm").folder
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    tables = [read_conll(Path(path).read_text("utf-8"), path).table for path in a.files]
+    set_seed(told["seed"])
+    tokenizer = AutoTokenizer.from_pretrained(told["base"])
+    tables = [read_conll(Path(path).read_text("utf-8"), path).table for path in told["files"]]
     label = "upos" if "upos" in tables[0].column_names else "tags"
     names = sorted({tag for row in tables[0].column(label).to_pylist() for tag in row})
     number = {name: place for place, name in enumerate(names)}
@@ -112,37 +94,22 @@ def be_peer(a):
 
     data = [Dataset.from_dict({key: each.column(key).to_pylist() for key in ("words", label)}) for each in (tables[0], tables[2])]
     train, test = (each.map(encode, batched=True, remove_columns=["words", label]) for each in data)
-    model = AutoModelForTokenClassification.from_pretrained(base, num_labels=len(names))
-    tuned = {"bf16": True, "train_sampling_strategy": "group_by_length"} if a.peer == "tuned" else {}
-    settings = TrainingArguments(
-        tempfile.mkdtemp(),
-        per_device_train_batch_size=16,
-        per_device_eval_batch_size=64,
-        learning_rate=5e-5,
-        num_train_epochs=a.epochs,
-        report_to=[],
-        save_strategy="no",
-        use_cpu=True,
-        seed=a.seeds[0],
-        disable_tqdm=True,
-        **tuned,
-    )
+    model = AutoModelForTokenClassification.from_pretrained(told["base"], num_labels=len(names))
+    settings = TrainingArguments(**beside.trainer_settings(told), per_device_eval_batch_size=64)
     collate = DataCollatorForTokenClassification(tokenizer)
     trainer = Trainer(model=model, args=settings, train_dataset=train, data_collator=collate)
-    started = time.perf_counter()
-    trainer.train()
-    spent = time.perf_counter() - started
+    rates = beside.trained(trainer)
     made = trainer.predict(test)
-    told, truth = [], []
+    said, truth = [], []
     for scores, labels in zip(made.predictions, made.label_ids, strict=True):
         asked = labels != -100
-        told.append([names[i] for i in np.argmax(scores[asked], -1)])
+        said.append([names[i] for i in np.argmax(scores[asked], -1)])
         truth.append([names[i] for i in labels[asked]])
-    pairs = [both for row in zip(told, truth, strict=True) for both in zip(*row, strict=True)]
+    pairs = [both for row in zip(said, truth, strict=True) for both in zip(*row, strict=True)]
     test_figures = {"accuracy": float(np.mean([a == b for a, b in pairs]))}
     if label == "tags":
-        test_figures["f1"] = float(f1_score(truth, told))
-    print(json.dumps({"rows_per_second": round(len(train) * a.epochs / spent, 1), "test": test_figures}))
+        test_figures["f1"] = float(f1_score(truth, said))
+    return rates | {"test": test_figures}
 
 
 def main():
@@ -151,23 +118,20 @@ def main():
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--peer", help=argparse.SUPPRESS)
-    parser.add_argument("--files", nargs="+", help=argparse.SUPPRESS)
     a = parser.parse_args()
-    if a.peer:
-        return be_peer(a)
-    with tempfile.TemporaryDirectory() as folder, RESULTS.open("a") as out:
+    from rootstock.bases.resolve import resolve
+
+    base = resolve("minilm").folder
+    with tempfile.TemporaryDirectory() as folder:
         for seed in a.seeds:
             for name in a.sets:
                 paths = prepared(name, folder, a.rows)
-                for who, run in (("default", peer), ("tuned", peer), ("ours", None)):
-                    found = run(paths, a, seed, who) if run else ours(paths, folder, a, seed)
-                    row = {"set": name, "who": who, "seed": seed, "rows": a.rows, "epochs": a.epochs, **found}
-                    out.write(json.dumps(row) + "\n")
-                    out.flush()
-                    print(name, who, seed, round(found["test"][SETS[name][2]], 4), found["rows_per_second"], flush=True)
-    return None
+                row = {"set": name, "seed": seed, "rows": a.rows, "epochs": a.epochs}
+                for mode in ("default", "tuned"):
+                    told = {"files": paths, "base": base, "batch": 16, "epochs": a.epochs, "rate": 5e-5, "seed": seed, "mode": mode}
+                    beside.record("tags", row | {"who": mode} | beside.peer("trainer", told), [SETS[name][2]])
+                beside.record("tags", row | {"who": "ours"} | ours(paths, folder, a, seed), [SETS[name][2]])
 
 
 if __name__ == "__main__":
-    main()
+    beside.serve({"trainer": be_trainer}) or main()

@@ -1,13 +1,17 @@
 """Batches: every row once, inside the budget, little padding, the same for the same seed."""
 
+from types import SimpleNamespace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootstock.core import packing
 from rootstock.core.rows import Encoded, Ragged
 from rootstock.core.seed import stream
-from rootstock.data.batches import Feed, cut, padding_share, plan
+from rootstock.data.batches import Feed, cut, packed, padded, padding_share, plan
 
+ALONE, TOGETHER = SimpleNamespace(packs=False), SimpleNamespace(packs=True)
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=300).map(np.array)
 
 
@@ -31,6 +35,32 @@ def test_like_lengths_go_together_and_epochs_differ():
     assert {tuple(sorted(rows)) for rows in first} != {tuple(sorted(rows)) for rows in second}
 
 
+@settings(max_examples=60, deadline=None)
+@given(lengths, st.integers(1, 2000), st.integers(0, 9))
+def test_rows_in_lines_come_once_and_inside_the_budget(lengths, budget, seed):
+    line = int(lengths.max())
+    batches = packed(lengths, budget, line, stream(seed, "order", 0))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    for rows in batches:
+        assert padded(lengths[rows], line) <= max(budget, line)
+        for part in cut(lengths, rows, budget // 2, line):
+            assert padded(lengths[part], line) <= max(budget // 2, line)
+    again = packed(lengths, budget, line, stream(seed, "order", 0))
+    assert all((a == b).all() for a, b in zip(batches, again, strict=True))
+
+
+def test_lines_hold_rows_of_any_lengths_and_hardly_any_padding():
+    rng = np.random.default_rng(0)
+    ragged = Ragged.of([[1] * length for length in rng.integers(5, 60, 3000)])
+    held = Feed(Encoded({"input_ids": ragged}, {}, ragged.lengths), TOGETHER, None, 1024, 1024, 0)
+    assert held.line == 59
+    assert held.padding_share(0) < 0.03
+    assert np.mean([np.ptp(ragged.lengths[rows]) for rows in held.epoch(0)]) > 45
+    assert all(len(packing.lines(ragged.lengths[rows], 59)) * 59 <= 1024 for rows in held.epoch(0))
+    alone = Feed(held.encoded, ALONE, None, 1024, 1024, 0)
+    assert np.mean([np.ptp(ragged.lengths[rows]) for rows in alone.epoch(0)]) < 10
+
+
 @given(st.lists(st.lists(st.integers(0, 1000), max_size=6), min_size=1, max_size=20))
 def test_ragged_rows_come_back_padded(rows):
     ragged = Ragged.of(rows)
@@ -41,7 +71,7 @@ def test_ragged_rows_come_back_padded(rows):
 
 def feed(rows, budget=8, micro=4):
     ragged = Ragged.of(rows)
-    return Feed(Encoded({"input_ids": ragged}, {}, ragged.lengths), None, None, budget, micro, 0)
+    return Feed(Encoded({"input_ids": ragged}, {}, ragged.lengths), ALONE, None, budget, micro, 0)
 
 
 def test_a_digest_tells_rows_apart_and_the_longest_batch_is_the_longest():
@@ -56,6 +86,8 @@ def test_a_repeated_row_never_meets_its_copy_and_each_has_draws_of_its_own():
     drawn = []
 
     class Drawing:
+        packs = False
+
         def collate(self, encoded, rows, tokenizer, draw):
             drawn.append((draw.epoch, draw.round, rows.tolist()))
             return {}
@@ -91,7 +123,7 @@ def test_cut_keeps_the_order():
 def test_shards_hold_every_row_once_and_share_the_work(lengths, count):
     lengths = np.sort(np.array(lengths))
     encoded = Encoded({"input_ids": Ragged.of([[1] * length for length in lengths])}, {}, lengths)
-    parts = Feed(encoded, None, None, 1000, 1000, 0).shards(np.arange(len(lengths)), count)
+    parts = Feed(encoded, ALONE, None, 1000, 1000, 0).shards(np.arange(len(lengths)), count)
     assert np.concatenate(parts).tolist() == list(range(len(lengths)))
     assert len(parts) <= count
     assert all(len(part) for part in parts)
@@ -102,4 +134,4 @@ def test_shards_hold_every_row_once_and_share_the_work(lengths, count):
 def test_two_long_rows_go_to_two_shards():
     lengths = np.array([500, 510])
     encoded = Encoded({"input_ids": Ragged.of([[1] * length for length in lengths])}, {}, lengths)
-    assert [part.tolist() for part in Feed(encoded, None, None, 1024, 1024, 0).shards(np.arange(2), 2)] == [[0], [1]]
+    assert [part.tolist() for part in Feed(encoded, ALONE, None, 1024, 1024, 0).shards(np.arange(2), 2)] == [[0], [1]]

@@ -159,7 +159,7 @@ def test_forms_are_told_by_the_columns():
 def test_columns_tell_the_task_only_where_they_are_for_no_other(columns, task, found):
     values = {name: [0.5, 1.0, 2.5] if name == "score" else [f"{name} {i}" for i in range(3)] for name in columns}
     held = pa.table({**values, ROW: [1, 2, 3]})
-    assert task_for(held) == task
+    assert task_for(held)[0] == task
     known = schema.infer(held, **wanted({"name": "embedding"}))
     assert (known.text, known.text_pair, known.label) == found
     assert known.further == ({NEGATIVE: "negative"} if "negative" in columns else {})

@@ -14,7 +14,7 @@ from tests.conftest import WORDS, make_tokenizer, rows_of, write_csv
 import rootstock as rs
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
-from rootstock.core.errors import DataError
+from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.core.seed import Draw
 from rootstock.methods.prefix import PrefixTuning
@@ -131,6 +131,68 @@ def test_the_loss_is_transformers_own_on_what_is_asked(model_and_tokens):
     assert sum(each.sum() for each in task.compared(model, batch)) == pytest.approx(loss.total.item(), rel=1e-5)
 
 
+MANY = (["the", "a", "the film was good a", "", "a book"], [" film", " book", " cold", " cold", " was cold"])
+
+
+def test_packed_rows_lie_in_lines_with_positions_and_labels_of_their_own():
+    tokens = make_tokenizer()
+    task = TextGeneration(form="plain", packing=True)
+    encoded = task.encode(table(["the", "a book is very", "a"], [" film", " cold", " film"]), tokens, None)
+    batch = task.collate(encoded, np.arange(3), tokens, Draw(0))
+    # [CLS] the film [SEP] | [CLS] a book is very cold [SEP] | [CLS] a film [SEP]: seven tokens are a line
+    assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 0, 0, 0], [0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 0, 0, 0]]
+    assert batch["row_of"].tolist() == [[0] * 4 + [-1] * 3, [1] * 7, [2] * 4 + [-1] * 3]
+    both = task.collate(encoded, np.array([0, 2]), tokens, Draw(0))
+    film, end = tokens.convert_tokens_to_ids(["film", "[SEP]"])
+    assert both["labels"].tolist() == [[-100, film, end, -100], [-100, film, end, -100]], "the next row's beginning is no row's label"
+    short = task.encode(table(["", "a book is very"], ["", " cold"]), tokens, None)
+    again = task.collate(short, np.array([0, 0, 1]), tokens, Draw(0))
+    assert again["position_ids"].tolist() == [[0, 1, 0, 1, 0, 0, 0], [0, 1, 2, 3, 4, 5, 6]]
+    assert again["row_of"].tolist() == [[0, 0, 1, 1, -1, -1, -1], [2] * 7]
+    assert again["labels"][0].tolist() == [end, -100, end, -100, -100, -100, -100]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_row_in_a_line_learns_what_it_learns_alone(family):
+    tokens = make_tokenizer()
+    model = tiny_models.causal_model() if family == "gpt2" else llama()
+    found = {}
+    for packing in (False, True):
+        task = TextGeneration(form="plain", packing=packing)
+        encoded = task.encode(table(*MANY), tokens, None)
+        batch = task.collate(encoded, np.arange(5)[::-1], tokens, Draw(0))
+        assert (len(batch["input_ids"]) < 5) == packing
+        model.zero_grad()
+        loss = task.loss(model, batch)
+        loss.total.backward()
+        gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+        found[packing] = loss.total.item(), loss.count, task.decode(model, batch), task.compared(model, batch), gradients
+    (total, count, alone, tokens_alone, gradients), (packed_total, packed_count, packed, tokens_packed, packed_gradients) = found.values()
+    assert packed_total == pytest.approx(total, rel=1e-6)
+    assert packed_count == count
+    assert all(np.allclose(packed[name], alone[name], atol=1e-5) for name in ("loss", "count", "hits"))
+    assert all(np.allclose(*both, atol=1e-5) for both in zip(tokens_packed, tokens_alone, strict=True))
+    assert torch.allclose(packed_gradients, gradients, atol=1e-4)
+
+
+def llama():
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=32, initializer_range=0.4, **shape)).eval()
+
+
+def test_a_model_that_can_not_part_rows_of_a_line_is_refused(monkeypatch):
+    task = TextGeneration(packing=True)
+    task.check(llama())
+    torch.manual_seed(0)
+    shape = {"vocab_size": 32, "hidden_size": 32, "n_layer": 1, "n_head": 2}
+    with pytest.raises(BaseError, match="takes no positions"):
+        task.check(transformers.BloomForCausalLM(transformers.BloomConfig(**shape)))
+    monkeypatch.setattr(transformers.masking_utils, "find_packed_sequence_indices", lambda _: None)
+    with pytest.raises(BaseError, match="lets rows in one line see one another"):
+        task.check(llama())
+
+
 def test_prompts_of_a_batch_go_on_as_each_does_alone(model_and_tokens):
     model, tokens = model_and_tokens
     task = TextGeneration(form="plain", max_tokens=5)
@@ -241,6 +303,20 @@ def test_from_prompts_to_what_follows_them(prompts, tmp_path, method):
     found = run.evaluate(str(prompts))
     assert found["metrics"]["loss"] == pytest.approx(run.metrics["metrics"]["loss"], abs=0.3)
     assert "pipeline_tag: text-generation" in (run.path / "README.md").read_text()
+
+
+def test_a_packed_run_measures_as_one_without_and_what_does_not_fit_is_refused(prompts, tmp_path):
+    base = tiny_models.saved(tiny_models.causal_model(strength=0.1), make_tokenizer(), tmp_path / "gpt")
+    settings = {"base": str(base), "task": TextGeneration(packing=True), "out": tmp_path / "other"}
+    training = {"epochs": 1, "rate": 1e-2, "batch_tokens": 256, "micro_tokens": 32, "length": 16}
+    run = rs.adapt(prompts, method="full", training=training, **{**settings, "out": tmp_path / "run"})
+    packed = rs.Run(run.path).evaluate(str(prompts))["metrics"]["loss"]
+    vars(run)["task"] = run.task.model_copy(update={"packing": False})
+    assert packed == pytest.approx(run.evaluate(str(prompts))["metrics"]["loss"], rel=1e-4)
+    with pytest.raises(RecipeError, match="20 positions before each row"):
+        rs.adapt(prompts, method="prefix", **settings)
+    with pytest.raises(RecipeError, match="rows share lines"):
+        rs.adapt(prompts, method="full", training={**training, "adversary": 0.1}, **settings)
 
 
 def test_a_chat_model_keeps_its_template(tmp_path):

@@ -66,6 +66,11 @@ class Task(Settings, ABC):
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Summed loss of a batch."""
 
+    @property
+    def packs(self) -> bool:
+        """Whether `collate` lays rows one after the other into lines, as `packing.lines` parts them at the longest row's tokens."""
+        return False
+
     def check(self, model: nn.Module) -> None:
         """Refuse a model that can't carry this task, before anything is spent."""
 

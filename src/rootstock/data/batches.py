@@ -2,6 +2,7 @@
 
 A padded token costs as much as a real one. Rows are shuffled, sorted by length within windows of some fifty batches, and cut where the
 padded size would pass the budget; then the batches are shuffled. Padding falls to a few per cent and every epoch is still random.
+Where a task lays several rows into a line, a batch is full lines of rows of any lengths instead.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from rootstock.core import packing
 from rootstock.core.artifact import digest_bytes
 from rootstock.core.rows import ALONE, SOURCE, TEACHER, TEACHER_HIDDEN, Encoded, Several, raw
 from rootstock.core.seed import HELD_OUT, Draw, stream
@@ -71,7 +73,7 @@ class Feed:
     def _planned(self, number: int) -> _Plan:
         rng, lengths = stream(self.seed, "order", number), self.encoded.lengths
         if self.shares is None:
-            made = plan(lengths, self.budget, rng)
+            made = plan(lengths, self.budget, rng) if self.line is None else packed(lengths, self.budget, self.line, rng)
             return _Plan(made, [0] * len(made))
         orders = unlabelled.mixed(self.encoded.dense[SOURCE], lengths, np.asarray(self.shares), rng)
         apart = [(some, turn) for turn, order in enumerate(orders) for some in self._apart(order)]
@@ -86,10 +88,23 @@ class Feed:
         part_N = self.encoded.dense[SOURCE][rows]
         return [rows[part_N == number] for number in dict.fromkeys(part_N.tolist())]
 
+    @cached_property
+    def line(self) -> int | None:
+        """Tokens of a line, where the task lays several rows into one: those of the longest row. None: a row is a line."""
+        return int(self.encoded.lengths.max(initial=1)) if self.task.packs else None
+
+    def padded(self, rows: np.ndarray) -> int:
+        """Padded tokens that these rows cost together."""
+        return padded(self.encoded.lengths[rows], self.line)
+
+    def padding_share(self, number: int) -> float:
+        """Share of an epoch's tokens that is padding."""
+        return padding_share(self.encoded.lengths, self.epoch(number), self.line)
+
     def in_order(self, beside: int = 1) -> list[np.ndarray]:
         """Every row once, longest first, in batches of which `beside` fit `micro`: for evaluation, where order is free."""
         order = np.argsort(-self.encoded.lengths, kind="stable")
-        return [batch for some in self._apart(order) for batch in cut(self.encoded.lengths, some, self.micro // beside)]
+        return [batch for some in self._apart(order) for batch in cut(self.encoded.lengths, some, self.micro // beside, self.line)]
 
     def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
         """One update's rows in at most `count` consecutive parts of about as many tokens each; none is empty."""
@@ -100,7 +115,7 @@ class Feed:
 
     def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = HELD_OUT, round: int = 0) -> Iterator[Batch]:
         """Rows as tensors, in parts of which `beside` fit `micro`; what a task draws is drawn for this epoch and its round."""
-        for part in cut(self.encoded.lengths, rows, self.micro // beside):
+        for part in cut(self.encoded.lengths, rows, self.micro // beside, self.line):
             if "features" not in self.encoded.dense:
                 batch = self.task.collate(self.encoded, part, self.tokenizer, Draw(self.seed, epoch, round))
                 told = {name: torch.from_numpy(self.encoded.dense[name][part]) for name in _TOLD if name in self.encoded.dense}
@@ -123,7 +138,7 @@ class Feed:
 
     def in_budget(self, order: np.ndarray) -> np.ndarray:
         """The first rows of `order` that make one update."""
-        return cut(self.encoded.lengths, self._apart(order)[0], self.budget)[0]
+        return cut(self.encoded.lengths, self._apart(order)[0], self.budget, self.line)[0]
 
 
 def plan(lengths: np.ndarray, budget: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -142,8 +157,24 @@ def windows(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np.ndar
     return batches
 
 
-def cut(lengths: np.ndarray, order: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Consecutive rows of `order` in batches of at most `budget` padded tokens (one row at least)."""
+def packed(lengths: np.ndarray, budget: int, line: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Shuffled batches of full lines, each row once. The lines are filled window by window, and shuffled too."""
+    order, window = rng.permutation(len(lengths)), max(1, int(_WINDOW_BATCHES * budget / max(lengths.mean(), 1)))
+    parts = (order[start : start + window] for start in range(0, len(order), window))
+    made = [part[line_] for part in parts for line_ in packing.best_fit(lengths[part], line)]
+    return _joined([made[place] for place in rng.permutation(len(made))], budget // line)
+
+
+def _joined(lines: list[np.ndarray], count: int) -> list[np.ndarray]:
+    """The rows of every so many lines (of one at least)."""
+    each = max(1, count)
+    return [np.concatenate(lines[start : start + each]) for start in range(0, len(lines), each)]
+
+
+def cut(lengths: np.ndarray, order: np.ndarray, budget: int, line: int | None = None) -> list[np.ndarray]:
+    """Consecutive rows of `order` in batches of at most `budget` padded tokens (one row at least, or one line of so many tokens)."""
+    if line is not None:
+        return _joined([order[places] for places in packing.lines(lengths[order], line)], budget // line)
     batches, start, widest = [], 0, 0
     for i, length in enumerate(lengths[order].tolist()):
         widest = max(widest, length)
@@ -153,11 +184,17 @@ def cut(lengths: np.ndarray, order: np.ndarray, budget: int) -> list[np.ndarray]
     return [*batches, order[start:]] if len(order) else []
 
 
-def padding_share(lengths: np.ndarray, batches: list[np.ndarray]) -> float:
+def padded(lengths: np.ndarray, line: int | None = None) -> int:
+    """Padded tokens of one batch's rows, in lines of their own or in shared ones of at most `line` tokens."""
+    found = lengths.tolist() if line is None else [int(lengths[places].sum()) for places in packing.lines(lengths, line)]
+    return max(found, default=0) * len(found)
+
+
+def padding_share(lengths: np.ndarray, batches: list[np.ndarray], line: int | None = None) -> float:
     """Share of the tokens in these batches that is padding, in [0, 1)."""
-    padded = sum(int(lengths[rows].max()) * len(rows) for rows in batches)
+    total = sum(padded(lengths[rows], line) for rows in batches)
     real = sum(int(lengths[rows].sum()) for rows in batches)
-    return 1 - real / padded if padded else 0.0
+    return 1 - real / total if total else 0.0
 
 
 def digests(encoded: Encoded) -> np.ndarray:

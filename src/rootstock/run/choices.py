@@ -174,6 +174,12 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
     check_scratch(name, method, base)
     beneath.check(method, base)
     method.check(task.head(), config(base))
+    if task.packs and method.positions:
+        raise RecipeError(
+            f"{name} puts {method.positions} positions before each row, and task.packing lays several into a line",
+            wanted="rows with lines of their own",
+            fix="leave out task.packing, or choose --method lora",
+        )
     if recipe.merge and (not method.folds or method.leaves == "head"):
         raise RecipeError(
             f"merge is set, and what {name} learns can't be folded into weights",

@@ -250,7 +250,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     with fitting(f"a step on the {len(rows)} longest rows", fix=fix):
         training.rehearse(rows)
     # By the rows' own lengths, as the whole is counted below: an image passes as pixels, and costs what its patches do.
-    each = (time.perf_counter() - started) / max(int(built.feed.encoded.lengths[rows].max()) * len(rows), 1)
+    each = (time.perf_counter() - started) / max(built.feed.padded(rows), 1)
     checkpoint.set_random_state(state)
     predicted: dict[str, Any] = {
         "seconds": round(training.elapsed() + built.ahead + each * _tokens(training, built), 2),
@@ -270,9 +270,9 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
 
 def _tokens(training: Training, built: Built) -> float:
     """Padded tokens of the whole training; one of an evaluation counts a third, as it is only a forward pass."""
-    lengths, plan = built.feed.encoded.lengths, built.feed.epoch(0)
+    plan = built.feed.epoch(0)
     epochs = training.total / len(plan)
-    learned = sum(int(lengths[batch].max()) * len(batch) for batch in plan)
+    learned = sum(map(built.feed.padded, plan))
     return epochs * (learned + training.job.settings.evaluations * float(built.feed_validation.encoded.lengths.sum()) / 3)
 
 

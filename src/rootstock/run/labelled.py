@@ -20,10 +20,9 @@ from rootstock.core.method import Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column, spell
-from rootstock.core.seed import stream
 from rootstock.core.task import Labelled, Uniform
 from rootstock.core.watch import Say
-from rootstock.data import batches, exclude, ledger, schema, source, split
+from rootstock.data import exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.looks import plain
 from rootstock.run import augmented, choices, labelled_pictures
@@ -108,9 +107,6 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
 
 def _account(prepared: LabelledRows, rows: Rows, spans: tuple[np.ndarray, np.ndarray], length: int) -> dict[str, Any]:
     """The ledger of the user's own rows. spans: tokens of each before any cut. length: tokens kept."""
-    training, lengths = prepared.recipe.training, prepared.encoded.lengths
-    assert training.batch_tokens is not None
-    plan = batches.plan(lengths, training.batch_tokens, stream(prepared.recipe.seed, "order", 0))
     facts = ledger.Facts(
         train_lengths=spans[0],
         validation_lengths=spans[1],
@@ -120,7 +116,7 @@ def _account(prepared: LabelledRows, rows: Rows, spans: tuple[np.ndarray, np.nda
         dropped=rows.dropped,
         not_drawn=rows.not_drawn,
         excluded=rows.excluded,
-        padding_share=batches.padding_share(lengths, plan),
+        padding_share=prepared.feed(prepared.encoded).padding_share(0),
         names=prepared.task.names,
     )
     return ledger.account(rows.train, rows.validation, facts)

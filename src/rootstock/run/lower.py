@@ -163,6 +163,8 @@ def _check(plan: _Plan) -> None:
         raise _NotKeptError("teacher.hidden compares what they give")
     if getattr(config, "is_encoder_decoder", False):
         raise _NotKeptError("its decoder reads more than the block below")
+    if prepared.task.packs:
+        raise _NotKeptError("several rows share a line")
     if "input_ids" not in prepared.encoded.tokens:
         raise _NotKeptError("its rows are no tokens")
     if dropout := _dropout(plan.model, max(plan.depths)):

@@ -7,6 +7,7 @@ import numpy as np
 
 from rootstock import catalog
 from rootstock.bases.resolve import Resolved
+from rootstock.core.coupled import Coupled
 from rootstock.core.errors import RecipeError, about
 from rootstock.core.heads import Heads
 from rootstock.core.method import Method
@@ -108,7 +109,7 @@ def _check(recipe: Recipe, alone: Mapping[str, Recipe]) -> None:
             choices.check(each)
         kind = each.task.get("name", "auto")
         found = None if kind == "auto" else catalog.find("tasks", kind)
-        if found and (not issubclass(found, Labelled) or found.asks_base or found.reads != "texts"):
+        if found and (not issubclass(found, Labelled) or issubclass(found, Coupled) or found.asks_base or found.reads != "texts"):
             raise _unfit(name, kind)
         if not found and labelled_pictures.meant(each):
             raise _unfit(name, "image-classification")
@@ -139,7 +140,9 @@ def _part(name: str, recipe: Recipe, base: Resolved, say: Say, others: Others) -
     say(f"part      {name}")
     with about(name):
         part = labelled.prepare(recipe, say, base, others)
-    if part.task.asks_base:
+    if part.task.packs:
+        raise RecipeError(f"{name} packs its rows, and parts share their updates", wanted="rows of their own", fix="leave task.packing out")
+    if part.task.asks_base or isinstance(part.task, Coupled):
         raise _unfit(name, part.recipe.task["name"])
     return part
 

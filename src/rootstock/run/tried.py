@@ -9,14 +9,12 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from rootstock.core.errors import is_memory_shortage
 from rootstock.core.resources import peak_since, private_memory, resident_memory, restart_peak
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
-from rootstock.data import batches
 from rootstock.loop.history import History
 from rootstock.loop.train import Training
 from rootstock.run.build import Built, build
@@ -51,9 +49,8 @@ def _fence(limit: int) -> None:
 
 def _peak(training: Training, built: Built, tokens: int) -> int | None:
     """Most bytes held in a step on the longest rows of so many tokens, all passing at once, with what a training holds later."""
-    lengths_N = built.feed.encoded.lengths
-    rows = batches.cut(lengths_N, np.argsort(-lengths_N, kind="stable"), tokens)[0]
-    training.job = replace(training.job, feed=replace(built.feed, micro=tokens, budget=tokens))
+    feed = replace(built.feed, micro=tokens, budget=tokens)
+    rows, training.job = feed.longest(), replace(training.job, feed=feed)
     gc.collect()
     restart_peak()
     try:

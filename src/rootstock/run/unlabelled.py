@@ -22,7 +22,6 @@ from rootstock.core.rows import PART, SOURCE, Encoded
 from rootstock.core.seed import stream
 from rootstock.core.watch import Say
 from rootstock.corpus import labelled, sources
-from rootstock.data import batches
 from rootstock.data import unlabelled as documents
 from rootstock.data.cache import remembered
 from rootstock.run import beneath, choices, pairs, pictures
@@ -82,7 +81,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
         counts={side: read.account["rows"][side] for side in ("train", "validation")},
         shares=shares,
     )
-    padding = batches.padding_share(read.train.lengths, prepared.feed(read.train).epoch(0))
+    padding = prepared.feed(read.train).padding_share(0)
     kept = length * (2 if task.reads == pairs.READS else 1)  # of each text
     return replace(prepared, ledger=documents.measured(read.account, read.train.sizes, kept=kept, padding_share=padding))
 

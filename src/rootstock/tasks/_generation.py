@@ -1,8 +1,9 @@
 """Shared by tasks whose answers are written token by token.
 
-Shape letters: B rows, T tokens, M tokens with a label.
+Shape letters: B rows, L lines of rows, T tokens, M tokens, of rows or with a label.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,14 +13,20 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from rootstock.core import packing
+from rootstock.core.errors import BaseError
+from rootstock.core.mode import in_mode
 from rootstock.core.rows import Columns, Encoded, boxed, spell
 from rootstock.core.task import Batch
 from rootstock.tasks import _pieces, _seq2seq, _vocabulary
 
+_ALONE = "leave out task.packing, or choose another base"
 LEAST = 32
 """Tokens that a prompt must leave to be written."""
 ENDS = "ends"
 """In a batch: the ids at which a text that is being written ends, [E]."""
+ROW_OF = "row_of"
+"""In a batch whose rows share lines: which of its rows each place is of, [L, T]."""
 
 
 def said(values: Sequence[Any]) -> list[str]:
@@ -71,8 +78,8 @@ def _before_end(ids_T: np.ndarray, ends: list[int]) -> np.ndarray:
 
 
 def read(batch: Batch) -> dict[str, Tensor]:
-    """What a causal model's forward takes."""
-    return {name: batch[name] for name in ("input_ids", "attention_mask")}
+    """What a causal model's forward takes; of lines that rows share positions, by which transformers tells these apart, and no mask."""
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
 
 
 def learned(encoded: Encoded, rows: np.ndarray, tokenizer: Any, names: tuple[str, str]) -> dict[str, Tensor]:
@@ -82,6 +89,35 @@ def learned(encoded: Encoded, rows: np.ndarray, tokenizer: Any, names: tuple[str
     labels_BT = np.full_like(ids_BT, _vocabulary.NOT_ASKED)
     labels_BT[:, :-1] = np.where(asked_BT[:, 1:] > 0, ids_BT[:, 1:], _vocabulary.NOT_ASKED)
     return _pieces.tensors(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT)
+
+
+def packed(encoded: Encoded, rows: np.ndarray, names: tuple[str, str]) -> dict[str, Tensor]:
+    """The same with rows one after the other in lines: ids and labels [L, T], positions that begin again in each row, and whose they are.
+
+    What fills a line up has position 0 throughout, so that it is apart from the rows, and is of row -1; it is no padding token, for which
+    transformers would miss a mask.
+    """
+    held, asked = (encoded.tokens[name] for name in names)
+    lengths_B = held.lengths[rows]
+    found = packing.lines(lengths_B, int(encoded.lengths.max()))
+    starts_B = np.concatenate([np.cumsum(lengths_B[places]) - lengths_B[places] for places in found])
+    lines_B = np.repeat(np.arange(len(found)), [len(places) for places in found])
+    row_M = np.repeat(np.arange(len(rows)), lengths_B)
+    within_M = np.arange(len(row_M)) - np.repeat(np.cumsum(lengths_B) - lengths_B, lengths_B)
+    source_M, place = held.offsets[rows][row_M] + within_M, (lines_B[row_M], starts_B[row_M] + within_M)
+    shape = len(found), max(int(lengths_B[places].sum()) for places in found)
+    follows_M = np.minimum(source_M + 1, len(held.flat) - 1)
+    told_M = (within_M + 1 < lengths_B[row_M]) & (asked.flat[follows_M] > 0)
+    values = {
+        "input_ids": (held.flat[source_M], held.flat[source_M[0]]),
+        "position_ids": (within_M, 0),
+        "labels": (np.where(told_M, held.flat[follows_M], _vocabulary.NOT_ASKED), _vocabulary.NOT_ASKED),
+        ROW_OF: (row_M, -1),
+    }
+    made = {name: np.full(shape, empty, dtype=np.int64) for name, (_, empty) in values.items()}
+    for name, (values_M, _) in values.items():
+        made[name][place] = values_M
+    return _pieces.tensors(**made)
 
 
 def prompts(encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> dict[str, Tensor]:
@@ -141,8 +177,23 @@ def loss_of(columns: Columns, names: tuple[str, ...] = ("loss", "count", "hits")
     return {name: columns[name] for name in names if name in columns}
 
 
-def compared(model: nn.Module, inputs: Batch, labels_BT: Tensor) -> np.ndarray:
-    """The loss of each labelled token, an array a row."""
+def compared(model: nn.Module, inputs: Batch, labels_BT: Tensor, rows_BT: Tensor | None = None) -> np.ndarray:
+    """The loss of each labelled token, an array a row. rows_BT: which row a position is of, if not its line's."""
     with torch.no_grad():
         losses_M = _vocabulary.token_losses(model, inputs, labels_BT)
-    return told_apart(losses_M, (labels_BT != _vocabulary.NOT_ASKED).nonzero()[:, 0], len(labels_BT))
+    return told_apart(losses_M, *_vocabulary.rows_asked(labels_BT, rows_BT))
+
+
+@torch.no_grad()
+def check_apart(model: nn.Module) -> None:
+    """Prove on a few tokens that rows in one line don't see one another; BaseError where they do."""
+    plain = _vocabulary.plain_model(model)
+    if "position_ids" not in inspect.signature(plain.forward).parameters:
+        raise BaseError(f"{type(plain).__name__} takes no positions, by which rows in one line are told apart", fix=_ALONE)
+    ids_1T = torch.tensor([[1, 2, 3, 2, 1]], device=next(plain.parameters()).device)
+    positions_1T = torch.tensor([[0, 1, 2, 0, 1]], device=ids_1T.device)
+    with in_mode(plain, training=False):
+        alone = torch.cat([plain(input_ids=part).logits for part in (ids_1T[:, :3], ids_1T[:, 3:])], 1)
+        together = plain(input_ids=ids_1T, position_ids=positions_1T, use_cache=False).logits
+    if (alone - together).abs().max() > 1e-4 * alone.abs().max():
+        raise BaseError(f"{type(plain).__name__} lets rows in one line see one another", fix=_ALONE)

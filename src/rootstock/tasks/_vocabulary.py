@@ -77,10 +77,17 @@ def token_losses(model: nn.Module, inputs: Batch, labels_BT: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def language_results(model: nn.Module, inputs: Batch, labels_BT: Tensor) -> Columns:
-    """Of each row: loss in nats, count and hits over its labelled positions, [B]."""
+def language_results(model: nn.Module, inputs: Batch, labels_BT: Tensor, rows_BT: Tensor | None = None) -> Columns:
+    """Of each row: loss in nats, count and hits over its labelled positions, [B]. rows_BT: as `rows_asked` takes them."""
     hidden_MH, labels_M, layer, _ = asked(model, inputs, labels_BT)
-    return row_results(hidden_MH, layer, labels_M, (labels_BT != NOT_ASKED).nonzero()[:, 0], count=len(labels_BT))
+    rows_M, count = rows_asked(labels_BT, rows_BT)
+    return row_results(hidden_MH, layer, labels_M, rows_M, count=count)
+
+
+def rows_asked(labels_BT: Tensor, rows_BT: Tensor | None = None) -> tuple[Tensor, int]:
+    """The row of each labelled position [M], and how many rows there are. rows_BT: the row that a position is of, if not its line's."""
+    asked_BT = labels_BT != NOT_ASKED
+    return (asked_BT.nonzero()[:, 0], len(labels_BT)) if rows_BT is None else (rows_BT[asked_BT], int(rows_BT.max()) + 1)
 
 
 @torch.no_grad()

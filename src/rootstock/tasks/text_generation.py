@@ -47,6 +47,12 @@ class TextGeneration(Labelled):
     """
     answers_asked: Literal["all", "last"] = "all"
     """Which answers of a chat are learned."""
+    packing: bool = False
+    """Several rows in a line as long as the longest row, each with its own positions and blind for the others.
+
+    Then a batch has rows of any lengths. Without, it has rows of like length, which leaves little padding as well
+    and asks no attention over whole lines.
+    """
     max_tokens: int = Field(default=128, ge=1)
     """Most tokens that `predict` writes after a prompt, greedily."""
     temperature: float = Field(default=0.0, ge=0, exclude=True)
@@ -56,6 +62,11 @@ class TextGeneration(Labelled):
     def kind(self) -> Kind:
         """How a text goes on."""
         return "completion"
+
+    @property
+    def packs(self) -> bool:
+        """As told."""
+        return self.packing
 
     @property
     def headline(self) -> tuple[str, ...]:
@@ -148,7 +159,12 @@ class TextGeneration(Labelled):
         return _generation.said(column(rows, LABEL))
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
-        """Ids and mask [B, T], and as labels the next token where it is asked, -100 elsewhere. Prompts alone stand at the right."""
+        """Ids and mask [B, T], and as labels the next token where it is asked, -100 elsewhere. Prompts alone stand at the right.
+
+        With packing rows lie in lines, with positions in the mask's place.
+        """
+        if "asked" in encoded.tokens and self.packing:
+            return _generation.packed(encoded, rows, ("input_ids", "asked"))
         if "asked" in encoded.tokens:
             return _generation.learned(encoded, rows, tokenizer, ("input_ids", "asked"))
         return _generation.prompts(encoded, rows, tokenizer)
@@ -161,7 +177,7 @@ class TextGeneration(Labelled):
     def decode(self, model: nn.Module, batch: Batch) -> Columns:
         """Loss, tokens and hits of each row; of a prompt alone the ids that follow it."""
         if "labels" in batch:
-            return _vocabulary.language_results(model, _generation.read(batch), batch["labels"])
+            return _vocabulary.language_results(model, _generation.read(batch), batch["labels"], batch.get(_generation.ROW_OF))
         return {"written": boxed(_generation.written(model, batch, beams=1, most=self.max_tokens, temperature=self.temperature))}
 
     def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
@@ -196,11 +212,13 @@ class TextGeneration(Labelled):
 
     def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
         """The loss of each token that is asked."""
-        return _generation.compared(model, _generation.read(batch), batch["labels"])
+        return _generation.compared(model, _generation.read(batch), batch["labels"], batch.get(_generation.ROW_OF))
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model that sees what comes after, or whose scores are more than its output layer's."""
         _vocabulary.check_causal(model)
+        if self.packing:
+            _generation.check_apart(model)
 
 
 def _chats(table: pa.Table) -> list[list[_dialogue.Message]] | None:
