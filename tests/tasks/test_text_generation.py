@@ -315,7 +315,7 @@ def test_a_packed_run_measures_as_one_without_and_what_does_not_fit_is_refused(p
     assert packed == pytest.approx(run.evaluate(str(prompts))["metrics"]["loss"], rel=1e-4)
     with pytest.raises(RecipeError, match="20 positions before each row"):
         rs.adapt(prompts, method="prefix", **settings)
-    with pytest.raises(RecipeError, match="rows share lines"):
+    with pytest.raises(RecipeError, match=r"training\.adversary is set, and task\.packing"):
         rs.adapt(prompts, method="full", training={**training, "adversary": 0.1}, **settings)
 
 

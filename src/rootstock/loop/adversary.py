@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rootstock.core.coupled import Coupled
 from rootstock.core.errors import BaseError, RecipeError
-from rootstock.core.task import Loss, Task
+from rootstock.core.task import Loss
 
 Backward = Callable[[Tensor], None]
 
@@ -68,14 +68,12 @@ def hooked(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[Non
         handle.remove()
 
 
-def attackable(model: nn.Module, task: Task) -> None:
+def attackable(model: nn.Module, task: object) -> None:
     """Refuse what can't be attacked: RecipeError for a loss that couples rows, BaseError for a model without embeddings."""
     if isinstance(task, Coupled):
         raise RecipeError(
             "training.adversary is set, and the loss couples the rows of an update", wanted="a loss of each row", fix="leave it out"
         )
-    if task.packs:
-        raise RecipeError("training.adversary is set, and rows share lines", wanted="rows of their own", fix="leave out task.packing")
     embeddings(model)
 
 

@@ -174,12 +174,8 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
     check_scratch(name, method, base)
     beneath.check(method, base)
     method.check(task.head(), config(base))
-    if task.packs and method.positions:
-        raise RecipeError(
-            f"{name} puts {method.positions} positions before each row, and task.packing lays several into a line",
-            wanted="rows with lines of their own",
-            fix="leave out task.packing, or choose --method lora",
-        )
+    if task.packs:
+        _check_packed(name, method, recipe)
     if recipe.merge and (not method.folds or method.leaves == "head"):
         raise RecipeError(
             f"merge is set, and what {name} learns can't be folded into weights",
@@ -222,6 +218,18 @@ def check_taught(name: str, method: Method, recipe: Recipe) -> None:
             f"teacher.run is set, and {name} with this head is fitted to labels at once",
             wanted="a method that learns by steps",
             fix="leave method.head out, or teacher",
+        )
+
+
+def _check_packed(name: str, method: Method, recipe: Recipe) -> None:
+    """Raise RecipeError for what is done to each row, where several lie in a line."""
+    added = f"{name} puts {method.positions} positions before each row" if method.positions else None
+    aid = next((key for key in ("adversary", "mixup") if getattr(recipe.training, key)), None)
+    if added or aid:
+        raise RecipeError(
+            f"{added or f'training.{aid} is set'}, and task.packing lays several rows into a line",
+            wanted="rows with lines of their own",
+            fix="leave out task.packing" + (", or choose --method lora" if added else ""),
         )
 
 
