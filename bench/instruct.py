@@ -9,9 +9,10 @@ rejected one over the base, and the loss. All models, ours and trl's, are measur
 in fp32. The interval of a difference is over test rows. trl's rates: its default and the one that is our default; its batches are its
 default, 8 rows, and its arithmetic is bf16, as it chooses by itself. Both train for the same epochs.
 
-speed: DPO on the training rows of --speed-rows pairs, ours and trl's in turn; tokens a second are real ones, no padding, over the time of the
-updates alone. trl asks the base in each step, or (`precomputed`) before: ours always does before, and what that took is in the time of the
-whole command, wall_s. `plain` is trl's default with threads that spin while they wait, which is how torch comes.
+speed: DPO on the training rows of --speed-rows pairs, ours and trl's in turn; tokens a second are real ones, no padding, over the time of
+the updates alone. trl asks the base in each step, or (`precomputed`) before: ours always does before, and what that took is in the time of
+the whole command, wall_s (of the first seed: later ones find it in the cache). `plain` is trl's default with threads that spin while they
+wait, which is how torch comes.
 """
 
 import argparse
