@@ -22,7 +22,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column, spell
 from rootstock.core.task import Labelled, Uniform
 from rootstock.core.watch import Say
-from rootstock.data import exclude, ledger, schema, source, split
+from rootstock.data import batches, exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.looks import plain
 from rootstock.run import augmented, choices, labelled_pictures
@@ -107,6 +107,10 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
 
 def _account(prepared: LabelledRows, rows: Rows, spans: tuple[np.ndarray, np.ndarray], length: int) -> dict[str, Any]:
     """The ledger of the user's own rows. spans: tokens of each before any cut. length: tokens kept."""
+    training = prepared.recipe.training
+    assert training.batch_tokens is not None
+    # without a tokenizer, which a second run on kept features never reads: how rows share batches is told by their lengths
+    planned = batches.Feed(prepared.encoded, prepared.task, None, training.batch_tokens, training.micro, prepared.recipe.seed)
     facts = ledger.Facts(
         train_lengths=spans[0],
         validation_lengths=spans[1],
@@ -116,7 +120,7 @@ def _account(prepared: LabelledRows, rows: Rows, spans: tuple[np.ndarray, np.nda
         dropped=rows.dropped,
         not_drawn=rows.not_drawn,
         excluded=rows.excluded,
-        padding_share=prepared.feed(prepared.encoded).padding_share(0),
+        padding_share=planned.padding_share(0),
         names=prepared.task.names,
     )
     return ledger.account(rows.train, rows.validation, facts)
