@@ -74,3 +74,14 @@ def test_a_misspelt_device_gets_the_nearest():
 
 def test_at_least_one_row_passes_at_once():
     assert Work(rows=1, length=512, epochs=1, micro=128, batch=128).at_once == 1
+
+
+def test_no_more_rows_pass_at_once_than_there_are():
+    assert replace(WORK, rows=3).at_once == 3
+
+
+def test_consumer_cards_are_counted_as_the_others_are():
+    # Products of bf16 are summed in fp32, which a GeForce does at half the rate of sums in fp16.
+    for pair in (("rtx-3060-12gb", "rtx-3090"), ("rtx-4060-8gb", "rtx-4090")):
+        small, large = map(devices.find, pair)
+        assert small.bf16 / small.fp32 == pytest.approx(large.bf16 / large.fp32, rel=0.05)

@@ -108,12 +108,17 @@ def test_settings_are_told_apart_and_others_refused():
     assert told_apart({"method.r": 4, "training.micro_tokens": 512}) == ({"r": 4}, {"micro": 512})
     with pytest.raises(UsageError, match=r"does not read data\.rows"):
         told_apart({"data.rows": 3})
+    for wrong in ("find", 0, 1.5, True):
+        with pytest.raises(UsageError, match="a number of tokens"):
+            told_apart({"training.micro_tokens": wrong})
 
 
 @pytest.mark.parametrize(
     ("asked", "error", "said"),
     [
         ({"rows": 0}, UsageError, "--rows"),
+        ({"epochs": -1.0}, UsageError, "--epochs"),
+        ({"memory_bytes": 0}, UsageError, "--memory"),
         ({"precision": "fp8"}, UsageError, "fp32 or bf16"),
         ({"precision": "bf16", "device": "t4", "methods": ("full",)}, RecipeError, "no products in bf16"),
         ({"device": "abacus"}, UnknownName, "one of"),
@@ -144,3 +149,22 @@ def test_this_machine_is_measured_by_real_updates():
     assert measured_speed(asked, lambda text: None, seconds=0.05) > 1e6
     with pytest.raises(UsageError, match="leave one of them out"):
         measured_speed(replace(asked, device="t4"), lambda text: None)
+
+
+def test_what_can_not_be_measured_here_says_so():
+    asked = Asked(base="scratch:bert-tiny", rows=8, length=16)
+    for methods, settings, said in ((("lora",), {"targets": ["nowhere"]}, "No modules"), (("compose",), {}, "names no adapter")):
+        with pytest.raises(RecipeError, match=said):
+            measured_speed(replace(asked, methods=methods, settings=settings), lambda text: None, seconds=0.05)
+    with pytest.raises(UsageError, match="--length"):
+        measured_speed(replace(asked, length=0), lambda text: None, seconds=0.05)
+
+
+def test_a_byte_of_memory_needs_many_devices():
+    assert plan(Asked(base="scratch:bert-tiny", methods=("full",), device="t4", memory_bytes=1, length=16))["change"]["device"]
+
+
+def test_a_frozen_base_passes_as_many_rows_at_once_as_micro_tokens_allow():
+    asked = Asked(base="scratch:bert-tiny", methods=("feature-extraction",), device="t4", length=16, rows=1000)
+    held = [plan(replace(asked, micro=micro))["methods"][0]["memory"]["activations"] for micro in (1024, 4096)]
+    assert held[1] == pytest.approx(4 * held[0], rel=0.2)

@@ -26,6 +26,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, built, read_any, read_recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Difference
+from rootstock.run import choices
 from rootstock.run.use import Reading, Run
 from rootstock.verbs import api, differences, stages, stages_told, verify
 from rootstock.verbs.stages_state import State, units
@@ -231,6 +232,8 @@ def test_killed_at_any_other_place_it_goes_on_to_the_same_weights(recipe, straig
         ((3, "method", {"name": "lora", "rank": 3}), RecipeError, "rank"),
         ((3, "task", {"name": "span-corruption"}), BaseError, "span-corruption|there is no"),
         ((3, "task", {"name": "multi-task"}), RecipeError, "several tasks at once"),
+        ((3, "task", {"parts": {"a": {}, "b": {}}}), RecipeError, "several tasks at once"),
+        ((3, "data", {}), RecipeError, "'data.train' is missing"),
         ((3, "training", {"length": 4096}), RecipeError, "4096"),
     ],
 )
@@ -459,3 +462,20 @@ def test_a_relative_path_is_taken_from_the_recipes_folder(recipe, tmp_path):
     (tmp_path / "chain.yaml").write_text(yaml.safe_dump(values))
     assert read_any(tmp_path / "chain.yaml").stages[0].data.train == str(tmp_path / "texts.jsonl")
     assert isinstance(read_any(tmp_path / "chain.yaml").recipe(1, "minilm", minutes=None, merge=False), Recipe)
+
+
+def test_every_path_of_a_stage_is_taken_from_the_recipes_folder(tmp_path):
+    for name in ("rows.csv", "run", "other"):
+        (tmp_path / name).mkdir()
+    stage = {"data": {"train": "rows.csv"}, "method": {"name": "compose", "on": ["run", "other"]}, "teacher": {"run": "run"}}
+    found = built({"stages": [stage, {"data": {"train": "rows.csv"}}]}).anchored(tmp_path).stages[0]
+    assert found.method["on"] == (str(tmp_path / "run"), str(tmp_path / "other"))
+    assert (found.data.train, found.teacher.run) == (str(tmp_path / "rows.csv"), str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("on", ["run", 3])
+def test_adapters_that_are_no_list_are_refused_as_such(tmp_path, on):
+    (tmp_path / "run").mkdir()
+    found = Recipe.build({"data": {"train": "rows.csv"}, "method": {"name": "compose", "on": on}}, "").anchored(tmp_path)
+    with pytest.raises(RecipeError, match=r"method\.on"):
+        choices.check(found)

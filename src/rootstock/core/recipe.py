@@ -185,7 +185,7 @@ class Recipe(Settings):
         data = self.data.model_copy(update={key: _anchor(getattr(self.data, key), folder) for key in ("train", "validation", "exclude")})
         teacher = self.teacher.model_copy(update={"run": _anchor(self.teacher.run, folder)})
         augment = self.augment and {key: value if key == "name" else _anchor(value, folder) for key, value in self.augment.items()}
-        method = {key: _anchor(tuple(value), folder) if key == "on" else value for key, value in self.method.items()}
+        method = {key: _anchor(value, folder) if key == "on" else value for key, value in self.method.items()}
         task = {**self.task, "parts": _anchored_parts(self.task["parts"], folder)} if "parts" in self.task else self.task
         places = {"base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
         return self.model_copy(update={"data": data, "task": task, "method": method, "teacher": teacher, "augment": augment, **places})
@@ -212,7 +212,7 @@ def _anchored_rows(data: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _anchor(reference: Any, folder: Path) -> Any:
     """An existing relative path becomes absolute; names, ids and numbers stay as they are."""
-    if isinstance(reference, tuple):
+    if isinstance(reference, tuple | list):
         return tuple(_anchor(each, folder) for each in reference)
     if isinstance(reference, str) and reference.startswith("scratch:") and reference.endswith(".json"):
         return f"scratch:{_anchor(reference.removeprefix('scratch:'), folder)}"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rootstock.core.errors import RecipeError
 from rootstock.planning.devices import DEVICES, Device
 from rootstock.planning.memory import Counted, Memory
 from rootstock.planning.rehearse import Step
@@ -37,8 +38,8 @@ class Work:
 
     @property
     def at_once(self) -> int:
-        """Rows that pass through the model at once; at least one."""
-        return max(1, min(self.micro, self.batch) // self.length // self.members)
+        """Rows that pass through the model at once; at least one, and no more than there are."""
+        return max(1, min(min(self.micro, self.batch) // self.length // self.members, self.rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +107,12 @@ class Change:
 
 
 def cheapest(tries: Sequence[tuple[str, Callable[[], Memory]]], device: Device) -> Change | None:
-    """The first change, in the order given, with which it fits; None where none helps."""
+    """The first change, in the order given, with which it fits; None where none helps. One that this base does not allow is left out."""
     for what, held in tries:
-        total = held().total
+        try:
+            total = held().total
+        except RecipeError:
+            continue
         if total <= ROOM * device.memory_bytes:
             return Change(what=what, bytes=total)
     return None

@@ -1,7 +1,8 @@
 """Before spending: what each method would take of memory, time and money, on this machine or another."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -79,18 +80,25 @@ _TRAINING = {"training.micro_tokens": "micro", "training.batch_tokens": "batch"}
 def told_apart(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the method, and what a plan reads of training. UsageError for any other key: it would mean nothing."""
     method = {key.removeprefix("method."): value for key, value in changes.items() if key.startswith("method.")}
-    training = {_TRAINING[key]: value for key, value in changes.items() if key in _TRAINING}
+    training = {_TRAINING[key]: _tokens(key, value) for key, value in changes.items() if key in _TRAINING}
     others = [key for key in changes if not key.startswith("method.") and key not in _TRAINING]
     if others:
         raise UsageError(f"a plan does not read {others[0]}", wanted=f"method.key, {', '.join(_TRAINING)}", fix="leave it out")
     return method, training
 
 
+def _tokens(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{key} is {value}", wanted="a number of tokens", fix="give one, such as 8192")
+    return value
+
+
 def measured_speed(asked: Asked, say: Say, seconds: float = 10.0) -> float:
     """Operations a second that training this base reaches here: real steps of its lowest two blocks with random weights.
 
-    Raises UsageError for another device than this machine.
+    Raises UsageError for another device than this machine, RecipeError for a method that can't be carried out on it.
     """
+    _check(asked)
     if asked.device != THIS_MACHINE:
         raise UsageError(f"--this-machine measures this one, and --device is {asked.device}", fix="leave one of them out")
     device, task = device_of(asked), task_of(asked)
@@ -98,7 +106,8 @@ def measured_speed(asked: Asked, say: Say, seconds: float = 10.0) -> float:
     precision = device.best if asked.precision == "auto" else asked.precision
     work = _work(asked, method, device)
     loaded, batch = blank.blank(asked.base, task.head(), blocks=_BLOCKS), _batch(task, work)
-    with torch.device("meta"):
+    method.check(loaded.head, blank.config_of(asked.base))
+    with torch.device("meta"), _fits(asked.base):
         step = rehearse.step(_ready(method.apply(loaded), precision), _loss(task, loaded.model, batch, frozen=method.frozen))
     say(f"measuring for {seconds:.0f} s how fast {_BLOCKS} blocks of {asked.base} learn here")
     real = blank.blank(asked.base, task.head(), device=device_name(), blocks=_BLOCKS)
@@ -145,7 +154,7 @@ def _advised(asked: Asked, costs: Sequence[forecast.Forecast], device: devices.D
 def device_of(asked: Asked) -> devices.Device:
     """The device that the question names, with the memory that it says."""
     found = this_machine() if asked.device == THIS_MACHINE else devices.find(asked.device)
-    return replace(found, memory_bytes=asked.memory_bytes) if asked.memory_bytes else found
+    return found if asked.memory_bytes is None else replace(found, memory_bytes=asked.memory_bytes)
 
 
 def plan(asked: Asked, say: Say = lambda text: None, *, speed: float | None = None) -> dict[str, Any]:
@@ -196,6 +205,9 @@ def _check(asked: Asked) -> None:
     for name, value, least in (("--rows", asked.rows, 1), ("--length", asked.length, 4), ("--labels", asked.labels, 1)):
         if value < least:
             raise UsageError(f"{name} is {value}", wanted=f"{least} or more")
+    for name, amount_ in (("--epochs", asked.epochs), ("--memory", asked.memory_bytes)):
+        if amount_ is not None and amount_ <= 0:
+            raise UsageError(f"{name} is {amount_:g}", wanted="more than 0")
     if asked.precision not in ("auto", "fp32", "bf16"):
         raise UsageError(f"--precision is {asked.precision}", wanted="auto, fp32 or bf16")
 
@@ -244,7 +256,7 @@ def _work(asked: Asked, method: Method, device: devices.Device) -> forecast.Work
         length=asked.length,
         epochs=asked.epochs or method.passes(updates, asked.labels),
         micro=asked.micro,
-        batch=batch,
+        batch=asked.micro if method.frozen else batch,  # rows pass a frozen base without updates, as many at once as may
         members=members,
     )
 
@@ -256,15 +268,22 @@ def counted_and_tried(base: str, task: Task, method: Method, work: forecast.Work
     if method.packed is None:  # one that packs asks for a GPU here, and a plan may be for another machine
         method.check(loaded.head, blank.config_of(base))
     with torch.device("meta"):
-        try:
+        with _fits(base):
             model = method.apply(loaded)
-        except (ValueError, NotImplementedError, RuntimeError) as error:  # the last: it asks for values, which there are none of
-            found = f"the method can't be planned on {base}: {str(error).strip().splitlines()[0]}"
-            fix = "choose another --method, or rehearse it with data: rootstock adapt … --dry-run"
-            raise RecipeError(found, wanted="a method that fits the base", fix=fix) from error
         counts = memory.counted(model, sum(before[name] for name in loaded.fresh if name in before), before, method)
         batch = _batch(task, work)
         return counts, rehearse.step(_ready(model, precision), _loss(task, model, batch, frozen=method.frozen))
+
+
+@contextmanager
+def _fits(base: str) -> Iterator[None]:
+    """RecipeError where a method finds no place in a base, or asks for values, which there are none of."""
+    try:
+        yield
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        found = f"the method can't be planned on {base}: {str(error).strip().splitlines()[0]}"
+        fix = "choose another --method, or rehearse it with data: rootstock adapt … --dry-run"
+        raise RecipeError(found, wanted="a method that fits the base", fix=fix) from error
 
 
 def _ready(model: nn.Module, precision: str) -> nn.Module:
@@ -309,7 +328,7 @@ def _change(asked: Asked, first: forecast.Forecast, device: devices.Device) -> d
             tries.append((f"take --method {name}, one row at once", partial(_held, fewest, name, device)))
     found = forecast.cheapest(tries, device)
     larger = forecast.smallest(first.memory.total)
-    count = -(-first.memory.total // int(forecast.ROOM * device.memory_bytes))
+    count = -(-first.memory.total // max(1, int(forecast.ROOM * device.memory_bytes)))
     return {
         "change": asdict(found) if found else None,
         "device": larger.name if larger else None,

@@ -18,9 +18,8 @@ from rootstock.core.errors import ContractRefused, DataError, Interrupted, Recip
 from rootstock.core.objective import Objective
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.stages import StagedRecipe
-from rootstock.core.task import Uniform
 from rootstock.core.watch import Say, Watch
-from rootstock.run import choices
+from rootstock.run import choices, several
 from rootstock.run.execute import dry_run
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import Prepared
@@ -107,8 +106,11 @@ def _check(recipe: StagedRecipe, unit: Unit) -> None:
     made = unit.recipe(recipe, recipe.base, minutes=None)
     choices.check(made)
     task = str(made.task.get("name", "auto"))
-    if task != "auto" and not issubclass(catalog.find("tasks", task), Uniform):
-        raise RecipeError(f"{task} is several tasks at once", wanted="a task of one kind in each stage", fix="give each part a stage")
+    if several.meant(made):
+        raise RecipeError(
+            f"{several.NAME} is several tasks at once", wanted="a task of one kind in each stage", fix="give each part a stage"
+        )
+    choices.check_rows(made)
     if recipe.gains and unit.number == len(recipe.stages) and task != "auto" and issubclass(catalog.find("tasks", task), Objective):
         raise RecipeError(
             f"{task} is learned without labels, and gains is set", wanted="a last stage that is measured by labels", fix="leave gains out"
