@@ -18,6 +18,7 @@ from rootstock.cli.main import app
 from rootstock.core.errors import BaseError, ContractRefused, DataError, MergeRefused, UsageError
 from rootstock.methods.lora import LoRA
 from rootstock.run.opened import open_base
+from rootstock.tasks.embedding import Embedding
 from rootstock.verbs import differences
 from rootstock.verbs import export as exporting
 from rootstock.verbs.export import Options
@@ -314,3 +315,32 @@ def test_a_model_of_images_is_folded(tmp_path):
     assert export([run], tmp_path / "plain")["compared"]["largest_move"] < 1e-3
     picture = str(tmp_path / "pictures" / "dark" / "0.png")
     assert rs.Run(tmp_path / "plain").predict([picture]) == rs.Run(run.path).predict([picture])
+
+
+def test_a_model_of_vectors_keeps_what_tells_others_how_to_pool(tiny_base, tmp_path):
+    data = write_csv(tmp_path / "pairs.csv", [(text, text) for text, _ in rows_of(30)], header=("anchor", "positive"))
+    run = rs.adapt(
+        data,
+        base=str(tiny_base),
+        method="lora",
+        task=Embedding(pool="cls"),
+        training={"steps": 2, "rate": 1e-2},
+        accept=["duplicates", "overlap"],
+        out=tmp_path / "run",
+    )
+    export([run], tmp_path / "plain")
+    pooling = json.loads((tmp_path / "plain" / "1_Pooling" / "config.json").read_text())
+    assert pooling["pooling_mode_cls_token"]
+    assert (tmp_path / "plain" / "modules.json").is_file()
+
+
+def test_of_a_run_on_several_tasks_one_is_named(tiny_base, tmp_path):
+    rows = {name: write_csv(tmp_path / f"{name}.csv", rows_of(40, seed)) for seed, name in enumerate(("one", "two"))}
+    training = {"steps": 4, "rate": 1e-2}
+    run = rs.adapt(rows, base=str(tiny_base), method="lora", training=training, accept=["duplicates", "overlap"], out=tmp_path / "run")
+    with pytest.raises(UsageError, match="learned several tasks") as met:
+        export([run], tmp_path / "plain")
+    assert str(run.path / "parts" / "one") in str(met.value)
+    parts = [run.part(name) for name in ("one", "two")]
+    assert export(parts[:1], tmp_path / "plain")["compared"]["largest_move"] < 1e-3
+    assert export(parts, tmp_path / "both")["head"] == "mean"

@@ -24,7 +24,7 @@ from rootstock.core.method import OnVectors, Tap
 from rootstock.core.objective import Objective
 from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder
-from rootstock.core.task import Labelled
+from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import infer, precision
@@ -250,16 +250,16 @@ def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Ac
 
 def _save(prepared: Prepared, kept: nn.Module, loaded: Loaded, place: Path) -> None:
     saving.save_model(kept, prepared.tokenizer, place)
-    add_companions(prepared, kept, place)
+    add_companions(prepared.task, prepared.length, kept, place)
     if getattr(prepared.task, "reads", None) in pictures.READS:
         pictures.save_processor(prepared.task, place)
     if prepared.saves != "model":
         _beside_adapter(prepared, loaded.model, place)
 
 
-def add_companions(prepared: Prepared, model: Any, place: Path) -> None:
-    """What the task wants beside the model."""
-    held = prepared.task.companions(model.config, prepared.length) if isinstance(prepared.task, Labelled) else {}
+def add_companions(task: Task, length: int, model: Any, place: Path) -> None:
+    """What the task wants beside the model. length: tokens kept of a row."""
+    held = task.companions(model.config, length) if isinstance(task, Labelled) else {}
     for name, content in held.items():
         (place / name).parent.mkdir(exist_ok=True)
         artifact.write_json(place / name, content)

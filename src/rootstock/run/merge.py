@@ -30,7 +30,7 @@ def write_merged(prepared: LabelledRows, folder: RunFolder, model: nn.Module) ->
     merged, facts = folded(prepared.method, model, prepared.task, prepared.feed(prepared.encoded_validation))
     with artifact.whole_folder(folder.path / "merged") as beside:
         bases.save_model(merged, prepared.tokenizer, beside)
-        add_companions(prepared, merged, beside)
+        add_companions(prepared.task, prepared.length, merged, beside)
         artifact.write_json(beside / "merge.json", facts)
 
 

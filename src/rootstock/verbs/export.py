@@ -18,6 +18,7 @@ from rootstock.core.watch import Say
 from rootstock.report import export_card
 from rootstock.run import contract as contracts
 from rootstock.run import labelled, labelled_pictures, pictures
+from rootstock.run.build import add_companions
 from rootstock.run.finish import seen_keys
 from rootstock.run.use import Run
 from rootstock.verbs import merging
@@ -53,7 +54,11 @@ def export(paths: Sequence[Path], to: str, out: Path, options: Options, say: Say
         raise UsageError(f"--to {to}", wanted=f"one of {', '.join(FORMS)}", fix="choose one of these")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there already", wanted="a new or empty folder", fix="choose another --out")
-    made = FORMS[to]([Run(path) for path in paths], options, say)
+    for run in (runs := [Run(path) for path in paths]):
+        if held := run.folder.parts:
+            fix = f"name the folder of one: {run.folder.part(held[0]).path}"
+            raise UsageError(f"{run.path} learned several tasks", wanted=f"one of {', '.join(held)}", fix=fix)
+    made = FORMS[to](runs, options, say)
     with artifact.whole_folder(out) as beside:
         _write(made, [Run(path) for path in paths], beside, out.name)
     return made.facts
@@ -137,6 +142,7 @@ def _silent(_: str) -> None:
 def _write(made: Exported, runs: Sequence[Run], folder: Path, name: str) -> None:
     run = made.run
     bases.save_model(made.model, run.tokenizer, folder)
+    add_companions(run.task, run.contract["length"], made.model, folder)
     if run.task.reads in pictures.READS:
         pictures.save_processor(run.task, folder)
     contracts.write({**run.contract, "saves": "model"}, folder)
