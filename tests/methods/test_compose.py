@@ -13,7 +13,7 @@ import rootstock as rs
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import ContractRefused, RecipeError, UsageError
-from rootstock.core.loaded import Head
+from rootstock.core.loaded import Head, Loaded
 from rootstock.core.method import learning
 from rootstock.methods.compose import Compose
 from rootstock.methods.lora import LoRA
@@ -50,6 +50,12 @@ def test_average_is_the_mean_of_the_updates_and_only_the_head_learns(load, on):
     merged = weights(method.merge(model))
     torch.testing.assert_close(merged[QUERY], before[QUERY] + (first[QUERY] + second[QUERY]) / 2, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(merged[VALUE], before[VALUE] + first[VALUE] / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_average_needs_a_head_to_learn(load, on):
+    loaded = load()
+    with pytest.raises(ValueError, match="only a fresh head learns"):
+        Compose(on=on, how="average").apply(Loaded(loaded.model, loaded.head, frozenset()))
 
 
 def test_fuse_learns_a_share_of_each_adapter_in_each_matrix(load, on):

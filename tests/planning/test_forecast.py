@@ -85,3 +85,12 @@ def test_consumer_cards_are_counted_as_the_others_are():
     for pair in (("rtx-3060-12gb", "rtx-3090"), ("rtx-4060-8gb", "rtx-4090")):
         small, large = map(devices.find, pair)
         assert small.bf16 / small.fp32 == pytest.approx(large.bf16 / large.fp32, rel=0.05)
+
+
+def test_gradients_of_earlier_micro_batches_are_held_beside_what_the_next_one_keeps():
+    small = replace(STEP, peak_bytes=5 * BILLION)  # all gradients, and little beside them at the end of a pass
+    assert WORK.accumulates
+    assert not replace(WORK, micro=2048).accumulates
+    assert memory(WHOLE, small, precision="fp32", members=1, packed=None).activations == BILLION
+    assert memory(WHOLE, small.again, precision="fp32", members=1, packed=None).activations == small.kept_bytes
+    assert STEP.again == STEP

@@ -113,6 +113,8 @@ class Compose(InPeft):
             composed = Composed(held[name], [each[name] for each in found if name in each], share, rank, self.alpha / self.r)
             model.set_submodule(name, composed)
             learned |= {f"{name}.{part}" for part in {"fuse": ["shares"], "average": [], "stack": ["new_down", "new_up"]}[self.how]}
+        if not learned:
+            raise ValueError(f"with method.how={self.how} only a fresh head learns, and this task answers with the base's own")
         train_only(model, {name for name, _ in model.named_parameters() if name in learned or self.original(name) in loaded.fresh})
         return model
 

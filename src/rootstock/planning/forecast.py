@@ -41,6 +41,11 @@ class Work:
         """Rows that pass through the model at once; at least one, and no more than there are."""
         return max(1, min(min(self.micro, self.batch) // self.length // self.members, self.rows))
 
+    @property
+    def accumulates(self) -> bool:
+        """Whether an update takes several micro-batches."""
+        return min(self.batch // self.length, self.rows) > max(1, self.micro // self.length)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:

@@ -7,7 +7,7 @@ product's operations are counted by torch's own formulas.
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,11 @@ class Step:
     kept_bytes: int
     peak_bytes: int
     gradient_bytes: int
+
+    @property
+    def again(self) -> "Step":
+        """The same where earlier micro-batches of the update have left their gradients: they are held from the first product on."""
+        return replace(self, peak_bytes=max(self.peak_bytes, self.gradient_bytes + self.kept_bytes))
 
 
 def step(model: nn.Module, loss: Callable[[], Tensor]) -> Step:

@@ -239,6 +239,7 @@ def _forecast(asked: Asked, name: str, device: devices.Device, speed: float | No
         raise RecipeError(f"{device.name} has no products in bf16", wanted="fp32", fix="leave --precision out")
     work = _work(asked, method, device)
     counts, step = counted_and_tried(asked.base, task, method, work, precision)
+    step = step.again if work.accumulates else step
     process = resident_memory() if device.name == THIS_MACHINE and device_name() == "cpu" else 0
     held = memory.memory(counts, step, precision=precision, members=work.members, packed=method.packed, process=process)
     hourly = asked.price if asked.price is not None else device.hourly
