@@ -479,3 +479,11 @@ def test_adapters_that_are_no_list_are_refused_as_such(tmp_path, on):
     found = Recipe.build({"data": {"train": "rows.csv"}, "method": {"name": "compose", "on": on}}, "").anchored(tmp_path)
     with pytest.raises(RecipeError, match=r"method\.on"):
         choices.check(found)
+
+
+def test_an_adapter_of_the_last_stage_finds_its_base_after_all_were_moved(recipe, tmp_path):
+    whole = recipe((3, "method", {"name": "lora"}))
+    run = stages.carry_out(whole.model_copy(update={"stages": whole.stages[1:]}), tmp_path / "out", Watch())
+    said = run.predict(["good good film"])
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert Run(tmp_path / "moved").predict(["good good film"]) == said

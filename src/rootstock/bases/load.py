@@ -260,6 +260,7 @@ def _read(base: Resolved, auto: Any, config: Any, stale: frozenset[str]) -> tupl
 
     state = {name: tensor for path in _weights(base) for name, tensor in load_file(path).items() if name not in stale}
     loaded = type(_skeleton(auto, config)).from_pretrained(None, state_dict=state, **options)
+    loaded[0].name_or_path = str(base.folder)  # peft would ask the hub for a base of the name None
     return loaded
 
 

@@ -139,13 +139,18 @@ class Run:
 
     @property
     def base_reference(self) -> str:
-        """Where the base is: as the recipe says, or, for an adapter alone, as its adapter_config.json does where that is a folder here."""
+        """Where the base is: as the recipe says, or, for an adapter alone, as its adapter_config.json does where that is a folder here.
+
+        A stage that was moved with all the others finds the one before it beside it.
+        """
         path = self.folder.model / "adapter_config.json"
         if self.folder.alone and path.is_file():
             named = json.loads(path.read_text("utf-8")).get("base_model_name_or_path")
             if isinstance(named, str) and Path(named).is_dir():
                 return named
-        return self.recipe.base
+        named, beside = Path(self.recipe.base), self.path.parent / Path(self.recipe.base).name
+        moved = self.path.parent.name == named.parent.name == "stages" and beside.is_dir() and not named.exists()
+        return str(beside) if moved else self.recipe.base
 
     @cached_property
     def _admitted(self) -> Resolved:
