@@ -341,6 +341,7 @@ def test_of_a_run_on_several_tasks_one_is_named(tiny_base, tmp_path):
     with pytest.raises(UsageError, match="learned several tasks") as met:
         export([run], tmp_path / "plain")
     assert str(run.path / "parts" / "one") in str(met.value)
+    assert differences.compare(run.path, run.path)["contract"] == {}
     parts = [run.part(name) for name in ("one", "two")]
     assert export(parts[:1], tmp_path / "plain")["compared"]["largest_move"] < 1e-3
     assert export(parts, tmp_path / "both")["head"] == "mean"

@@ -48,7 +48,8 @@ def _alone(first: RunFolder, second: RunFolder) -> dict[str, Any]:
     if not unfinished:
         manifests = [folder.json("manifest.json") for folder in folders]
         aspects = {name: _differences(*(flat(manifest.get(name, {})) for manifest in manifests)) for name in aspects}
-        held = [folder.json("model/contract.json") for folder in folders]
+        # A run that learned several tasks by adapters has no model of all of them.
+        held = [folder.json("model/contract.json") if folder.model.is_dir() or not folder.parts else {} for folder in folders]
         aspects["contract"] = _differences(*({key: each.get(key) for key in _CONTRACT} for each in held))
         aspects["metrics"] = _differences(*(folder.json("metrics.json")["metrics"] for folder in folders))
     return {"settings": _differences(*recipes), **aspects, "first_step": _parting(*folders), "unfinished": unfinished}
