@@ -95,8 +95,11 @@ def infer(table: pa.Table, **given: Any) -> Schema:
 
 
 def _called(wanted: Wanted, names: Collection[str]) -> dict[str, str]:
-    """Columns of parts that are not given, by the names that the task has for them: each column is of one part, the text comes first."""
-    given = {"text": wanted.text, "text_pair": wanted.text_pair or wanted.text, "label": wanted.label}
+    """Columns of parts that are not given, by the names that the task has for them: each column is of one part.
+
+    The text comes first; a file without an answer has nothing to learn, so the answer comes before a second text.
+    """
+    given = {"text": wanted.text, "label": wanted.label, "text_pair": wanted.text_pair or wanted.text}
     found = dict[str, str]()
     for part in (part for part, column in given.items() if column is None):
         free = [name for name in names if name not in (*given.values(), *found.values())]
