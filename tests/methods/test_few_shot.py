@@ -80,6 +80,12 @@ def test_what_has_no_one_class_a_row_is_refused(head):
     FewShot().check(TextClassification(labels=("a", "b"), several="no").head(), {})
 
 
+@pytest.mark.parametrize("aid", ["adversary", "mixup"])
+def test_what_its_head_can_not_do_is_refused_before_the_base_learns(learned, tmp_path, aid):
+    with pytest.raises(RecipeError, match=f"training.{aid} changes embedded tokens"):
+        learned("no", training={"epochs": 1, aid: 0.2})
+
+
 def test_it_is_found_by_the_fields_name(few, tiny_base):
     with pytest.raises(UnknownName, match="few-shot"):
         rs.adapt(few, base=str(tiny_base), method="setfit")
