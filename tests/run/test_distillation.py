@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from tests.conftest import make_base, rows_of, write_csv
 
@@ -90,6 +91,14 @@ def test_hidden_states_are_learned_and_their_maps_thrown_away(teacher, learn, me
     losses = [event["loss"] for event in map(json.loads, run.folder.history.read_text().splitlines()) if event["event"] == "step"]
     assert losses[-1] < 0.9 * losses[0]
     assert len(run.predict(["a good film"])) == 1
+
+
+def test_the_maps_are_those_of_the_seed_whatever_was_drawn_before(teacher, learn, monkeypatch):
+    load, drawn = use.Run.load, iter((1, 7))
+    monkeypatch.setattr(use.Run, "load", lambda self: (torch.rand(next(drawn)), load(self))[1])
+    runs = [learn(name, teacher={"run": str(teacher.path), "hidden": 1.0}, training=SMALL | {"epochs": 1}) for name in ("one", "two")]
+    first, second = (load_file(run.path / "model/model.safetensors") for run in runs)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_a_student_goes_on_bit_for_bit(teacher, learn):
