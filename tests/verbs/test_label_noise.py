@@ -109,7 +109,7 @@ def test_a_list_that_does_not_belong_is_refused(adapt, tmp_path, text, said):
 
 def test_a_list_may_hold_whatever_a_text_may(tmp_path):
     place = tmp_path / "list.csv"
-    place.write_text("row,text\n2,a\u2028b\n3,\"c\nd\"\n", encoding="utf-8")
+    place.write_text('row,text\n2,a\u2028b\n3,"c\nd"\n', encoding="utf-8")
     assert set(exclude.read(str(place)).rows) == {2, 3}
     place.write_text(f"row,text\n2,{'x' * 200_000}\n")
     with pytest.raises(DataError, match="no whole CSV"):

@@ -48,7 +48,7 @@ class Stage(Settings):
         if self.name:
             return self.name
         task = str(self.task.get("name", "auto"))
-        reference = self.data.train if isinstance(self.data.train, str) else self.data.train[0]
+        reference = self.data.train if isinstance(self.data.train, str) else next(iter(self.data.train), "")
         return task if task != "auto" else Path(reference).name.split(".")[0].replace(":", "-") or "stage"
 
 
@@ -112,7 +112,7 @@ class StagedRecipe(Settings):
         """The same with relative paths resolved against `folder`."""
         runs = [self.recipe(number, self.base, minutes=None, merge=False).anchored(folder) for number in range(1, len(self.stages) + 1)]
         stages = tuple(
-            stage.model_copy(update={"data": run.data, "augment": run.augment, "teacher": run.teacher})
+            stage.model_copy(update={"data": run.data, "method": run.method, "augment": run.augment, "teacher": run.teacher})
             for stage, run in zip(self.stages, runs, strict=True)
         )
         return self.model_copy(update={"stages": stages, "base": runs[0].base, "tokenizer": runs[0].tokenizer})

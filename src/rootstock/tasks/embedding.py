@@ -207,7 +207,7 @@ class Embedding(Coupled, Labelled):
         return len(cosines_N) * torch.cat([asked_NN.new_zeros(1), asked_NN]).logsumexp(0)
 
     def _ranked(self, units_NVH: Tensor, ids_NV: Tensor) -> Tensor:
-        """Cross-entropy of each row's positive among all of them and all negatives, without the anchor and the positives of equal anchors."""
+        """Cross-entropy of each row's positive among all of them and all negatives, without its anchor and what equal anchors have."""
         candidates_CH, known_C = units_NVH[:, 1:].transpose(0, 1).flatten(0, 1), ids_NV[:, 1:].T.flatten()
         anchors_N, own_N = ids_NV[:, 0], ids_NV[:, 1]
         right_NC = (anchors_N == anchors_N[:, None]).float() @ (known_C == own_N[:, None]).float() > 0

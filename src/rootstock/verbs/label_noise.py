@@ -31,8 +31,8 @@ def find(recipe: Recipe, watch: Watch) -> dict[str, Any]:
     UsageError where labels are no single classes, or where the base gives no vector for a text.
     """
     needed("cleanlab", "the label-noise report", extra="noise")
-    own = {"method": {"name": "feature-extraction"}, "accept": (*recipe.accept, "unlabelled"), "augment": None, "teacher": TeacherSettings()}
-    chosen = recipe.model_copy(update=own)
+    own = {"method": {"name": "feature-extraction"}, "augment": None, "teacher": TeacherSettings()}
+    chosen = recipe.model_copy(update=own | {"accept": (*recipe.accept, "unlabelled")})
     prepared = prepare(chosen, watch.say)
     if not isinstance(prepared, LabelledRows) or prepared.task.kind != "class" or prepared.task.reads != "texts":
         raise UsageError(

@@ -109,6 +109,7 @@ def _check(recipe: StagedRecipe, unit: Unit) -> None:
     task = str(made.task.get("name", "auto"))
     if task != "auto" and not issubclass(catalog.find("tasks", task), Uniform):
         raise RecipeError(f"{task} is several tasks at once", wanted="a task of one kind in each stage", fix="give each part a stage")
+    choices.check_rows(made)
     if recipe.gains and unit.number == len(recipe.stages) and task != "auto" and issubclass(catalog.find("tasks", task), Objective):
         raise RecipeError(
             f"{task} is learned without labels, and gains is set", wanted="a last stage that is measured by labels", fix="leave gains out"
