@@ -80,6 +80,7 @@ def test_rows_without_a_label_are_learned_from_the_teacher_and_counted(teacher, 
     steps = [json.loads(line) for line in run.folder.history.read_text().splitlines()]
     assert sum(each["rows"] for each in steps if each["event"] == "step") == 3 * 116
     assert "80 rows without a label" in (run.path / "README.md").read_text("utf-8")
+    assert run.evaluate(str(write_csv(tmp_path / "taught.csv", rows_of(120)[50:60])))["leakage"]["overlap_rows"] == 10
     left = learn("left", data=some, accept=["unlabelled"]).folder.json("ledger.json")["rows"]
     assert (left["dropped"], left.get("taught")) == (80, None)
 
