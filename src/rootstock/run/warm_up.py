@@ -85,6 +85,11 @@ class _Learner(nn.Module):
         vectors_BH: Tensor = self.body(**batch)
         return vectors_BH
 
+    @property
+    def config(self) -> Any:
+        """The base's: it tells of what is dropped out where no module does."""
+        return self._plain().config
+
     def get_input_embeddings(self) -> Any:
         """The table of token embeddings."""
         return self._plain().get_input_embeddings()
