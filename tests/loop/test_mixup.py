@@ -84,6 +84,13 @@ def test_what_can_not_be_mixed_is_refused():
         mixup.check(transformers.GPT2ForSequenceClassification(transformers.GPT2Config(**shape)), TASK, on)
 
 
+def test_embeddings_of_another_form_are_refused():
+    config = transformers.SwinConfig(image_size=16, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=2)
+    model = transformers.SwinForImageClassification(config)
+    with pytest.raises(BaseError, match="not one vector for each token"), mixup.mixed(model, MIXTURE):
+        model(pixel_values=torch.rand(3, 3, 16, 16))
+
+
 def test_a_run_of_mixtures_learns_and_repeats(adapt):
     training = {"epochs": 8, "rate": 3e-3, "batch_tokens": 64, "mixup": 0.2}
     first, second = (adapt(name, training=training) for name in ("a", "b"))

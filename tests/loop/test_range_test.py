@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rootstock.core.errors import RunFailed
+from rootstock.core.errors import Diverged
 from rootstock.loop import range_test
 
 RATES = np.geomspace(1e-5, 1.0, 100)
@@ -31,7 +31,7 @@ def test_the_smaller_of_the_steepest_and_a_tenth_of_the_lowest():
 
 
 def test_a_loss_that_never_falls_is_no_ground_for_a_rate():
-    with pytest.raises(RunFailed, match="no rate lowers the loss"):
+    with pytest.raises(Diverged, match="no rate lowers the loss"):
         range_test.suggested(RATES.tolist(), np.linspace(1, 5, 100).tolist())
 
 

@@ -16,7 +16,9 @@ from rootstock.core.errors import Interrupted, RecipeError, UnknownName
 from rootstock.core.loaded import Head
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
+from rootstock.loop import crew
 from rootstock.methods.few_shot import FewShot
+from rootstock.run import warm_up
 from rootstock.tasks.regression import Regression
 from rootstock.tasks.text_classification import TextClassification
 from rootstock.tasks.token_classification import TokenClassification
@@ -78,6 +80,19 @@ def test_what_has_no_one_class_a_row_is_refused(head):
         FewShot().check(head, {})
     assert "choose --method" in refused.value.fix
     FewShot().check(TextClassification(labels=("a", "b"), several="no").head(), {})
+
+
+@pytest.mark.parametrize("aid", ["adversary", "mixup"])
+def test_what_its_head_can_not_do_is_refused_before_the_base_learns(learned, tmp_path, aid):
+    with pytest.raises(RecipeError, match=f"training.{aid} changes embedded tokens"):
+        learned("no", training={"epochs": 1, aid: 0.2})
+
+
+def test_dropout_inside_attention_is_known_to_draw():
+    """Else twins on several cores, and the second pass of each micro-batch, would drop other things than the first."""
+    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 32}
+    bodies = (transformers.LlamaModel(transformers.LlamaConfig(**shape, attention_dropout=share)) for share in (0.1, 0.0))
+    assert [crew.draws_at_random(warm_up._Learner(body)) for body in bodies] == [True, False]
 
 
 def test_it_is_found_by_the_fields_name(few, tiny_base):

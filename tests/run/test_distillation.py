@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from tests.conftest import make_base, rows_of, write_csv
 
@@ -79,6 +80,7 @@ def test_rows_without_a_label_are_learned_from_the_teacher_and_counted(teacher, 
     steps = [json.loads(line) for line in run.folder.history.read_text().splitlines()]
     assert sum(each["rows"] for each in steps if each["event"] == "step") == 3 * 116
     assert "80 rows without a label" in (run.path / "README.md").read_text("utf-8")
+    assert run.evaluate(str(write_csv(tmp_path / "taught.csv", rows_of(120)[50:60])))["leakage"]["overlap_rows"] == 10
     left = learn("left", data=some, accept=["unlabelled"]).folder.json("ledger.json")["rows"]
     assert (left["dropped"], left.get("taught")) == (80, None)
 
@@ -90,6 +92,14 @@ def test_hidden_states_are_learned_and_their_maps_thrown_away(teacher, learn, me
     losses = [event["loss"] for event in map(json.loads, run.folder.history.read_text().splitlines()) if event["event"] == "step"]
     assert losses[-1] < 0.9 * losses[0]
     assert len(run.predict(["a good film"])) == 1
+
+
+def test_the_maps_are_those_of_the_seed_whatever_was_drawn_before(teacher, learn, monkeypatch):
+    load, drawn = use.Run.load, iter((1, 7))
+    monkeypatch.setattr(use.Run, "load", lambda self: (torch.rand(next(drawn)), load(self))[1])
+    runs = [learn(name, teacher={"run": str(teacher.path), "hidden": 1.0}, training=SMALL | {"epochs": 1}) for name in ("one", "two")]
+    first, second = (load_file(run.path / "model/model.safetensors") for run in runs)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_a_student_goes_on_bit_for_bit(teacher, learn):

@@ -13,7 +13,7 @@ from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
 from rootstock.loop import range_test
 from rootstock.methods.feature_extraction import FeatureExtraction
-from rootstock.run import largest
+from rootstock.run import execute, largest
 from rootstock.verbs import api, verify
 
 TRAINING = {"epochs": 2, "rate": "find", "batch_tokens": 64, "precision": "fp32"}
@@ -51,13 +51,13 @@ def test_stopped_in_or_after_the_range_test_it_goes_on_to_the_same_weights(adapt
     straight = adapt(training=TRAINING)
     recipe = Recipe.build(read_recipe(straight.folder.recipe).plain(), "")
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"rate": "find", "checkpoint_steps": 2})})
-    for name, asked in (("in", 20), ("after", 63)):
+    for name, asked in (("in", 20), ("after", 63), ("by-hand", 63)):
         with pytest.raises(Interrupted) as stopped:
             api.carry_out(recipe, tmp_path / name, Watch(stop=verify._Countdown(asked)))
         assert "--resume" in stopped.value.fix
         held = read_recipe(RunFolder(tmp_path / name).recipe)
         assert (held.training.rate == "find") == (name == "in")
-        api.carry_out(held, tmp_path / name, Watch(), resume=True)
+        api.carry_out(recipe if name == "by-hand" else held, tmp_path / name, Watch(), resume=True)
         assert same(straight.path, tmp_path / name)
         assert json.loads((tmp_path / name / "plan.json").read_text())["found"]["rate"]["rate"] > 0
 
@@ -101,6 +101,16 @@ def test_a_found_batch_is_recorded_and_changes_rounding_only(adapt, monkeypatch)
     assert told["reason"] in (found.path / "report.html").read_text("utf-8")
     a, b = weights(found.path), weights(plain.path)
     assert all(torch.allclose(a[name], b[name], atol=1e-5) for name in a)
+
+
+def test_how_a_batch_was_found_outlasts_a_stop_before_the_model_is_built(adapt, monkeypatch, tmp_path):
+    monkeypatch.setattr(largest, "find", lambda *_: {"tokens": 64, "reason": "tried"})
+    monkeypatch.setattr(execute, "build", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        adapt(training={"epochs": 1, "batch_tokens": 64, "micro_tokens": "find"})
+    place = next(tmp_path.rglob("plan.json"))
+    assert json.loads(place.read_text())["found"] == {"micro_tokens": {"tokens": 64, "reason": "tried"}}
+    assert yaml.safe_load((place.parent / "recipe.yaml").read_text())["training"]["micro_tokens"] == 64
 
 
 @pytest.mark.slow

@@ -96,6 +96,16 @@ def test_texts_that_are_right_as_well_are_no_negatives():
     assert Embedding().couple(torch.nn.Identity(), vectors, ids).total.item() == pytest.approx(both.item(), rel=1e-5)
 
 
+def test_a_negative_that_is_right_for_an_equal_anchor_is_none_of_it():
+    vectors = units(3, 3)
+    ids = torch.tensor([[0, 7, 20], [0, 8, 21], [2, 9, 8]])  # the third row's negative is the second's positive
+    scores = 20 * vectors[:, 0] @ torch.cat(list(vectors.unbind(1)[1:])).T
+    scores[0, [1, 5]] = scores[1, [0]] = -torch.inf
+    scores[1, 5] = -torch.inf  # and it is the second's own positive once more
+    loss = Embedding().couple(torch.nn.Identity(), vectors, ids).total
+    assert loss.item() == pytest.approx((scores.logsumexp(1) - scores.diagonal()).sum().item(), rel=1e-5)
+
+
 def test_figures_are_those_of_the_definition():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(40, 3, 6)).astype(np.float32)
@@ -181,6 +191,14 @@ def test_columns_tell_the_task_only_where_they_are_for_no_other(columns, task, f
 def test_rows_that_lack_a_part_are_refused(rows, settings, error, match):
     with pytest.raises(error, match=match):
         fitted(rows, **settings)
+
+
+def test_other_rows_that_lack_a_negative_are_refused_by_their_number():
+    lacking = table(label=OTHERS, negative=[["a", "b"], ["a"], *[["a", "b"]] * 10])
+    for task in (fitted(TRIPLETS), fitted(PAIRS)):
+        with pytest.raises(DataError, match="row 2 has 1 of 2 negatives"):
+            task.encode(lacking, TOKENIZER, None)
+    assert len(fitted(TRIPLETS).encode(PAIRS, TOKENIZER, None).tokens) == 2
 
 
 def test_a_frozen_base_and_wrong_dimensions_are_refused(tiny_base, tmp_path):

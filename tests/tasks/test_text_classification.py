@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rootstock.core.errors import DataError
+from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.tasks.text_classification import TextClassification
 
@@ -51,6 +51,11 @@ def test_balanced_weights_are_inverse_to_the_share():
     logits, labels = torch.zeros(2, 2), torch.tensor([0, 1])
     loss = task.loss(Said(logits), {"input_ids": torch.ones(2, 1, dtype=torch.long), "labels": labels})
     assert loss.total.item() == pytest.approx(np.log(2) * sum(task.weights))
+
+
+def test_labels_are_smoothed_for_one_class_a_row_only():
+    with pytest.raises(RecipeError, match="label_smoothing"):
+        TextClassification(label_smoothing=0.1).fit(table(["a|b", "b"]), table(["a"]))
 
 
 def test_several_labels_a_row():

@@ -10,6 +10,7 @@ from tests.conftest import rows_of, write_csv
 from rootstock.core.errors import DataError, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
+from rootstock.data import exclude
 from rootstock.evaluation import label_noise as found_by
 from rootstock.verbs import label_noise
 
@@ -104,6 +105,26 @@ def test_a_list_that_does_not_belong_is_refused(adapt, tmp_path, text, said):
         adapt(exclude=str(tmp_path / "list.csv"))
     with pytest.raises(DataError):
         adapt(exclude=str(tmp_path / "missing.csv"))
+
+
+def test_a_list_may_hold_whatever_a_text_may(tmp_path):
+    place = tmp_path / "list.csv"
+    place.write_text('row,text\n2,a\u2028b\n3,"c\nd"\n', encoding="utf-8")
+    assert set(exclude.read(str(place)).rows) == {2, 3}
+    place.write_text(f"row,text\n2,{'x' * 200_000}\n")
+    with pytest.raises(DataError, match="no whole CSV"):
+        exclude.read(str(place))
+
+
+def test_labels_of_few_rows_each_are_refused():
+    with pytest.raises(DataError, match="no label has more than 2 rows"):
+        found_by.out_of_sight(np.eye(20, 4, dtype=np.float32), np.repeat(np.arange(10), 2), [str(i) for i in range(20)])
+
+
+def test_rows_that_an_augmentation_makes_are_no_suspects(noisy, decided_base):
+    pytest.importorskip("cleanlab")
+    asked = recipe(noisy[0], decided_base).model_copy(update={"augment": {"name": "eda"}})
+    assert label_noise.find(asked, Watch())["rows"] == 120
 
 
 def test_only_single_classes_have_suspects(tiny_base, tmp_path):

@@ -227,6 +227,7 @@ def test_killed_at_any_other_place_it_goes_on_to_the_same_weights(recipe, straig
     ("change", "error", "told"),
     [
         ((3, "data", {"train": "missing.csv"}), DataError, "missing.csv"),
+        ((3, "data", {"validation": 0.2}), RecipeError, "data.train' is missing"),
         ((3, "task", {"name": "text-classification", "label": "stars"}), DataError, "stars"),
         ((3, "task", {"name": "text-clasification"}), UnknownName, "text-classification"),
         ((3, "method", {"name": "lora", "rank": 3}), RecipeError, "rank"),
@@ -461,6 +462,9 @@ def test_a_relative_path_is_taken_from_the_recipes_folder(recipe, tmp_path):
     values["stages"][0]["data"]["train"] = "texts.jsonl"
     (tmp_path / "chain.yaml").write_text(yaml.safe_dump(values))
     assert read_any(tmp_path / "chain.yaml").stages[0].data.train == str(tmp_path / "texts.jsonl")
+    values["stages"][2]["method"] = {"name": "compose", "on": ["texts.jsonl"]}
+    (tmp_path / "chain.yaml").write_text(yaml.safe_dump(values))
+    assert read_any(tmp_path / "chain.yaml").stages[2].method["on"] == (str(tmp_path / "texts.jsonl"),)
     assert isinstance(read_any(tmp_path / "chain.yaml").recipe(1, "minilm", minutes=None, merge=False), Recipe)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Collection
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,13 @@ def read(reference: str) -> Listed:
     """A CSV file with a column row, and perhaps label. DataError where it is missing, has no such column, or holds what is no number."""
     data, _ = fetch(Path(reference), reference)
     text, _ = decode(data, reference, encoding="auto")
-    table = csv.DictReader(text.splitlines(keepends=True))
+    try:
+        return _listed(reference, csv.DictReader(StringIO(text, newline="")))
+    except csv.Error as error:
+        raise DataError(f"{reference} is no whole CSV: {error}", wanted="a CSV file with the places of rows", fix="correct it") from None
+
+
+def _listed(reference: str, table: "csv.DictReader[str]") -> Listed:
     if _PLACE not in (table.fieldnames or ()):
         raise DataError(
             f"{reference} has no column {_PLACE!r}; its columns are {', '.join(table.fieldnames or ()) or 'none'}",

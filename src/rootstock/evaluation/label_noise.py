@@ -43,6 +43,8 @@ def out_of_sight(features_NH: np.ndarray, labels_N: np.ndarray, keys: list[str])
     classes, groups_N = int(labels_N.max()) + 1, np.unique(keys, return_inverse=True)[1]
     if len(np.unique(groups_N)) < 2 * _FOLDS:
         raise DataError(f"{len(np.unique(groups_N))} different texts", wanted=f"{2 * _FOLDS} or more to cross-validate on", fix="add rows")
+    if (most := int(np.bincount(labels_N).max())) < _FOLDS:
+        raise DataError(f"no label has more than {most} rows", wanted=f"{_FOLDS} or more to cross-validate on", fix="add rows")
     inputs_NH = features_NH / max(float(features_NH.std()), 1e-12)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer rows than parts: some parts lack it

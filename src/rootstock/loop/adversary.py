@@ -58,7 +58,13 @@ def _kept(out_BTH: Tensor, seen: list[Tensor]) -> Tensor:
 def hooked(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Within it the model's embeddings give what `change` makes of them."""
 
-    def hook(_: nn.Module, __: Any, out_BTH: Tensor) -> Tensor:
+    def hook(_: nn.Module, __: Any, out_BTH: Any) -> Tensor:
+        if not isinstance(out_BTH, Tensor) or out_BTH.dim() != 3:
+            raise BaseError(
+                f"the embeddings of {type(model).__name__} are not one vector for each token",
+                wanted="a base that embeds each token or patch by itself",
+                fix="leave training.adversary and training.mixup out, or choose another base",
+            )
         return change(out_BTH)
 
     handle = embeddings(model).register_forward_hook(hook)

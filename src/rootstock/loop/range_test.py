@@ -47,7 +47,7 @@ class Found:
 def find(job: Job, usual: float, *, seconds: float | None = None) -> Found:
     """Sweep from a thousandth of the usual rate to a hundred times it. seconds: at most; fewer steps are made where they would take more.
 
-    RunFailed where no rate lowers the loss, or where the time has room for too few steps; Interrupted where asked to stop.
+    Diverged where no rate lowers the loss, RunFailed where the time has room for too few steps; Interrupted where asked to stop.
     """
     rates, losses = _swept(replace(job, settings=job.settings.model_copy(update={"rate": usual})), usual, seconds)
     return suggested(rates, losses)
@@ -60,7 +60,7 @@ def suggested(rates: Sequence[float], losses: Sequence[float]) -> Found:
     bottom = first + int(np.argmin(smooth[first:]))
     falls = np.gradient(smooth[first : bottom + 1]) if bottom > first else np.zeros(1)  # rates are a constant factor apart
     if falls.min() >= 0:
-        raise RunFailed("no rate lowers the loss in the range test", wanted="a loss that falls", fix="give the rate: --rate 3e-4")
+        raise Diverged("no rate lowers the loss in the range test", wanted="a loss that falls", fix="give the rate: --rate 3e-4")
     steepest, lowest = float(rates[first + int(np.argmin(falls))]), float(rates[bottom])
     rate = float(f"{min(steepest, lowest / 10):.2g}")
     reason = f"{rate:g} by a range test of {len(smooth)} steps: the loss falls fastest at {steepest:.2g} and is lowest at {lowest:.2g}"

@@ -36,13 +36,14 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     """
     for name, account in ledgers(prepared).items():
         ledger.refuse(account, prepared.recipe.accept, part=name)
-    saved, found = (_saved(folder, prepared, watch.say), found_settings.earlier(folder)) if resume else (None, {})
+    found = found_settings.earlier(folder) if resume else {}
+    prepared = found_settings.known(prepared, found)
+    saved = _saved(folder, prepared, watch.say) if resume else None
     prepared, fit = found_settings.batch(prepared, watch)
-    built = _begin(prepared, folder, watch, resume=resume)
+    found |= fit
+    built = _begin(prepared, folder, watch, found=found if fit else {}, resume=resume)
     if prepared.method.at_once:
         return _fitted(prepared, built, folder, watch)
-    found |= fit
-    found_settings.keep(folder, prepared.recipe, found if fit else {})
     with closing(_history(folder, saved)) as history, _tracked(prepared, built):
         prepared, swept = found_settings.rate(prepared, job(prepared, built, folder, watch, history), watch, folder)
         found |= swept
@@ -104,13 +105,14 @@ def _history(folder: RunFolder, saved: checkpoint.Checkpoint | None) -> History:
     return History(folder.history, keep_until=saved.step, measured=saved.state["evaluated_at"] == saved.step)
 
 
-def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool) -> Built:
+def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, found: dict[str, Any], resume: bool) -> Built:
     """Write what the run is, so that a place that can't be written is met first, then build its model.
 
     Where that fails before anything was learned, no begun run is left to stand in the way of the next try.
     """
-    written = folder.path / "ledger.json", folder.recipe
+    written = folder.path / "ledger.json", folder.recipe, folder.path / "plan.json"
     artifact.write_json(written[0], prepared.ledger)
+    found_settings.keep(folder, prepared.recipe, found)
     artifact.write_text(written[1], recipe_text(prepared.recipe))
     try:
         return build(prepared, folder, watch)

@@ -74,7 +74,7 @@ def seen_keys(rows: pa.Table) -> np.ndarray:
 
 def overlap(prepared: LabelledRows) -> np.ndarray:
     """Which validation rows also occur in training, [N] of bool."""
-    return np.isin(seen_keys(prepared.validation), seen_keys(prepared.train))
+    return np.isin(seen_keys(prepared.validation), seen_keys(prepared.learned))
 
 
 def baselines(prepared: LabelledRows, before: Columns | None = None) -> Baselines:
@@ -178,7 +178,7 @@ def _numbers(task: Labelled, model: nn.Module, batches: Iterable[Batch], built: 
 def save_seen(path: Path, prepared: LabelledRows) -> None:
     """Keep the digests of the rows that were learned from ("rows") and of those that chose the best state ("chose")."""
     with artifact.writing(path):
-        save_file({"rows": seen_keys(prepared.train), "chose": seen_keys(prepared.validation)}, path)
+        save_file({"rows": seen_keys(prepared.learned), "chose": seen_keys(prepared.validation)}, path)
 
 
 def _write_predictions(prepared: LabelledRows, folder: RunFolder, task: Labelled, columns: Columns) -> None:

@@ -30,6 +30,14 @@ def earlier(folder: RunFolder) -> dict[str, Any]:
     return found
 
 
+def known(prepared: Prepared, found: dict[str, Any]) -> Prepared:
+    """The recipe with what was found before, where it still asks for it: who goes on may bring it as it was written by hand."""
+    training, held = prepared.recipe.training, {"rate": ("rate", "rate"), "micro_tokens": ("micro_tokens", "tokens")}
+    return _with(
+        prepared, **{key: found[name][value] for key, (name, value) in held.items() if getattr(training, key) == "find" and name in found}
+    )
+
+
 def batch(prepared: Prepared, watch: Watch) -> tuple[Prepared, dict[str, Any]]:
     """The recipe with the most tokens at once that fit, where these are to be found; and how they were."""
     if prepared.recipe.training.micro_tokens != "find":

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rootstock import catalog
-from rootstock.core import artifact, layers
+from rootstock.core import artifact, layers, seed
 from rootstock.core.errors import ContractRefused, RecipeError
 from rootstock.core.recipe import TeacherSettings
 from rootstock.core.rows import ALONE, LABEL, TEACHER, TEACHER_HIDDEN, Columns, boxed
@@ -95,6 +95,7 @@ class RunTeacher:
         self.run.forget()
         if model is not None:
             width: int = getattr(model, "config").hidden_size  # noqa: B009
+            seed.seed_everything(seed.derive(prepared.recipe.seed, "teacher"))  # whatever the teacher's own pass has drawn
             model.add_module(loop.MAPS, loop.Maps([pair[0] for pair in pairs], width, said[TEACHER_HIDDEN].shape[-1]).to(place.device))
         alone = {ALONE: np.arange(len(encoded)) >= len(encoded) - prepared.alone} if prepared.alone else {}
         return replace(prepared, encoded=reference.beside(prepared.encoded, {**said, **alone}))

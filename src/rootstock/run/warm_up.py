@@ -56,6 +56,12 @@ def warmed(prepared: Prepared, tap: Tap | None, where: Where, watch: Watch) -> t
             wanted="a base whose classifier reads one vector",
             fix="choose --method full or lora, or another base",
         )
+    if aid := next((key for key in ("adversary", "mixup") if getattr(prepared.recipe.training, key)), None):
+        raise RecipeError(
+            f"training.{aid} changes embedded tokens, and the head of {prepared.recipe.method['name']} learns on vectors that are kept",
+            wanted="a method that runs the base in each update",
+            fix=f"leave training.{aid} out, or choose --method full or lora",
+        )
     learn = [(parameter, parameter.requires_grad) for parameter in tap.body.parameters()]
     for parameter, _ in learn:
         parameter.requires_grad_(True)
@@ -78,6 +84,11 @@ class _Learner(nn.Module):
         """One vector a row, [B, H]."""
         vectors_BH: Tensor = self.body(**batch)
         return vectors_BH
+
+    @property
+    def config(self) -> Any:
+        """The base's: it tells of what is dropped out where no module does."""
+        return self._plain().config
 
     def get_input_embeddings(self) -> Any:
         """The table of token embeddings."""

@@ -131,7 +131,7 @@ class Embedding(Coupled, Labelled):
             )
         wanted = max(map(len, _negatives(rows)), default=0) if NEGATIVE in rows.column_names else 0
         for text, negatives, row in zip(self.truth(rows), _negatives(rows), column(rows, ROW), strict=True):
-            if not text.strip() or len(negatives) < max(wanted, self.form == "triplets"):
+            if not text.strip() or len(negatives) < max(wanted, self.form == "triplets" and NEGATIVE in rows.column_names):
                 lack = "no positive" if not text.strip() else f"{len(negatives)} of {max(wanted, 1)} negatives"
                 raise DataError(f"row {row} has {lack}", wanted="all parts in every row", fix="fill or remove the row")
 
@@ -153,6 +153,7 @@ class Embedding(Coupled, Labelled):
         if self.form == "scores" or LABEL not in rows.column_names:
             texts += [column(rows, PAIR)] if PAIR in rows.column_names else []
         else:
+            self._check(rows)  # of rows that were not trained on as well
             texts += [self.truth(rows), *(list(each) for each in zip(*_negatives(rows), strict=True))]
         blank = tokenizer("")["input_ids"] or [tokenizer.pad_token_id]
         for number, each in enumerate(texts):
@@ -206,11 +207,11 @@ class Embedding(Coupled, Labelled):
         return len(cosines_N) * torch.cat([asked_NN.new_zeros(1), asked_NN]).logsumexp(0)
 
     def _ranked(self, units_NVH: Tensor, ids_NV: Tensor) -> Tensor:
-        """Cross-entropy of each row's positive among all of them and all negatives, without equal texts and what equal anchors have."""
+        """Cross-entropy of each row's positive among all of them and all negatives, without its anchor and what equal anchors have."""
         candidates_CH, known_C = units_NVH[:, 1:].transpose(0, 1).flatten(0, 1), ids_NV[:, 1:].T.flatten()
         anchors_N, own_N = ids_NV[:, 0], ids_NV[:, 1]
-        alike_NC = (known_C == own_N[:, None]) | (known_C == anchors_N[:, None])
-        alike_NC[:, : len(ids_NV)] |= anchors_N == anchors_N[:, None]
+        right_NC = (anchors_N == anchors_N[:, None]).float() @ (known_C == own_N[:, None]).float() > 0
+        alike_NC = right_NC | (known_C == anchors_N[:, None])
         losses_N, _ = _vectors.told_apart(units_NVH[:, 0] @ candidates_CH.T / self.temperature, alike_NC)
         if self.symmetric == "no":
             return losses_N.sum()

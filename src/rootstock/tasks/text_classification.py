@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rootstock.core.errors import BaseError, DataError
+from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, WORDS, Columns, Encoded, column, spell
 from rootstock.core.seed import Draw
@@ -74,6 +74,10 @@ class TextClassification(Scored):
     def fit(self, train: pa.Table, validation: pa.Table) -> Self:
         """Learn the label names; one class only, or a name that training never shows, is a DataError."""
         several = self._several(column(train, LABEL))
+        if several and self.label_smoothing:
+            raise RecipeError(
+                "task.label_smoothing is set, and rows hold several labels", wanted="one class a row", fix="leave task.label_smoothing out"
+            )
         found = Counter(name for value in column(train, LABEL) for name in _names(value, several))
         names = self.labels or _text.in_order(set(found))
         if len(names) < 2:

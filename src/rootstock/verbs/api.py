@@ -121,7 +121,7 @@ def check_place(folder: RunFolder, *, overwrite: bool) -> None:
         raise UsageError(f"{above} is a file", wanted="a folder for the run", fix="choose another --out")
     if above != folder.path or not any(folder.path.iterdir()):
         return
-    if all(each.name == "ledger.json" or each.name.endswith(".part") for each in folder.path.iterdir()):
+    if all(each.name in ("ledger.json", "plan.json") or each.name.endswith(".part") for each in folder.path.iterdir()):
         return  # a run that was killed before it had written what it is
     if not folder.begun or (overwrite and folder.strangers()):
         held = f": {', '.join(folder.strangers()[:3])}" if folder.strangers() else ""

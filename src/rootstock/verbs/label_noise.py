@@ -11,7 +11,7 @@ import pyarrow as pa
 from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.modules import needed
-from rootstock.core.recipe import Recipe
+from rootstock.core.recipe import Recipe, TeacherSettings
 from rootstock.core.rows import ROW, TEXT, column
 from rootstock.core.watch import Watch
 from rootstock.data import split
@@ -31,7 +31,8 @@ def find(recipe: Recipe, watch: Watch) -> dict[str, Any]:
     UsageError where labels are no single classes, or where the base gives no vector for a text.
     """
     needed("cleanlab", "the label-noise report", extra="noise")
-    chosen = recipe.model_copy(update={"method": {"name": "feature-extraction"}, "accept": (*recipe.accept, "unlabelled")})
+    own = {"method": {"name": "feature-extraction"}, "augment": None, "teacher": TeacherSettings()}
+    chosen = recipe.model_copy(update=own | {"accept": (*recipe.accept, "unlabelled")})
     prepared = prepare(chosen, watch.say)
     if not isinstance(prepared, LabelledRows) or prepared.task.kind != "class" or prepared.task.reads != "texts":
         raise UsageError(
