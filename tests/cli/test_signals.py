@@ -133,9 +133,13 @@ def test_a_corpus_says_that_it_stops_after_a_part(command, tmp_path):
         assert watch.stop()
         raise Interrupted("interrupted")
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(building, "build", interrupted)
-        code, _, err = command(["corpus", "build", tmp_path / "texts", "--out", tmp_path / "corpus"])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would the verb
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(building, "build", interrupted)
+            code, _, err = command(["corpus", "build", tmp_path / "texts", "--out", tmp_path / "corpus"])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130
     assert "stopping after this part of the corpus;" in err
 
