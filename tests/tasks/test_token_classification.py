@@ -18,9 +18,11 @@ import rootstock as rs
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import DataError
+from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, ROW, TEXT, WORDS
 from rootstock.core.seed import Draw
 from rootstock.run.labelled import task_of
+from rootstock.run.prepare import prepare
 from rootstock.tasks import _tags
 from rootstock.tasks.token_classification import TokenClassification
 
@@ -181,3 +183,9 @@ def test_from_a_conll_file_to_predictions_of_plain_text(entities, tiny_base, tmp
     assert [each["word"] for each in found if each["entity"] == "B-person"] == [told]
     assert "pipeline_tag: token-classification" in (run.path / "README.md").read_text()
     assert cards.said(run) == str(run.predict("a text in words")[0])
+
+
+@pytest.mark.parametrize(("method", "tokens"), [("full", 512), ("lora", 512), ("feature-extraction", 128)])
+def test_updates_are_small_where_the_base_learns(entities, tiny_base, method, tokens):
+    values = {"base": str(tiny_base), "data": {"train": str(entities), "validation": 0.3}, "method": {"name": method}}
+    assert prepare(Recipe.build(values, ""), lambda text: None).recipe.training.batch_tokens == tokens

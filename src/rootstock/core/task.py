@@ -162,7 +162,7 @@ class Labelled(Uniform):
 
     @property
     def batch_tokens(self) -> int | None:
-        """Padded tokens of one update that suit it, where those that suit the method are too few."""
+        """Padded tokens of one update that suit it where the base learns, if those that suit the method do not."""
         return None
 
     @abstractmethod

@@ -285,10 +285,20 @@ def resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, *, colu
     return recipe.model_copy(update={"base": pinned, "training": training, "task": named_task, "method": named_method}).anchored(Path.cwd())
 
 
+def batch_tokens(method: Method, task: Task | None) -> int:
+    """Padded tokens of an update that suit a method, or a task under it where more than a head learns."""
+    wanted = task.batch_tokens if isinstance(task, Labelled) and not method.frozen else None
+    return wanted or method.batch_tokens
+
+
 def usual_of(method: Method, epochs: float, task: Task | None = None) -> dict[str, Any]:
     """The values of training that suit a method, under a task that may want larger updates."""
-    batch_tokens = (task.batch_tokens if isinstance(task, Labelled) else None) or method.batch_tokens
-    held = {"rate": method.rate, "batch_tokens": batch_tokens, "weight_decay": method.weight_decay, "dropout": method.base_dropout}
+    held = {
+        "rate": method.rate,
+        "batch_tokens": batch_tokens(method, task),
+        "weight_decay": method.weight_decay,
+        "dropout": method.base_dropout,
+    }
     return {"epochs": epochs, **held}
 
 

@@ -74,7 +74,9 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
     room = choices.room_beside(method, base)
     spans, spans_validation = task.spans(raw), task.spans(raw_validation)
     length = choices.kept_length(recipe, room, longest=int(max(spans.max(), spans_validation.max())))
-    passes = recipe.training.epochs or epochs(recipe, method, np.minimum(raw.lengths, length), classes, say, task.batch_tokens)
+    passes = recipe.training.epochs or epochs(
+        recipe, method, np.minimum(raw.lengths, length), classes, say, choices.batch_tokens(method, task)
+    )
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
     usual = choices.usual_of(method, passes, task) | ({"rate": Objective.rate} if base.scratch and task.writes else {})

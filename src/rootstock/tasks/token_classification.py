@@ -34,6 +34,11 @@ class TokenClassification(Scored):
     """Tags in the order of the model's outputs. Empty: found in the training rows."""
 
     @property
+    def batch_tokens(self) -> int | None:
+        """Each word has an answer, most of them the same: few large updates learn that one alone (docs/log.md)."""
+        return 512
+
+    @property
     def kind(self) -> Kind:
         """A tag for each word."""
         return "tags"
