@@ -73,6 +73,13 @@ def test_few_rows_take_lora_and_augmentation():
     assert (found["method"], found["augmentation"]) == ("lora", "eda")
 
 
+def test_few_rows_take_no_lora_that_does_not_fit():
+    found = plan(Asked(base="minilm", rows=1500, memory_bytes=int(1.1e8), device="rtx-4060-8gb", micro=128, length=16, precision="fp32"))
+    fits = {each["method"]: each["fits"] for each in found["methods"]}
+    assert not fits["lora"]
+    assert found["advice"][0]["choice"] == "feature-extraction"
+
+
 def test_twenty_tasks_on_a_small_disk_share_a_base():
     found = plan(Asked(base="minilm", rows=20_000, tasks=20, disk_bytes=10**9, device="t4"))["advice"][0]
     assert found["choice"] == "lora"

@@ -84,7 +84,7 @@ def _method(case: Case, costs: Mapping[str, Forecast]) -> Advice:
             reason=f"{case.rows / case.classes:.0f} rows a class are too few to move the base by",
             source="Tunstall et al. 2022, arXiv:2209.11055",
         )
-    if case.rows < SOME:
+    if case.rows < SOME and _possible(costs["lora"], case):
         return Advice(
             about="method",
             choice="lora",
