@@ -80,6 +80,11 @@ def test_few_rows_take_no_lora_that_does_not_fit():
     assert found["advice"][0]["choice"] == "feature-extraction"
 
 
+def test_random_weights_have_a_copy_in_bf16_but_for_their_head():
+    found = plan(Asked(base="scratch:bert-tiny", methods=("full",), device="a100-80gb", length=16))["methods"][0]
+    assert found["memory"]["copy"] == 2 * (found["counts"]["base"] - 2 * 128 - 2)
+
+
 def test_twenty_tasks_on_a_small_disk_share_a_base():
     found = plan(Asked(base="minilm", rows=20_000, tasks=20, disk_bytes=10**9, device="t4"))["advice"][0]
     assert found["choice"] == "lora"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rootstock import catalog
 from rootstock.bases import blank
+from rootstock.bases.load import in_body
 from rootstock.core.errors import RecipeError, UsageError
 from rootstock.core.loaded import configs
 from rootstock.core.method import Method
@@ -266,12 +267,13 @@ def counted_and_tried(base: str, task: Task, method: Method, work: forecast.Work
     """Parameters under the method, and one micro-batch tried on the meta device."""
     loaded = blank.blank(base, task.head())
     before = {name: p.numel() for name, p in loaded.model.named_parameters()}
+    exact = sum(before[name] for name in loaded.fresh if not in_body(loaded.model, name))  # of random weights only the head's, as in a run
     if method.packed is None:  # one that packs asks for a GPU here, and a plan may be for another machine
         method.check(loaded.head, blank.config_of(base))
     with torch.device("meta"):
         with _fits(base):
             model = method.apply(loaded)
-        counts = memory.counted(model, sum(before[name] for name in loaded.fresh if name in before), before, method)
+        counts = memory.counted(model, exact, before, method)
         batch = _batch(task, work)
         return counts, rehearse.step(_ready(model, precision), _loss(task, model, batch, frozen=method.frozen))
 
