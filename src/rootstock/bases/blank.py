@@ -10,7 +10,7 @@ import torch
 
 from rootstock.bases import scratch
 from rootstock.bases.load import in_body
-from rootstock.bases.resolve import HUB_ID, KNOWN, OFFLINE_CHOICES, SCRATCH, VOCABULARIES
+from rootstock.bases.resolve import HUB_ID, KNOWN, OFFLINE_CHOICES, SCRATCH
 from rootstock.core.errors import BaseError, UnknownName
 from rootstock.core.loaded import Head, Loaded
 from rootstock.sentinel.gate import check_config
@@ -58,6 +58,10 @@ def _in_folder(folder: Path) -> dict[str, Any]:
         whole = (folder / "adapter_config.json").is_file()
         found = f"{folder} holds an adapter" if whole else f"{folder} has no config.json"
         raise BaseError(found, wanted="a whole model's folder", fix="name the base that it was trained on" if whole else "correct --base")
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
     check_config(path)
     held: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return held
@@ -77,16 +81,7 @@ def _from_hub(hub_id: str, revision: str | None) -> dict[str, Any]:
             wanted=f"a well-known base, such as {', '.join(near or list(published())[:3])}",
             fix=f"name one of these, a folder with its config.json, or {OFFLINE_CHOICES.split(': ')[1]}",
         ) from error
-    check_config(path)
-    held: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return held
-
-
-def tokens_of(reference: str) -> Path | None:
-    """The folder of a base's tokenizer where it is at hand; None where rows can't be counted in its tokens."""
-    place = Path(reference).expanduser()
-    folder = place / "model" if (place / "model").is_dir() else place
-    return folder if any((folder / name).is_file() for name in VOCABULARIES) else None
+    return _read(path)
 
 
 def shortened(config: Any, blocks: int) -> None:

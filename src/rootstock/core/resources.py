@@ -55,6 +55,13 @@ def total_memory() -> int:
     return min(machine, int(text)) if text.isdigit() else machine
 
 
+def device_memory(device: str) -> int:
+    """Bytes that a training may use on "cuda" or "cpu": the GPU's, or what this process may use."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory) if device == "cuda" else total_memory()
+
+
 def peak_memory() -> int:
     """Most bytes this process has held at once: on the GPU where there is one, else in memory."""
     import torch

@@ -27,16 +27,6 @@ class Work:
     members: int = 1
 
     @property
-    def tokens(self) -> float:
-        """Of all epochs."""
-        return float(self.rows * self.length * self.epochs)
-
-    @property
-    def updates(self) -> int:
-        """Of all epochs."""
-        return max(1, round(self.tokens / self.batch))
-
-    @property
     def at_once(self) -> int:
         """Rows that pass through the model at once; at least one, and no more than there are."""
         return max(1, min(min(self.micro, self.batch) // self.length // self.members, self.rows))

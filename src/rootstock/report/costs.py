@@ -1,6 +1,7 @@
 """What the run took and what it was made with."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from rootstock.report import facts as read
 from rootstock.report import words
@@ -95,3 +96,16 @@ def base(facts: Facts) -> list[tuple[str, str]]:
 def versions(facts: Facts) -> list[tuple[str, str]]:
     """Python and the libraries."""
     return [(str(name), str(value)) for name, value in dig(facts, "manifest", "versions", default={}).items()]
+
+
+def making(facts: Facts) -> dict[str, Any]:
+    """All that a page tells of how a run was made."""
+    return {
+        "costs": costs(facts),
+        "pace": pace(facts),
+        "settings": sections(facts),
+        "choices": choices(facts),
+        "lineage": lineage(facts),
+        "base_facts": base(facts),
+        "versions": versions(facts),
+    }

@@ -19,9 +19,9 @@ def render(facts: Facts) -> str:
     """The page as HTML; whatever is missing in the facts is left out of it."""
     if dig(facts, "kind") == "tokens":
         own = {"base_facts": pretraining.base_facts(facts), "lineage": pretraining.lineage(facts)}
-        return filled("pretraining.html.j2", {**pretraining.page(facts), **_making(facts), **own})
+        return filled("pretraining.html.j2", {**pretraining.page(facts), **costs.making(facts), **own})
     shown = _answers(facts) | _rows(facts) | {"curves": curves.curves(facts)}
-    return filled("page.html.j2", {**shown, **_summary(facts), **_making(facts)})
+    return filled("page.html.j2", {**shown, **_summary(facts), **costs.making(facts)})
 
 
 def filled(template: str, shown: dict[str, Any]) -> str:
@@ -81,18 +81,6 @@ def _rows(facts: Facts) -> dict[str, Any]:
         "rows": dig(facts, "ledger", "rows", default={}),
         "padding": dig(facts, "ledger", "padding_share"),
         "sources": read.sources(facts),
-    }
-
-
-def _making(facts: Facts) -> dict[str, Any]:
-    return {
-        "costs": costs.costs(facts),
-        "pace": costs.pace(facts),
-        "settings": costs.sections(facts),
-        "choices": costs.choices(facts),
-        "lineage": costs.lineage(facts),
-        "base_facts": costs.base(facts),
-        "versions": costs.versions(facts),
     }
 
 

@@ -46,13 +46,7 @@ def _shown(facts: Facts) -> dict[str, Any]:
         "adapter": facts["saves"] == "adapter",
         "whole": facts["whole"],
         "sources": read.sources(facts),
-        "costs": costs.costs(facts),
-        "pace": costs.pace(facts),
-        "settings": costs.sections(facts),
-        "choices": costs.choices(facts),
-        "lineage": costs.lineage(facts),
-        "base_facts": costs.base(facts),
-        "versions": costs.versions(facts),
+        **costs.making(facts),
     }
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from rootstock import catalog
 from rootstock.bases.resolve import KNOWN, Resolved, resolve
@@ -15,7 +14,7 @@ from rootstock.bases.scratch import facts
 from rootstock.core.errors import RecipeError, nearest
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
-from rootstock.core.resources import total_memory
+from rootstock.core.resources import device_memory
 from rootstock.core.rows import Encoded
 from rootstock.core.task import Labelled, Task, Uniform
 from rootstock.core.watch import Say
@@ -259,7 +258,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, task: Task) -> tup
         twins = crew.most(batch, device_name())
         costs[name] = advise.estimate(method, size, epochs=epochs, speed=speed, bytes_each=dtype.itemsize, twins=twins)
     seconds = recipe.budget.minutes * 60 if recipe.budget.minutes else None
-    memory = torch.cuda.get_device_properties(0).total_memory if device_name() == "cuda" else total_memory()
+    memory = device_memory(device_name())
     name, reason = advise.choose(len(encoded), costs, memory_bytes=memory, seconds=seconds)
     cost = costs[name]
     return name, f"{reason} (about {advise.span(cost.seconds)} and {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rootstock.core.errors import RecipeError, UsageError
 from rootstock.core.loaded import configs
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
-from rootstock.core.resources import bf16_is_fast, resident_memory, total_memory, usable_cores
+from rootstock.core.resources import bf16_is_fast, device_memory, resident_memory
 from rootstock.core.task import Batch, Labelled, Task
 from rootstock.core.watch import Say
 from rootstock.data.ledger import LIMITS
@@ -104,16 +104,13 @@ def measured_speed(asked: Asked, say: Say, seconds: float = 10.0) -> float:
         raise UsageError(f"--this-machine measures this one, and --device is {asked.device}", fix="leave one of them out")
     device, task = device_of(asked), task_of(asked)
     method: Method = catalog.find("methods", (asked.methods or ("full",))[0]).build(dict(asked.settings), "method")
-    precision = device.best if asked.precision == "auto" else asked.precision
-    work = _work(asked, method, device)
-    loaded, batch = blank.blank(asked.base, task.head(), blocks=_BLOCKS), _batch(task, work)
-    method.check(loaded.head, blank.config_of(asked.base))
-    with torch.device("meta"), _fits(asked.base):
-        step = rehearse.step(_ready(method.apply(loaded), precision), _loss(task, loaded.model, batch, frozen=method.frozen))
+    precision, work = _precision(asked, device), _work(asked, method, device)
+    method.check(task.head(), blank.config_of(asked.base))
+    _, step = counted_and_tried(asked.base, task, method, work, precision, blocks=_BLOCKS)
     say(f"measuring for {seconds:.0f} s how fast {_BLOCKS} blocks of {asked.base} learn here")
     real = blank.blank(asked.base, task.head(), device=device_name(), blocks=_BLOCKS)
     way = pace.Way(task=task, method=method, members=work.members, precision=precision)
-    return step.flops * pace.batches_a_second(real, batch, way, seconds)
+    return step.flops * pace.batches_a_second(real, _batch(task, work), way, seconds)
 
 
 def of_data(asked: Asked, data: str, say: Say, *, base_given: bool) -> Asked:
@@ -158,7 +155,7 @@ def device_of(asked: Asked) -> devices.Device:
     return found if asked.memory_bytes is None else replace(found, memory_bytes=asked.memory_bytes)
 
 
-def plan(asked: Asked, say: Say = lambda text: None, *, speed: float | None = None) -> dict[str, Any]:
+def plan(asked: Asked, *, speed: float | None = None) -> dict[str, Any]:
     """The forecast of each method as JSON, the one asked for first.
 
     speed: operations a second that were measured. Raises UsageError, UnknownName or BaseError before anything is counted.
@@ -188,14 +185,14 @@ def plan(asked: Asked, say: Say = lambda text: None, *, speed: float | None = No
     }
 
 
+@cache
 def this_machine() -> devices.Device:
-    """The machine at hand: its memory, and what its products reach in a tenth of a second of trying."""
-    place = "cuda" if torch.cuda.is_available() else "cpu"
-    total = torch.cuda.get_device_properties(0).total_memory if place == "cuda" else total_memory()
+    """The machine at hand: its memory, and what its products reach in a tenth of a second of trying, which is asked once."""
+    place = device_name()
     quick = bf16_is_fast(place)
     return devices.Device(
         name=THIS_MACHINE,
-        memory_bytes=int(total),
+        memory_bytes=device_memory(place),
         bf16=advise.speed(place, torch.bfloat16) if quick else 0.0,
         fp32=advise.speed(place, torch.float32),
         source="measured",
@@ -235,7 +232,7 @@ def _forecast(asked: Asked, name: str, device: devices.Device, speed: float | No
     if method.warm_up():
         fix = "rehearse it with data: rootstock adapt … --dry-run"
         raise RecipeError(f"what {name} has the base learn before its head is not planned", wanted="a training in one part", fix=fix)
-    precision = device.best if asked.precision == "auto" else asked.precision
+    precision = _precision(asked, device)
     if precision == "bf16" and not device.bf16:
         raise RecipeError(f"{device.name} has no products in bf16", wanted="fp32", fix="leave --precision out")
     work = _work(asked, method, device)
@@ -248,11 +245,15 @@ def _forecast(asked: Asked, name: str, device: devices.Device, speed: float | No
     return forecast.forecast(name, counts, forecast.Tried(step, held, work), device, how)
 
 
+def _precision(asked: Asked, device: devices.Device) -> str:
+    return device.best if asked.precision == "auto" else asked.precision
+
+
 def _work(asked: Asked, method: Method, device: devices.Device) -> forecast.Work:
     batch = asked.batch or method.batch_tokens
     updates = -(-asked.rows * asked.length // batch)
-    here = "cpu" if device.name == THIS_MACHINE and not torch.cuda.is_available() else "cuda"
-    members = max(1, min(usable_cores(), batch // crew.FEWEST_TOKENS)) if here == "cpu" and not method.frozen else 1
+    here = device_name() if device.name == THIS_MACHINE else "cuda"
+    members = 1 if method.frozen else crew.most(batch, here)
     return forecast.Work(
         rows=asked.rows,
         length=asked.length,
@@ -263,9 +264,11 @@ def _work(asked: Asked, method: Method, device: devices.Device) -> forecast.Work
     )
 
 
-def counted_and_tried(base: str, task: Task, method: Method, work: forecast.Work, precision: str) -> tuple[memory.Counted, rehearse.Step]:
-    """Parameters under the method, and one micro-batch tried on the meta device."""
-    loaded = blank.blank(base, task.head())
+def counted_and_tried(
+    base: str, task: Task, method: Method, work: forecast.Work, precision: str, *, blocks: int | None = None
+) -> tuple[memory.Counted, rehearse.Step]:
+    """Parameters under the method, and one micro-batch tried on the meta device. blocks: how many of the base's, None: all."""
+    loaded = blank.blank(base, task.head(), blocks=blocks)
     before = {name: p.numel() for name, p in loaded.model.named_parameters()}
     exact = sum(before[name] for name in loaded.fresh if not in_body(loaded.model, name))  # of random weights only the head's, as in a run
     if method.packed is None:  # one that packs asks for a GPU here, and a plan may be for another machine
