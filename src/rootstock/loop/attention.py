@@ -8,12 +8,13 @@ worked on one by one there, and 30 tokens cost 1.5 ms where 32 cost 0.75.
 Shape letters: B rows, H heads, G key heads that a query head's group shares, T queries, S keys, D width of a head.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from rootstock.core.attention import attending
 
 NAME = "rootstock_products"
 """What transformers' registry of attention functions calls it."""
@@ -21,34 +22,9 @@ _VECTOR = 16
 """fp32 numbers in a vector of AVX-512."""
 
 
-@contextmanager
-def by_products(model: nn.Module, *, wanted: bool = True) -> Iterator[None]:
+def by_products(model: nn.Module, *, wanted: bool = True) -> AbstractContextManager[None]:
     """Inside, each part of the model that uses torch's fused attention uses this one, where `wanted`."""
-    found = _fused(model) if wanted else []
-    if found:
-        _register()
-    for config in found:
-        config._attn_implementation_internal = NAME  # the setter would go on to parts that must keep their own
-    try:
-        yield
-    finally:
-        for config in found:
-            config._attn_implementation_internal = "sdpa"
-
-
-def _fused(model: nn.Module) -> list[Any]:
-    """Configs of the model's parts that ask for fused attention by way of the registry, each once."""
-    parts: list[Any] = [part for part in model.modules() if getattr(type(part), "_can_set_attn_implementation", lambda: False)()]
-    configs = {id(part.config): part.config for part in parts}
-    return [config for config in configs.values() if config._attn_implementation == "sdpa"]
-
-
-def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(NAME, _attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    return attending(model, NAME, _attend, wanted=wanted)
 
 
 def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **told: Any) -> tuple[Any, None]:

@@ -5,8 +5,7 @@ product's operations are counted by torch's own formulas.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+
+from rootstock.core.attention import attending
 
 NAME = "rootstock_planned"
 _ATEN = torch.ops.aten
@@ -46,7 +47,7 @@ class Step:
 def step(model: nn.Module, loss: Callable[[], Tensor]) -> Step:
     """One forward and, where anything learns, backward pass. model: on the meta device, as `loss` calls it."""
     account = _Account(model)
-    with _attention(model), account:
+    with attending(model, NAME, _attend), account:
         total = loss()
         kept, forward = account.now, account.flops
         if total.requires_grad:
@@ -113,25 +114,6 @@ def _without_values(func: Any, args: tuple[Any, ...]) -> Any:
         mask = args[1][0]
         return torch.empty((mask.numel(), *args[0].shape[mask.dim() :]), dtype=args[0].dtype, device="meta")
     return None
-
-
-@contextmanager
-def _attention(model: nn.Module) -> Iterator[None]:
-    """Fused attention, which keeps no scores of every pair, where the architecture has it."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(NAME, _attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    parts: list[Any] = [each for each in model.modules() if getattr(type(each), "_can_set_attn_implementation", lambda: False)()]
-    configs = {id(each.config): each.config for each in parts if each.config._attn_implementation == "sdpa"}
-    for config in configs.values():
-        config._attn_implementation_internal = NAME
-    try:
-        yield
-    finally:
-        for config in configs.values():
-            config._attn_implementation_internal = "sdpa"
 
 
 def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **told: Any) -> tuple[Any, None]:
