@@ -1,0 +1,170 @@
+"""Scan files, folders and archives: every format whose structure is there, and the checks on folders as a whole.
+
+Reads bytes and runs nothing. What can't be read within the limits is a finding.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
+from struct import error as StructError
+
+from rootstock.core.errors import UsageError
+from rootstock.sentinel.catalog import folder_checks, formats
+from rootstock.sentinel.context import Context
+from rootstock.sentinel.findings import Finding, LimitReached, Malformed, finding
+from rootstock.sentinel.limits import Limits
+from rootstock.sentinel.policy import DEFAULT, Policy, policy
+from rootstock.sentinel.source import Source, Tree, of_file
+
+SLIPS = (
+    ValueError,
+    LookupError,
+    OverflowError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+    EOFError,
+    StructError,
+)
+"""What a reader may raise on bytes that nobody foresaw; it becomes a finding. A bug in Rootstock is told as unscanned, not as clean."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a scan found. files: scanned, with their sizes in bytes. refused: whether the policy says no."""
+
+    findings: tuple[Finding, ...]
+    files: int
+    bytes: int
+    seconds: float
+    policy: Policy = field(repr=False)
+
+    @property
+    def refused(self) -> bool:
+        """Whether any finding is refused by the policy."""
+        return any(self.policy.action(each) == "refuse" for each in self.findings)
+
+    def by_action(self, action: str) -> tuple[Finding, ...]:
+        """The findings that the policy refuses, warns about or ignores."""
+        return tuple(each for each in self.findings if self.policy.action(each) == action)
+
+
+def scan(
+    *paths: str | os.PathLike[str], policy_name: str = DEFAULT, limits: Limits | None = None, on_file: Callable[[str], None] | None = None
+) -> Report:
+    """Scan files and folders.
+
+    Raises UsageError for a path that is not there. The verdict is in `refused`; `findings` holds all, also what the policy ignores.
+    """
+    chosen, limits, started = policy(policy_name), limits or Limits(), time.monotonic()
+    found: list[Finding] = []
+    files = size = 0
+    for path in map(Path, paths):
+        if not path.exists() and not path.is_symlink():
+            raise UsageError(f"there is no {path}", wanted="a file or a folder", fix="check the path")
+        tree = FolderTree(path)
+        for name in tree.names:
+            if on_file:
+                on_file(str(tree.path_of(name)))
+            found += scan_file(tree, name, limits, started + limits.seconds)
+            files, size = files + 1, size + tree.size_of(name)
+        found += _tree_findings(tree, limits, started + limits.seconds)
+    return Report(tuple(dict.fromkeys(found)), files, size, time.monotonic() - started, chosen)
+
+
+class FolderTree:
+    """A folder on disk as a tree; a single file is a tree of one name. Links are kept, and judged by the check on links."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root if root.is_dir() else root.parent
+        self.names: tuple[str, ...] = tuple(_walk(root)) if root.is_dir() else (root.name,)
+
+    def path_of(self, name: str) -> Path:
+        """Where a name lies."""
+        return self.root / name
+
+    def size_of(self, name: str) -> int:
+        """Bytes of a name; 0 where it can't be told."""
+        try:
+            return self.path_of(name).stat().st_size
+        except OSError:
+            return 0
+
+    def open(self, name: str) -> Source:
+        """The file under a name. Raises KeyError where it can't be read."""
+        try:
+            return of_file(self.path_of(name)).within(self, name)
+        except OSError as error:
+            raise KeyError(name) from error
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Files and links below a folder, sorted; links to folders are named, not followed."""
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in sorted([*files, *links]):
+            yield Path(folder, name).relative_to(root).as_posix()
+
+
+def scan_file(tree: FolderTree, name: str, limits: Limits, until: float) -> list[Finding]:
+    """Everything in one file of a folder."""
+    path = tree.path_of(name)
+    nowhere = Source(str(path), 0, lambda offset, count: b"")
+    if time.monotonic() > until:
+        return [finding("limit-reached", nowhere, f"the {limits.seconds:g} seconds of the scan are over; not scanned")]
+    try:
+        if not S_ISREG(path.stat().st_mode):
+            kind = "a link to a folder, which was not followed" if path.is_dir() else "no regular file: a device, a pipe or a socket"
+            return [finding("unreadable", nowhere, kind)]
+        source = of_file(path).within(tree, name)
+    except OSError as error:
+        return [finding("unreadable", nowhere, f"can't be opened: {error.strerror}")]
+    return list(scan_source(source, _context(limits, until)))
+
+
+def _context(limits: Limits, until: float) -> Context:
+    return Context(limits, scan_source, scan_tree, min(until, time.monotonic() + limits.file_seconds))
+
+
+def scan_source(source: Source, context: Context) -> Iterator[Finding]:
+    """All formats that a source holds at once: a file may be a pickle from its first byte and a zip from its last."""
+    if not source.size:
+        return
+    known = False
+    for module in formats():
+        if module.recognises(source.probe):
+            known = True
+            yield from _careful(module.scan(source, context), source, module.__name__)
+    if not known:
+        yield finding(
+            "unknown-format", source, f"{source.size:,} bytes of no format that is known here, beginning {source.probe.head[:8]!r}"
+        )
+
+
+def scan_tree(tree: Tree, archive: Source, context: Context) -> Iterator[Finding]:
+    """The checks on a folder as a whole, or on an archive as one."""
+    for module in folder_checks():
+        yield from _careful(module.scan(tree, context), archive, module.__name__)
+
+
+def _tree_findings(tree: FolderTree, limits: Limits, until: float) -> list[Finding]:
+    return list(scan_tree(tree, Source(str(tree.root), 0, lambda offset, count: b""), _context(limits, until)))
+
+
+def _careful(findings: Iterable[Finding], source: Source, reader: str) -> Iterator[Finding]:
+    """The findings of one reader; where it gives up, that is one more."""
+    try:
+        yield from findings
+    except (LimitReached, Malformed) as stopped:
+        yield finding(stopped.rule_id, source, stopped.what, offset=stopped.offset)
+    except OSError as error:
+        yield finding("unreadable", source, f"can't be read: {error.strerror or error}")
+    except SLIPS as slip:
+        what = f"the reader {reader.rsplit('.', 1)[1]} stopped ({type(slip).__name__}: {str(slip)[:120]}); the rest was not scanned"
+        yield finding("reader-stopped", source, what)
