@@ -16,7 +16,8 @@ from rootstock.sentinel.catalog import folder_checks, formats
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, Malformed, finding
 from rootstock.sentinel.limits import Limits
-from rootstock.sentinel.policy import DEFAULT, Policy, policy
+from rootstock.sentinel.policy import DEFAULT, Policy
+from rootstock.sentinel.policy import policy as read_policy
 from rootstock.sentinel.source import Source, Tree, of_file
 
 SLIPS = (
@@ -55,13 +56,13 @@ class Report:
 
 
 def scan(
-    *paths: str | os.PathLike[str], policy_name: str = DEFAULT, limits: Limits | None = None, on_file: Callable[[str], None] | None = None
+    *paths: str | os.PathLike[str], policy: str = DEFAULT, limits: Limits | None = None, on_file: Callable[[str], None] | None = None
 ) -> Report:
     """Scan files and folders.
 
     Raises UsageError for a path that is not there. The verdict is in `refused`; `findings` holds all, also what the policy ignores.
     """
-    chosen, limits, started = policy(policy_name), limits or Limits(), time.monotonic()
+    chosen, limits, started = read_policy(policy), limits or Limits(), time.monotonic()
     found: list[Finding] = []
     files = size = 0
     for path in map(Path, paths):
