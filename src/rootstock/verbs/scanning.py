@@ -32,7 +32,9 @@ def told(report: Report, form: str) -> str:
     from rootstock.sentinel.output.text import verdict
 
     head = {"verdict": verdict(report), "refused": report.refused, "files": report.files, "bytes": report.bytes, "seconds": report.seconds}
-    return json.dumps({**head, "findings": [{**each.as_json(), "action": report.policy.action(each)} for each in report.findings]}, indent=2)
+    return json.dumps(
+        {**head, "findings": [{**each.as_json(), "action": report.policy.action(each)} for each in report.findings]}, indent=2
+    )
 
 
 def refuse(report: Report) -> None:

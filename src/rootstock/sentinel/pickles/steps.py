@@ -69,10 +69,6 @@ def _lines(machine: Machine) -> dict[bytes, Step]:
 def _stack(machine: Machine) -> dict[bytes, Step]:
     stack, marks = machine.stack, machine.marks
 
-    def mark(at: int) -> int:
-        marks.append(len(stack))
-        return at + 1
-
     def pop(at: int) -> int:
         if marks and marks[-1] == len(stack):
             marks.pop()
@@ -88,14 +84,18 @@ def _stack(machine: Machine) -> dict[bytes, Step]:
         stack.append(stack[-1])
         return at + 1
 
-    return {b"(": mark, b"0": pop, b"1": pop_mark, b"2": duplicate}
+    return {b"0": pop, b"1": pop_mark, b"2": duplicate}
 
 
 def _containers(machine: Machine) -> dict[bytes, Step]:
-    stack, new = machine.stack, machine.new
+    stack, new, holding = machine.stack, machine.new, machine.holding
+
+    sizes, depths = machine.sizes, machine.depths
 
     def empty(at: int) -> int:
-        stack.append(new())
+        sizes.append(1.0)
+        depths.append(1)
+        stack.append(-len(sizes))
         return at + 1
 
     def made(at: int) -> int:
@@ -106,7 +106,9 @@ def _containers(machine: Machine) -> dict[bytes, Step]:
         return at + 1
 
     def fill(at: int) -> int:
-        items = machine.items()
+        mark = machine.marks.pop()
+        items = stack[mark:]
+        del stack[mark:]
         put(stack[-1], items, at)
         return at + 1
 
@@ -124,7 +126,7 @@ def _containers(machine: Machine) -> dict[bytes, Step]:
             raise Broken("it puts something into what is no container")
         if ~node in machine.about:
             Calls(machine).changed(node, at)
-        machine.holding(node, items)
+        holding(node, items)
         if machine.keep_children:
             machine.children.setdefault(~node, []).extend(items[:64])
 
@@ -133,12 +135,14 @@ def _containers(machine: Machine) -> dict[bytes, Step]:
 
 
 def _tuples(machine: Machine) -> dict[bytes, Step]:
-    stack = machine.stack
+    stack, holding, sizes, depths = machine.stack, machine.holding, machine.sizes, machine.depths
 
     def tuple_of(items: list[int]) -> None:
-        node = machine.new()
-        machine.holding(node, items)
-        machine.last = (node, tuple(items[:64]))
+        sizes.append(1.0)
+        depths.append(1)
+        node = -len(sizes)
+        holding(node, items)
+        machine.last = (node, items)
         if machine.keep_children:
             machine.children[~node] = items[:64]
         stack.append(node)
@@ -169,6 +173,15 @@ def _memo(machine: Machine) -> dict[bytes, Step]:
     def put(index: int, at: int, end: int) -> int:
         return _memorise(machine, index, at, end)
 
+    def long_get(at: int) -> int:
+        end = at + 5
+        index = int.from_bytes(machine.window[at + 1 : end], "little")
+        if machine.far is None:
+            machine.stack.append(machine.memo[index])
+        else:
+            _recall(machine, index)
+        return end
+
     def of(width: int, use: Callable[[int, int, int], int]) -> Step:
         def fixed(at: int) -> int:
             end = at + 1 + width
@@ -182,7 +195,7 @@ def _memo(machine: Machine) -> dict[bytes, Step]:
 
         return fixed if width else by_line
 
-    gets = {b"g": of(0, take), b"h": of(1, take), b"j": of(4, take)}
+    gets = {b"g": of(0, take), b"h": of(1, take), b"j": long_get}
     puts = {b"p": of(0, put), b"q": of(1, put), b"r": of(4, put)}
     return {**gets, **puts, b"\x94": lambda at: put(len(machine.far or ()), at, at + 1)}
 
