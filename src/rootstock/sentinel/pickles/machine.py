@@ -172,7 +172,7 @@ class Machine:
             for item in items:
                 if item < 0:
                     size += sizes[~item] - 1.0
-                    if depths[~item] > deepest:
+                    if depths[~item] > deepest:  # noqa: PLR1730  (max costs a call, in the innermost loop)
                         deepest = depths[~item]
         sizes[number] = size if size < 1e30 else 1e30
         if deepest >= depths[number]:
