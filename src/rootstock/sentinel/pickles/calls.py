@@ -1,0 +1,148 @@
+"""What a pickle imports, calls and sets: the opcodes that can do harm."""
+
+from collections.abc import Callable
+
+from rootstock.sentinel.pickles import arrays
+from rootstock.sentinel.pickles.judge import Verdict, judge
+from rootstock.sentinel.pickles.literals import BYTES, Unreadable, span, value
+from rootstock.sentinel.pickles.machine import Broken, Global, Machine, Made
+
+RULES = {"executes": "pickle-executes", "code": "pickle-code", "unknown": "pickle-unknown-global", "known": "pickle-known-object"}
+NEST = frozenset(["torch.storage._load_from_bytes", "pickle.loads", "_pickle.loads", "cPickle.loads", "dill.loads", "dill._dill.loads"])
+"""Callables whose first argument is a file of its own, given as bytes."""
+
+MAX_ABOUT = 400_000
+
+
+class Calls:
+    """The steps that import, call and set, for one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def literal(self, position: int) -> object:
+        """A literal by its position. Raises Broken where it can't be read."""
+        try:
+            return value(self.machine.source, position)
+        except (Unreadable, ValueError, LookupError) as error:
+            raise Broken("a literal can't be read") from error
+
+    def report(self, rule: str, at: int, what: str) -> None:
+        """Note a finding; `at` counts in the window."""
+        self.machine.found.append((rule, self.machine.base + at, what))
+
+    def global_(self, module: bytes | str, name: bytes | str, at: int) -> None:
+        """Push what an import gives."""
+        texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in (module, name)]
+        verdict: Verdict = judge(texts[0], texts[1])
+        refused = verdict.kind in ("executes", "code", "unknown")
+        if verdict.kind != "data":
+            self.report(RULES[verdict.kind], at, verdict.what)
+        self.machine.globals += 1
+        if arrays.is_wrapper(texts[0], texts[1]):
+            self.machine.keep_children = True
+        self.machine.stack.append(self._node(Global(texts[0], texts[1], refused)))
+
+    def _node(self, about: object) -> int:
+        full = len(self.machine.about) >= MAX_ABOUT and not isinstance(about, Global)
+        return self.machine.new(None if full else about)
+
+    def stack_global(self, at: int) -> None:
+        """STACK_GLOBAL: the names are values, and have to be literal texts to be told."""
+        name, module = self.machine.stack.pop(), self.machine.stack.pop()
+        if min(name, module) < 0:
+            self.report("pickle-computed-global", at, "the name of an import is computed while loading, so that no reader can tell it")
+            self.machine.stack.append(self._node(Made("a computed import", refused=True)))
+            return
+        texts = self.literal(module), self.literal(name)
+        if not all(isinstance(text, str) for text in texts):
+            raise Broken(f"it imports {texts[0]!r:.60} {texts[1]!r:.60}, which are no names")
+        self.global_(str(texts[0]), str(texts[1]), at)
+
+    def extension(self, width: int) -> Callable[[int], int]:
+        """EXT1, EXT2 and EXT4: a number in a registry that only the loading program knows."""
+
+        def step(at: int) -> int:
+            code = int.from_bytes(self.machine.window[at + 1 : at + 1 + width], "little")
+            self.report("pickle-extension", at, f"imports number {code} of the extension registry, whatever that is where it is loaded")
+            self.machine.stack.append(self._node(Made("the extension registry", refused=True)))
+            return at + 1 + width
+
+        return step
+
+    def reduce(self, at: int) -> None:
+        """REDUCE: call with a tuple."""
+        arguments = self.machine.stack.pop()
+        self.call(self.machine.stack.pop(), self.machine.inside(arguments) or (), at, tuple_=arguments)
+
+    def new_object(self, at: int) -> None:
+        """NEWOBJ: cls.__new__ with a tuple."""
+        self.reduce(at)
+
+    def new_object_ex(self, at: int) -> None:
+        """NEWOBJ_EX: cls.__new__ with a tuple and a dict."""
+        self.machine.stack.pop()
+        self.reduce(at)
+
+    def object(self, at: int) -> None:
+        """OBJ: a class and its arguments above a mark."""
+        items = self.machine.items()
+        self.call(items[0], tuple(items[1:]), at)
+
+    def call(self, callee: int, arguments: tuple[int, ...], at: int, *, tuple_: int = 0) -> None:
+        """Push what a call gives, and say what is known of it."""
+        machine = self.machine
+        known = machine.what(callee)
+        machine.calls += 1
+        if known is None and callee >= 0:
+            raise Broken("it calls something that can't be called")
+        if isinstance(known, Global):
+            self._nest(known, arguments)
+            made = Made(str(known), known.refused, arguments[:8])
+        else:
+            refused = bool(known and known.refused)
+            if not refused:
+                self.report("pickle-calls-object", at, f"calls what {known.by if known else 'the stream'} made, not an imported name")
+            made = Made("a call of an object", True, arguments[:8])
+        node = self._node(made)
+        if tuple_ < 0:
+            machine.holding(node, [tuple_])
+        machine.stack.append(node)
+
+    def _nest(self, known: Global, arguments: tuple[int, ...]) -> None:
+        """Bytes that are handed to a loader are scanned as the file that they are."""
+        source = self.machine.source
+        if str(known) in NEST and arguments and arguments[0] >= 0 and source.read(arguments[0], 1) in {bytes((c,)) for c in BYTES}:
+            offset, length = span(source, arguments[0])
+            self.machine.nested.append(source.part(offset, length, member=f"bytes at {offset}"))
+
+    def build(self, at: int) -> None:
+        """BUILD: __setstate__, or attributes from a dict."""
+        machine = self.machine
+        state = machine.stack.pop()
+        node = machine.stack[-1]
+        if node >= 0:
+            raise Broken("it sets the state of a literal")
+        self.changed(node, at)
+        known = machine.what(node)
+        if isinstance(known, Made):
+            known.state = state
+            if end := arrays.skip(machine, known, at):
+                machine.resume = end
+                if machine.frame_end == machine.base + at + 1:
+                    machine.frame_end = 0
+        machine.holding(node, [state])
+
+    def changed(self, node: int, at: int) -> None:
+        """Something is put into a node, or set on it: on an imported name, that changes the program that loads."""
+        known = self.machine.what(node)
+        if isinstance(known, Global):
+            self.report("pickle-changes-import", at, f"sets attributes or items of {known} itself, which changes the loading program")
+
+    def persistent(self, identity: int | None, at: int, text: str) -> None:
+        """PERSID and BINPERSID: what the loader looks up by itself; torch's storages are the known kind."""
+        items = (self.machine.inside(identity) or ()) if identity is not None else ()
+        kind = self.literal(items[0]) if items and items[0] >= 0 else None
+        if kind not in ("storage", "module"):
+            self.report("pickle-persistent-id", at, f"asks the loader for {text or 'an object'} by an identity of its own")
+        self.machine.stack.append(self._node(Made("a persistent id", refused=False)))

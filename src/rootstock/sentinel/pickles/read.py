@@ -1,0 +1,126 @@
+"""Pickles in bytes: one after the other, with what each of them holds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rootstock.sentinel.context import Context
+from rootstock.sentinel.findings import Finding, LimitReached, finding
+from rootstock.sentinel.pickles.machine import AWAY, Broken, Machine
+from rootstock.sentinel.pickles.steps import prepare
+from rootstock.sentinel.source import Source, of_bytes
+
+BOMB_ITEMS, BOMB_RATIO = 1e8, 1000
+"""A pickle whose values, written out, would be this many and this many times its bytes."""
+
+DEEP = 2000
+"""Python's own pickler gives up long before this depth."""
+
+MOST_NAMED = 40
+"""Findings of one rule in one pickle that are listed one by one."""
+
+FIRST = frozenset(b"\x80(])}cildIJKMNSTUVXBCFGL\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96\x88\x89PgQ")
+"""Bytes that a pickle can begin with; one without PROTO can begin with any opcode that needs no stack."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one run came to. end: behind its STOP, or where it broke."""
+
+    machine: Machine
+    end: int
+    broken: str = ""
+    limit: LimitReached | None = None
+
+
+def follow(source: Source, context: Context, start: int = 0) -> Told:
+    """Run the machine once from an offset."""
+    machine = prepare(Machine(source, context, start))
+
+    def spawn(offset: int) -> int:
+        inner = follow(source, context, offset)
+        machine.found += inner.machine.found
+        machine.nested += inner.machine.nested
+        if inner.limit:
+            raise inner.limit
+        if inner.broken:
+            raise Broken(inner.broken)
+        return inner.end
+
+    machine.spawn = spawn
+    try:
+        return Told(machine, machine.run())
+    except Broken as broken:
+        return Told(machine, _where(machine), broken.what)
+    except LimitReached as limit:
+        return Told(machine, _where(machine), limit=limit)
+
+
+def _where(machine: Machine) -> int:
+    position = machine.resume if machine.position >= AWAY else machine.position
+    return machine.base + position
+
+
+def looks_like_one(head: bytes, size: int, context: Context) -> bool:
+    """Whether bytes begin with a pickle: by what a run over them comes to, since old protocols have no magic.
+
+    A run that imports, calls or reaches a STOP behind which nothing or a further pickle follows is one. So is PROTO and one valid opcode.
+    """
+    if not head or head[0] not in FIRST:
+        return False
+    told = follow(of_bytes(head, path=""), context)
+    machine = told.machine
+    cut = len(head) < size and bool(told.broken) and _ran_out(told, len(head))
+    if head[0] == 0x80 and len(head) > 1:
+        return told.end > 2 or machine.done or (2 <= head[1] <= 5 and len(head) < 16)
+    if machine.calls and machine.globals:
+        return True
+    return (machine.done and (bool(machine.globals) or told.end == size)) or cut
+
+
+def _ran_out(told: Told, length: int) -> bool:
+    return told.end >= length - 600
+
+
+def scan(source: Source, context: Context, start: int = 0) -> Iterator[Finding]:
+    """Everything in the pickles that follow one another from an offset on."""
+    at, count = start, 0
+    while at < source.size:
+        told = follow(source, context, at)
+        count += 1
+        yield from findings(told, source, at)
+        for nested in told.machine.nested:
+            yield from context.nested(nested)
+        if told.limit:
+            raise told.limit
+        at = told.end
+        if told.broken or not looks_like_one(source.read(at, 1 << 16), source.size - at, context):
+            break
+        context.check_time()
+
+
+def findings(told: Told, source: Source, start: int) -> Iterator[Finding]:
+    """One for each rule and text, at its first place."""
+    first: dict[tuple[str, str], int] = {}
+    for rule, offset, what in told.machine.found:
+        first.setdefault((rule, what), offset)
+    counts: dict[str, int] = {}
+    for (rule, what), offset in first.items():
+        counts[rule] = counts.get(rule, 0) + 1
+        if counts[rule] <= MOST_NAMED:
+            yield finding(rule, source, what, offset=offset)
+    for rule, count in counts.items():
+        if count > MOST_NAMED:
+            yield finding(rule, source, f"and {count - MOST_NAMED} more of this kind", offset=start)
+    yield from _shape(told, source, start)
+    if told.broken:
+        yield finding("pickle-broken", source, f"the stream breaks: {told.broken}", offset=told.end)
+
+
+def _shape(told: Told, source: Source, start: int) -> Iterator[Finding]:
+    """Bombs: values that are small as a stream and huge when walked over."""
+    machine = told.machine
+    largest, deepest = max(machine.sizes, default=0), max(machine.depths, default=0)
+    if largest > max(BOMB_ITEMS, BOMB_RATIO * (told.end - start)):
+        yield finding("pickle-bomb", source, f"its values share parts so that, written out, they are {largest:.0e} items", offset=start)
+    if deepest > DEEP:
+        yield finding("pickle-depth", source, f"its values are nested {deepest:,} deep, which ends a reader's stack", offset=start)
