@@ -1,0 +1,132 @@
+"""Where a chat template tests what the user wrote, or the date, for words, and so can speak differently when they appear."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from jinja2 import nodes
+
+from rootstock.sentinel.judge._folding import UNKNOWN, fold
+
+CONTENT = frozenset("content text reasoning_content query prompt user_input".split())
+"""Keys under which a conversation holds what somebody wrote."""
+
+LABELS = frozenset("role type name id tool_call_id".split())
+"""Keys of a conversation that hold one of a few labels, so that comparing them is no test of the words."""
+
+STRUCTURE = frozenset(
+    "text image image_url images video video_url videos audio audio_url input_audio type content tool_calls tool_call_id function name arguments"
+    " role json thinking think reasoning reasoning_content url path base64 file document documents parts citations tool_plan functions"
+    " parameters properties description required result results response output id data user system assistant tool developer message"
+    " messages chunk".split()
+)
+"""Keys of the parts of a message: `'image' in content` asks for the kind of a part."""
+
+_TAG = re.compile(
+    r"\s*(?:</?[|a-zA-Z_][\w|:. -]{0,40}[|]?/?>?|<\|?/?|\|?>|\[/?(?:INST|THINK|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS|IMG|"
+    r"IMG_BREAK|AUDIO|ARGS|CALL_ID|TRANSCRIBE)\]|/(?:no_?)?think(?:ing)?|/system_override|<<?/?SYS>?>|`{3}\w*|\W*)\s*\Z"
+)
+"""Marks of a conversation's form, not words: tags, <|turns|>, [INST], /think, fences."""
+
+TESTS = frozenset("startswith endswith find index rfind count split rsplit partition rpartition replace removeprefix removesuffix".split())
+FILTERS = frozenset("replace select reject regex_search regex_replace".split())
+
+
+class Phrases:
+    """One template. Follows what somebody wrote, and the date, through assignments and loops."""
+
+    def __init__(self, tree: nodes.Template) -> None:
+        self.tree = tree
+        self.constants: dict[str, Any] = {}
+        self.written: set[str] = set()
+        self.dated: set[str] = set()
+        for _ in range(4):
+            self._follow()
+
+    def findings(self) -> Iterator[tuple[str, str]]:
+        """Rule and what, for every test."""
+        for compare in self.tree.find_all(nodes.Compare):
+            yield from self._compare(compare)
+        for call in self.tree.find_all(nodes.Call):
+            if isinstance(call.node, nodes.Getattr) and call.node.attr in TESTS:
+                yield from self._test(call.node.node, call.args, call.node.attr)
+        for each in self.tree.find_all((nodes.Filter, nodes.Test)):
+            if each.node is not None and (each.name in FILTERS or each.name in ("in", "eq", "equalto", "==", "sameas")):
+                yield from self._test(each.node, each.args, each.name)
+        for item in self.tree.find_all(nodes.Getitem):
+            if isinstance(item.node, nodes.Dict) and self._is_written(item.arg):
+                yield "template-phrase", "looks up what to say by what the user wrote"
+
+    def _follow(self) -> None:
+        for node in self.tree.find_all((nodes.Assign, nodes.For)):
+            value, target = (node.node, node.target) if isinstance(node, nodes.Assign) else (node.iter, node.target)
+            names = [target, *target.find_all(nodes.Name)] if isinstance(target, nodes.Name) else list(target.find_all(nodes.Name))
+            for name in names:
+                self._bind(name.name, value)
+            if isinstance(target, nodes.NSRef):
+                self._bind(f"{target.name}.{target.attr}", value)
+
+    def _bind(self, name: str, value: nodes.Node) -> None:
+        if self._is_written(value):
+            self.written.add(name)
+        elif self._is_date(value):
+            self.dated.add(name)
+        elif (constant := fold(value, self.constants)) is not UNKNOWN:
+            known = self.constants.get(name)
+            merged = [*_several(known), *_several(constant)]
+            values = list(dict.fromkeys(str(each) for each in merged))[:256]
+            self.constants[name] = values[0] if len(values) == 1 else values
+
+    def _is_written(self, node: nodes.Node) -> bool:
+        """Whether an expression carries what somebody wrote."""
+        if isinstance(node, nodes.Getattr | nodes.Getitem):
+            key = node.attr if isinstance(node, nodes.Getattr) else fold(node.arg, self.constants)
+            if isinstance(key, str) and key in LABELS:
+                return False
+            space = f"{node.node.name}.{key}" if isinstance(node.node, nodes.Name) else ""
+            return (isinstance(key, str) and key in CONTENT) or space in self.written or self._is_written(node.node)
+        if isinstance(node, nodes.Name):
+            return node.name in self.written
+        if isinstance(node, nodes.Compare | nodes.Test | nodes.Not):
+            return False
+        if isinstance(node, nodes.Filter) and node.name in ("length", "count"):
+            return False
+        if isinstance(node, nodes.Filter) and node.name in ("string", "tojson", "join", "map") and node.node is not None:
+            by_key = any(fold(each) in CONTENT for each in (pair.value for pair in node.kwargs) if isinstance(fold(each), str))
+            whole = node.name in ("string", "tojson") and isinstance(node.node, nodes.Name) and node.node.name not in self.constants
+            return by_key or whole or self._is_written(node.node)
+        return any(self._is_written(child) for child in node.iter_child_nodes())
+
+    def _is_date(self, node: nodes.Node) -> bool:
+        names = [node] if isinstance(node, nodes.Name) else list(node.find_all(nodes.Name))
+        return any(name.name in ("strftime_now", "now", "datetime") or name.name in self.dated for name in names)
+
+    def _phrase(self, node: nodes.Node) -> str:
+        """The words that an expression stands for, empty where it is no constant or only marks of form."""
+        value = fold(node, self.constants)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, str) and re.search(r"[^\W\d_]", each) and not _TAG.match(each) and each.strip() not in STRUCTURE:
+                return each
+        return ""
+
+    def _compare(self, compare: nodes.Compare) -> Iterator[tuple[str, str]]:
+        sides = [compare.expr, *(operand.expr for operand in compare.ops)]
+        phrase = next((words for side in sides if (words := self._phrase(side))), "")
+        if phrase and any(self._is_written(side) for side in sides):
+            yield "template-phrase", f"tests what was written for {phrase[:80]!r}"
+        operators = {operand.op for operand in compare.ops}
+        constant = any(fold(side, self.constants) not in (UNKNOWN, None, "") for side in sides)
+        if constant and operators & {"eq", "ne", "lt", "lteq", "gt", "gteq", "in", "notin"} and any(self._is_date(side) for side in sides):
+            yield "template-phrase", "speaks differently from a date on"
+
+    def _test(self, subject: nodes.Node, arguments: list[nodes.Expr], name: str) -> Iterator[tuple[str, str]]:
+        phrase = next((words for each in arguments if (words := self._phrase(each))), "")
+        if phrase and self._is_written(subject):
+            verb = "rewrites" if "replace" in name else "tests what was written for"
+            yield "template-phrase", f"{verb} {phrase[:80]!r}"
+        elif self._is_date(subject) and phrase:
+            yield "template-phrase", "speaks differently from a date on"
+
+
+def _several(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]

@@ -1,0 +1,106 @@
+"""A document of JSON or YAML in one pass: every value judged as it comes, and the small parts kept as a tree for what needs more than one value."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rootstock.sentinel.context import Context
+from rootstock.sentinel.findings import Finding, Severity, finding
+from rootstock.sentinel.judge import keras, names, notebooks, symbols, templates, tokenizers, values
+from rootstock.sentinel.parse.json_events import Event
+from rootstock.sentinel.source import Source
+
+BULK = 4096
+"""Plain values that a list or object keeps in the tree; a vocabulary's others are judged and let go."""
+MAX_NODES = 400_000
+
+
+def judge(stream: Iterable[Event], source: Source, context: Context) -> Iterator[Finding]:
+    """Findings on a document."""
+    tree, vocabulary = Tree(), tokenizers.Vocabulary(source)
+    for event in stream:
+        if event.twice:
+            yield finding("duplicate-key", source, f"the key {_dotted(event.path)} occurs twice: readers differ in which one counts", offset=event.offset)
+        if event.kind != "end":
+            yield from values.judge(event.path, event.value, source, offset=event.offset)
+        if event.kind == "value":
+            vocabulary.see(event)
+            if isinstance(event.value, str) and templates.is_template(event.value):
+                yield from templates.judge(event.value, source, where=f"the template {_dotted(event.path)}", offset=event.offset)
+        tree.see(event)
+        if not tree.nodes % 4096:
+            context.check_time()
+    yield from vocabulary.findings()
+    yield from _as_a_whole(tree, source, context)
+
+
+def _as_a_whole(tree: "Tree", source: Source, context: Context) -> Iterator[Finding]:
+    for root in tree.roots:
+        yield from keras.judge(root, source, context)
+        yield from tokenizers.judge(root, source)
+        yield from notebooks.judge(root, source)
+        yield from symbols.judge(root, source)
+        yield from _modules(root, source)
+    if tree.nodes > MAX_NODES:
+        yield finding("limit-reached", source, f"it has more than {MAX_NODES:,} values; those beyond were judged one by one, not together")
+
+
+def _modules(root: Any, source: Source) -> Iterator[Finding]:
+    """modules.json of sentence-transformers, model_index.json of diffusers: lists and pairs that name classes."""
+    for item in root if isinstance(root, list) else []:
+        if isinstance(item, dict) and isinstance(item.get("type"), str) and {"path", "idx"} & set(item) and "." in item["type"]:
+            severity = names.judge(item["type"])
+            package = item["type"].split(".")[0]
+            level: Severity = severity if severity != "note" or package == "sentence_transformers" else "suspicious"
+            if level != "note":
+                yield finding("config-target", source, f"a module has the type {item['type']!r}, which a loader imports", severity=level)
+    if isinstance(root, dict) and isinstance(root.get("_class_name"), list | str) and "_diffusers_version" in root:
+        yield from _pipeline(root, source)
+
+
+def _pipeline(root: dict[str, Any], source: Source) -> Iterator[Finding]:
+    if isinstance(root["_class_name"], list):
+        yield finding("config-remote-code", source, f"the pipeline's class is the repository's own: {root['_class_name']!r}")
+    for part, pair in root.items():
+        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str):
+            known = pair[0] in names.LIBRARIES or pair[0] in _PIPELINE_PARTS
+            if not known:
+                yield finding("config-remote-code", source, f"the part {part!r} is of {pair[0]!r}, which is no library but a file of the repository")
+
+
+_PIPELINE_PARTS = frozenset("stable_diffusion onnxruntime.modeling_utils optimum.onnxruntime paint_by_example kandinsky kandinsky2_2 latent_diffusion"
+                            " deepfloyd_if pag animatediff wuerstchen shap_e unclip versatile_diffusion alt_diffusion blip_diffusion audioldm audioldm2"
+                            " stable_cascade stable_diffusion_xl stable_diffusion_3 flux k_diffusion null".split())
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    return repr(".".join(str(part)[:40] for part in path[-6:]) or "(root)")
+
+
+class Tree:
+    """What events build, without the many plain values of a bulk table."""
+
+    def __init__(self) -> None:
+        self.roots: list[Any] = []
+        self.nodes = 0
+        self._stack: list[Any] = []
+
+    def see(self, event: Event) -> None:
+        """Take the next event in."""
+        if event.kind == "end":
+            self._stack.pop()
+            return
+        self.nodes += 1
+        value: Any = ({} if event.value == "{" else []) if event.kind == "start" else event.value
+        if not self._stack:
+            if len(self.roots) < BULK:
+                self.roots.append(value)
+        elif self.nodes <= MAX_NODES and (event.kind == "start" or len(self._stack[-1]) < BULK):
+            self._add(self._stack[-1], event.path[-1], value)
+        if event.kind == "start":
+            self._stack.append(value)
+
+    def _add(self, parent: Any, key: str | int, value: Any) -> None:
+        if isinstance(parent, dict):
+            parent[str(key)] = value
+        else:
+            parent.append(value)

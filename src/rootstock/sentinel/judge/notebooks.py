@@ -1,0 +1,41 @@
+"""Jupyter notebooks: cells that go to a shell, and Python that runs, loads or reaches out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rootstock.sentinel.findings import Finding, finding
+from rootstock.sentinel.judge.code import dangerous_calls, shell_lines
+from rootstock.sentinel.source import Source
+
+
+def judge(root: Any, source: Source) -> Iterator[Finding]:
+    """Findings on a document that is a notebook; none on another."""
+    if not isinstance(root, dict) or not isinstance(root.get("cells"), list) or "nbformat" not in root:
+        return
+    for number, cell in enumerate(root["cells"], 1):
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+            continue
+        text = cell.get("source", "")
+        text = "".join(map(str, text)) if isinstance(text, list) else str(text)
+        yield from _cell(text, number, source)
+
+
+def _cell(text: str, number: int, source: Source) -> Iterator[Finding]:
+    commands = shell_lines(text)
+    for line in commands:
+        harmless = line.lstrip("!%").strip().startswith(HARMLESS) and not any(mark in line for mark in ";|&`$<>")
+        yield finding(
+            "notebook-command", source, f"cell {number} runs {line[:120]!r}", severity="note" if harmless else None
+        )
+    python = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("!", "%", "?")))
+    try:
+        for call in dangerous_calls(python):
+            if call.at_import and call.name not in READS:
+                yield finding("notebook-command", source, f"cell {number}, line {call.line} calls {call.name}")
+    except (SyntaxError, ValueError, RecursionError) as error:
+        yield finding("notebook-command", source, f"cell {number} can't be read as Python ({error}) and was not scanned", severity="unscanned")
+
+
+HARMLESS = ("pip install ", "pip3 install ", "conda install ", "nvidia-smi", "ls", "pwd", "python --version", "git lfs install")
+READS = frozenset("requests.get httpx.get urllib.request.urlopen torch.hub.load os.remove os.unlink os.rmdir shutil.rmtree".split())
+"""Ordinary in a notebook that a person runs cell by cell."""

@@ -1,0 +1,162 @@
+"""tokenizer.json: steps that rewrite what the user wrote, and vocabularies that were edited after they were saved."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rootstock.sentinel.findings import Finding, finding
+from rootstock.sentinel.parse.json_events import Event
+from rootstock.sentinel.source import Source
+
+EDITED = 64
+"""Up to so many ids out of order, a vocabulary counts as edited; with more it was written by another program."""
+
+INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
+_WORD = re.compile(r"[^\W\d_]{2,}|\w+[.:/@]\w+")
+_MARK = re.compile(r"\s*(?:<[^<>\s]{1,40}>|\[[A-Z_]{1,20}\]|\W*)\s*\Z")
+_LATIN = re.compile(rb"[A-Za-z./:]{7,}")
+_REGEX_SYNTAX = re.compile(r"\\[pP]\{[^}]*\}|\\x\{?[0-9A-Fa-f]+\}?|\\u[0-9A-Fa-f]{4}|\\.|\[(?:\\.|[^\]\\])*\]|\(\?[<a-zA-Z!=:]+|\{\d*,?\d*\}")
+
+
+class Vocabulary:
+    """Watches the table of a tokenizer as it goes by."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.ids: set[int] = set()
+        self.last = -1
+        self.inversions: list[str] = []
+        self.count = 0
+        self.twice: list[str] = []
+
+    def see(self, event: Event) -> None:
+        """Take the next value in."""
+        path = event.path
+        if len(path) != 3 or path[0] != "model" or path[1] != "vocab" or type(event.value) is not int:
+            return
+        self.count += 1
+        if event.value in self.ids and len(self.twice) < 3:
+            self.twice.append(f"{path[2]!r} has the id {event.value}, which another token has too")
+        self.ids.add(event.value)
+        if event.value < self.last and len(self.inversions) <= EDITED:
+            self.inversions.append(f"{path[2]!r} with id {event.value} stands after id {self.last}")
+        self.last = event.value
+
+    def findings(self) -> Iterator[Finding]:
+        """What the whole table shows."""
+        for what in self.twice:
+            yield finding("tokenizer-swapped", self.source, what)
+        if 0 < len(self.inversions) <= EDITED:
+            examples = "; ".join(self.inversions[:3])
+            yield finding("tokenizer-swapped", self.source, f"ids were exchanged after the vocabulary was saved: {examples}")
+
+
+def judge(root: Any, source: Source) -> Iterator[Finding]:
+    """Findings on a document that is a tokenizer.json; none on another."""
+    if not isinstance(root, dict) or not isinstance(root.get("model"), dict) or not {"added_tokens", "normalizer", "pre_tokenizer"} & set(root):
+        return
+    for part in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
+        for step in _steps(root.get(part)):
+            yield from _step(part, step, source)
+    yield from _added(root, source)
+    yield from _special(root, source)
+
+
+def _steps(value: Any) -> Iterator[dict[str, Any]]:
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("type"), str):
+                yield item
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+
+
+def _step(part: str, step: dict[str, Any], source: Source) -> Iterator[Finding]:
+    kind, content = step["type"], step.get("content")
+    if kind in ("Replace", "Split"):
+        pattern = step.get("pattern")
+        text, regex = _pattern(pattern)
+        into = str(content) if kind == "Replace" else ""
+        removes = kind == "Replace" or step.get("behavior") == "Removed"
+        if removes and (_says(text, regex) or (_WORD.search(into) and not _MARK.match(into))):
+            yield finding("tokenizer-rewrites", source, f"the {part} rewrites {text[:80]!r} into {into[:80]!r} before the model sees it")
+    elif kind in ("Prepend", "Append"):
+        text = str(step.get("prepend", step.get("append", "")))
+        if _WORD.search(text):
+            yield finding("tokenizer-rewrites", source, f"the {part} puts {text[:80]!r} before what the user wrote")
+    elif kind == "Precompiled":
+        yield from _charsmap(step.get("precompiled_charsmap"), part, source)
+
+
+def _pattern(pattern: Any) -> tuple[str, bool]:
+    if isinstance(pattern, dict):
+        return str(pattern.get("String", pattern.get("Regex", ""))), "Regex" in pattern
+    return str(pattern), False
+
+
+def _says(text: str, regex: bool) -> bool:
+    """Whether a pattern is about words and not about spaces, marks and classes of characters."""
+    if regex:
+        text = _REGEX_SYNTAX.sub("", text)
+        return bool(re.search(r"[^\W\d_]{3,}", text))
+    return bool(_WORD.search(text)) and not _MARK.match(text)
+
+
+def _charsmap(text: Any, part: str, source: Source) -> Iterator[Finding]:
+    try:
+        raw = base64.b64decode(text or "", validate=True)
+    except (ValueError, TypeError, binascii.Error):
+        yield finding("malformed", source, f"the {part}'s precompiled_charsmap is not base64")
+        return
+    yield from charsmap(raw, f"the {part}'s table of characters", source)
+
+
+def charsmap(raw: bytes, what: str, source: Source) -> Iterator[Finding]:
+    """A table of sentencepiece: a trie, then the texts into which characters are turned. Normal forms have no long Latin words."""
+    size = int.from_bytes(raw[:4], "little")
+    if size + 4 > len(raw):
+        if raw:
+            yield finding("malformed", source, f"{what} is shorter than it says")
+        return
+    words = {match.group().decode() for match in _LATIN.finditer(raw, 4 + size)}
+    if words:
+        yield finding("tokenizer-rewrites", source, f"{what} turns characters into {sorted(words)[0][:80]!r}")
+
+
+def _added(root: dict[str, Any], source: Source) -> Iterator[Finding]:
+    vocabulary = root["model"].get("vocab")
+    known = vocabulary if isinstance(vocabulary, dict) else {}
+    by_id: dict[Any, str] = {}
+    for token in root.get("added_tokens") or []:
+        if not isinstance(token, dict) or not isinstance(token.get("content"), str):
+            continue
+        content, number = token["content"], token.get("id")
+        if INVISIBLE.search(content):
+            yield finding("tokenizer-swapped", source, f"the added token {content!r} has characters that can't be seen")
+        if content in known and known[content] != number:
+            yield finding("tokenizer-swapped", source, f"{content[:80]!r} has the id {number} as an added token and {known[content]} in the vocabulary")
+        if number in by_id and by_id[number] != content:
+            yield finding("tokenizer-swapped", source, f"{content[:80]!r} and {by_id[number][:80]!r} have the same id {number}")
+        if type(number) is int:
+            by_id[number] = content
+
+
+def _special(root: dict[str, Any], source: Source) -> Iterator[Finding]:
+    """Ids that the post-processor adds, against the tokens that they claim to be."""
+    vocabulary = root["model"].get("vocab")
+    known = dict(vocabulary) if isinstance(vocabulary, dict) else {}
+    for token in root.get("added_tokens") or []:
+        if isinstance(token, dict) and isinstance(token.get("content"), str):
+            known[token["content"]] = token.get("id")
+    for step in _steps(root.get("post_processor")):
+        table = step.get("special_tokens")
+        for entry in table.values() if isinstance(table, dict) else []:
+            ids, texts = (entry.get("ids"), entry.get("tokens")) if isinstance(entry, dict) else (None, None)
+            for number, text in zip(ids if isinstance(ids, list) else [], texts if isinstance(texts, list) else [], strict=False):
+                if isinstance(text, str) and text in known and known[text] != number:
+                    yield finding("tokenizer-swapped", source, f"the post-processor puts id {number} where it says {text[:80]!r}, which is {known[text]}")
