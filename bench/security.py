@@ -57,7 +57,7 @@ def ours(folder, policy):
 def theirs(words, folder):
     """The verdict of a command that says it by its exit code."""
     try:
-        done = subprocess.run([PEER / "bin" / words[0], *words[1:], folder], capture_output=True, timeout=300, env={**os.environ, **QUIET})
+        done = subprocess.run([PEER / "bin" / words[0], *words[1:], folder], capture_output=True, check=False, timeout=300, env={**os.environ, **QUIET})
     except subprocess.TimeoutExpired:
         return "not scanned"
     return {0: "clean", 1: "found"}.get(done.returncode, "not scanned")
@@ -66,7 +66,7 @@ def theirs(words, folder):
 def seconds(command):
     """Processor seconds and peak megabytes of a command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, capture_output=True, env={**os.environ, **QUIET})
+    subprocess.run(command, check=False, capture_output=True, env={**os.environ, **QUIET})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
 

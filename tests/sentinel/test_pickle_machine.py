@@ -90,7 +90,9 @@ PIECES = st.one_of(
     st.integers(0, 5).map(lambda n: b"\x80" + bytes([n])),
     st.integers(0, 60).map(lambda n: b"\x95" + struct.pack("<Q", n)),
     st.binary(max_size=6).map(lambda raw: b"B" + struct.pack("<I", len(raw)) + raw),
-    st.sampled_from([b"K\x01", b"M\x01\x02", b"J\x01\x02\x03\x04", b"I12\n", b"I01\n", b"L5L\n", b"F1.5\n", b"G" + b"\0" * 8, b"\x8a\x01\x05"]),
+    st.sampled_from(
+        [b"K\x01", b"M\x01\x02", b"J\x01\x02\x03\x04", b"I12\n", b"I01\n", b"L5L\n", b"F1.5\n", b"G" + b"\0" * 8, b"\x8a\x01\x05"]
+    ),
     st.sampled_from([b"\x82\x01", b"\x83\x01\x02", b"P7\n", SYSTEM, RUN]),
 )
 STREAMS = st.lists(PIECES, max_size=40).map(b"".join)

@@ -31,10 +31,9 @@ def told(report: Report, form: str) -> str:
         return json.dumps(as_sarif(report, __version__), indent=2)
     from rootstock.sentinel.output.text import verdict
 
-    head = {"verdict": verdict(report), "refused": report.refused, "files": report.files, "bytes": report.bytes, "seconds": report.seconds}
-    return json.dumps(
-        {**head, "findings": [{**each.as_json(), "action": report.policy.action(each)} for each in report.findings]}, indent=2
-    )
+    whole = {"verdict": verdict(report), "refused": report.refused, "files": report.files, "bytes": report.bytes}
+    findings = [{**each.as_json(), "action": report.policy.action(each)} for each in report.findings]
+    return json.dumps({**whole, "seconds": report.seconds, "findings": findings}, indent=2)
 
 
 def refuse(report: Report) -> None:

@@ -75,7 +75,9 @@ def _filtered(node: nodes.Filter, value: Any, arguments: list[Any]) -> Any:
         return value[::-1]
     if node.name == "format":
         return _formatted(value, arguments)
-    return _method({"trim": "strip", "lower": "lower", "upper": "upper", "replace": "replace", "string": "strip"}.get(node.name, ""), value, arguments)
+    return _method(
+        {"trim": "strip", "lower": "lower", "upper": "upper", "replace": "replace", "string": "strip"}.get(node.name, ""), value, arguments
+    )
 
 
 def _method(name: str, value: Any, arguments: list[Any]) -> Any:

@@ -19,7 +19,12 @@ def judge(stream: Iterable[Event], source: Source, context: Context) -> Iterator
     tree, vocabulary = Tree(), tokenizers.Vocabulary(source)
     for event in stream:
         if event.twice:
-            yield finding("duplicate-key", source, f"the key {_dotted(event.path)} occurs twice: readers differ in which one counts", offset=event.offset)
+            yield finding(
+                "duplicate-key",
+                source,
+                f"the key {_dotted(event.path)} occurs twice: readers differ in which one counts",
+                offset=event.offset,
+            )
         if event.kind != "end":
             yield from values.judge(event.path, event.value, source, offset=event.offset)
         if event.kind == "value":
@@ -64,12 +69,16 @@ def _pipeline(root: dict[str, Any], source: Source) -> Iterator[Finding]:
         if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str):
             known = pair[0] in names.LIBRARIES or pair[0] in _PIPELINE_PARTS
             if not known:
-                yield finding("config-remote-code", source, f"the part {part!r} is of {pair[0]!r}, which is no library but a file of the repository")
+                yield finding(
+                    "config-remote-code", source, f"the part {part!r} is of {pair[0]!r}, which is no library but a file of the repository"
+                )
 
 
-_PIPELINE_PARTS = frozenset("stable_diffusion onnxruntime.modeling_utils optimum.onnxruntime paint_by_example kandinsky kandinsky2_2 latent_diffusion"
-                            " deepfloyd_if pag animatediff wuerstchen shap_e unclip versatile_diffusion alt_diffusion blip_diffusion audioldm audioldm2"
-                            " stable_cascade stable_diffusion_xl stable_diffusion_3 flux k_diffusion null".split())
+_PIPELINE_PARTS = frozenset(
+    "stable_diffusion onnxruntime.modeling_utils optimum.onnxruntime paint_by_example kandinsky kandinsky2_2 latent_diffusion"
+    " deepfloyd_if pag animatediff wuerstchen shap_e unclip versatile_diffusion alt_diffusion blip_diffusion audioldm audioldm2"
+    " stable_cascade stable_diffusion_xl stable_diffusion_3 flux k_diffusion null".split()
+)
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

@@ -19,11 +19,17 @@ FOREIGN = {
     "JaxLayer": "holds pickled functions",
     "OptimizerWithPickle": "holds a pickle",
 }
-PATHS = frozenset("vocabulary filepath filename file weights_path vocabulary_path vocabulary_file idf_weights merges proto vocab origin".split())
+PATHS = frozenset(
+    "vocabulary filepath filename file weights_path vocabulary_path vocabulary_file idf_weights merges proto vocab origin".split()
+)
 """Settings of layers that, given as a text, are opened as a file."""
 
-PACKAGES = frozenset("keras keras_core keras_cv keras_hub keras_nlp keras_tuner tf_keras tensorflow tensorflow_addons tensorflow_hub tensorflow_probability".split())
-_FILE_OPS = re.compile(r"(?:^|[._])(?:io|raw_ops|py_function|numpy_function|load_op_library|load_library|get_file|read_file|write_file|print)(?:[._]|$)")
+PACKAGES = frozenset(
+    "keras keras_core keras_cv keras_hub keras_nlp keras_tuner tf_keras tensorflow tensorflow_addons tensorflow_hub tensorflow_probability".split()
+)
+_FILE_OPS = re.compile(
+    r"(?:^|[._])(?:io|raw_ops|py_function|numpy_function|load_op_library|load_library|get_file|read_file|write_file|print)(?:[._]|$)"
+)
 _BUILT_IN = frozenset("dict list tuple set str int float bool bytes slice range complex NoneType object".split())
 
 

@@ -21,7 +21,9 @@ WALKS = frozenset(
 )
 """Attributes that lead from a value to the interpreter, beside all with two underscores in front."""
 
-RUNNERS = frozenset("open eval exec __import__ compile getattr setattr globals locals vars import_module popen system spawn check_output".split())
+RUNNERS = frozenset(
+    "open eval exec __import__ compile getattr setattr globals locals vars import_module popen system spawn check_output".split()
+)
 HANDLES = frozenset("lipsum cycler joiner self request config g url_for get_flashed_messages".split())
 """Globals by which known escapes begin and which no chat template needs."""
 
@@ -42,7 +44,9 @@ def judge(template: str, source: Source, *, where: str, offset: int | None = Non
     tree = _parse(template)
     if isinstance(tree, str):
         severity: Severity | None = "malicious" if re.search(r"__\w+__|\.popen|\|\s*attr", template) else None
-        yield finding("template-unreadable", source, f"{where} is no template that jinja2 can read: {tree}", offset=offset, severity=severity)
+        yield finding(
+            "template-unreadable", source, f"{where} is no template that jinja2 can read: {tree}", offset=offset, severity=severity
+        )
         return
     phrases = Phrases(tree)
     for rule, what in dict.fromkeys((*_escapes(tree, phrases.constants), *phrases.findings())):

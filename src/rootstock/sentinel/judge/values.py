@@ -11,13 +11,17 @@ from rootstock.sentinel.source import Source
 
 Path = tuple[str | int, ...]
 
-TARGETS = frozenset("_target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type py/function py/module".split())
+TARGETS = frozenset(
+    "_target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type py/function py/module".split()
+)
 """Keys whose value a loader imports: hydra, Lightning, MLflow, jsonpickle."""
 
 SOFT_TARGETS = frozenset("target cls _type_ builder instantiate import_path python_class".split())
 """Keys that some loaders import and others do not: only what runs code counts."""
 
-REDUCERS = frozenset("__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__".split())
+REDUCERS = frozenset(
+    "__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__".split()
+)
 REMOTE = frozenset("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code".split())
 WEIGHTS = frozenset("weight_map all_checkpoint_keys".split())
 BASES = frozenset("base_model_name_or_path parent_library base_model base_model_class".split())
@@ -28,7 +32,9 @@ OPENED = frozenset(
 )
 """Keys whose value a loader opens."""
 
-LIBRARIES = re.compile(r"(?:^|_)(?:library|libraries|plugin|plugins|custom_op\w*|shared_object|extension|extensions|op_library|so_path|dll)$")
+LIBRARIES = re.compile(
+    r"(?:^|_)(?:library|libraries|plugin|plugins|custom_op\w*|shared_object|extension|extensions|op_library|so_path|dll)$"
+)
 _RESOLVER = re.compile(r"\$\{\s*(?:eval|python|exec|shell|cmd|oc\.create|hydra\.\w*call)\b\s*:")
 
 
@@ -69,8 +75,14 @@ def _target(key: str, value: str, source: Source, offset: int | None) -> Iterato
     severity = names.judge(name) if name else "note"
     if key in SOFT_TARGETS and (severity != "malicious" or "." not in name):
         return
-    verdict = {"malicious": "which runs code or reaches out", "suspicious": "which is of no library known here", "note": "a known library's"}
-    yield finding("config-target", source, f"{key!r} has a loader call {_short(value)}, {verdict[severity]}", offset=offset, severity=severity)
+    verdict = {
+        "malicious": "which runs code or reaches out",
+        "suspicious": "which is of no library known here",
+        "note": "a known library's",
+    }
+    yield finding(
+        "config-target", source, f"{key!r} has a loader call {_short(value)}, {verdict[severity]}", offset=offset, severity=severity
+    )
 
 
 def _bad_shard(value: str) -> str:

@@ -16,7 +16,17 @@ from rootstock.sentinel.source import Source
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 500_000
 MAX_TEXT = 32 << 20
-SYMBOLS, LINK_INFO, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, ATTRIBUTE_INFO, CONTINUATION = 0x11, 0x02, 0x06, 0x07, 0x08, 0x0B, 0x0C, 0x15, 0x10
+SYMBOLS, LINK_INFO, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, ATTRIBUTE_INFO, CONTINUATION = (
+    0x11,
+    0x02,
+    0x06,
+    0x07,
+    0x08,
+    0x0B,
+    0x0C,
+    0x15,
+    0x10,
+)
 
 Kind = Literal["external link", "soft link", "user link", "attribute", "external data", "virtual data", "filter", "unread"]
 
