@@ -291,7 +291,9 @@ def _framing(machine: Machine) -> dict[bytes, Step]:
         here = machine.base + at + 9
         # Unpicklers go different ways here: the one in C looks at the end only, the one in Python only at a frame within another.
         if here + length > machine.source.size:
-            machine.found.append(("pickle-frame", machine.base + at, f"a frame of {length:,} bytes, and {machine.source.size - here:,} follow"))
+            machine.found.append(
+                ("pickle-frame", machine.base + at, f"a frame of {length:,} bytes, and {machine.source.size - here:,} follow")
+            )
             length = 0
         if machine.frame_end:
             machine.found.append(("pickle-frame", machine.base + at, "a frame begins within another"))
