@@ -38,7 +38,9 @@ def header(path: Path) -> Shapes:
         _, tensors = parse(of_file(path))
         _check_cover(_spans(tensors), path.stat().st_size - data_start(of_file(path)))
     except Malformed as damage:
-        raise BaseError(f"{path} is damaged: {damage.what}", wanted="a complete safetensors file", fix="fetch or save the file again") from damage
+        raise BaseError(
+            f"{path} is damaged: {damage.what}", wanted="a complete safetensors file", fix="fetch or save the file again"
+        ) from damage
     return {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in tensors.items()}
 
 

@@ -26,7 +26,9 @@ PACKAGING = frozenset(("setup.py", "conftest.py"))
 """Run by somebody who installs or tests the folder; no loader of models does."""
 
 LIBRARIES = re.compile(r"\.(?:so(?:\.\d+)*|dll|dylib|pyd|ocx)\Z")
-MODEL_CODE = re.compile(r"(?:modeling|configuration|tokenization|processing|image_processing|feature_extraction|video_processing)_\w+\.py\Z")
+MODEL_CODE = re.compile(
+    r"(?:modeling|configuration|tokenization|processing|image_processing|feature_extraction|video_processing)_\w+\.py\Z"
+)
 
 
 def scan(tree: Tree, context: Context) -> Iterator[Finding]:
@@ -38,7 +40,13 @@ def scan(tree: Tree, context: Context) -> Iterator[Finding]:
         base = PurePosixPath(name).name.lower()
         if base == "mlmodel":
             yield from _mlflow(name, tree, present)
-        elif base in ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json", "generation_config.json"):
+        elif base in (
+            "config.json",
+            "tokenizer_config.json",
+            "processor_config.json",
+            "preprocessor_config.json",
+            "generation_config.json",
+        ):
             yield from _auto_map(name, tree, present)
 
 
@@ -105,7 +113,11 @@ def _mlflow(name: str, tree: Tree, present: frozenset[str]) -> Iterator[Finding]
             yield finding("config-path", source, f"the code lies at {place[:120]!r}, which {why}")
         prefix = f"{place}/" if folder == "." else f"{folder}/{place}/"
         found = sorted(each for each in present if each.startswith(prefix) and each.endswith(".py"))
-        yield finding("mlflow-loader", source, f"MLflow puts the folder {place[:80]!r} first on Python's path; in it: {', '.join(found)[:160] or 'nothing'}")
+        yield finding(
+            "mlflow-loader",
+            source,
+            f"MLflow puts the folder {place[:80]!r} first on Python's path; in it: {', '.join(found)[:160] or 'nothing'}",
+        )
     for match in re.finditer(r"^\s*loader_module\s*:\s*['\"]?([\w.]+)", text, re.MULTILINE):
         if names.judge(match[1]) != "note":
             yield finding("mlflow-loader", source, f"MLflow imports {match[1]!r} to load the model", offset=match.start())

@@ -42,7 +42,9 @@ def _compare(name: str, beside: list[str], tree: Tree, context: Context) -> Iter
         wrong = [(token, number) for token, number in listed.items() if token in wanted and wanted[token] != number]
         if wrong:
             examples = "; ".join(f"{token[:40]!r} is {number} here and {wanted[token]} there" for token, number in wrong[:3])
-            yield finding("tokenizer-swapped", source, f"{len(wrong):,} tokens have other ids than in {PurePosixPath(name).name}: {examples}")
+            yield finding(
+                "tokenizer-swapped", source, f"{len(wrong):,} tokens have other ids than in {PurePosixPath(name).name}: {examples}"
+            )
 
 
 def _open(tree: Tree, name: str) -> Source | None:

@@ -8,7 +8,12 @@ from rootstock.sentinel.judge import paths, texts
 from rootstock.sentinel.parse.protobuf import BYTES, VARINT, Message, fits, message
 from rootstock.sentinel.source import Probe, Source
 
-KINDS = tuple(range(200, 206)) + tuple(range(300, 306)) + tuple(range(400, 406)) + (500, 501, 502, 555, 556, 560, 600, 601, 602, 603, 604, 606, 607, 609)
+KINDS = (
+    tuple(range(200, 206))
+    + tuple(range(300, 306))
+    + tuple(range(400, 406))
+    + (500, 501, 502, 555, 556, 560, 600, 601, 602, 603, 604, 606, 607, 609)
+)
 KINDS += (900, 1000, 2000, 2001, 2002, 2003, 2004, 2005, 2006)
 SCHEMA = {1: VARINT, 2: BYTES, 10: VARINT, **dict.fromkeys(KINDS, BYTES)}
 NETWORKS, PIPELINES, CUSTOM, LINKED, PROGRAM = (303, 403, 500), (200, 201, 202), 555, 556, 502
@@ -59,7 +64,9 @@ def _network(network: Message, source: Source, context: Context) -> Iterator[Fin
 
 
 def _custom(custom: Message, what: str, source: Source, context: Context) -> Iterator[Finding]:
-    yield finding("coreml-custom", source, f"{what} is of the class {custom.text(10)[:80]!r}, which the app must bring", offset=custom.start)
+    yield finding(
+        "coreml-custom", source, f"{what} is of the class {custom.text(10)[:80]!r}, which the app must bring", offset=custom.start
+    )
     yield from texts.judge("description", custom.text(40), source, context, offset=custom.start)
 
 

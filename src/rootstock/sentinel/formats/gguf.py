@@ -33,7 +33,13 @@ def recognises(probe: Probe) -> bool:
 def scan(source: Source, context: Context) -> Iterator[Finding]:
     """Header, every key and value, every tensor's place. The tensors' bytes are not read."""
     if source.read(0, 4) != MAGIC:
-        yield finding("gguf-bounds", source, f"a GGML file of a form before GGUF ({source.read(0, 4)!r}), which is not read here", severity="unscanned", offset=0)
+        yield finding(
+            "gguf-bounds",
+            source,
+            f"a GGML file of a form before GGUF ({source.read(0, 4)!r}), which is not read here",
+            severity="unscanned",
+            offset=0,
+        )
         return
     reader = _Reader(source, context)
     tensors, keys = reader.header()
@@ -97,7 +103,9 @@ class _Reader:
             offset = self.cursor.position
             key = self.string()
             if key in self.seen:
-                yield finding("duplicate-key", self.source, f"the key {key[:80]!r} occurs twice: readers differ in which one counts", offset=offset)
+                yield finding(
+                    "duplicate-key", self.source, f"the key {key[:80]!r} occurs twice: readers differ in which one counts", offset=offset
+                )
             self.seen.add(key)
             yield from self.value(key, self.number("I"), 0)
 
@@ -118,7 +126,9 @@ class _Reader:
 
     def aligned(self, alignment: int, offset: int) -> Iterator[Finding]:
         if not 0 < alignment <= 1 << 20 or alignment & (alignment - 1):
-            yield finding("gguf-bounds", self.source, f"an alignment of {alignment:,} bytes, which is no power of two up to a million", offset=offset)
+            yield finding(
+                "gguf-bounds", self.source, f"an alignment of {alignment:,} bytes, which is no power of two up to a million", offset=offset
+            )
         else:
             self.alignment = alignment
 
@@ -128,7 +138,11 @@ class _Reader:
         kind, count, start = self.number("I"), self.count(), self.cursor.position
         least = SIZES.get(kind, 12 if kind == ARRAY else 8 if self.wide else 4)
         if count * least > self.source.size - start:
-            raise Malformed(f"the list {key[:80]!r} promises {count:,} values in {self.source.size - start:,} bytes", rule_id="header-bomb", offset=start)
+            raise Malformed(
+                f"the list {key[:80]!r} promises {count:,} values in {self.source.size - start:,} bytes",
+                rule_id="header-bomb",
+                offset=start,
+            )
         if kind in SIZES:
             self.cursor.skip(count * SIZES[kind])
             return
@@ -167,7 +181,9 @@ class _Reader:
             raise Malformed(f"tensor {name[:80]!r} has the type {kind}, which is not known here", rule_id="gguf-bounds", offset=offset)
         values, size = BLOCKS[kind]
         if shape and shape[0] % values:
-            raise Malformed(f"tensor {name[:80]!r} has rows of {shape[0]:,} values in blocks of {values}", rule_id="gguf-bounds", offset=offset)
+            raise Malformed(
+                f"tensor {name[:80]!r} has rows of {shape[0]:,} values in blocks of {values}", rule_id="gguf-bounds", offset=offset
+            )
         return _Tensor(name, start, prod(shape) // values * size)
 
     def places(self, tensors: list[_Tensor]) -> Iterator[Finding]:
@@ -177,7 +193,12 @@ class _Reader:
             start, end = base + tensor.start, base + tensor.start + tensor.size
             if end > self.source.size or tensor.start % self.alignment:
                 where = "lies outside of the file" if end > self.source.size else "does not lie on the file's alignment"
-                yield finding("gguf-bounds", self.source, f"tensor {tensor.name[:80]!r} of {tensor.size:,} bytes {where}", offset=min(start, self.source.size))
+                yield finding(
+                    "gguf-bounds",
+                    self.source,
+                    f"tensor {tensor.name[:80]!r} of {tensor.size:,} bytes {where}",
+                    offset=min(start, self.source.size),
+                )
                 return
             if start < position and tensor.size:
                 yield finding("gguf-bounds", self.source, f"tensor {tensor.name[:80]!r} lies upon another one", offset=start)
@@ -195,6 +216,8 @@ class _Reader:
         part = self.source.part(start, end - start, member=f"bytes of no tensor at {start}")
         filled = any(any(chunk) for chunk in part.chunks())
         if filled or end - start > max(self.alignment, 1 << 16):
-            yield finding("hidden-bytes", self.source, f"{end - start:,} bytes{'' if filled else ' of zeros'} belong to no tensor", offset=start)
+            yield finding(
+                "hidden-bytes", self.source, f"{end - start:,} bytes{'' if filled else ' of zeros'} belong to no tensor", offset=start
+            )
         if filled:
             yield from (each for each in self.context.nested(part) if each.rule != "unknown-format")

@@ -47,8 +47,12 @@ def _item(item: Item, source: Source) -> Iterator[Finding]:
         what = f"{name} has its {'data' if 'data' in item.kind else 'target'} in another file, {item.text[:160]!r}"
         yield finding("hdf5-external", source, f"{what}, which {why}" if why else what, offset=item.offset)
     elif item.kind == "user link":
-        yield finding("hdf5-external", source, f"{name} is a link of {item.text}, which only a program of its own can follow", offset=item.offset)
+        yield finding(
+            "hdf5-external", source, f"{name} is a link of {item.text}, which only a program of its own can follow", offset=item.offset
+        )
     elif item.kind == "unread":
         yield finding("limit-reached", source, f"{name} has {item.text}, which is not read", offset=item.offset)
     elif item.kind == "filter" and item.text not in FILTERS:
-        yield finding("hdf5-filter", source, f"{name} is read through filter {item.text}, a plugin that HDF5 loads as a library", offset=item.offset)
+        yield finding(
+            "hdf5-filter", source, f"{name} is read through filter {item.text}, a plugin that HDF5 loads as a library", offset=item.offset
+        )

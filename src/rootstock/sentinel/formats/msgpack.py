@@ -91,7 +91,9 @@ class _Reader:
             return ""
         name = self.take_text(code)
         if name in seen:
-            yield finding("duplicate-key", self.source, f"the key {name[:80]!r} occurs twice: readers differ in which one counts", offset=offset)
+            yield finding(
+                "duplicate-key", self.source, f"the key {name[:80]!r} occurs twice: readers differ in which one counts", offset=offset
+            )
         seen.add(name)
         yield from texts.judge(name, "", self.source, self.context, offset=offset)
         return name

@@ -18,7 +18,28 @@ DOMAINS = frozenset(
 """Domains whose operators come with the runtime. Others come from a library that somebody has to load."""
 
 PYTHON = frozenset(("pyop", "pyfunc", "pythonop", "pythonopgrad", "pycustomop", "pyoperator", "eagerpyfunc"))
-BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4}
+BITS = {
+    1: 32,
+    2: 8,
+    3: 8,
+    4: 16,
+    5: 16,
+    6: 32,
+    7: 64,
+    9: 8,
+    10: 16,
+    11: 64,
+    12: 32,
+    13: 64,
+    14: 64,
+    15: 128,
+    16: 16,
+    17: 8,
+    18: 8,
+    19: 8,
+    20: 8,
+    21: 4,
+}
 BITS |= {22: 4, 23: 4, 24: 8}
 TYPED = (4, 5, 6, 7, 10, 11)
 """Fields that hold values where raw_data does not."""
@@ -104,7 +125,9 @@ class _Model:
         self.context.check_time()
         operator, domain = node.text(4), node.text(7)
         if operator.lower() in PYTHON:
-            yield finding("onnx-python-op", self.source, f"the operator {operator[:60]!r} of {domain[:60]!r} runs Python", offset=node.start)
+            yield finding(
+                "onnx-python-op", self.source, f"the operator {operator[:60]!r} of {domain[:60]!r} runs Python", offset=node.start
+            )
         elif domain not in DOMAINS:
             self.foreign.setdefault((domain, operator), node.start)
         for attribute in node.of(5):

@@ -23,7 +23,12 @@ def recognises(probe: Probe) -> bool:
     """By name, or a message of blocks with operators in it."""
     if probe.name.endswith(".pdmodel") or probe.name == "__model__":
         return True
-    return probe.head[:1] == b"\x0a" and b"feed" in probe.head and b"fetch" in probe.head and fits(probe.head, probe.size, SCHEMA, needed=frozenset((1,)))
+    return (
+        probe.head[:1] == b"\x0a"
+        and b"feed" in probe.head
+        and b"fetch" in probe.head
+        and fits(probe.head, probe.size, SCHEMA, needed=frozenset((1,)))
+    )
 
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:
@@ -37,7 +42,9 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
         yield finding("malformed", source, f"it is no program: {broken.what}", offset=broken.offset)
         for chunk_number, chunk in enumerate(source.chunks()):
             if match := PYTHON.search(chunk):
-                yield finding("paddle-python-op", source, f"it names {match.group().decode()!r}", offset=(chunk_number << 20) + match.start())
+                yield finding(
+                    "paddle-python-op", source, f"it names {match.group().decode()!r}", offset=(chunk_number << 20) + match.start()
+                )
     yield from texts.code_in(source, context, "the program")
 
 

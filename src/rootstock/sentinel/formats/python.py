@@ -13,7 +13,9 @@ _SHEBANG = re.compile(rb"#!\s*\S*\bpython")
 
 def recognises(probe: Probe) -> bool:
     """By name, since that is what an import goes by; by its first line; compiled code by its magic number."""
-    return probe.name.endswith((".py", ".pyw", ".pyi", ".pyc", ".pyo", ".pth")) and _is_text_or_code(probe) or bool(_SHEBANG.match(probe.head))
+    return (
+        probe.name.endswith((".py", ".pyw", ".pyi", ".pyc", ".pyo", ".pth")) and _is_text_or_code(probe) or bool(_SHEBANG.match(probe.head))
+    )
 
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:
@@ -40,7 +42,9 @@ def _calls(text: str, source: Source) -> Iterator[Finding]:
         return
     for call in calls[:20]:
         when = "at import" if call.at_import else "within a function"
-        yield finding("python-runs", source, f"line {call.line} calls {call.name} {when}", severity="malicious" if call.at_import else "note")
+        yield finding(
+            "python-runs", source, f"line {call.line} calls {call.name} {when}", severity="malicious" if call.at_import else "note"
+        )
     if not calls:
         yield finding("python-code", source, "Python source; nothing in it runs commands or reaches out")
 

@@ -22,7 +22,9 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
 
     start = safetensors.data_start(source)
     if start > MAX_HEADER_BYTES:
-        raise LimitReached(f"a header of {start - 8:,} bytes, of which at most {MAX_HEADER_BYTES:,} are read", rule_id="header-bomb", offset=0)
+        raise LimitReached(
+            f"a header of {start - 8:,} bytes, of which at most {MAX_HEADER_BYTES:,} are read", rule_id="header-bomb", offset=0
+        )
     metadata, tensors = safetensors.parse(source)
     for key, text in metadata.items():
         yield from texts.judge(key, text, source, context, offset=8)

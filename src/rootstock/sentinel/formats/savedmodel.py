@@ -37,7 +37,12 @@ def recognises(probe: Probe) -> bool:
 
 def _is_saved_model(probe: Probe) -> bool:
     at = probe.head.find(b"\x12", 2, 12)
-    return at > 0 and fits(probe.head, probe.size, SAVED_MODEL, needed=frozenset((2,))) and b"\x0a" in probe.head[at : at + 12] and b"Const" in probe.head
+    return (
+        at > 0
+        and fits(probe.head, probe.size, SAVED_MODEL, needed=frozenset((2,)))
+        and b"\x0a" in probe.head[at : at + 12]
+        and b"Const" in probe.head
+    )
 
 
 def _is_graph(probe: Probe) -> bool:
@@ -118,7 +123,11 @@ class _Reader:
 
     def operator(self, operator: str, attributes: dict[str, Message], place: str, offset: int) -> Iterator[Finding]:
         rule = "tf-python-op" if PYTHON.match(operator) else "tf-file-op" if FILES.match(operator) else ""
-        if operator == "PrintV2" and (stream := self.setting(attributes, "output_stream")) not in ("stdout", "stderr", "") and not stream.startswith("log("):
+        if (
+            operator == "PrintV2"
+            and (stream := self.setting(attributes, "output_stream")) not in ("stdout", "stderr", "")
+            and not stream.startswith("log(")
+        ):
             rule = "tf-file-op"
         if operator in ("CacheDataset", "CacheDatasetV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2"):
             return

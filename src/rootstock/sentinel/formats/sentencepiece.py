@@ -15,7 +15,12 @@ MAX_PIECES = 4_000_000
 def recognises(probe: Probe) -> bool:
     """A message whose first piece has a text and a score."""
     head = probe.head
-    return head[:1] == b"\x0a" and head[2:3] == b"\x0a" and fits(head, probe.size, SCHEMA, needed=frozenset((1,))) and head[4 + head[3] : 5 + head[3]] == b"\x15"
+    return (
+        head[:1] == b"\x0a"
+        and head[2:3] == b"\x0a"
+        and fits(head, probe.size, SCHEMA, needed=frozenset((1,)))
+        and head[4 + head[3] : 5 + head[3]] == b"\x15"
+    )
 
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:

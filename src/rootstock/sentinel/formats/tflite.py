@@ -45,7 +45,9 @@ def _custom(name: str, source: Source, offset: int) -> Iterator[Finding]:
         rule = "tf-python-op" if PYTHON.match(flex) else "tf-file-op"
         yield finding(rule, source, f"the model calls TensorFlow's operator {flex[:60]!r}", offset=offset)
     elif name not in COMMON and not name.startswith("Flex"):
-        yield finding("tflite-custom-op", source, f"the operator {name[:80]!r} comes from a library that must be loaded for it", offset=offset)
+        yield finding(
+            "tflite-custom-op", source, f"the operator {name[:80]!r} comes from a library that must be loaded for it", offset=offset
+        )
 
 
 def _text(model: Table, source: Source) -> Iterator[Finding]:

@@ -17,7 +17,9 @@ SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8, b"C": 1,
 
 def recognises(probe: Probe) -> bool:
     """An object whose first key has a length; or the name."""
-    return probe.name.endswith((".ubj", ".ubjson")) or (probe.head[:1] == b"{" and probe.head[1:2] in INTEGERS and b"\0" in probe.head[2:10])
+    return probe.name.endswith((".ubj", ".ubjson")) or (
+        probe.head[:1] == b"{" and probe.head[1:2] in INTEGERS and b"\0" in probe.head[2:10]
+    )
 
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:

@@ -91,7 +91,9 @@ class _Handler:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self.stack) >= MAX_DEPTH:
-            raise LimitReached(f"elements more than {MAX_DEPTH} deep in one another", rule_id="nesting", offset=self.parser.CurrentByteIndex)
+            raise LimitReached(
+                f"elements more than {MAX_DEPTH} deep in one another", rule_id="nesting", offset=self.parser.CurrentByteIndex
+            )
         bare = name.rsplit(":", 1)[-1].lower()
         self.openvino = self.openvino or (not self.stack and bare == "net" and "version" in attributes)
         self.stack.append(bare)
@@ -108,7 +110,10 @@ class _Handler:
         if kind.lower() in PYTHON:
             self.add("openvino-extension", f"the layer {attributes.get('name', '')[:80]!r} is of type {kind[:80]!r}, which runs Python")
         elif version and not OPSETS.match(version):
-            self.add("openvino-extension", f"the layer {attributes.get('name', '')[:80]!r} comes from {version[:80]!r}, no operator set of OpenVINO")
+            self.add(
+                "openvino-extension",
+                f"the layer {attributes.get('name', '')[:80]!r} comes from {version[:80]!r}, no operator set of OpenVINO",
+            )
 
     def _attribute(self, element: str, key: str, value: str) -> None:
         bare = key.rsplit(":", 1)[-1].lower()

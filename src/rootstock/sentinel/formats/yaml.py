@@ -9,7 +9,9 @@ from rootstock.sentinel.source import Probe, Source
 
 NAMES = (".yaml", ".yml")
 FILES = frozenset(("mlmodel", "mlproject", ".yamllint"))
-_TELLING = re.compile(rb"!!python/|!<tag:yaml\.org,2002:python|tag:yaml\.org,2002:python|^\s*(?:- )?_target_\s*:|!(?:new|apply|name):", re.MULTILINE)
+_TELLING = re.compile(
+    rb"!!python/|!<tag:yaml\.org,2002:python|tag:yaml\.org,2002:python|^\s*(?:- )?_target_\s*:|!(?:new|apply|name):", re.MULTILINE
+)
 MAX_BYTES = 16 << 20
 
 
@@ -17,7 +19,11 @@ def recognises(probe: Probe) -> bool:
     """By name, since any text may be YAML; by tags and keys that have a loader build something."""
     if b"\0" in probe.head[:4096]:
         return False
-    return probe.name.endswith(NAMES) or probe.name in FILES or bool(_TELLING.search(probe.head) and not probe.name.endswith((".md", ".py", ".rst")))
+    return (
+        probe.name.endswith(NAMES)
+        or probe.name in FILES
+        or bool(_TELLING.search(probe.head) and not probe.name.endswith((".md", ".py", ".rst")))
+    )
 
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:
@@ -40,8 +46,27 @@ def _tag(tag: str, value: str, offset: int, source: Source) -> Iterator[Finding]
 
     if "python" in tag:
         kind = tag.rsplit("python/", 1)[-1]
-        plain = kind.split(":")[0] in ("tuple", "str", "unicode", "int", "long", "float", "complex", "bool", "none", "list", "dict", "bytes")
-        yield finding("yaml-tag", source, f"the tag {tag[-120:]!r} has a loader build a Python object", offset=offset, severity="note" if plain else None)
+        plain = kind.split(":")[0] in (
+            "tuple",
+            "str",
+            "unicode",
+            "int",
+            "long",
+            "float",
+            "complex",
+            "bool",
+            "none",
+            "list",
+            "dict",
+            "bytes",
+        )
+        yield finding(
+            "yaml-tag",
+            source,
+            f"the tag {tag[-120:]!r} has a loader build a Python object",
+            offset=offset,
+            severity="note" if plain else None,
+        )
         return
     kind, _, name = tag.lstrip("!").partition(":")
     if kind in ("new", "apply", "name", "module") and name:

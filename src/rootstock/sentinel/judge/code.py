@@ -18,7 +18,9 @@ RUNS = frozenset(
 )
 """Calls that run a command or code, load objects, reach the network or delete."""
 
-LATER = RUNS - frozenset("requests.get requests.post httpx.get httpx.post urllib.request.urlopen importlib.import_module shutil.rmtree os.remove os.unlink os.rmdir".split())
+LATER = RUNS - frozenset(
+    "requests.get requests.post httpx.get httpx.post urllib.request.urlopen importlib.import_module shutil.rmtree os.remove os.unlink os.rmdir".split()
+)
 """Those that count within a function too, where ordinary code uses the others."""
 
 WRITES = re.compile(r"\b(?:write_text|write_bytes|touch|chmod|symlink_to|unlink|rmtree)$")

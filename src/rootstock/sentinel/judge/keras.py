@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import builtins
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -19,11 +20,17 @@ FOREIGN = {
     "JaxLayer": "holds pickled functions",
     "OptimizerWithPickle": "holds a pickle",
 }
-PATHS = frozenset("vocabulary filepath filename file weights_path vocabulary_path vocabulary_file idf_weights merges proto vocab origin".split())
+PATHS = frozenset(
+    "vocabulary filepath filename file weights_path vocabulary_path vocabulary_file idf_weights merges proto vocab origin".split()
+)
 """Settings of layers that, given as a text, are opened as a file."""
 
-PACKAGES = frozenset("keras keras_core keras_cv keras_hub keras_nlp keras_tuner tf_keras tensorflow tensorflow_addons tensorflow_hub tensorflow_probability".split())
-_FILE_OPS = re.compile(r"(?:^|[._])(?:io|raw_ops|py_function|numpy_function|load_op_library|load_library|get_file|read_file|write_file|print)(?:[._]|$)")
+PACKAGES = frozenset(
+    "keras keras_core keras_cv keras_hub keras_nlp keras_tuner tf_keras tensorflow tensorflow_addons tensorflow_hub tensorflow_probability".split()
+)
+_FILE_OPS = re.compile(
+    r"(?:^|[._])(?:io|raw_ops|py_function|numpy_function|load_op_library|load_library|get_file|read_file|write_file|print)(?:[._]|$)"
+)
 _BUILT_IN = frozenset("dict list tuple set str int float bool bytes slice range complex NoneType object".split())
 
 
@@ -73,7 +80,7 @@ def _verdict(module: str, name: str) -> Severity:
     if not module:
         return "malicious" if "." in bare and names.judge(bare) == "malicious" else "note"
     if module == "builtins":
-        return "note" if bare in _BUILT_IN else "malicious"
+        return "note" if bare in _BUILT_IN or not hasattr(builtins, bare) else "malicious"
     if module.split(".")[0] in PACKAGES:
         return "malicious" if module.endswith((".file_utils", ".io_utils", ".saving_lib", ".python_utils")) else "note"
     return names.judge(f"{module}.{bare}")

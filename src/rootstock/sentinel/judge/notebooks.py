@@ -24,16 +24,16 @@ def _cell(text: str, number: int, source: Source) -> Iterator[Finding]:
     commands = shell_lines(text)
     for line in commands:
         harmless = line.lstrip("!%").strip().startswith(HARMLESS) and not any(mark in line for mark in ";|&`$<>")
-        yield finding(
-            "notebook-command", source, f"cell {number} runs {line[:120]!r}", severity="note" if harmless else None
-        )
+        yield finding("notebook-command", source, f"cell {number} runs {line[:120]!r}", severity="note" if harmless else None)
     python = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("!", "%", "?")))
     try:
         for call in dangerous_calls(python):
             if call.at_import and call.name not in READS:
                 yield finding("notebook-command", source, f"cell {number}, line {call.line} calls {call.name}")
     except (SyntaxError, ValueError, RecursionError) as error:
-        yield finding("notebook-command", source, f"cell {number} can't be read as Python ({error}) and was not scanned", severity="unscanned")
+        yield finding(
+            "notebook-command", source, f"cell {number} can't be read as Python ({error}) and was not scanned", severity="unscanned"
+        )
 
 
 HARMLESS = ("pip install ", "pip3 install ", "conda install ", "nvidia-smi", "ls", "pwd", "python --version", "git lfs install")

@@ -21,7 +21,9 @@ WALKS = frozenset(
 )
 """Attributes that lead from a value to the interpreter, beside all with two underscores in front."""
 
-RUNNERS = frozenset("open eval exec __import__ compile getattr setattr globals locals vars import_module popen system spawn check_output".split())
+RUNNERS = frozenset(
+    "open eval exec __import__ compile getattr setattr globals locals vars import_module popen system spawn check_output".split()
+)
 HANDLES = frozenset("lipsum cycler joiner self request config g url_for get_flashed_messages".split())
 """Globals by which known escapes begin and which no chat template needs."""
 
@@ -42,7 +44,9 @@ def judge(template: str, source: Source, *, where: str, offset: int | None = Non
     tree = _parse(template)
     if isinstance(tree, str):
         severity: Severity | None = "malicious" if re.search(r"__\w+__|\.popen|\|\s*attr", template) else None
-        yield finding("template-unreadable", source, f"{where} is no template that jinja2 can read: {tree}", offset=offset, severity=severity)
+        yield finding(
+            "template-unreadable", source, f"{where} is no template that jinja2 can read: {tree}", offset=offset, severity=severity
+        )
         return
     phrases = Phrases(tree)
     for rule, what in dict.fromkeys((*_escapes(tree, phrases.constants), *phrases.findings())):
@@ -89,14 +93,13 @@ def _subscript(key: nodes.Expr, constants: dict[str, Any]) -> Iterator[tuple[str
     for each in value if isinstance(value, list) else [value]:
         if isinstance(each, str):
             yield from _by_name(each)
-    if value is UNKNOWN and any(True for _ in _parts(key, (nodes.Concat, nodes.Mod, nodes.Filter))):
+    if value is UNKNOWN and _is_computed(key):
         yield "template-computed", "looks an attribute up by a name that it puts together"
 
 
-def _parts(node: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> Iterator[nodes.Node]:
-    if isinstance(node, kinds):
-        yield node
-    yield from node.find_all(kinds)
+def _is_computed(key: nodes.Expr) -> bool:
+    kinds = (nodes.Concat, nodes.Mod, nodes.Filter)
+    return isinstance(key, kinds) or next(key.find_all((*kinds, nodes.Slice)), None) is not None
 
 
 def _filter(node: nodes.Filter, constants: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,9 @@ INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\uf
 _WORD = re.compile(r"[^\W\d_]{2,}|\w+[.:/@]\w+")
 _MARK = re.compile(r"\s*(?:<[^<>\s]{1,40}>|\[[A-Z_]{1,20}\]|\W*)\s*\Z")
 _LATIN = re.compile(rb"[A-Za-z./:]{7,}")
-_REGEX_SYNTAX = re.compile(r"\\[pP]\{[^}]*\}|\\x\{?[0-9A-Fa-f]+\}?|\\u[0-9A-Fa-f]{4}|\\.|\[(?:\\.|[^\]\\])*\]|\(\?[<a-zA-Z!=:]+|\{\d*,?\d*\}")
+_REGEX_SYNTAX = re.compile(
+    r"\\[pP]\{[^}]*\}|\\x\{?[0-9A-Fa-f]+\}?|\\u[0-9A-Fa-f]{4}|\\.|\[(?:\\.|[^\]\\])*\]|\(\?[<a-zA-Z!=:]+|\{\d*,?\d*\}"
+)
 
 
 class Vocabulary:
@@ -55,7 +57,11 @@ class Vocabulary:
 
 def judge(root: Any, source: Source) -> Iterator[Finding]:
     """Findings on a document that is a tokenizer.json; none on another."""
-    if not isinstance(root, dict) or not isinstance(root.get("model"), dict) or not {"added_tokens", "normalizer", "pre_tokenizer"} & set(root):
+    if (
+        not isinstance(root, dict)
+        or not isinstance(root.get("model"), dict)
+        or not {"added_tokens", "normalizer", "pre_tokenizer"} & set(root)
+    ):
         return
     for part in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
         for step in _steps(root.get(part)):
@@ -139,7 +145,11 @@ def _added(root: dict[str, Any], source: Source) -> Iterator[Finding]:
         if INVISIBLE.search(content):
             yield finding("tokenizer-swapped", source, f"the added token {content!r} has characters that can't be seen")
         if content in known and known[content] != number:
-            yield finding("tokenizer-swapped", source, f"{content[:80]!r} has the id {number} as an added token and {known[content]} in the vocabulary")
+            yield finding(
+                "tokenizer-swapped",
+                source,
+                f"{content[:80]!r} has the id {number} as an added token and {known[content]} in the vocabulary",
+            )
         if number in by_id and by_id[number] != content:
             yield finding("tokenizer-swapped", source, f"{content[:80]!r} and {by_id[number][:80]!r} have the same id {number}")
         if type(number) is int:
@@ -159,4 +169,8 @@ def _special(root: dict[str, Any], source: Source) -> Iterator[Finding]:
             ids, texts = (entry.get("ids"), entry.get("tokens")) if isinstance(entry, dict) else (None, None)
             for number, text in zip(ids if isinstance(ids, list) else [], texts if isinstance(texts, list) else [], strict=False):
                 if isinstance(text, str) and text in known and known[text] != number:
-                    yield finding("tokenizer-swapped", source, f"the post-processor puts id {number} where it says {text[:80]!r}, which is {known[text]}")
+                    yield finding(
+                        "tokenizer-swapped",
+                        source,
+                        f"the post-processor puts id {number} where it says {text[:80]!r}, which is {known[text]}",
+                    )

@@ -16,7 +16,17 @@ from rootstock.sentinel.source import Source
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 500_000
 MAX_TEXT = 32 << 20
-SYMBOLS, LINK_INFO, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, ATTRIBUTE_INFO, CONTINUATION = 0x11, 0x02, 0x06, 0x07, 0x08, 0x0B, 0x0C, 0x15, 0x10
+SYMBOLS, LINK_INFO, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, ATTRIBUTE_INFO, CONTINUATION = (
+    0x11,
+    0x02,
+    0x06,
+    0x07,
+    0x08,
+    0x0B,
+    0x0C,
+    0x15,
+    0x10,
+)
 
 Kind = Literal["external link", "soft link", "user link", "attribute", "external data", "virtual data", "filter", "unread"]
 
@@ -194,7 +204,7 @@ class File:
             yield Item("soft link", child, value.decode("utf-8", "replace"), at)
         elif kind == 64:
             parts = value[1:].split(b"\0")
-            yield Item("external link", child, ":".join(part.decode("utf-8", "replace") for part in parts[:2]), at)
+            yield Item("external link", child, parts[0].decode("utf-8", "replace"), at)
         else:
             yield Item("user link", child, f"kind {kind}", at)
 

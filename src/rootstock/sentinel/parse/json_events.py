@@ -16,7 +16,8 @@ MAX_TOKEN = 8 << 20
 """Bytes of the longest single text."""
 
 _TOKEN = re.compile(
-    rb'[ \t\r\n]*(?:([\[\]{}:,])|("[^"\\]*(?:\\.[^"\\]*)*")|(-?(?:NaN|Infinity|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|true|false|null)|(\Z))', re.DOTALL
+    rb'[ \t\r\n]*(?:([\[\]{}:,])|("[^"\\]*(?:\\.[^"\\]*)*")|(-?(?:NaN|Infinity|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|true|false|null)|(\Z))',
+    re.DOTALL,
 )
 _TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _SIMPLE = rb"[ \t\r\n]*(" + _TEXT + rb"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null)[ \t\r\n]*(?=,)"

@@ -52,7 +52,9 @@ class Message:
     def inner(self, field: Field) -> "Message":
         """A bytes field read as a message. Raises LimitReached where messages lie too deep in one another."""
         if self.depth >= MAX_DEPTH:
-            raise LimitReached(f"messages more than {MAX_DEPTH} deep in one another; what lies further in was not scanned", offset=field.start)
+            raise LimitReached(
+                f"messages more than {MAX_DEPTH} deep in one another; what lies further in was not scanned", offset=field.start
+            )
         return Message(self.window, field.start, field.end, self.depth + 1)
 
     def text(self, number: int) -> str:

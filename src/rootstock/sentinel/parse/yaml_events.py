@@ -71,7 +71,17 @@ class Document:
         return self._stack[-1].place(value)
 
 
-_WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False, "True": True, "False": False, "no": False, "yes": True}
+_WORDS: dict[str, Any] = {
+    "": None,
+    "~": None,
+    "null": None,
+    "true": True,
+    "false": False,
+    "True": True,
+    "False": False,
+    "no": False,
+    "yes": True,
+}
 
 
 class _Open:
