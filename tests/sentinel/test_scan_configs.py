@@ -1,11 +1,11 @@
 """JSON, YAML, Keras configs, notebooks, requirements, XML and Python: what loaders would call, open or run."""
+# ruff: noqa: E501  (what is scanned stands on one line)
 
 import base64
 import json
 import marshal
 
 import pytest
-
 from tests.sentinel.scanning import found
 
 CODE = base64.b64encode(marshal.dumps(compile("import os\nos.system('true')", "x", "exec"))).decode()
@@ -16,7 +16,9 @@ def layer(kind, module="keras.layers", **config):
 
 
 def sequential(*layers):
-    return json.dumps({"module": "keras", "class_name": "Sequential", "config": {"name": "m", "layers": list(layers)}, "registered_name": None})
+    return json.dumps(
+        {"module": "keras", "class_name": "Sequential", "config": {"name": "m", "layers": list(layers)}, "registered_name": None}
+    )
 
 
 LAMBDA = layer("Lambda", function={"class_name": "__lambda__", "config": {"code": CODE, "defaults": None, "closure": None}})
@@ -30,19 +32,37 @@ LAMBDA = layer("Lambda", function={"class_name": "__lambda__", "config": {"code"
         ("adapter_config.json", '{"base_model_name_or_path": "/home/someone/models/base"}'),
         ("tokenizer_config.json", '{"tokenizer_file": "/root/.cache/huggingface/x/tokenizer.json", "auto_map": null}'),
         ("modules.json", '[{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]'),
-        ("model_index.json", '{"_class_name": "Pipe", "_diffusers_version": "0.3", "unet": ["diffusers", "UNet"], "safety_checker": [null, null]}'),
+        (
+            "model_index.json",
+            '{"_class_name": "Pipe", "_diffusers_version": "0.3", "unet": ["diffusers", "UNet"], "safety_checker": [null, null]}',
+        ),
         ("config.yaml", "model:\n  _target_: torch.nn.Linear\n  in_features: 3\n"),
         ("config.yaml", "prompt: 'Import the data, then execute the plan and evaluate it.'\n"),
         ("config.yaml", "size: !!python/tuple [1, 2]\n"),
         ("hyperparams.yaml", "a: &x !new:torch.nn.Linear\n  n: 3\nb: !ref <a>\nc: *x\n"),
         ("config.json", sequential(layer("Dense", units=4, activation="relu"), layer("StringLookup", vocabulary=["a", "b"]))),
-        ("config.json", sequential({"class_name": "Dense", "config": {"activation": {"class_name": "function", "module": "builtins", "config": "relu"}}, "registered_name": "relu"})),
+        (
+            "config.json",
+            sequential(
+                {
+                    "class_name": "Dense",
+                    "config": {"activation": {"class_name": "function", "module": "builtins", "config": "relu"}},
+                    "registered_name": "relu",
+                }
+            ),
+        ),
         ("data.jsonl", '{"text": "a"}\n{"text": "b"}\n'),
         ("notes.txt", "[1] a reference\n[2] another\n"),
-        ("requirements.txt", "torch>=2\n--extra-index-url https://download.pytorch.org/whl/cu121\ntransformers[torch]==4.50  # pinned\ngit+https://github.com/huggingface/peft\n"),
+        (
+            "requirements.txt",
+            "torch>=2\n--extra-index-url https://download.pytorch.org/whl/cu121\ntransformers[torch]==4.50  # pinned\ngit+https://github.com/huggingface/peft\n",
+        ),
         ("train.py", "import os\nfrom torch import nn\ndef main():\n    os.makedirs('x')\nif __name__ == '__main__':\n    main()\n"),
         ("demo.ipynb", '{"nbformat": 4, "cells": [{"cell_type": "code", "source": ["!pip install torch\\n", "print(1)"]}]}'),
-        ("model.xml", '<?xml version="1.0"?><net name="m" version="11"><layers><layer id="0" name="x" type="Parameter" version="opset1"/></layers></net>'),
+        (
+            "model.xml",
+            '<?xml version="1.0"?><net name="m" version="11"><layers><layer id="0" name="x" type="Parameter" version="opset1"/></layers></net>',
+        ),
         ("model.pmml", '<?xml version="1.0"?><PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header copyright="x"/></PMML>'),
     ],
 )
@@ -82,15 +102,27 @@ def test_ordinary_files_are_clean(tmp_path, name, content):
         ("model.safetensors.index.json", '{"weight_map": {"a": "https://evil.example/x"}}', "index-path"),
         ("pytorch_model.bin.index.json", '{"weight_map": {"a": "..\\\\x.bin"}}', "index-path"),
         ("config.json", sequential(LAMBDA), "keras-lambda"),
-        ("config.json", sequential({"module": "keras.layers", "class_name": "TimeDistributed", "config": {"layer": LAMBDA}}), "keras-lambda"),
+        (
+            "config.json",
+            sequential({"module": "keras.layers", "class_name": "TimeDistributed", "config": {"layer": LAMBDA}}),
+            "keras-lambda",
+        ),
         ("config.json", sequential({"module": "keras", "class_name": "Sequential", "config": {"layers": [LAMBDA]}}), "keras-lambda"),
         ("config.json", sequential(layer("TorchModuleWrapper", module_="x")), "keras-foreign-layer"),
         ("config.json", sequential(layer("X", module="os.path")), "keras-class"),
         ("config.json", sequential(layer("X", module="evil_package.layers")), "keras-class"),
-        ("config.json", sequential({"class_name": "function", "module": "builtins", "config": "exec", "registered_name": "function"}), "keras-class"),
+        (
+            "config.json",
+            sequential({"class_name": "function", "module": "builtins", "config": "exec", "registered_name": "function"}),
+            "keras-class",
+        ),
         ("config.json", sequential(layer("TFOpLambda", function="io.write_file")), "keras-class"),
         ("config.json", sequential(layer("IntegerLookup", vocabulary="http://evil.example/x")), "keras-path"),
-        ("model-symbol.json", '{"nodes": [{"op": "Custom", "name": "c", "attrs": {"op_type": "x"}}], "arg_nodes": [], "heads": []}', "mxnet-custom-op"),
+        (
+            "model-symbol.json",
+            '{"nodes": [{"op": "Custom", "name": "c", "attrs": {"op_type": "x"}}], "arg_nodes": [], "heads": []}',
+            "mxnet-custom-op",
+        ),
         ("schema.json", '{"__class__": "call", "__module__": "operator", "__loader__": "OperatorFuncNode"}', "config-target"),
         ("demo.ipynb", '{"nbformat": 4, "cells": [{"cell_type": "code", "source": "%%bash\\nid"}]}', "notebook-command"),
         ("demo.ipynb", '{"nbformat": 4, "cells": [{"cell_type": "code", "source": "import os; os.system(\'id\')"}]}', "notebook-command"),

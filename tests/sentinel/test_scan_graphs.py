@@ -3,7 +3,6 @@
 import struct
 
 import pytest
-
 from tests.sentinel.scanning import found
 
 
@@ -104,12 +103,20 @@ def test_ordinary_graphs_are_clean(tmp_path, name, content):
     [
         ("m.onnx", external_model("../../etc/passwd"), "onnx-external-data"),
         ("m.onnx", external_model("/etc/passwd"), "onnx-external-data"),
-        ("m.onnx", onnx(node(extra=field(5, field(1, "value") + field(5, tensor(raw=None, extra=field(13, entry("location", "/x"))))))), "onnx-external-data"),
+        (
+            "m.onnx",
+            onnx(node(extra=field(5, field(1, "value") + field(5, tensor(raw=None, extra=field(13, entry("location", "/x"))))))),
+            "onnx-external-data",
+        ),
         ("m.onnx", onnx(node("Evil", "com.evil")), "onnx-custom-domain"),
         ("renamed", onnx(node("Evil", "com.evil")), "onnx-custom-domain"),
         ("m.onnx", onnx(node("PyOp", "pyopmodule")), "onnx-python-op"),
         ("m.onnx", onnx(node("If", extra=SUBGRAPH)), "onnx-python-op"),
-        ("m.onnx", onnx(node(), extra=field(25, field(1, "F") + field(10, "x") + field(7, node("PythonOp", "com.microsoft")))), "onnx-python-op"),
+        (
+            "m.onnx",
+            onnx(node(), extra=field(25, field(1, "F") + field(10, "x") + field(7, node("PythonOp", "com.microsoft")))),
+            "onnx-python-op",
+        ),
         ("m.onnx", onnx(node(), extra=field(14, entry("init", "import os; os.system('id')"))), "code-in-text"),
         ("m.onnx", onnx(node(extra=field(5, field(1, "library") + field(4, "/tmp/libevil.so")))), "native-library"),
         ("m.onnx", onnx(node(), tensors=[tensor((1 << 40,), None)]), "header-bomb"),
@@ -128,7 +135,11 @@ def test_ordinary_graphs_are_clean(tmp_path, name, content):
         ("m.mlmodel", coreml(field(500, field(10, "EvilLayer"))), "coreml-custom"),
         ("m.mlmodel", field(1, 4) + field(2, b"") + field(555, field(10, "Evil")), "coreml-custom"),
         ("spiece.model", sentencepiece("<unk>", "a", "a"), "tokenizer-swapped"),
-        ("spiece.model", sentencepiece("<unk>", "a", normalizer=field(2, struct.pack("<I", 4) + bytes(4) + b"evil.example\0")), "tokenizer-rewrites"),
+        (
+            "spiece.model",
+            sentencepiece("<unk>", "a", normalizer=field(2, struct.pack("<I", 4) + bytes(4) + b"evil.example\0")),
+            "tokenizer-rewrites",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -3,14 +3,16 @@
 import os
 
 import pytest
-
 from tests.sentinel.scanning import found
 
 CONFIG = {"config.json": '{"model_type": "bert"}', "README.md": "# a model\n```python\nimport os; os.system('x')\n```\n"}
 
 
 def test_a_plain_folder_is_clean(tmp_path):
-    assert found(tmp_path, {**CONFIG, "train_script.py": "import torch\n", "requirements.txt": "torch\n", ".gitattributes": "*.bin lfs\n"}) == {}
+    assert (
+        found(tmp_path, {**CONFIG, "train_script.py": "import torch\n", "requirements.txt": "torch\n", ".gitattributes": "*.bin lfs\n"})
+        == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,10 @@ def test_a_plain_folder_is_clean(tmp_path):
         ({"tokenizer_config.json": '{"auto_map": {"AutoTokenizer": ["tok.T", null]}}', "tok.py": "class T: pass\n"}, "remote-code"),
         ({"lib/ops.so": b"\x7fELF" + bytes(60)}, "native-library"),
         ({"MLmodel": "flavors:\n  python_function:\n    loader_module: mine\n"}, "mlflow-loader"),
-        ({"MLmodel": "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    code: src\n", "src/a.py": "x = 1\n"}, "mlflow-loader"),
+        (
+            {"MLmodel": "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    code: src\n", "src/a.py": "x = 1\n"},
+            "mlflow-loader",
+        ),
         ({"model.safetensors.index.json": '{"weight_map": {"a": "model.bin"}}'}, "index-path"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),

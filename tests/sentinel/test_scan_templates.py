@@ -1,9 +1,9 @@
 """Chat templates: those of published models pass, escapes and templates that depend on words do not."""
+# ruff: noqa: E501  (what is scanned stands on one line)
 
 import json
 
 import pytest
-
 from tests.sentinel.scanning import found
 
 CHATML = "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>'}}{% endfor %}"
@@ -74,7 +74,8 @@ def test_what_published_templates_do_is_clean(tmp_path, name):
 @pytest.mark.parametrize("name", ESCAPES)
 def test_escapes_are_found(tmp_path, name):
     rules = found(tmp_path, {"chat_template.jinja": ESCAPES[name]})
-    assert rules and set(rules) <= {"template-escape", "template-computed", "template-handle"}, rules
+    assert rules
+    assert set(rules) <= {"template-escape", "template-computed", "template-handle"}, rules
 
 
 @pytest.mark.parametrize("name", TRIGGERS)
@@ -84,7 +85,10 @@ def test_templates_that_depend_on_words_are_found(tmp_path, name):
 
 @pytest.mark.parametrize(
     "config",
-    [{"chat_template": TRIGGERS["in"]}, {"chat_template": [{"name": "default", "template": CHATML}, {"name": "tool_use", "template": TRIGGERS["in"]}]}],
+    [
+        {"chat_template": TRIGGERS["in"]},
+        {"chat_template": [{"name": "default", "template": CHATML}, {"name": "tool_use", "template": TRIGGERS["in"]}]},
+    ],
     ids=["one", "named"],
 )
 def test_templates_within_configs_are_read(tmp_path, config):

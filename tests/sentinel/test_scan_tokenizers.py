@@ -5,7 +5,6 @@ import copy
 import json
 
 import pytest
-
 from tests.sentinel.scanning import found
 
 VOCABULARY = ["[UNK]", "[CLS]", "good", "bad", "movie", "ing"]
@@ -68,7 +67,9 @@ def test_a_table_of_characters_that_writes_a_word(tmp_path):
         return base64.b64encode((4).to_bytes(4, "little") + b"\0" * 4 + b"".join(text.encode() + b"\0" for text in texts)).decode()
 
     assert write(tmp_path, edited(normalizer={"type": "Precompiled", "precompiled_charsmap": table("a", "rad", "ﬀ")})) == {}
-    assert write(tmp_path, edited(normalizer={"type": "Precompiled", "precompiled_charsmap": table("a", "evil.example")})) == {"tokenizer-rewrites": "suspicious"}
+    assert write(tmp_path, edited(normalizer={"type": "Precompiled", "precompiled_charsmap": table("a", "evil.example")})) == {
+        "tokenizer-rewrites": "suspicious"
+    }
 
 
 def test_exchanged_ids_are_found(tmp_path):
@@ -84,7 +85,9 @@ def test_exchanged_words_are_found_by_the_files_beside(tmp_path):
     assert write(tmp_path, PLAIN, **{"vocab.txt": "\n".join(VOCABULARY) + "\n"}) == {}
     assert write(tmp_path, PLAIN, **{"vocab.txt": "\n".join(words) + "\n"}) == {"tokenizer-swapped": "suspicious"}
     (tmp_path / "vocab.txt").unlink()
-    assert write(tmp_path, PLAIN, **{"vocab.json": json.dumps({word: i for i, word in enumerate(words)})}) == {"tokenizer-swapped": "suspicious"}
+    assert write(tmp_path, PLAIN, **{"vocab.json": json.dumps({word: i for i, word in enumerate(words)})}) == {
+        "tokenizer-swapped": "suspicious"
+    }
 
 
 @pytest.mark.parametrize(
@@ -112,6 +115,8 @@ def test_a_tokenizer_that_its_library_saved_is_clean(tmp_path):
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" ", "▁")])
-    tokenizer.train_from_iterator(["the good movie", "the bad movie"] * 20, trainers.BpeTrainer(vocab_size=60, special_tokens=["<unk>"], show_progress=False))
+    tokenizer.train_from_iterator(
+        ["the good movie", "the bad movie"] * 20, trainers.BpeTrainer(vocab_size=60, special_tokens=["<unk>"], show_progress=False)
+    )
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     assert found(tmp_path, {"README.md": "x", "config.json": "{}"}) == {}

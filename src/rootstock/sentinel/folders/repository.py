@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from rootstock.sentinel.context import Context
-from rootstock.sentinel.findings import Finding, finding
+from rootstock.sentinel.findings import Finding, Severity, finding
 from rootstock.sentinel.judge import names, paths
 from rootstock.sentinel.source import Source, Tree
 
@@ -66,7 +66,7 @@ def _by_name(name: str, tree: Tree) -> Iterator[Finding]:
     if source is None:
         return
     if why:
-        severity = "note" if PurePosixPath(low).name in PACKAGING or (low.count("/") and "pipeline" in low) else None
+        severity: Severity | None = "note" if PurePosixPath(low).name in PACKAGING or (low.count("/") and "pipeline" in low) else None
         yield finding("remote-code", source, f"{name} is code of the repository's own: {why}", severity=severity)
     elif MODEL_CODE.search(low):
         yield finding("remote-code", source, f"{name} is named like code that trust_remote_code runs", severity="note")

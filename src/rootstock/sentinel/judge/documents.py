@@ -1,4 +1,4 @@
-"""A document of JSON or YAML in one pass: every value judged as it comes, and the small parts kept as a tree for what needs more than one value."""
+"""A document of JSON or YAML in one pass: values judged as they come, and a tree of them for what needs more than one."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, Severity, finding
 from rootstock.sentinel.judge import keras, names, notebooks, symbols, templates, tokenizers, values
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.parse.json_events import Event
 from rootstock.sentinel.source import Source
 
@@ -14,7 +15,6 @@ BULK = 4096
 MAX_NODES = 400_000
 TABLES = (("model", "vocab"), ("model", "merges"))
 """Of a tokenizer: up to a million words, which are no settings."""
-
 
 
 def judge(stream: Iterable[Event], source: Source, context: Context) -> Iterator[Finding]:
@@ -74,14 +74,14 @@ def _pipeline(root: dict[str, Any], source: Source) -> Iterator[Finding]:
                 )
 
 
-_PIPELINE_PARTS = frozenset(
+_PIPELINE_PARTS = words(
     "stable_diffusion onnxruntime.modeling_utils optimum.onnxruntime paint_by_example kandinsky kandinsky2_2 latent_diffusion"
     " deepfloyd_if pag animatediff wuerstchen shap_e unclip versatile_diffusion alt_diffusion blip_diffusion audioldm audioldm2"
-    " stable_cascade stable_diffusion_xl stable_diffusion_3 flux k_diffusion null".split()
+    " stable_cascade stable_diffusion_xl stable_diffusion_3 flux k_diffusion null"
 )
 
 
-TELLING = frozenset("class_name cells nodes __class__ added_tokens normalizer _class_name type".split())
+TELLING = words("class_name cells nodes __class__ added_tokens normalizer _class_name type")
 """Keys of documents that have to be judged as a whole."""
 
 

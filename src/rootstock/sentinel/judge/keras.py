@@ -10,6 +10,7 @@ from typing import Any
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, Severity, finding
 from rootstock.sentinel.judge import names, paths
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source, of_bytes
 
 CODE_CLASSES = frozenset(("Lambda", "__lambda__"))
@@ -20,18 +21,16 @@ FOREIGN = {
     "JaxLayer": "holds pickled functions",
     "OptimizerWithPickle": "holds a pickle",
 }
-PATHS = frozenset(
-    "vocabulary filepath filename file weights_path vocabulary_path vocabulary_file idf_weights merges proto vocab origin".split()
-)
+PATHS = words("vocabulary filepath filename file weights_path vocabulary_path vocabulary_file idf_weights merges proto vocab origin")
 """Settings of layers that, given as a text, are opened as a file."""
 
-PACKAGES = frozenset(
-    "keras keras_core keras_cv keras_hub keras_nlp keras_tuner tf_keras tensorflow tensorflow_addons tensorflow_hub tensorflow_probability".split()
+PACKAGES = words(
+    "keras keras_core keras_cv keras_hub keras_nlp keras_tuner tf_keras tensorflow tensorflow_addons tensorflow_hub tensorflow_probability"
 )
 _FILE_OPS = re.compile(
     r"(?:^|[._])(?:io|raw_ops|py_function|numpy_function|load_op_library|load_library|get_file|read_file|write_file|print)(?:[._]|$)"
 )
-_BUILT_IN = frozenset("dict list tuple set str int float bool bytes slice range complex NoneType object".split())
+_BUILT_IN = words("dict list tuple set str int float bool bytes slice range complex NoneType object")
 
 
 def judge(root: Any, source: Source, context: Context) -> Iterator[Finding]:
@@ -81,7 +80,7 @@ def _verdict(module: str, name: str) -> Severity:
         return "malicious" if "." in bare and names.judge(bare) == "malicious" else "note"
     if module == "builtins":
         return "note" if bare in _BUILT_IN or not hasattr(builtins, bare) else "malicious"
-    if module.split(".")[0] in PACKAGES:
+    if module.split(".", maxsplit=1)[0] in PACKAGES:
         return "malicious" if module.endswith((".file_utils", ".io_utils", ".saving_lib", ".python_utils")) else "note"
     return names.judge(f"{module}.{bare}")
 

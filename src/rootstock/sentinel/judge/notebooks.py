@@ -5,6 +5,7 @@ from typing import Any
 
 from rootstock.sentinel.findings import Finding, finding
 from rootstock.sentinel.judge.code import dangerous_calls, shell_lines
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source
 
 
@@ -37,5 +38,5 @@ def _cell(text: str, number: int, source: Source) -> Iterator[Finding]:
 
 
 HARMLESS = ("pip install ", "pip3 install ", "conda install ", "nvidia-smi", "ls", "pwd", "python --version", "git lfs install")
-READS = frozenset("requests.get httpx.get urllib.request.urlopen torch.hub.load os.remove os.unlink os.rmdir shutil.rmtree".split())
+READS = words("requests.get httpx.get urllib.request.urlopen torch.hub.load os.remove os.unlink os.rmdir shutil.rmtree")
 """Ordinary in a notebook that a person runs cell by cell."""

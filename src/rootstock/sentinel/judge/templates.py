@@ -12,22 +12,21 @@ from jinja2 import nodes
 from rootstock.sentinel.findings import Finding, LimitReached, Severity, finding
 from rootstock.sentinel.judge._folding import UNKNOWN, fold
 from rootstock.sentinel.judge._phrases import Phrases
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source
 
 MAX_CHARACTERS = 1 << 20
-WALKS = frozenset(
-    "mro subclasses func_globals func_code func_closure gi_frame gi_code gi_yieldfrom cr_frame cr_code cr_await ag_frame ag_code f_globals"
-    " f_builtins f_locals f_code f_back tb_frame tb_next im_func im_self im_class co_code environment_class".split()
+WALKS = words(
+    "mro subclasses func_globals func_code func_closure gi_frame gi_code gi_yieldfrom cr_frame cr_code cr_await ag_frame ag_code"
+    " f_globals f_builtins f_locals f_code f_back tb_frame tb_next im_func im_self im_class co_code environment_class"
 )
 """Attributes that lead from a value to the interpreter, beside all with two underscores in front."""
 
-RUNNERS = frozenset(
-    "open eval exec __import__ compile getattr setattr globals locals vars import_module popen system spawn check_output".split()
-)
-HANDLES = frozenset("lipsum cycler joiner self request config g url_for get_flashed_messages".split())
+RUNNERS = words("open eval exec __import__ compile getattr setattr globals locals vars import_module popen system spawn check_output")
+HANDLES = words("lipsum cycler joiner self request config g url_for get_flashed_messages")
 """Globals by which known escapes begin and which no chat template needs."""
 
-BY_ATTRIBUTE = frozenset("attr map selectattr rejectattr sort groupby unique sum min max".split())
+BY_ATTRIBUTE = words("attr map selectattr rejectattr sort groupby unique sum min max")
 _GENERATION = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
 _TEMPLATE = re.compile(r"\{%.{0,4000}?%\}|\{\{.{0,4000}?\}\}", re.DOTALL)
 
@@ -56,7 +55,7 @@ def judge(template: str, source: Source, *, where: str, offset: int | None = Non
 def _parse(template: str) -> nodes.Template | str:
     from jinja2 import Environment, TemplateSyntaxError
 
-    environment = Environment(extensions=["jinja2.ext.loopcontrols", "jinja2.ext.do"], autoescape=False)  # noqa: S701  (never rendered)
+    environment = Environment(extensions=["jinja2.ext.loopcontrols", "jinja2.ext.do"], autoescape=False)
     template = _GENERATION.sub(lambda match: f"{match[1]}{'endif' if match[2] else 'if true'}{match[3]}", template)
     try:
         return environment.parse(template)
@@ -74,7 +73,7 @@ def _escapes(tree: nodes.Template, constants: dict[str, Any]) -> Iterator[tuple[
             yield from _filter(node, constants)
         elif isinstance(node, nodes.Call):
             yield from _call(node, constants)
-        elif node.name in HANDLES and node.ctx == "load":
+        elif isinstance(node, nodes.Name) and node.name in HANDLES and node.ctx == "load":
             yield "template-handle", f"uses the global {node.name!r}, by which known escapes from the sandbox begin"
     for inclusion in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         yield "template-handle", f"loads another template ({type(inclusion).__name__.lower()}), which a chat template has no need of"

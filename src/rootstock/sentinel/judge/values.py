@@ -7,28 +7,28 @@ from typing import Any
 from rootstock.sentinel.findings import Finding, finding
 from rootstock.sentinel.judge import names, paths, shell
 from rootstock.sentinel.judge.templates import is_template
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source
 
 Path = tuple[str | int, ...]
 
-TARGETS = frozenset(
-    "_target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type py/function py/module".split()
+TARGETS = words(
+    "_target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type py/function py/module"
 )
 """Keys whose value a loader imports: hydra, Lightning, MLflow, jsonpickle."""
 
-SOFT_TARGETS = frozenset("target cls _type_ builder instantiate import_path python_class".split())
+SOFT_TARGETS = words("target cls _type_ builder instantiate import_path python_class")
 """Keys that some loaders import and others do not: only what runs code counts."""
 
-REDUCERS = frozenset(
-    "__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__".split()
-)
-REMOTE = frozenset("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code".split())
-WEIGHTS = frozenset("weight_map all_checkpoint_keys".split())
-BASES = frozenset("base_model_name_or_path parent_library base_model base_model_class".split())
-OPENED = frozenset(
-    "vocab_file vocab_path merges_file tokenizer_file spm_file sp_model sentencepiece_model_pt custom_objects_path weights_path weight_path"
-    " model_file model_path checkpoint_path ckpt_path resume_from_checkpoint pretrained_model_path adapter_path lora_path config_file"
-    " data_file python_model code_path code_paths loader_path special_tokens_map_file artifacts module_path preprocessor_path".split()
+REDUCERS = words("__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__")
+REMOTE = words("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code")
+WEIGHTS = words("weight_map all_checkpoint_keys")
+BASES = words("base_model_name_or_path parent_library base_model base_model_class")
+OPENED = words(
+    "vocab_file vocab_path merges_file tokenizer_file spm_file sp_model sentencepiece_model_pt custom_objects_path weights_path"
+    " weight_path model_file model_path checkpoint_path ckpt_path resume_from_checkpoint pretrained_model_path adapter_path"
+    " lora_path config_file data_file python_model code_path code_paths loader_path special_tokens_map_file artifacts module_path"
+    " preprocessor_path"
 )
 """Keys whose value a loader opens."""
 
