@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-all lint format bench kills clean
+.PHONY: install demo test test-all lint format bench bench-security kills clean
 
 install: $(READY)
 
@@ -51,6 +51,10 @@ bench: install
 	$(BIN)/python bench/transfer.py runs/bench/transfer-in-domain --in-domain
 	$(BIN)/python bench/adaptive.py runs/bench/adaptive
 	$(BIN)/python bench/vision.py --folder runs/bench/vision
+
+# ROOTSTOCK_PEER: a virtual environment with picklescan==1.0.5 modelscan==0.8.8 fickling==0.1.12 modelaudit==0.2.54, where they are to run too.
+bench-security: install
+	$(BIN)/python bench/security.py --speed
 
 kills: install
 	$(BIN)/python bench/kills.py

@@ -16,6 +16,7 @@ from rootstock import catalog
 from rootstock.core.recipe import Recipe
 from rootstock.core.stages import Stage, StagedRecipe
 from rootstock.core.task import Labelled, Task
+from rootstock.sentinel import rules
 
 HERE = Path(__file__).parent
 MARK = "<!-- Written by docs/generate.py from the code. Change the docstrings there, not this page. -->"
@@ -63,6 +64,11 @@ Each method brings its own defaults, because methods compared at one learning ra
 [What a method leaves](adapters.md) says how it loads elsewhere, and what each gave on the same rows.
 """
 
+RULES = """# Rules of the scanner
+
+What [`rootstock scan`](scanning.md) finds, by the id that stands in its reports and that a policy names.
+"""
+
 DEFAULTS = {
     "epochs": "training.epochs",
     "rate": "training.rate",
@@ -75,7 +81,21 @@ DEFAULTS = {
 
 def pages() -> dict[str, str]:
     """File name to content of every generated page."""
-    return {"recipe.md": recipe_page(), "tasks.md": tasks_page(), "methods.md": methods_page()}
+    written = {"recipe.md": recipe_page(), "tasks.md": tasks_page(), "methods.md": methods_page(), "rules.md": rules_page()}
+    return written | {f"rules/{name}.md": rule_page(name) for name in rules.ids()}
+
+
+def rules_page() -> str:
+    """Every rule of the scanner in a table."""
+    rows = [f"| [{page.id}](rules/{page.id}.md) | {page.severity} | {page.title} |" for page in map(rules.rule, rules.ids())]
+    return "\n".join([RULES.replace("\n", f"\n\n{MARK}\n", 1), "| rule | severity | what |", "| --- | --- | --- |", *rows, ""])
+
+
+def rule_page(name: str) -> str:
+    """One rule: what it looks for, why it matters, what to do."""
+    page = rules.rule(name)
+    head = f"# {page.title}\n\n{MARK}\n\nRule `{page.id}`, usually *{page.severity}*. [All rules](../rules.md)\n"
+    return f"{head}\n{page.text}\n\n**Why it matters.** {page.why}\n\n**What to do.** {page.fix}\n"
 
 
 def recipe_page() -> str:
@@ -226,6 +246,7 @@ def _settings(kind: Any, name: str) -> str:
 def main() -> None:
     """Write every page."""
     for name, text in pages().items():
+        (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_text(text, "utf-8")
         sys.stdout.write(f"{HERE / name}\n")
 

@@ -26,6 +26,7 @@ from rootstock.cli import (
     recipe,
     run,
     scaling,
+    scan,
     search,
     tasks,
     tokenizer,
@@ -48,6 +49,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "probe": probe.probe,
     "fill": fill.fill,
     "generate": generate.generate,
+    "scan": scan.scan,
     "verify-resume": verify_resume.verify_resume,
     "diff": diff.diff,
     "tasks": tasks.tasks,
@@ -99,6 +101,8 @@ def _carry_out(words: list[str]) -> None:
     match words:
         case ["tasks" | "methods" as listing, *flags] if flags in ([], ["--json"]):
             VERBS[listing](as_json=bool(flags))
+        case ["scan", *words] if plain := scan.plainly(words):
+            VERBS["scan"](**plain)
         case _:
             app()
 

@@ -1,7 +1,8 @@
 """The gate that every model folder passes before anything is loaded from it. Reads bytes, runs nothing."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 from rootstock.core.artifact import digest_file, digest_json
 from rootstock.core.errors import BaseError, GateRefused
 from rootstock.sentinel import safetensors
+from rootstock.sentinel.folders.links import places
+from rootstock.sentinel.limits import Limits
+from rootstock.sentinel.policy import DEFAULT, policy
+from rootstock.sentinel.scanner import FolderTree, scan_folder
 
 WEIGHTS, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
 CONFIGS = ("config.json", "adapter_config.json", "tokenizer_config.json")
@@ -64,6 +69,7 @@ def admit(folder: Path) -> Admission:
         check_config(folder / name)
     count = sum(safetensors.parameters(_header(path)) for path in weights)
     others = [path for name in (*CONFIGS, INDEX, *TOKENIZER) for path in sorted(folder.glob(name))]
+    _check_content(folder, (*weights, *others))
     files = {path.name: digest_file(path) for path in (*weights, *others)}
     deciding = {name: digest for name, digest in files.items() if name.endswith(".safetensors") or name in CONFIGS[:2]}
     return Admission(files, weights, digest_json(deciding), count, tuple(_notes(folder)))
@@ -75,7 +81,18 @@ def admit_tokenizer(folder: Path) -> dict[str, str]:
     _check_links(folder)
     for name in CONFIGS:
         check_config(folder / name)
-    return {path.name: digest_file(path) for name in TOKENIZER for path in sorted(folder.glob(name))}
+    files = [path for name in TOKENIZER for path in sorted(folder.glob(name))]
+    _check_content(folder, files)
+    return {path.name: digest_file(path) for path in files}
+
+
+def _check_content(folder: Path, files: Sequence[Path]) -> None:
+    """What `rootstock scan` says of the files that are loaded, by its standard policy."""
+    tree = FolderTree(folder, tuple(sorted({path.relative_to(folder).as_posix() for path in files})))
+    limits, chosen = Limits(), policy(DEFAULT)
+    for found in scan_folder(tree, limits, time.monotonic() + limits.seconds) if tree.names and files else ():
+        if chosen.action(found) == "refuse":
+            raise GateRefused(f"{found.where}: {found.what} ({found.rule})", wanted="a folder that passes rootstock scan", fix=found.fix)
 
 
 def pickles(folder: Path) -> list[str]:
@@ -141,8 +158,7 @@ def _header(path: Path) -> safetensors.Shapes:
 
 def _check_links(folder: Path) -> None:
     """Links must end inside the folder, or in the blobs that the hub's cache keeps beside its snapshots."""
-    snapshot = next((path for path in (folder, *folder.parents) if path.parent.name == "snapshots"), None)
-    allowed = [folder, *([snapshot.parent.parent / "blobs"] if snapshot else [])]
+    allowed = places(folder)
     for path in folder.rglob("*"):
         if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
             raise GateRefused(

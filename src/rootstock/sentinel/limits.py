@@ -22,7 +22,5 @@ class Limits:
     ratio_from: int = 32 << 20
     header_bytes: int = 100_000_000
     """The longest header, table or text that is read as a whole."""
-    opcodes: int = 400_000_000
-    """Of one pickle."""
-    memo: int = 8_000_000
-    """Entries of one pickle's memo, at 8 bytes each here."""
+    memo: int = 12_000_000
+    """Objects and memo entries of one pickle, at 4 to 10 bytes each here."""

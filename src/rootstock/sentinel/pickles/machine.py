@@ -21,7 +21,7 @@ WINDOW, SLACK = 1 << 20, 1 << 9
 AWAY = 1 << 62
 """What an opcode's step returns to leave the fast loop; the machine's `resume` says where it goes on."""
 
-MEMOIZE, SHORT_TEXT = 0x94, 0x8C
+MEMOIZE, SHORT_TEXT, GET, MARK = 0x94, 0x8C, 0x68, 0x28
 FIXED = bytes(FIXED_WIDTHS.get(bytes((code,)), 0) for code in range(256))
 MAX_STACK = 3_000_000
 
@@ -77,7 +77,7 @@ class Machine:
         self.sizes, self.depths = array("f"), array("H")
         self.children: dict[int, list[int]] = {}
         self.keep_children = False
-        self.last: tuple[int, tuple[int, ...]] = (AWAY, ())
+        self.last: tuple[int, list[int]] = (AWAY, [])
         self.window, self.base, self.stop = b"", self.start, 0
         self.position, self.resume, self.frame_end, self.protocol = 0, 0, 0, 0
         self.done = False
@@ -89,6 +89,8 @@ class Machine:
         """Follow the stream to its STOP; the offset behind it. Raises Broken, LimitReached."""
         while not self.done:
             self._refill()
+            if self.position >= self.stop:
+                raise Broken("its bytes can't be read further")
             try:
                 self._burst()
             except IndexError:
@@ -101,8 +103,9 @@ class Machine:
         """The fast loop: literals, short texts and the memo here, all else in a step of its own."""
         window, base, stop, position = self.window, self.base, self.stop, self.position
         stack, steps, fixed = self.stack, self.steps, FIXED
-        push, remember = stack.append, self.memo.append
-        memoize = MEMOIZE if self.far is None else 256
+        push, memo, mark = stack.append, self.memo, self.marks.append
+        remember = memo.append
+        memoize, get = (MEMOIZE, GET) if self.far is None else (256, 256)
         try:
             while position < stop:
                 code = window[position]
@@ -115,6 +118,12 @@ class Machine:
                 elif code == SHORT_TEXT:
                     push(base + position)
                     position += 2 + window[position + 1]
+                elif code == get:
+                    push(memo[window[position + 1]])
+                    position += 2
+                elif code == MARK:
+                    mark(len(stack))
+                    position += 1
                 else:
                     position = steps[code](position)
         finally:
@@ -124,7 +133,7 @@ class Machine:
         """Move the window on where less than an opcode is left in it, and stop where a frame ends."""
         at = self.base + self.position
         self._check(at)
-        if self.position + SLACK > len(self.window):
+        if self.position + SLACK >= len(self.window):
             self.base, self.position = at, 0
             self.window = self.source.read(at, WINDOW)
         left = self.source.size - self.base
@@ -146,26 +155,28 @@ class Machine:
 
     def new(self, about: Any = None) -> int:
         """A fresh node."""
-        self.sizes.append(1.0)
+        sizes = self.sizes
+        sizes.append(1.0)
         self.depths.append(1)
-        number = len(self.sizes) - 1
         if about is not None:
-            self.about[number] = about
-        return ~number
+            self.about[len(sizes) - 1] = about
+        return -len(sizes)
 
     def holding(self, node: int, items: list[int]) -> None:
         """Let a node hold items: its size is that of the whole tree below it, however often parts are shared."""
-        number = ~node
+        number, sizes, depths = ~node, self.sizes, self.depths
         if not items:
             return
-        if min(items) >= 0:
-            self.sizes[number] += len(items)
-            self.depths[number] = max(self.depths[number], 2)
-            return
-        sizes, depths = self.sizes, self.depths
-        inner = [~item for item in items if item < 0]
-        sizes[number] = min(sizes[number] + len(items) - len(inner) + sum(sizes[each] for each in inner), 1e30)
-        depths[number] = min(max(depths[number], 1 + max(depths[each] for each in inner)), 65_000)
+        size, deepest = sizes[number] + len(items), 1
+        if min(items) < 0:
+            for item in items:
+                if item < 0:
+                    size += sizes[~item] - 1.0
+                    if depths[~item] > deepest:  # noqa: PLR1730  (max costs a call, in the innermost loop)
+                        deepest = depths[~item]
+        sizes[number] = size if size < 1e30 else 1e30
+        if deepest >= depths[number]:
+            depths[number] = deepest + 1 if deepest < 65_000 else 65_000
 
     def what(self, value: int) -> Any:
         """What is known of a node that is no plain container."""
@@ -174,7 +185,7 @@ class Machine:
     def inside(self, node: int) -> tuple[int, ...] | None:
         """The items of a tuple, where they were kept."""
         if node == self.last[0]:
-            return self.last[1]
+            return tuple(self.last[1])
         kept = self.children.get(~node) if node < 0 else None
         return None if kept is None else tuple(kept)
 

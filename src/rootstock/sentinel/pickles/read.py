@@ -7,7 +7,7 @@ from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, finding
 from rootstock.sentinel.pickles.machine import AWAY, Broken, Machine
 from rootstock.sentinel.pickles.steps import prepare
-from rootstock.sentinel.source import Source, of_bytes
+from rootstock.sentinel.source import Source
 
 BOMB_ITEMS, BOMB_RATIO = 1e8, 1000
 """A pickle whose values, written out, would be this many and this many times its bytes."""
@@ -67,7 +67,7 @@ def looks_like_one(head: bytes, size: int, context: Context) -> bool:
     """
     if not head or head[0] not in FIRST:
         return False
-    told = follow(of_bytes(head, path=""), context)
+    told = follow(Source("", size, lambda at, count: head[at : at + count]), context)
     machine = told.machine
     cut = len(head) < size and bool(told.broken) and _ran_out(told, len(head))
     if head[0] == 0x80 and len(head) > 1:

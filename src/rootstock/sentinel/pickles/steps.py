@@ -30,14 +30,17 @@ def _unknown(machine: Machine) -> Step:
 
 
 def line(machine: Machine, at: int) -> tuple[bytes, int]:
-    """The line that begins at a position, and where the next one does."""
+    """The line that begins at a position, and where the next one does.
+
+    Where the bytes end first, Python's own unpickler takes what there is, without its last byte.
+    """
     end = machine.window.find(b"\n", at)
     if end >= 0:
         return machine.window[at:end], end + 1
     data = machine.source.read(machine.base + at, machine.context.limits.header_bytes)
     end = data.find(b"\n")
     if end < 0:
-        raise Broken("a line does not end")
+        return data[:-1], at + len(data)
     return data[:end], at + end + 1
 
 
@@ -69,10 +72,6 @@ def _lines(machine: Machine) -> dict[bytes, Step]:
 def _stack(machine: Machine) -> dict[bytes, Step]:
     stack, marks = machine.stack, machine.marks
 
-    def mark(at: int) -> int:
-        marks.append(len(stack))
-        return at + 1
-
     def pop(at: int) -> int:
         if marks and marks[-1] == len(stack):
             marks.pop()
@@ -88,14 +87,18 @@ def _stack(machine: Machine) -> dict[bytes, Step]:
         stack.append(stack[-1])
         return at + 1
 
-    return {b"(": mark, b"0": pop, b"1": pop_mark, b"2": duplicate}
+    return {b"0": pop, b"1": pop_mark, b"2": duplicate}
 
 
 def _containers(machine: Machine) -> dict[bytes, Step]:
-    stack, new = machine.stack, machine.new
+    stack, new, holding = machine.stack, machine.new, machine.holding
+
+    sizes, depths = machine.sizes, machine.depths
 
     def empty(at: int) -> int:
-        stack.append(new())
+        sizes.append(1.0)
+        depths.append(1)
+        stack.append(-len(sizes))
         return at + 1
 
     def made(at: int) -> int:
@@ -106,7 +109,9 @@ def _containers(machine: Machine) -> dict[bytes, Step]:
         return at + 1
 
     def fill(at: int) -> int:
-        items = machine.items()
+        mark = machine.marks.pop()
+        items = stack[mark:]
+        del stack[mark:]
         put(stack[-1], items, at)
         return at + 1
 
@@ -121,10 +126,10 @@ def _containers(machine: Machine) -> dict[bytes, Step]:
 
     def put(node: int, items: list[int], at: int) -> None:
         if node >= 0:
-            raise Broken("it puts something into what is no container")
+            return  # an error in most cases, but not with nothing to put, nor with a bytearray
         if ~node in machine.about:
             Calls(machine).changed(node, at)
-        machine.holding(node, items)
+        holding(node, items)
         if machine.keep_children:
             machine.children.setdefault(~node, []).extend(items[:64])
 
@@ -133,12 +138,14 @@ def _containers(machine: Machine) -> dict[bytes, Step]:
 
 
 def _tuples(machine: Machine) -> dict[bytes, Step]:
-    stack = machine.stack
+    stack, holding, sizes, depths = machine.stack, machine.holding, machine.sizes, machine.depths
 
     def tuple_of(items: list[int]) -> None:
-        node = machine.new()
-        machine.holding(node, items)
-        machine.last = (node, tuple(items[:64]))
+        sizes.append(1.0)
+        depths.append(1)
+        node = -len(sizes)
+        holding(node, items)
+        machine.last = (node, items)
         if machine.keep_children:
             machine.children[~node] = items[:64]
         stack.append(node)
@@ -169,6 +176,15 @@ def _memo(machine: Machine) -> dict[bytes, Step]:
     def put(index: int, at: int, end: int) -> int:
         return _memorise(machine, index, at, end)
 
+    def long_get(at: int) -> int:
+        end = at + 5
+        index = int.from_bytes(machine.window[at + 1 : end], "little")
+        if machine.far is None:
+            machine.stack.append(machine.memo[index])
+        else:
+            _recall(machine, index)
+        return end
+
     def of(width: int, use: Callable[[int, int, int], int]) -> Step:
         def fixed(at: int) -> int:
             end = at + 1 + width
@@ -176,13 +192,15 @@ def _memo(machine: Machine) -> dict[bytes, Step]:
 
         def by_line(at: int) -> int:
             text, end = line(machine, at + 1)
-            if not text.strip().isdigit():
-                raise Broken("the number of a memo's entry is no number")
-            return use(int(text), at, end)
+            try:
+                index = int(text)
+            except ValueError:
+                raise Broken("the number of a memo's entry is no number") from None
+            return use(index, at, end)
 
         return fixed if width else by_line
 
-    gets = {b"g": of(0, take), b"h": of(1, take), b"j": of(4, take)}
+    gets = {b"g": of(0, take), b"h": of(1, take), b"j": long_get}
     puts = {b"p": of(0, put), b"q": of(1, put), b"r": of(4, put)}
     return {**gets, **puts, b"\x94": lambda at: put(len(machine.far or ()), at, at + 1)}
 
@@ -203,6 +221,8 @@ def _memorise(machine: Machine, index: int, at: int, end: int) -> int:
         memo.append(value)
     elif 0 <= index < len(memo):
         memo[index] = value
+    elif index < 0:
+        raise Broken("the number of a memo's entry is negative")
     else:
         return _put_far(machine, index, at, end)
     return end
@@ -231,9 +251,9 @@ def _calls(machine: Machine) -> dict[bytes, Step]:
     def instance(at: int) -> int:
         module, after = line(machine, at + 1)
         name, end = line(machine, after)
-        items = machine.items()
         calls.global_(module, name, at)
-        calls.call(machine.stack.pop(), tuple(items), at)
+        named = machine.stack.pop()
+        calls.call(named, tuple(machine.items()), at)
         return end
 
     def plain(step: Callable[[int], None]) -> Step:
@@ -269,10 +289,15 @@ def _framing(machine: Machine) -> dict[bytes, Step]:
     def frame(at: int) -> int:
         length = int.from_bytes(machine.window[at + 1 : at + 9], "little")
         here = machine.base + at + 9
+        # Unpicklers go different ways here: the one in C looks at the end only, the one in Python only at a frame within another.
         if here + length > machine.source.size:
-            raise Broken(f"a frame claims {length:,} bytes, and {machine.source.size - here:,} follow")
+            machine.found.append(
+                ("pickle-frame", machine.base + at, f"a frame of {length:,} bytes, and {machine.source.size - here:,} follow")
+            )
+            length = 0
         if machine.frame_end:
-            raise Broken("a frame begins within another")
+            machine.found.append(("pickle-frame", machine.base + at, "a frame begins within another"))
+            length = 0
         machine.frame_end, machine.resume = (here + length if length else 0), at + 9
         return AWAY
 

@@ -16,7 +16,8 @@ from rootstock.sentinel.catalog import folder_checks, formats
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, Malformed, finding
 from rootstock.sentinel.limits import Limits
-from rootstock.sentinel.policy import DEFAULT, Policy, policy
+from rootstock.sentinel.policy import DEFAULT, Policy
+from rootstock.sentinel.policy import policy as read_policy
 from rootstock.sentinel.source import Source, Tree, of_file
 
 SLIPS = (
@@ -55,34 +56,42 @@ class Report:
 
 
 def scan(
-    *paths: str | os.PathLike[str], policy_name: str = DEFAULT, limits: Limits | None = None, on_file: Callable[[str], None] | None = None
+    *paths: str | os.PathLike[str], policy: str = DEFAULT, limits: Limits | None = None, on_file: Callable[[str], None] | None = None
 ) -> Report:
     """Scan files and folders.
 
     Raises UsageError for a path that is not there. The verdict is in `refused`; `findings` holds all, also what the policy ignores.
     """
-    chosen, limits, started = policy(policy_name), limits or Limits(), time.monotonic()
+    chosen, limits, started = read_policy(policy), limits or Limits(), time.monotonic()
     found: list[Finding] = []
     files = size = 0
     for path in map(Path, paths):
         if not path.exists() and not path.is_symlink():
             raise UsageError(f"there is no {path}", wanted="a file or a folder", fix="check the path")
         tree = FolderTree(path)
-        for name in tree.names:
-            if on_file:
-                on_file(str(tree.path_of(name)))
-            found += scan_file(tree, name, limits, started + limits.seconds)
-            files, size = files + 1, size + tree.size_of(name)
-        found += _tree_findings(tree, limits, started + limits.seconds)
+        found += scan_folder(tree, limits, started + limits.seconds, on_file)
+        files, size = files + len(tree.names), size + sum(map(tree.size_of, tree.names))
     return Report(tuple(dict.fromkeys(found)), files, size, time.monotonic() - started, chosen)
 
 
-class FolderTree:
-    """A folder on disk as a tree; a single file is a tree of one name. Links are kept, and judged by the check on links."""
+def scan_folder(tree: "FolderTree", limits: Limits, until: float, on_file: Callable[[str], None] | None = None) -> Iterator[Finding]:
+    """Every file of a folder, then the folder as a whole."""
+    for name in tree.names:
+        if on_file:
+            on_file(str(tree.path_of(name)))
+        yield from scan_file(tree, name, limits, until)
+    yield from scan_tree(tree, Source(str(tree.root), 0, lambda offset, count: b""), _context(limits, until))
 
-    def __init__(self, root: Path) -> None:
+
+class FolderTree:
+    """A folder on disk as a tree, or those of its files that are named; a single file is a tree of one name.
+
+    Links are kept, and judged by the check on links.
+    """
+
+    def __init__(self, root: Path, names: tuple[str, ...] | None = None) -> None:
         self.root = root if root.is_dir() else root.parent
-        self.names: tuple[str, ...] = tuple(_walk(root)) if root.is_dir() else (root.name,)
+        self.names: tuple[str, ...] = names or (tuple(_walk(root)) if root.is_dir() else (root.name,))
 
     def path_of(self, name: str) -> Path:
         """Where a name lies."""
@@ -112,20 +121,24 @@ def _walk(root: Path) -> Iterator[str]:
             yield Path(folder, name).relative_to(root).as_posix()
 
 
-def scan_file(tree: FolderTree, name: str, limits: Limits, until: float) -> list[Finding]:
+def scan_file(tree: FolderTree, name: str, limits: Limits, until: float) -> Iterator[Finding]:
     """Everything in one file of a folder."""
     path = tree.path_of(name)
     nowhere = Source(str(path), 0, lambda offset, count: b"")
     if time.monotonic() > until:
-        return [finding("limit-reached", nowhere, f"the {limits.seconds:g} seconds of the scan are over; not scanned")]
+        yield finding("limit-reached", nowhere, f"the {limits.seconds:g} seconds of the scan are over; not scanned")
+        return
     try:
-        if not S_ISREG(path.stat().st_mode):
+        if S_ISREG(path.stat().st_mode):
+            source = of_file(path).within(tree, name)
+        else:
             kind = "a link to a folder, which was not followed" if path.is_dir() else "no regular file: a device, a pipe or a socket"
-            return [finding("unreadable", nowhere, kind)]
-        source = of_file(path).within(tree, name)
+            yield finding("unreadable", nowhere, kind)
+            return
     except OSError as error:
-        return [finding("unreadable", nowhere, f"can't be opened: {error.strerror}")]
-    return list(scan_source(source, _context(limits, until)))
+        yield finding("unreadable", nowhere, f"can't be opened: {error.strerror}")
+        return
+    yield from scan_source(source, _context(limits, until))
 
 
 def _context(limits: Limits, until: float) -> Context:
@@ -151,10 +164,6 @@ def scan_tree(tree: Tree, archive: Source, context: Context) -> Iterator[Finding
     """The checks on a folder as a whole, or on an archive as one."""
     for module in folder_checks():
         yield from _careful(module.scan(tree, context), archive, module.__name__)
-
-
-def _tree_findings(tree: FolderTree, limits: Limits, until: float) -> list[Finding]:
-    return list(scan_tree(tree, Source(str(tree.root), 0, lambda offset, count: b""), _context(limits, until)))
 
 
 def _careful(findings: Iterable[Finding], source: Source, reader: str) -> Iterator[Finding]:

@@ -1,0 +1,47 @@
+"""The verb scan: what is scanned, how it is told, and when it refuses."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rootstock import __version__
+from rootstock.core.errors import GateRefused, UnknownName
+from rootstock.sentinel.scanner import Report, scan
+
+FORMATS = ("text", "json", "sarif")
+
+
+def check(paths: Sequence[str], form: str, policy: str, on_file: Callable[[str], None] | None = None) -> tuple[str, Report]:
+    """Scan, and the report in a form. Raises UsageError before anything is read where a path, form or policy is none."""
+    if form not in FORMATS:
+        raise UnknownName("format", form, FORMATS)
+    report = scan(*map(Path, paths), policy=policy, on_file=on_file)
+    return told(report, form), report
+
+
+def told(report: Report, form: str) -> str:
+    """A report as text, JSON or SARIF."""
+    if form == "text":
+        from rootstock.sentinel.output.text import as_text
+
+        return as_text(report)
+    if form == "sarif":
+        from rootstock.sentinel.output.sarif import as_sarif
+
+        return json.dumps(as_sarif(report, __version__), indent=2)
+    from rootstock.sentinel.output.text import verdict
+
+    whole = {"verdict": verdict(report), "refused": report.refused, "files": report.files, "bytes": report.bytes}
+    findings = [{**each.as_json(), "action": report.policy.action(each)} for each in report.findings]
+    return json.dumps({**whole, "seconds": report.seconds, "findings": findings}, indent=2)
+
+
+def refuse(report: Report) -> None:
+    """Raises GateRefused where the policy refuses a finding."""
+    if report.refused:
+        refused = report.by_action("refuse")
+        places = len({each.path for each in refused})
+        raise GateRefused(
+            f"{len(refused):,} findings in {places:,} files are refused",
+            fix="read them above; each rule has a page in docs/rules/, and docs/scanning.md says how a policy allows one",
+        )
