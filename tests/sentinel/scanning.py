@@ -1,6 +1,6 @@
 """Scan bytes under a name, and say which rules were found at which severity."""
 
-from rootstock.sentinel.scan import scan
+from rootstock.sentinel.scanner import scan
 
 
 def found(folder, files, *, notes=False):

@@ -159,7 +159,7 @@ def test_severity_follows_what_a_target_is(tmp_path):
 
 
 def test_offsets_lead_to_the_value(tmp_path):
-    from rootstock.sentinel.scan import scan
+    from rootstock.sentinel.scanner import scan
 
     text = '{"a": 1, "x": {"_target_": "os.system"}}'
     (tmp_path / "c.json").write_text(text)
@@ -170,7 +170,7 @@ def test_offsets_lead_to_the_value(tmp_path):
 def test_big_tables_are_let_go(tmp_path):
     import tracemalloc
 
-    from rootstock.sentinel.scan import scan
+    from rootstock.sentinel.scanner import scan
 
     def peak(rows):
         path = tmp_path / f"{rows}.json"
