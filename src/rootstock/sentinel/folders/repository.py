@@ -60,6 +60,8 @@ def _open(tree: Tree, name: str) -> Source | None:
 def _by_name(name: str, tree: Tree) -> Iterator[Finding]:
     low = name.lower()
     why = next((why for known, why in BY_NAME.items() if low == known or low.endswith("/" + known)), "")
+    if ".git/hooks/" in f"/{low}" and not low.endswith(".sample"):
+        why = "git runs it"
     if low.startswith("custom_generate/") and low.endswith(".py") and not why:
         why = "generate imports it where trust_remote_code is set"
     source = _open(tree, name) if why or LIBRARIES.search(low) or MODEL_CODE.search(low) else None

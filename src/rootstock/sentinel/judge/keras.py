@@ -29,6 +29,9 @@ PACKAGES = words(
 _FILE_OPS = re.compile(
     r"(?:^|[._])(?:io|raw_ops|py_function|numpy_function|load_op_library|load_library|get_file|read_file|write_file|print)(?:[._]|$)"
 )
+PURE = words("activations losses metrics initializers regularizers constraints ops math nn optimizers layers backend image random linalg")
+"""Modules of Keras and TensorFlow whose functions compute and do nothing else."""
+
 _BUILT_IN = words("dict list tuple set str int float bool bytes slice range complex NoneType object")
 
 
@@ -64,23 +67,24 @@ def _import(item: dict[str, Any], source: Source) -> Iterator[Finding]:
     """The module that Keras would import, and the name that it would take from it."""
     kind, module = item["class_name"], item.get("module")
     named = [each for each in (item.get("config"), item.get("registered_name"), item.get("function_name")) if isinstance(each, str)]
-    wanted = [kind] if kind != "function" else named
+    wanted = named if kind == "function" and named else [kind]
     for name in wanted:
-        severity = _verdict(module if isinstance(module, str) else "", name)
+        severity = _verdict(module if isinstance(module, str) else "", name, function=kind == "function")
         if severity != "note":
             yield finding("keras-class", source, f"{_name(item)} has Keras import {module!r} and take {name!r} from it", severity=severity)
 
 
-def _verdict(module: str, name: str) -> Severity:
+def _verdict(module: str, name: str, *, function: bool) -> Severity:
+    bare = name.rsplit(">", 1)[-1]
     if _FILE_OPS.search(name):
         return "malicious"
-    bare = name.rsplit(">", 1)[-1]
-    if not module:
+    if not module or module == "__main__":
         return "malicious" if "." in bare and names.judge(bare) == "malicious" else "note"
     if module == "builtins":
         return "note" if bare in _BUILT_IN or not hasattr(builtins, bare) else "malicious"
     if module.split(".", maxsplit=1)[0] in PACKAGES:
-        return "malicious" if module.endswith((".file_utils", ".io_utils", ".saving_lib", ".python_utils")) else "note"
+        plain = PURE & set(module.split(".")) if function or bare[:1].islower() else "utils" not in module and "saving" not in module
+        return "note" if plain else "malicious"
     return names.judge(f"{module}.{bare}")
 
 

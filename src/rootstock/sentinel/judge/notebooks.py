@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from rootstock.sentinel.findings import Finding, finding
-from rootstock.sentinel.judge.code import dangerous_calls, shell_lines
 from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source
 
@@ -22,6 +21,8 @@ def judge(root: Any, source: Source) -> Iterator[Finding]:
 
 
 def _cell(text: str, number: int, source: Source) -> Iterator[Finding]:
+    from rootstock.sentinel.judge.code import dangerous_calls, shell_lines
+
     commands = shell_lines(text)
     for line in commands:
         harmless = line.lstrip("!%").strip().startswith(HARMLESS) and not any(mark in line for mark in ";|&`$<>")
