@@ -57,7 +57,9 @@ def ours(folder, policy):
 def theirs(words, folder):
     """The verdict of a command that says it by its exit code."""
     try:
-        done = subprocess.run([PEER / "bin" / words[0], *words[1:], folder], capture_output=True, check=False, timeout=300, env={**os.environ, **QUIET})
+        done = subprocess.run(
+            [PEER / "bin" / words[0], *words[1:], folder], capture_output=True, check=False, timeout=300, env={**os.environ, **QUIET}
+        )
     except subprocess.TimeoutExpired:
         return "not scanned"
     return {0: "clean", 1: "found"}.get(done.returncode, "not scanned")

@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import IO
 
 from rootstock.sentinel.findings import Finding, LimitReached
 from rootstock.sentinel.limits import Limits
@@ -60,14 +59,14 @@ class Context:
 
         Raises LimitReached where it grows beyond the limits on output, on the ratio to the `packed` bytes, or on time.
         """
-        spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (lives as long as the source does)
+        spool = _Spool()
         size = 0
         for chunk in chunks:
             size += len(chunk)
             self._check_growth(size, len(chunk), packed, member)
-            spool.write(chunk)
+            spool.file.write(chunk)
             self.check_time()
-        return Source(like.path, size, lambda offset, count: _read(spool, offset, count), (*like.members, member))
+        return Source(like.path, size, spool.read_at, (*like.members, member))
 
     def _check_growth(self, size: int, grown: int, packed: int, member: str) -> None:
         self.spent.output_bytes += grown
@@ -83,6 +82,15 @@ class Context:
         return Context(self.limits, self.inner, self.inner_tree, self.until, self.depth + 1, self.spent)
 
 
-def _read(spool: IO[bytes], offset: int, count: int) -> bytes:
-    spool.seek(offset)
-    return spool.read(count)
+class _Spool:
+    """A temporary file that lives as long as a source refers to it."""
+
+    def __init__(self) -> None:
+        self.file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        self.file.seek(offset)
+        return self.file.read(count)
+
+    def __del__(self) -> None:
+        self.file.close()

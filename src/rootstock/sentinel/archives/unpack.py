@@ -46,8 +46,8 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY),
     "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=MEMORY),
 }
-CONCATENATED = frozenset(["gzip", "bzip2", "xz"])
-"""Kinds whose readers go on with a further stream behind the first."""
+CONCATENATED = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0"}
+"""Kinds whose readers go on with a further stream behind the first, and how that begins."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Unpacking:
 
     source: Source
     make: Callable[[], Any]
-    again: bool = False
+    again: bytes = b""
     problem: str = ""
     used: int = 0
     end: bool = False
@@ -78,7 +78,7 @@ class Unpacking:
                 if machine.eof:
                     waiting = machine.unused_data
                     self.used -= len(waiting)
-                    if not self.again or self.used >= self.source.size:
+                    if not self.again or self.source.read(self.used, len(self.again)) != self.again:
                         return
                     machine, waiting = self.make(), b""
         except FAILURES as error:
@@ -87,7 +87,7 @@ class Unpacking:
 
 def unpacking(kind: str, source: Source) -> Unpacking:
     """The stream of a kind of MAKERS."""
-    return Unpacking(source, MAKERS[kind], again=kind in CONCATENATED)
+    return Unpacking(source, MAKERS[kind], CONCATENATED.get(kind, b""))
 
 
 def of_zip_lzma(source: Source) -> Unpacking:

@@ -100,7 +100,7 @@ def _gap(source: Source, start: int, end: int) -> Iterator[Finding]:
     if LOCAL in data:
         what = "a member that the directory does not list: readers that walk from the front find it"
         yield finding("zip-hidden-member", source, what, offset=start + data.find(LOCAL))
-    elif end - start not in DESCRIPTORS and data.strip(b"\0"):
+    elif (start == 0 or end - start not in DESCRIPTORS) and data.strip(b"\0"):
         where = "before the first member" if start == 0 else "between its members"
         yield finding("zip-layout", source, f"{end - start:,} bytes {where} belong to no member", offset=start)
 

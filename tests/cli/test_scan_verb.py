@@ -1,0 +1,46 @@
+"""rootstock scan: exit codes, forms, and a start that imports little."""
+
+import json
+import subprocess
+import sys
+
+PAYLOAD = b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R."
+
+
+def test_exit_codes_and_forms(command, tmp_path):
+    bad, good = tmp_path / "bad.pkl", tmp_path / "good.pkl"
+    bad.write_bytes(PAYLOAD)
+    good.write_bytes(b"\x80\x04K\x01.")
+    code, out, error = command(["scan", good])
+    assert (code, error) == (0, "")
+    assert "none found at this budget" in out
+    code, out, error = command(["scan", bad, good])
+    assert code == 3
+    assert all(["os.system" in out, "evidence found" in out, "refused" in error])
+    code, out, _ = command(["scan", "--format=json", bad])
+    assert (code, json.loads(out)["findings"][0]["rule"]) == (3, "pickle-executes")
+    code, out, _ = command(["scan", bad, "--format", "sarif", "--policy", "strict"])
+    assert (code, json.loads(out)["version"]) == (3, "2.1.0")
+
+
+def test_wrong_usage(command, tmp_path):
+    (tmp_path / "x").write_bytes(b"text")
+    for words in (
+        ["scan"],
+        ["scan", "nowhere"],
+        ["scan", tmp_path, "--format", "xml"],
+        ["scan", tmp_path, "--policy", "lax"],
+        ["scan", tmp_path, "--wrong"],
+    ):
+        assert command(words)[0] == 2, words
+
+
+def test_a_scan_imports_no_framework(tmp_path):
+    (tmp_path / "x.pkl").write_bytes(PAYLOAD)
+    code = (
+        "import sys; from rootstock.cli.main import main; sys.argv = ['rootstock', 'scan', sys.argv[1]]\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print([name for name in ('torch', 'transformers', 'numpy', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

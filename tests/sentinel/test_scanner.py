@@ -1,0 +1,265 @@
+"""Archives, arrays, links, limits, policies and outputs; the pickles inside are never loaded."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+
+from rootstock import sentinel
+from rootstock.core.errors import UnknownName, UsageError
+from rootstock.sentinel import catalog, rules
+from rootstock.sentinel.limits import Limits
+from rootstock.sentinel.output.sarif import as_sarif
+from rootstock.sentinel.policy import policy
+from rootstock.sentinel.scanner import scan
+
+PAYLOAD = b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R."
+PLAIN = b"\x80\x04]\x94(K\x01K\x02e."
+
+
+def rules_of(tmp_path, data, name="model", **options):
+    path = tmp_path / name
+    path.write_bytes(data)
+    return {each.rule for each in scan(path, **options).findings}
+
+
+def zipped(members, method=zipfile.ZIP_DEFLATED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def tarred(members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in members:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+PACKERS = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "zlib": zlib.compress,
+    "zip": lambda data: zipped([("w", data)]),
+    "zip stored": lambda data: zipped([("w", data)], zipfile.ZIP_STORED),
+    "zip bzip2": lambda data: zipped([("w", data)], zipfile.ZIP_BZIP2),
+    "zip lzma": lambda data: zipped([("w", data)], zipfile.ZIP_LZMA),
+    "tar": lambda data: tarred([("w", data)]),
+    "joblib 0.9": lambda data: b"ZF" + hex(len(data)).encode().ljust(19) + zlib.compress(data),
+}
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_packed_twice_is_found_and_plain_passes(tmp_path, packer):
+    pack = PACKERS[packer]
+    assert rules_of(tmp_path, pack(pack(PAYLOAD) if "joblib" not in packer else PAYLOAD)) == {"pickle-executes"}
+    assert rules_of(tmp_path, pack(PLAIN)) == set()
+
+
+@pytest.mark.parametrize("packer", ["gzip", "bzip2", "xz", "zlib"])
+def test_what_lies_behind_or_before_a_break_is_scanned(tmp_path, packer):
+    data = PACKERS[packer](PAYLOAD + os.urandom(5000))
+    assert "pickle-executes" in rules_of(tmp_path, data[:-20]) or packer in ("bzip2", "xz")
+    assert "malformed" in rules_of(tmp_path, data[:-20])
+    assert "pickle-executes" in rules_of(tmp_path, PACKERS[packer](PLAIN) + PAYLOAD)
+
+
+def test_depth_members_and_ratio_end_a_scan_as_a_finding(tmp_path):
+    deep = PAYLOAD
+    for _ in range(10):
+        deep = zipped([("w", deep)], zipfile.ZIP_STORED)
+    assert "limit-reached" in rules_of(tmp_path, deep)
+    many = zipped([(f"{i}", PLAIN) for i in range(20)])
+    assert rules_of(tmp_path, many, limits=Limits(members=10)) == {"limit-reached"}
+    assert "archive-bomb" in rules_of(tmp_path, zipped([("w", bytes(40 << 20))]))
+    assert "archive-bomb" in rules_of(tmp_path, gzip.compress(bytes(40 << 20)))
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "C:\\x", "..\\x"])
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_names_that_lead_out(tmp_path, name, pack):
+    assert "archive-traversal" in rules_of(tmp_path, pack([(name, b"text")]))
+
+
+def test_names_within_pass(tmp_path):
+    assert rules_of(tmp_path, zipped([("a/b.txt", b"text"), ("a/..b.txt", b"text")])) == set()
+
+
+def test_two_members_of_one_name_are_both_scanned(tmp_path):
+    with pytest.warns(UserWarning, match="Duplicate"):
+        data = zipped([("a/data.pkl", PAYLOAD), ("a/data.pkl", PLAIN)])
+    assert rules_of(tmp_path, data) == {"archive-duplicate", "pickle-executes"}
+    assert "archive-duplicate" in rules_of(tmp_path, zipped([("data.pkl", PLAIN), ("DATA.PKL", PLAIN)]))
+
+
+def test_the_two_headers_of_a_member(tmp_path):
+    data = bytearray(zipped([("safe.txt", b"text"), ("other", PLAIN)], zipfile.ZIP_STORED))
+    data[30:38] = b"evil.pkl"
+    assert "zip-disagreement" in rules_of(tmp_path, bytes(data))
+
+
+def test_a_member_that_the_directory_does_not_list(tmp_path):
+    hidden = zipped([("x", PAYLOAD)], zipfile.ZIP_STORED)
+    hidden = hidden[: hidden.index(b"PK\x01\x02")]
+    assert "zip-hidden-member" in rules_of(tmp_path, hidden + zipped([("a", PLAIN)]))
+
+
+def test_a_mark_of_encryption_hides_nothing(tmp_path):
+    data = bytearray(zipped([("w", PAYLOAD)], zipfile.ZIP_STORED))
+    data[6] |= 1
+    assert rules_of(tmp_path, bytes(data)) == {"zip-encrypted", "pickle-executes"}
+
+
+def test_a_pickle_before_a_zip(tmp_path):
+    assert rules_of(tmp_path, PAYLOAD + zipped([("a", b"text")])) == {"pickle-executes", "zip-layout"}
+
+
+def test_raw_numbers_of_a_torch_archive_are_not_taken_for_anything(tmp_path):
+    members = [("m/data.pkl", PLAIN), ("m/data/0", b"\x80\x04cos\nsystem\n" + bytes(100))]
+    assert rules_of(tmp_path, zipped(members, zipfile.ZIP_STORED)) == set()
+    assert "pickle-executes" in rules_of(tmp_path, zipped(members[1:], zipfile.ZIP_STORED))
+
+
+def test_tar_links_and_devices(tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, kind, target in (("out", tarfile.SYMTYPE, "/etc/passwd"), ("pipe", tarfile.FIFOTYPE, "")):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, target
+            archive.addfile(entry)
+    found = scan_bytes(tmp_path, buffer.getvalue())
+    assert {(each.rule, each.severity) for each in found} == {("archive-link", "malicious"), ("archive-device", "malicious")}
+
+
+def scan_bytes(tmp_path, data):
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    return scan(path).findings
+
+
+def test_a_torch_tar_of_old(tmp_path):
+    """A storage's numbers stand between two pickles; the payload is in the second one."""
+    first = b"\x80\x02(X\x01\x00\x00\x001X\x03\x00\x00\x00cpuctorch\nFloatStorage\nt."
+    storages = b"\x80\x02K\x02." + first + struct.pack("<Q", 3) + os.urandom(12) + b"cos\nsystem\n(S'true'\ntR."
+    assert rules_of(tmp_path, tarred([("pickle", PLAIN), ("storages", storages)])) >= {"pickle-executes"}
+
+
+def test_arrays(tmp_path):
+    def saved(array):
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        return buffer.getvalue()
+
+    for array in (np.zeros((3, 4), "f4"), np.array(["ä", "b"]), np.zeros(2, [("a", "f4", (3,)), ("b", "U5")]), np.zeros(0), np.array(1.5)):
+        assert rules_of(tmp_path, saved(array)) == set()
+    assert rules_of(tmp_path, saved(np.zeros(3))[:-1]) == {"numpy-size"}
+    objects = saved(np.array([{"a": 1}], dtype=object))
+    assert rules_of(tmp_path, objects) == {"numpy-object-array"}
+    head = objects[: 10 + int.from_bytes(objects[8:10], "little")]
+    assert rules_of(tmp_path, head + PAYLOAD) == {"numpy-object-array", "pickle-executes"}
+
+
+def test_links_of_a_folder(tmp_path):
+    (tmp_path / "outside.txt").write_text("x")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "a.txt").write_text("x")
+    (folder / "in").symlink_to("a.txt")
+    assert not scan(folder).findings
+    (folder / "out").symlink_to("../outside.txt")
+    os.link(tmp_path / "outside.txt", folder / "hard")
+    assert {each.rule for each in scan(folder).findings} == {"link-out", "hard-link"}
+    (folder / "gone").symlink_to("nowhere")
+    assert "unreadable" in {each.rule for each in scan(folder).findings}
+
+
+def test_odd_files_end_as_findings(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "noise").write_bytes(bytes(range(255, 0, -1)) * 9)
+    (tmp_path / os.fsdecode(b"\xff\xfe.txt")).write_bytes(b"text")
+    found = {each.path.rpartition("/")[2]: each.rule for each in scan(tmp_path).findings}
+    assert found == {"pipe": "unreadable", "noise": "unknown-format"}
+
+
+def test_policies(tmp_path):
+    (tmp_path / "p").write_bytes(b"\x80\x04\x8c\x07mystery\x8c\x05Thing\x93.")
+    assert [scan(tmp_path, policy=name).refused for name in ("strict", "standard", "permissive")] == [True, True, False]
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: standard\nrules: {pickle-unknown-global: warn}\n")
+    report = scan(tmp_path / "p", policy=str(own))
+    assert not report.refused
+    assert [each.rule for each in report.by_action("warn")] == ["pickle-unknown-global"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("rules: {pickle-unknown-globl: warn}", UnknownName),
+        ("rules: {pickle-unknown-global: shout}", UnknownName),
+        ("severities: {bad: warn}", UnknownName),
+        ("extends: none", UnknownName),
+        ("[1]", UsageError),
+        ("a: b: c", UsageError),
+        ("rules: 3", UsageError),
+    ],
+)
+def test_a_policy_that_is_none(tmp_path, text, error):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(error):
+        policy(str(tmp_path / "own.yaml"))
+
+
+def test_sarif_has_what_its_schema_requires(tmp_path):
+    (tmp_path / "a b.zip").write_bytes(zipped([("w\u00e4", PAYLOAD)]))
+    (tmp_path / "p.pkl").write_bytes(PAYLOAD)
+    log = json.loads(json.dumps(as_sarif(scan(tmp_path), "1.0")))
+    assert (log["version"], set(log)) == ("2.1.0", {"$schema", "version", "runs"})
+    (run,) = log["runs"]
+    listed = run["tool"]["driver"]["rules"]
+    assert run["tool"]["driver"]["name"] == "Rootstock"
+    assert all(each["id"] and each["shortDescription"]["text"] and each["help"]["text"] for each in listed)
+    assert len(run["results"]) == 2
+    for result in run["results"]:
+        assert listed[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["level"] in ("none", "note", "warning", "error")
+        assert result["message"]["text"]
+        (location,) = result["locations"]
+        uri = location["physicalLocation"]["artifactLocation"]["uri"]
+        assert uri.startswith("file:///")
+        assert " " not in uri
+        assert location["physicalLocation"].get("region", {"byteOffset": 0})["byteOffset"] >= 0
+
+
+def test_every_rule_has_its_fields_and_every_format_its_two_functions():
+    for name in rules.ids():
+        page = rules.rule(name)
+        assert all([page.title, page.why, page.fix, page.text]), name
+        assert page.severity in ("malicious", "suspicious", "unscanned", "note"), name
+    assert all(callable(each.recognises) and callable(each.scan) for each in catalog.formats())
+    assert all(callable(each.scan) for each in catalog.folder_checks())
+
+
+def test_the_public_name_is_the_function_before_and_after_its_module_is_imported():
+    assert sentinel.scan is scan
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="there is no"):
+        scan(tmp_path / "nothing")
