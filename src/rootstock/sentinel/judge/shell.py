@@ -19,15 +19,22 @@ _SHELL = (
 CODE = re.compile(b"|".join((_CALLS, _SHELL)))
 """Calls of Python, Lua and Java that run something, and shell lines that fetch and run."""
 
-NEEDLES = tuple(
-    word.encode()
-    for word in words(
-        "__import__ import os.system os.popen os.exec os.spawn posix subprocess pty.spawn shutil exec eval compile pickle marshal ctypes socket"
-        " __builtins__ __subclasses__ __globals__ io.popen loadstring package.loadlib Runtime ProcessBuilder curl wget /bin/ /dev/tcp"
-        " powershell cmd.exe chmod base64 bash"
-    )
-) + (b"cmd /c", b"nc -", b"rm -rf")
-"""Each alternative of CODE has one of these in it: bytes without any need no search, which is what makes weights fast."""
+NEEDLES = (
+    b"cmd /c",
+    b"nc -",
+    b"rm -rf",
+    *map(
+        str.encode,
+        sorted(
+            words(
+                "__import__ import os.system os.popen os.exec os.spawn posix subprocess pty.spawn shutil exec eval compile pickle marshal"
+                " ctypes socket __builtins__ __subclasses__ __globals__ io.popen loadstring package.loadlib Runtime ProcessBuilder curl"
+                " wget /bin/ /dev/tcp powershell cmd.exe chmod base64 bash"
+            )
+        ),
+    ),
+)
+"""Each alternative of CODE has one of these in it; bytes without any need no search, which makes weights fast."""
 
 _ENDING = re.compile(rb"\.(?:so(?:\.\d+)*|dll|dylib)\b(?![\w./])")
 _PATH = re.compile(rb"[\w./\\:~-]{0,200}[\w-]\Z")
