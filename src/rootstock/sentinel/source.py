@@ -72,7 +72,7 @@ class Source:
     def probe(self) -> "Probe":
         """What formats are recognised by."""
         tail = self.read(max(0, self.size - TAIL_BYTES), TAIL_BYTES)
-        return Probe(self.read(0, HEAD_BYTES), tail, self.size, self.name)
+        return Probe(self.read(0, HEAD_BYTES), tail, self.size, self.name, self.tree, self.place)
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,15 @@ class Probe:
     """First and last bytes, size, and the name in lower case.
 
     A format is told by its bytes; the name counts only where a loader goes by it and the bytes say nothing, as for Python text.
+    tree and place: what it lies in, for raw numbers that only a neighbour describes.
     """
 
     head: bytes
     tail: bytes
     size: int
     name: str
+    tree: Tree | None = None
+    place: str = ""
 
 
 class _Stream(io.RawIOBase):

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from rootstock.sentinel.context import Context
-from rootstock.sentinel.findings import Finding, finding
+from rootstock.sentinel.findings import Finding, Severity, finding
 from rootstock.sentinel.judge import names, paths
 from rootstock.sentinel.source import Source, Tree
 
@@ -60,13 +60,15 @@ def _open(tree: Tree, name: str) -> Source | None:
 def _by_name(name: str, tree: Tree) -> Iterator[Finding]:
     low = name.lower()
     why = next((why for known, why in BY_NAME.items() if low == known or low.endswith("/" + known)), "")
+    if ".git/hooks/" in f"/{low}" and not low.endswith(".sample"):
+        why = "git runs it"
     if low.startswith("custom_generate/") and low.endswith(".py") and not why:
         why = "generate imports it where trust_remote_code is set"
     source = _open(tree, name) if why or LIBRARIES.search(low) or MODEL_CODE.search(low) else None
     if source is None:
         return
     if why:
-        severity = "note" if PurePosixPath(low).name in PACKAGING or (low.count("/") and "pipeline" in low) else None
+        severity: Severity | None = "note" if PurePosixPath(low).name in PACKAGING or (low.count("/") and "pipeline" in low) else None
         yield finding("remote-code", source, f"{name} is code of the repository's own: {why}", severity=severity)
     elif MODEL_CODE.search(low):
         yield finding("remote-code", source, f"{name} is named like code that trust_remote_code runs", severity="note")

@@ -16,8 +16,7 @@ def recognises(probe: Probe) -> bool:
     """An object with a key, or a list, by its first characters; a list only where the name or an object in it says so."""
     if _OBJECT.match(probe.head) or probe.name.endswith(NAMES):
         return b"\0" not in probe.head[:64]
-    match = _LIST.match(probe.head)
-    return bool(match) and match.group().rstrip().endswith(b"{")
+    return (match := _LIST.match(probe.head)) is not None and match.group().endswith(b"{")
 
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:

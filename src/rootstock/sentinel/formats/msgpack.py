@@ -21,6 +21,8 @@ def recognises(probe: Probe) -> bool:
     head = probe.head
     if probe.name.endswith((".msgpack", ".mpk", ".flax")):
         return True
+    if not head:
+        return False
     key = 1 if 0x81 <= head[0] <= 0x8F else 3 if head[0] == 0xDE else 5 if head[0] == 0xDF else 0
     if not key or len(head) < key + 2:
         return False

@@ -6,15 +6,16 @@ from math import prod
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, Malformed, finding
 from rootstock.sentinel.judge import neighbours, shell, texts
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.parse.protobuf import BYTES, VARINT, Field, Message, fits, message, signed
 from rootstock.sentinel.source import Probe, Source
 
 SCHEMA = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES, 20: BYTES, 25: BYTES, 26: BYTES}
 GRAPH, OPSETS, METADATA, TRAINING, FUNCTIONS = 7, 8, 14, 20, 25
-DOMAINS = frozenset(
-    ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training", "com.microsoft", "com.microsoft.nchwc")
-    + ("com.microsoft.experimental", "com.microsoft.dml", "com.ms.internal.nhwc", "ai.onnx.onnxscript", "org.pytorch.aten")
-)
+DOMAINS = words(
+    "ai.onnx ai.onnx.ml ai.onnx.training ai.onnx.preview ai.onnx.preview.training com.microsoft com.microsoft.nchwc"
+    " com.microsoft.experimental com.microsoft.dml com.ms.internal.nhwc ai.onnx.onnxscript org.pytorch.aten"
+) | {""}
 """Domains whose operators come with the runtime. Others come from a library that somebody has to load."""
 
 PYTHON = frozenset(("pyop", "pyfunc", "pythonop", "pythonopgrad", "pycustomop", "pyoperator", "eagerpyfunc"))

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, Malformed, finding
 from rootstock.sentinel.judge import texts
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.parse.protobuf import BYTES, Message, fits, message
 from rootstock.sentinel.source import Probe, Source
 
 SCHEMA = {1: BYTES, 4: BYTES, 5: BYTES}
 PYTHON = re.compile(rb"\b(?:py_func|py_layer|pylayer|custom_py)\b")
-REACHING = frozenset(
-    "py_func py_layer pylayer run_program load load_combine save save_combine read_file listen_and_serv send recv send_barrier fetch_barrier"
-    " distributed_lookup_table heter_listen_and_serv create_custom_reader open_files c_comm_init print".split()
+REACHING = words(
+    "py_func py_layer pylayer run_program load load_combine save save_combine read_file listen_and_serv send recv send_barrier"
+    " fetch_barrier distributed_lookup_table heter_listen_and_serv create_custom_reader open_files c_comm_init print"
 )
-FINE = frozenset("load_combine save_combine print".split())
+FINE = words("load_combine save_combine print")
 """Among these, the ones that saved programs have of themselves."""
 
 

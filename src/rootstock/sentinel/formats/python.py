@@ -13,8 +13,8 @@ _SHEBANG = re.compile(rb"#!\s*\S*\bpython")
 
 def recognises(probe: Probe) -> bool:
     """By name, since that is what an import goes by; by its first line; compiled code by its magic number."""
-    return (
-        probe.name.endswith((".py", ".pyw", ".pyi", ".pyc", ".pyo", ".pth")) and _is_text_or_code(probe) or bool(_SHEBANG.match(probe.head))
+    return (probe.name.endswith((".py", ".pyw", ".pyi", ".pyc", ".pyo", ".pth")) and _is_text_or_code(probe)) or bool(
+        _SHEBANG.match(probe.head)
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from struct import Struct
 
 from rootstock.sentinel.context import Context
-from rootstock.sentinel.findings import Finding, Malformed, finding
+from rootstock.sentinel.findings import Finding, Malformed, Severity, finding
 from rootstock.sentinel.judge import texts
 from rootstock.sentinel.parse.window import Cursor, Window
 from rootstock.sentinel.source import Probe, Source
@@ -66,7 +66,7 @@ class _Reader:
         offset, flags = self.cursor.position, self.integer()
         kind, attributes, tag = flags & 255, bool(flags & 512), bool(flags & 1024)
         if what := LISTS.get(kind):
-            severity = "malicious" if kind == 5 else "suspicious"
+            severity: Severity = "malicious" if kind == 5 else "suspicious"
             yield finding("r-object", self.source, f"it holds {what}, which R evaluates", offset=offset, severity=severity)
         if kind in EMPTY and kind not in (241, 242):
             return

@@ -5,29 +5,33 @@ from collections.abc import Iterator
 
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, finding
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Probe, Source
 
 MAX_BYTES = 4 << 20
 _FILE = re.compile(r"(?:.*[-_.])?(?:requirements|constraints)(?:[-_.].*)?\.(?:txt|in)\Z|python_env\.txt\Z")
 _INDEX = re.compile(r"(?:^|\s)(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host)[=\s]+(\S+)")
 _ADDRESS = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?[a-z][a-z0-9+.-]*://(?:[^/@\s]*@)?([^/\s:#]+)(/[^/\s]*)?", re.IGNORECASE)
-HOSTS = frozenset(
+HOSTS = words(
     "pypi.org files.pythonhosted.org download.pytorch.org pypi.nvidia.com data.pyg.org pypi.ngc.nvidia.com storage.googleapis.com"
-    " test.pypi.org huggingface.co".split()
+    " test.pypi.org huggingface.co"
 )
-OWNERS = frozenset(
-    "huggingface openai facebookresearch pytorch google google-research microsoft nvidia tensorflow keras-team deepmind mistralai salesforce"
-    " dao-ailab eleutherai stanfordnlp allenai bitsandbytes-foundation timdettmers mlflow ml-explore jax-ml google-deepmind".split()
+OWNERS = words(
+    "huggingface openai facebookresearch pytorch google google-research microsoft nvidia tensorflow keras-team deepmind mistralai"
+    " salesforce dao-ailab eleutherai stanfordnlp allenai bitsandbytes-foundation timdettmers mlflow ml-explore jax-ml"
+    " google-deepmind"
 )
-KNOWN = (
-    "torch torchvision torchaudio transformers tokenizers datasets accelerate diffusers peft safetensors huggingface-hub sentencepiece numpy"
-    " scipy pandas scikit-learn matplotlib requests tensorflow keras jax flax optax pillow opencv-python protobuf tqdm pyyaml regex einops"
-    " timm bitsandbytes deepspeed xformers triton gradio streamlit fastapi uvicorn pydantic onnx onnxruntime mlflow wandb tensorboard"
-    " pytorch-lightning lightning omegaconf hydra-core xgboost lightgbm catboost joblib cloudpickle nltk spacy gensim sentence-transformers"
-    " librosa soundfile boto3 flask django sqlalchemy cryptography urllib3 setuptools ipython jupyter notebook beautifulsoup4 langchain"
-    " llama-index openai anthropic tiktoken vllm flash-attn".split()
+KNOWN = sorted(
+    words(
+        "torch torchvision torchaudio transformers tokenizers datasets accelerate diffusers peft safetensors huggingface-hub"
+        " sentencepiece numpy scipy pandas scikit-learn matplotlib requests tensorflow keras jax flax optax pillow opencv-python"
+        " protobuf tqdm pyyaml regex einops timm bitsandbytes deepspeed xformers triton gradio streamlit fastapi uvicorn pydantic onnx"
+        " onnxruntime mlflow wandb tensorboard pytorch-lightning lightning omegaconf hydra-core xgboost lightgbm catboost joblib"
+        " cloudpickle nltk spacy gensim sentence-transformers librosa soundfile boto3 flask django sqlalchemy cryptography urllib3"
+        " setuptools ipython jupyter notebook beautifulsoup4 langchain llama-index openai anthropic tiktoken vllm flash-attn"
+    )
 )
-OTHERS = frozenset("dataset request torchx keras3 numba pandera lightning-fabric jaxlib flask-ml tritonclient nlpk spacey click".split())
+OTHERS = words("dataset request torchx keras3 numba pandera lightning-fabric jaxlib flask-ml tritonclient nlpk spacey click")
 """Packages that exist and stand one letter away from a known one."""
 
 
@@ -40,9 +44,8 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
     """One line at a time."""
     if source.size > MAX_BYTES:
         raise LimitReached(f"{source.size:,} bytes of requirements, of which at most {MAX_BYTES:,} are read")
-    for number, line in enumerate(source.read(0, source.size).decode("utf-8", "replace").splitlines(), 1):
-        line = re.sub(r"(?:^|\s)#.*", "", line).strip()
-        if line:
+    for number, whole in enumerate(source.read(0, source.size).decode("utf-8", "replace").splitlines(), 1):
+        if line := re.sub(r"(?:^|\s)#.*", "", whole).strip():
             yield from _line(line, number, source)
 
 

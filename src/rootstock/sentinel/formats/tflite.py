@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, finding
 from rootstock.sentinel.formats.savedmodel import FILES, PYTHON
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.parse.flatbuffers import Table, root
 from rootstock.sentinel.source import Probe, Source
 
 IDENTIFIER = b"TFL3"
 CUSTOM = 32
-COMMON = frozenset(
-    "TFLite_Detection_PostProcess MaxPoolingWithArgmax2D MaxUnpooling2D Convolution2DTransposeBias edgetpu-custom-op Mfcc AudioSpectrogram"
-    " NumericVerify TransformLandmarks TransformTensorBilinear Landmarks2TransformMatrix".split()
+COMMON = words(
+    "TFLite_Detection_PostProcess MaxPoolingWithArgmax2D MaxUnpooling2D Convolution2DTransposeBias edgetpu-custom-op Mfcc"
+    " AudioSpectrogram NumericVerify TransformLandmarks TransformTensorBilinear Landmarks2TransformMatrix"
 )
 """Custom operators that come with the runtime or with common ones."""
 

@@ -8,14 +8,15 @@ from xml.parsers import expat
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, Malformed, finding
 from rootstock.sentinel.judge import paths, shell
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Probe, Source
 
 MAX_DEPTH = 512
 CHUNK = 1 << 20
 _START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!DOCTYPE|!--|[A-Za-z_][\w:.-]*[\s>/])", re.IGNORECASE)
 _WIDE = (b"\xff\xfe<\0", b"\xfe\xff\0<", b"<\0?\0", b"\0<\0?")
-SCRIPTED = frozenset("extension extensions custom customlayer script pyfunc".split())
-OPENED = frozenset("library lib plugin so_path path file kernel extension_lib".split())
+SCRIPTED = words("extension extensions custom customlayer script pyfunc")
+OPENED = words("library lib plugin so_path path file kernel extension_lib")
 OPSETS = re.compile(r"opset\d+\Z")
 PYTHON = frozenset(("pythonop", "pyfunc", "customop", "custom", "python"))
 

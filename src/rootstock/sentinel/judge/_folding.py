@@ -36,11 +36,18 @@ def _operated(node: nodes.Node, names: dict[str, Any]) -> Any:
         return _filtered(node, fold(node.node, names), [fold(item, names) for item in node.args])
     if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
         return _method(node.node.attr, fold(node.node.node, names), [fold(item, names) for item in node.args])
+    if isinstance(node, nodes.Neg) and isinstance(value := fold(node.node, names), int):
+        return -value
     if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
-        value, step = fold(node.node, names), fold(node.arg.step, names) if node.arg.step else None
-        plain = node.arg.start is None and node.arg.stop is None
-        return value[::-1] if isinstance(value, str) and plain and step == -1 else UNKNOWN
+        return _sliced(fold(node.node, names), node.arg, names)
     return UNKNOWN
+
+
+def _sliced(value: Any, cut: nodes.Slice, names: dict[str, Any]) -> Any:
+    ends = [None if each is None else fold(each, names) for each in (cut.start, cut.stop, cut.step)]
+    if not isinstance(value, str | list) or not all(each is None or isinstance(each, int) for each in ends) or ends[2] == 0:
+        return UNKNOWN
+    return value[slice(*ends)]
 
 
 def _binary(node: nodes.BinExpr, left: Any, right: Any) -> Any:

@@ -7,29 +7,30 @@ from typing import Any
 from jinja2 import nodes
 
 from rootstock.sentinel.judge._folding import UNKNOWN, fold
+from rootstock.sentinel.judge.words import words
 
-CONTENT = frozenset("content text reasoning_content query prompt user_input".split())
+CONTENT = words("content text reasoning_content query prompt user_input")
 """Keys under which a conversation holds what somebody wrote."""
 
-LABELS = frozenset("role type name id tool_call_id".split())
+LABELS = words("role type name id tool_call_id")
 """Keys of a conversation that hold one of a few labels, so that comparing them is no test of the words."""
 
-STRUCTURE = frozenset(
-    "text image image_url images video video_url videos audio audio_url input_audio type content tool_calls tool_call_id function name arguments"
-    " role json thinking think reasoning reasoning_content url path base64 file document documents parts citations tool_plan functions"
-    " parameters properties description required result results response output id data user system assistant tool developer message"
-    " messages chunk".split()
+STRUCTURE = words(
+    "text image image_url images video video_url videos audio audio_url input_audio type content tool_calls tool_call_id function"
+    " name arguments role json thinking think reasoning reasoning_content url path base64 file document documents parts citations"
+    " tool_plan functions parameters properties description required result results response output id data user system assistant"
+    " tool developer message messages chunk"
 )
 """Keys of the parts of a message: `'image' in content` asks for the kind of a part."""
 
 _TAG = re.compile(
-    r"\s*(?:</?[|a-zA-Z_][\w|:. -]{0,40}[|]?/?>?|<\|?/?|\|?>|\[/?(?:INST|THINK|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS|IMG|"
-    r"IMG_BREAK|AUDIO|ARGS|CALL_ID|TRANSCRIBE)\]|/(?:no_?)?think(?:ing)?|/system_override|<<?/?SYS>?>|`{3}\w*|\W*)\s*\Z"
+    r"\s*(?:</?[|a-zA-Z_][\w|:. -]{0,40}[|]?/?>?|<\|?/?|\|?>|\[/?(?:INST|THINK|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|"
+    r"AVAILABLE_TOOLS|IMG|IMG_BREAK|AUDIO|ARGS|CALL_ID|TRANSCRIBE)\]|/(?:no_?)?think(?:ing)?|/system_override|<<?/?SYS>?>|`{3}\w*|\W*)\s*\Z"
 )
 """Marks of a conversation's form, not words: tags, <|turns|>, [INST], /think, fences."""
 
-TESTS = frozenset("startswith endswith find index rfind count split rsplit partition rpartition replace removeprefix removesuffix".split())
-FILTERS = frozenset("replace select reject regex_search regex_replace".split())
+TESTS = words("startswith endswith find index rfind count split rsplit partition rpartition replace removeprefix removesuffix")
+FILTERS = words("replace select reject regex_search regex_replace")
 
 
 class Phrases:
@@ -58,8 +59,9 @@ class Phrases:
                 yield "template-phrase", "looks up what to say by what the user wrote"
 
     def _follow(self) -> None:
-        for node in self.tree.find_all((nodes.Assign, nodes.For)):
-            value, target = (node.node, node.target) if isinstance(node, nodes.Assign) else (node.iter, node.target)
+        pairs: list[tuple[nodes.Node, nodes.Node]] = [(node.node, node.target) for node in self.tree.find_all(nodes.Assign)]
+        pairs += [(node.iter, node.target) for node in self.tree.find_all(nodes.For)]
+        for value, target in pairs:
             names = [target, *target.find_all(nodes.Name)] if isinstance(target, nodes.Name) else list(target.find_all(nodes.Name))
             for name in names:
                 self._bind(name.name, value)
@@ -87,15 +89,19 @@ class Phrases:
             return (isinstance(key, str) and key in CONTENT) or space in self.written or self._is_written(node.node)
         if isinstance(node, nodes.Name):
             return node.name in self.written
-        if isinstance(node, nodes.Compare | nodes.Test | nodes.Not):
+        if isinstance(node, nodes.Filter) and self._is_whole(node):
+            return True
+        if isinstance(node, nodes.Compare | nodes.Test | nodes.Not) or (
+            isinstance(node, nodes.Filter) and node.name in ("length", "count")
+        ):
             return False
-        if isinstance(node, nodes.Filter) and node.name in ("length", "count"):
-            return False
-        if isinstance(node, nodes.Filter) and node.name in ("string", "tojson", "join", "map") and node.node is not None:
-            by_key = any(fold(each) in CONTENT for each in (pair.value for pair in node.kwargs) if isinstance(fold(each), str))
-            whole = node.name in ("string", "tojson") and isinstance(node.node, nodes.Name) and node.node.name not in self.constants
-            return by_key or whole or self._is_written(node.node)
         return any(self._is_written(child) for child in node.iter_child_nodes())
+
+    def _is_whole(self, node: nodes.Filter) -> bool:
+        """Whether a filter makes one text of a conversation, or of the contents of its messages."""
+        by_key = node.name == "map" and any(fold(pair.value) in CONTENT for pair in node.kwargs if isinstance(fold(pair.value), str))
+        whole = node.name in ("string", "tojson") and isinstance(node.node, nodes.Name) and node.node.name not in self.constants
+        return by_key or whole
 
     def _is_date(self, node: nodes.Node) -> bool:
         names = [node] if isinstance(node, nodes.Name) else list(node.find_all(nodes.Name))

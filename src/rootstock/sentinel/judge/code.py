@@ -6,20 +6,24 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-RUNS = frozenset(
-    "os.system os.popen os.execl os.execle os.execlp os.execv os.execve os.execvp os.execvpe os.spawnl os.spawnv os.spawnve os.spawnlp os.startfile"
-    " os.posix_spawn os.fork posix.system nt.system pty.spawn subprocess.run subprocess.call subprocess.Popen subprocess.check_call subprocess.getoutput"
-    " subprocess.check_output subprocess.getstatusoutput commands.getoutput eval exec compile __import__ builtins.eval builtins.exec"
-    " importlib.import_module importlib.__import__ runpy.run_path runpy.run_module marshal.loads pickle.loads pickle.load dill.loads dill.load"
-    " cloudpickle.loads ctypes.CDLL ctypes.cdll.LoadLibrary ctypes.PyDLL code.interact types.CodeType types.FunctionType webbrowser.open"
-    " socket.socket socket.create_connection urllib.request.urlopen urllib.request.urlretrieve requests.get requests.post httpx.get httpx.post"
+from rootstock.sentinel.judge.words import words
+
+RUNS = words(
+    "os.system os.popen os.execl os.execle os.execlp os.execv os.execve os.execvp os.execvpe os.spawnl os.spawnv os.spawnve"
+    " os.spawnlp os.startfile os.posix_spawn os.fork posix.system nt.system pty.spawn subprocess.run subprocess.call"
+    " subprocess.Popen subprocess.check_call subprocess.getoutput subprocess.check_output subprocess.getstatusoutput"
+    " commands.getoutput eval exec compile __import__ builtins.eval builtins.exec importlib.import_module importlib.__import__"
+    " runpy.run_path runpy.run_module marshal.loads pickle.loads pickle.load dill.loads dill.load cloudpickle.loads ctypes.CDLL"
+    " ctypes.cdll.LoadLibrary ctypes.PyDLL code.interact types.CodeType types.FunctionType webbrowser.open socket.socket"
+    " socket.create_connection urllib.request.urlopen urllib.request.urlretrieve requests.get requests.post httpx.get httpx.post"
     " torch.ops.load_library torch.utils.cpp_extension.load torch.hub.load shutil.rmtree os.remove os.unlink os.rmdir pip.main"
-    " asyncio.create_subprocess_shell asyncio.create_subprocess_exec multiprocessing.util.spawnv_passfds".split()
+    " asyncio.create_subprocess_shell asyncio.create_subprocess_exec multiprocessing.util.spawnv_passfds"
 )
 """Calls that run a command or code, load objects, reach the network or delete."""
 
-LATER = RUNS - frozenset(
-    "requests.get requests.post httpx.get httpx.post urllib.request.urlopen importlib.import_module shutil.rmtree os.remove os.unlink os.rmdir".split()
+LATER = RUNS - words(
+    "requests.get requests.post httpx.get httpx.post urllib.request.urlopen importlib.import_module shutil.rmtree os.remove"
+    " os.unlink os.rmdir"
 )
 """Those that count within a function too, where ordinary code uses the others."""
 

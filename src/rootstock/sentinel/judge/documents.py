@@ -1,4 +1,4 @@
-"""A document of JSON or YAML in one pass: every value judged as it comes, and the small parts kept as a tree for what needs more than one value."""
+"""A document of JSON or YAML in one pass: values judged as they come, and a tree of them for what needs more than one."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -6,47 +6,47 @@ from typing import Any
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, Severity, finding
 from rootstock.sentinel.judge import keras, names, notebooks, symbols, templates, tokenizers, values
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.parse.json_events import Event
 from rootstock.sentinel.source import Source
 
 BULK = 4096
 """Plain values that a list or object keeps in the tree; a vocabulary's others are judged and let go."""
 MAX_NODES = 400_000
+TABLES = (("model", "vocab"), ("model", "merges"))
+"""Of a tokenizer: up to a million words, which are no settings."""
 
 
 def judge(stream: Iterable[Event], source: Source, context: Context) -> Iterator[Finding]:
-    """Findings on a document."""
+    """Findings on a document, or on several in a row."""
     tree, vocabulary = Tree(), tokenizers.Vocabulary(source)
     for event in stream:
         if event.twice:
-            yield finding(
-                "duplicate-key",
-                source,
-                f"the key {_dotted(event.path)} occurs twice: readers differ in which one counts",
-                offset=event.offset,
-            )
-        if event.kind != "end":
-            yield from values.judge(event.path, event.value, source, offset=event.offset)
-        if event.kind == "value":
+            what = f"the key {_dotted(event.path)} occurs twice: readers differ in which one counts"
+            yield finding("duplicate-key", source, what, offset=event.offset)
+        if event.path[:2] in TABLES:
             vocabulary.see(event)
-            if isinstance(event.value, str) and templates.is_template(event.value):
+        elif event.kind != "end":
+            yield from values.judge(event.path, event.value, source, offset=event.offset)
+            if event.kind == "value" and isinstance(event.value, str) and templates.is_template(event.value):
                 yield from templates.judge(event.value, source, where=f"the template {_dotted(event.path)}", offset=event.offset)
         tree.see(event)
-        if not tree.nodes % 4096:
-            context.check_time()
+        if not event.path and event.kind == "end":
+            yield from _as_a_whole(tree, source, context)
+            tree = Tree()
     yield from vocabulary.findings()
-    yield from _as_a_whole(tree, source, context)
 
 
 def _as_a_whole(tree: "Tree", source: Source, context: Context) -> Iterator[Finding]:
-    for root in tree.roots:
-        yield from keras.judge(root, source, context)
-        yield from tokenizers.judge(root, source)
-        yield from notebooks.judge(root, source)
-        yield from symbols.judge(root, source)
-        yield from _modules(root, source)
-    if tree.nodes > MAX_NODES:
-        yield finding("limit-reached", source, f"it has more than {MAX_NODES:,} values; those beyond were judged one by one, not together")
+    context.check_time()
+    yield from keras.judge(tree.root, source, context)
+    yield from tokenizers.judge(tree.root, source)
+    yield from notebooks.judge(tree.root, source)
+    yield from symbols.judge(tree.root, source)
+    yield from _modules(tree.root, source)
+    if tree.nodes > MAX_NODES and tree.telling:
+        what = f"{tree.telling!r} in more than {MAX_NODES:,} values; those beyond were judged one by one, not together"
+        yield finding("limit-reached", source, what)
 
 
 def _modules(root: Any, source: Source) -> Iterator[Finding]:
@@ -74,11 +74,15 @@ def _pipeline(root: dict[str, Any], source: Source) -> Iterator[Finding]:
                 )
 
 
-_PIPELINE_PARTS = frozenset(
+_PIPELINE_PARTS = words(
     "stable_diffusion onnxruntime.modeling_utils optimum.onnxruntime paint_by_example kandinsky kandinsky2_2 latent_diffusion"
     " deepfloyd_if pag animatediff wuerstchen shap_e unclip versatile_diffusion alt_diffusion blip_diffusion audioldm audioldm2"
-    " stable_cascade stable_diffusion_xl stable_diffusion_3 flux k_diffusion null".split()
+    " stable_cascade stable_diffusion_xl stable_diffusion_3 flux k_diffusion null"
 )
+
+
+TELLING = words("class_name cells nodes __class__ added_tokens normalizer _class_name type")
+"""Keys of documents that have to be judged as a whole."""
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:
@@ -89,22 +93,27 @@ class Tree:
     """What events build, without the many plain values of a bulk table."""
 
     def __init__(self) -> None:
-        self.roots: list[Any] = []
+        self.root: Any = None
         self.nodes = 0
+        self.telling = ""
         self._stack: list[Any] = []
 
     def see(self, event: Event) -> None:
         """Take the next event in."""
+        path = event.path
+        if path[:2] in TABLES and (len(path) > 3 or path[1] == "merges" or (len(path) == 3 and event.kind != "value")):
+            return
         if event.kind == "end":
             self._stack.pop()
             return
         self.nodes += 1
         value: Any = ({} if event.value == "{" else []) if event.kind == "start" else event.value
         if not self._stack:
-            if len(self.roots) < BULK:
-                self.roots.append(value)
+            self.root = value
         elif self.nodes <= MAX_NODES and (event.kind == "start" or len(self._stack[-1]) < BULK):
-            self._add(self._stack[-1], event.path[-1], value)
+            self._add(self._stack[-1], path[-1], value)
+        elif path[-1] in TELLING:
+            self.telling = str(path[-1])
         if event.kind == "start":
             self._stack.append(value)
 

@@ -1,7 +1,7 @@
 """Keras configs, versions 2 and 3: layers that carry code, names that Keras imports, paths that layers open."""
 
-import base64
 import binascii
+import builtins
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, Severity, finding
 from rootstock.sentinel.judge import names, paths
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source, of_bytes
 
 CODE_CLASSES = frozenset(("Lambda", "__lambda__"))
@@ -19,18 +20,19 @@ FOREIGN = {
     "JaxLayer": "holds pickled functions",
     "OptimizerWithPickle": "holds a pickle",
 }
-PATHS = frozenset(
-    "vocabulary filepath filename file weights_path vocabulary_path vocabulary_file idf_weights merges proto vocab origin".split()
-)
+PATHS = words("vocabulary filepath filename file weights_path vocabulary_path vocabulary_file idf_weights merges proto vocab origin")
 """Settings of layers that, given as a text, are opened as a file."""
 
-PACKAGES = frozenset(
-    "keras keras_core keras_cv keras_hub keras_nlp keras_tuner tf_keras tensorflow tensorflow_addons tensorflow_hub tensorflow_probability".split()
+PACKAGES = words(
+    "keras keras_core keras_cv keras_hub keras_nlp keras_tuner tf_keras tensorflow tensorflow_addons tensorflow_hub tensorflow_probability"
 )
 _FILE_OPS = re.compile(
     r"(?:^|[._])(?:io|raw_ops|py_function|numpy_function|load_op_library|load_library|get_file|read_file|write_file|print)(?:[._]|$)"
 )
-_BUILT_IN = frozenset("dict list tuple set str int float bool bytes slice range complex NoneType object".split())
+PURE = words("activations losses metrics initializers regularizers constraints ops math nn optimizers layers backend image random linalg")
+"""Modules of Keras and TensorFlow whose functions compute and do nothing else."""
+
+_BUILT_IN = words("dict list tuple set str int float bool bytes slice range complex NoneType object")
 
 
 def judge(root: Any, source: Source, context: Context) -> Iterator[Finding]:
@@ -65,23 +67,24 @@ def _import(item: dict[str, Any], source: Source) -> Iterator[Finding]:
     """The module that Keras would import, and the name that it would take from it."""
     kind, module = item["class_name"], item.get("module")
     named = [each for each in (item.get("config"), item.get("registered_name"), item.get("function_name")) if isinstance(each, str)]
-    wanted = [kind] if kind != "function" else named
+    wanted = named if kind == "function" and named else [kind]
     for name in wanted:
-        severity = _verdict(module if isinstance(module, str) else "", name)
+        severity = _verdict(module if isinstance(module, str) else "", name, function=kind == "function")
         if severity != "note":
             yield finding("keras-class", source, f"{_name(item)} has Keras import {module!r} and take {name!r} from it", severity=severity)
 
 
-def _verdict(module: str, name: str) -> Severity:
+def _verdict(module: str, name: str, *, function: bool) -> Severity:
+    bare = name.rsplit(">", 1)[-1]
     if _FILE_OPS.search(name):
         return "malicious"
-    bare = name.rsplit(">", 1)[-1]
-    if not module:
+    if not module or module == "__main__":
         return "malicious" if "." in bare and names.judge(bare) == "malicious" else "note"
     if module == "builtins":
-        return "note" if bare in _BUILT_IN else "malicious"
-    if module.split(".")[0] in PACKAGES:
-        return "malicious" if module.endswith((".file_utils", ".io_utils", ".saving_lib", ".python_utils")) else "note"
+        return "note" if bare in _BUILT_IN or not hasattr(builtins, bare) else "malicious"
+    if module.split(".", maxsplit=1)[0] in PACKAGES:
+        plain = PURE & set(module.split(".")) if function or bare[:1].islower() else "utils" not in module and "saving" not in module
+        return "note" if plain else "malicious"
     return names.judge(f"{module}.{bare}")
 
 
@@ -111,9 +114,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _decode(text: str) -> bytes:
+    """As Keras does it: what is no base64 is passed over."""
     try:
-        return base64.b64decode(re.sub(r"\s", "", text), validate=True)
-    except (ValueError, binascii.Error):
+        return binascii.a2b_base64(text.encode("ascii", "ignore"))
+    except binascii.Error:
         return b""
 
 

@@ -4,30 +4,33 @@ import re
 import sys
 
 from rootstock.sentinel.findings import Severity
+from rootstock.sentinel.judge.words import words
 
-LIBRARIES = frozenset(
-    "accelerate catboost catalyst datasets deepspeed diffusers einops espnet2 fairseq flair flax gluonts haiku huggingface_hub hydra jax keras"
-    " keras_core keras_cv keras_hub keras_nlp lightgbm lightning lightning_fabric megatron ml_collections mlflow monai nemo nemo_text_processing"
-    " numpy omegaconf onnxruntime open_clip optax pandas peft pytorch_lightning pytorch_transformers scipy segmentation_models_pytorch"
-    " sentence_transformers setfit sklearn spacy speechbrain statsmodels tensorflow tf_keras timm tokenizers torch torchaudio torchmetrics"
-    " torchtext torchtune torchvision trl transformers ultralytics xgboost".split()
+LIBRARIES = words(
+    "accelerate catboost catalyst datasets deepspeed diffusers einops espnet2 fairseq flair flax gluonts haiku huggingface_hub"
+    " hydra jax keras keras_core keras_cv keras_hub keras_nlp lightgbm lightning lightning_fabric megatron ml_collections mlflow"
+    " monai nemo nemo_text_processing numpy omegaconf onnxruntime open_clip optax pandas peft pytorch_lightning"
+    " pytorch_transformers scipy segmentation_models_pytorch sentence_transformers setfit sklearn spacy speechbrain statsmodels"
+    " tensorflow tf_keras timm tokenizers torch torchaudio torchmetrics torchtext torchtune torchvision trl transformers"
+    " ultralytics xgboost"
 )
 """Packages whose classes a config may name. Their loaders of files and their runners may not be."""
 
-PLAIN = frozenset(
-    "builtins.bool builtins.bytes builtins.complex builtins.dict builtins.float builtins.frozenset builtins.int builtins.list builtins.object"
-    " builtins.range builtins.set builtins.slice builtins.str builtins.tuple collections.Counter collections.OrderedDict"
-    " collections.defaultdict collections.deque datetime.date datetime.datetime datetime.timedelta decimal.Decimal fractions.Fraction"
-    " pathlib.Path pathlib.PosixPath pathlib.PurePath uuid.UUID".split()
+PLAIN = words(
+    "builtins.bool builtins.bytes builtins.complex builtins.dict builtins.float builtins.frozenset builtins.int builtins.list"
+    " builtins.object builtins.range builtins.set builtins.slice builtins.str builtins.tuple collections.Counter"
+    " collections.OrderedDict collections.defaultdict collections.deque datetime.date datetime.datetime datetime.timedelta"
+    " decimal.Decimal fractions.Fraction pathlib.Path pathlib.PosixPath pathlib.PurePath uuid.UUID"
 )
-REACHING = frozenset(
-    "builtins code codeop commands ctypes dill distutils fileinput ftplib http idlelib importlib imp joblib cloudpickle jsonpickle marshal"
-    " multiprocessing nt os pdb pickle pkgutil platform popen2 posix pty runpy shelve shutil site smtplib socket socketserver subprocess sys"
-    " tempfile timeit trace types urllib urllib2 webbrowser xmlrpc yaml zipimport requests httpx _pickle".split()
+REACHING = words(
+    "builtins code codeop commands ctypes dill distutils fileinput ftplib http idlelib importlib imp joblib cloudpickle"
+    " jsonpickle marshal multiprocessing nt os pdb pickle pkgutil platform popen2 posix pty runpy shelve shutil site smtplib"
+    " socket socketserver subprocess sys tempfile timeit trace types urllib urllib2 webbrowser xmlrpc yaml zipimport requests"
+    " httpx _pickle"
 )
 """Modules that run code, load objects or reach files and the network."""
 
-HIDDEN = frozenset("os sys subprocess builtins pickle socket importlib shutil ctypes posix".split())
+HIDDEN = words("os sys subprocess builtins pickle socket importlib shutil ctypes posix")
 """The same, reached through another module that imported them."""
 
 _RUNNER = re.compile(
@@ -56,7 +59,7 @@ def judge(name: str) -> Severity:
     return "note" if parts[0] in LIBRARIES and not private else "suspicious"
 
 
-_BARE = frozenset("eval exec open compile __import__ getattr setattr globals input breakpoint".split())
+_BARE = words("eval exec open compile __import__ getattr setattr globals input breakpoint")
 
 
 def reads_as_name(value: str) -> bool:

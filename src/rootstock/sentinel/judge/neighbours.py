@@ -12,9 +12,7 @@ from rootstock.sentinel.source import Source
 
 def judge(location: str, rule: str, source: Source, *, offset: int | None = None) -> Iterator[Finding]:
     """Findings on one name. A file within an archive has no neighbours on disk, and only its name is judged."""
-    if why := paths.escapes(location):
-        yield finding(rule, source, f"it has its data read from {location[:160]!r}, which {why}", offset=offset)
-    elif not source.members and (why := _on_disk(Path(source.path).parent, location)):
+    if (why := paths.escapes(location)) or (not source.members and (why := _on_disk(Path(source.path).parent, location))):
         yield finding(rule, source, f"it has its data read from {location[:160]!r}, which {why}", offset=offset)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rootstock.sentinel.findings import Finding, finding
-from rootstock.sentinel.judge.code import dangerous_calls, shell_lines
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source
 
 
@@ -21,6 +21,8 @@ def judge(root: Any, source: Source) -> Iterator[Finding]:
 
 
 def _cell(text: str, number: int, source: Source) -> Iterator[Finding]:
+    from rootstock.sentinel.judge.code import dangerous_calls, shell_lines
+
     commands = shell_lines(text)
     for line in commands:
         harmless = line.lstrip("!%").strip().startswith(HARMLESS) and not any(mark in line for mark in ";|&`$<>")
@@ -37,5 +39,5 @@ def _cell(text: str, number: int, source: Source) -> Iterator[Finding]:
 
 
 HARMLESS = ("pip install ", "pip3 install ", "conda install ", "nvidia-smi", "ls", "pwd", "python --version", "git lfs install")
-READS = frozenset("requests.get httpx.get urllib.request.urlopen torch.hub.load os.remove os.unlink os.rmdir shutil.rmtree".split())
+READS = words("requests.get httpx.get urllib.request.urlopen torch.hub.load os.remove os.unlink os.rmdir shutil.rmtree")
 """Ordinary in a notebook that a person runs cell by cell."""

@@ -5,9 +5,10 @@ from typing import Any
 
 from rootstock.sentinel.findings import Finding, finding
 from rootstock.sentinel.judge import names
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source
 
-PYTHON_OPERATORS = frozenset("Custom _Native _NDArray _CustomFunction _NDArrayFunc Native".split())
+PYTHON_OPERATORS = words("Custom _Native _NDArray _CustomFunction _NDArrayFunc Native")
 
 
 def judge(root: Any, source: Source) -> Iterator[Finding]:
@@ -46,11 +47,11 @@ def _skops_object(module: str, kind: str, item: dict[str, Any], source: Source) 
     severity = names.judge(f"{module}.{kind}")
     loader = item.get("__loader__")
     if loader in ("MethodNode", "FunctionNode", "OperatorFuncNode", "PartialNode", "ReduceNode") and severity == "note":
-        severity = "note" if module.split(".")[0] in ("numpy", "scipy", "sklearn") else "suspicious"
+        severity = "note" if module.split(".", maxsplit=1)[0] in ("numpy", "scipy", "sklearn") else "suspicious"
     if severity == "malicious" and module == "builtins" and kind in _TYPES:
         severity = "note"
     if severity != "note":
         yield finding("config-target", source, f"skops rebuilds {module}.{kind}", severity=severity)
 
 
-_TYPES = frozenset("type NoneType ellipsis bytes bytearray".split())
+_TYPES = words("type NoneType ellipsis bytes bytearray")

@@ -1,34 +1,12 @@
-"""Chat templates, judged by their syntax tree: escapes from the sandbox, and words of the user that change what the template says.
-
-The template is parsed by jinja2 and never rendered.
-"""
+"""Chat templates: which texts are some, and what is found in them. jinja2 is imported when there is one."""
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from jinja2 import nodes
-
-from rootstock.sentinel.findings import Finding, LimitReached, Severity, finding
-from rootstock.sentinel.judge._folding import UNKNOWN, fold
-from rootstock.sentinel.judge._phrases import Phrases
+from rootstock.sentinel.findings import Finding, LimitReached, finding
 from rootstock.sentinel.source import Source
 
 MAX_CHARACTERS = 1 << 20
-WALKS = frozenset(
-    "mro subclasses func_globals func_code func_closure gi_frame gi_code gi_yieldfrom cr_frame cr_code cr_await ag_frame ag_code f_globals"
-    " f_builtins f_locals f_code f_back tb_frame tb_next im_func im_self im_class co_code environment_class".split()
-)
-"""Attributes that lead from a value to the interpreter, beside all with two underscores in front."""
-
-RUNNERS = frozenset(
-    "open eval exec __import__ compile getattr setattr globals locals vars import_module popen system spawn check_output".split()
-)
-HANDLES = frozenset("lipsum cycler joiner self request config g url_for get_flashed_messages".split())
-"""Globals by which known escapes begin and which no chat template needs."""
-
-BY_ATTRIBUTE = frozenset("attr map selectattr rejectattr sort groupby unique sum min max".split())
-_GENERATION = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
 _TEMPLATE = re.compile(r"\{%.{0,4000}?%\}|\{\{.{0,4000}?\}\}", re.DOTALL)
 
 
@@ -41,89 +19,7 @@ def judge(template: str, source: Source, *, where: str, offset: int | None = Non
     """Findings on one template; `where` names it."""
     if len(template) > MAX_CHARACTERS:
         raise LimitReached(f"{where} has {len(template):,} characters and was not scanned", offset=offset)
-    tree = _parse(template)
-    if isinstance(tree, str):
-        severity: Severity | None = "malicious" if re.search(r"__\w+__|\.popen|\|\s*attr", template) else None
-        yield finding(
-            "template-unreadable", source, f"{where} is no template that jinja2 can read: {tree}", offset=offset, severity=severity
-        )
-        return
-    phrases = Phrases(tree)
-    for rule, what in dict.fromkeys((*_escapes(tree, phrases.constants), *phrases.findings())):
-        yield finding(rule, source, f"{where} {what}", offset=offset)
+    from rootstock.sentinel.judge import _trees
 
-
-def _parse(template: str) -> nodes.Template | str:
-    from jinja2 import Environment, TemplateSyntaxError
-
-    environment = Environment(extensions=["jinja2.ext.loopcontrols", "jinja2.ext.do"], autoescape=False)  # noqa: S701  (never rendered)
-    template = _GENERATION.sub(lambda match: f"{match[1]}{'endif' if match[2] else 'if true'}{match[3]}", template)
-    try:
-        return environment.parse(template)
-    except TemplateSyntaxError as error:
-        return str(error.message)[:120]
-
-
-def _escapes(tree: nodes.Template, constants: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for node in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Call, nodes.Name)):
-        if isinstance(node, nodes.Getattr):
-            yield from _by_name(node.attr)
-        elif isinstance(node, nodes.Getitem):
-            yield from _subscript(node.arg, constants)
-        elif isinstance(node, nodes.Filter):
-            yield from _filter(node, constants)
-        elif isinstance(node, nodes.Call):
-            yield from _call(node, constants)
-        elif node.name in HANDLES and node.ctx == "load":
-            yield "template-handle", f"uses the global {node.name!r}, by which known escapes from the sandbox begin"
-    for inclusion in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        yield "template-handle", f"loads another template ({type(inclusion).__name__.lower()}), which a chat template has no need of"
-    for text in tree.find_all(nodes.TemplateData):
-        if re.search(r"<script\b", text.data, re.IGNORECASE):
-            yield "template-handle", "writes a <script> element into the conversation"
-
-
-def _by_name(name: str) -> Iterator[tuple[str, str]]:
-    if name.startswith("__") or name in WALKS:
-        yield "template-escape", f"reaches for the attribute {name!r}, which leads out of the sandbox"
-
-
-def _subscript(key: nodes.Expr, constants: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    value = fold(key, constants)
-    for each in value if isinstance(value, list) else [value]:
-        if isinstance(each, str):
-            yield from _by_name(each)
-    if value is UNKNOWN and any(True for _ in _parts(key, (nodes.Concat, nodes.Mod, nodes.Filter))):
-        yield "template-computed", "looks an attribute up by a name that it puts together"
-
-
-def _parts(node: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> Iterator[nodes.Node]:
-    if isinstance(node, kinds):
-        yield node
-    yield from node.find_all(kinds)
-
-
-def _filter(node: nodes.Filter, constants: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    if node.name not in BY_ATTRIBUTE:
-        return
-    given = [*node.args, *(pair.value for pair in node.kwargs)]
-    values = [fold(each, constants) for each in given]
-    for value in values:
-        if isinstance(value, str):
-            for part in value.split("."):
-                yield from _by_name(part)
-    if node.name == "attr" and not all(isinstance(value, str) for value in values):
-        yield "template-computed", "looks an attribute up by a name that it puts together"
-    if node.name == "map" and values and values[0] == "attr":
-        yield "template-computed", "maps the filter attr over values"
-
-
-def _call(node: nodes.Call, constants: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    called = node.node
-    name = called.name if isinstance(called, nodes.Name) else called.attr if isinstance(called, nodes.Getattr) else ""
-    if name in RUNNERS:
-        yield "template-escape", f"calls {name!r}"
-    if name in ("format", "format_map") and isinstance(called, nodes.Getattr):
-        text = fold(called.node, constants)
-        if not isinstance(text, str) or re.search(r"\{[^}]*[.\[][^}]*_", text):
-            yield "template-computed", "formats a text whose fields can look attributes up"
+    for rule, what, severity in _trees.findings(template):
+        yield finding(rule, source, f"{where} {what}", offset=offset, severity=severity)

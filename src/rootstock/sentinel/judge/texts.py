@@ -52,14 +52,14 @@ def code_in(source: Source, context: Context, what: str, *, limit: int = 10) -> 
     for chunk in source.chunks():
         context.check_time()
         block = carry + chunk
-        for pattern, rule, noun in ((shell.CODE, "code-in-text", "code"), (shell.LIBRARY, "native-library", "the native library")):
-            for match in pattern.finditer(block):
-                if match.end() <= len(carry):
+        for find, rule, noun in ((shell.codes, "code-in-text", "code"), (shell.libraries, "native-library", "the native library")):
+            for start, end in find(block):
+                if end <= len(carry):
                     continue  # told with the chunk before
                 count += 1
                 if count > limit:
                     return
-                text = block[match.start() : match.start() + 80].split(b"\0")[0].decode("utf-8", "replace")
-                yield finding(rule, source, f"{what} holds {noun}: {text!r}", offset=base - len(carry) + match.start())
+                text = block[start : start + 80].split(b"\0")[0].decode("utf-8", "replace")
+                yield finding(rule, source, f"{what} holds {noun}: {text!r}", offset=base - len(carry) + start)
         base += len(chunk)
         carry = block[-300:]

@@ -7,28 +7,28 @@ from typing import Any
 from rootstock.sentinel.findings import Finding, finding
 from rootstock.sentinel.judge import names, paths, shell
 from rootstock.sentinel.judge.templates import is_template
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Source
 
 Path = tuple[str | int, ...]
 
-TARGETS = frozenset(
-    "_target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type py/function py/module".split()
+TARGETS = words(
+    "_target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type py/function py/module"
 )
 """Keys whose value a loader imports: hydra, Lightning, MLflow, jsonpickle."""
 
-SOFT_TARGETS = frozenset("target cls _type_ builder instantiate import_path python_class".split())
+SOFT_TARGETS = words("target cls _type_ builder instantiate import_path python_class")
 """Keys that some loaders import and others do not: only what runs code counts."""
 
-REDUCERS = frozenset(
-    "__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__".split()
-)
-REMOTE = frozenset("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code".split())
-WEIGHTS = frozenset("weight_map all_checkpoint_keys".split())
-BASES = frozenset("base_model_name_or_path parent_library base_model base_model_class".split())
-OPENED = frozenset(
-    "vocab_file vocab_path merges_file tokenizer_file spm_file sp_model sentencepiece_model_pt custom_objects_path weights_path weight_path"
-    " model_file model_path checkpoint_path ckpt_path resume_from_checkpoint pretrained_model_path adapter_path lora_path config_file"
-    " data_file python_model code_path code_paths loader_path special_tokens_map_file artifacts module_path preprocessor_path".split()
+REDUCERS = words("__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__")
+REMOTE = words("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code")
+WEIGHTS = words("weight_map all_checkpoint_keys")
+BASES = words("base_model_name_or_path parent_library base_model base_model_class")
+OPENED = words(
+    "vocab_file vocab_path merges_file tokenizer_file spm_file sp_model sentencepiece_model_pt custom_objects_path weights_path"
+    " weight_path model_file model_path checkpoint_path ckpt_path resume_from_checkpoint pretrained_model_path adapter_path"
+    " lora_path config_file data_file python_model code_path code_paths loader_path special_tokens_map_file artifacts module_path"
+    " preprocessor_path"
 )
 """Keys whose value a loader opens."""
 
@@ -40,7 +40,9 @@ _RESOLVER = re.compile(r"\$\{\s*(?:eval|python|exec|shell|cmd|oc\.create|hydra\.
 
 def judge(path: Path, value: Any, source: Source, *, offset: int | None = None) -> Iterator[Finding]:
     """Findings on one value under its path of keys."""
-    key = next((part for part in reversed(path) if isinstance(part, str)), "")
+    if isinstance(value, int | float) and value is not True:
+        return
+    key = path[-1] if path and isinstance(path[-1], str) else next((part for part in reversed(path) if isinstance(part, str)), "")
     if key in REDUCERS:
         yield finding("config-object", source, f"the key {key!r} has a loader rebuild an object by calling what it names", offset=offset)
     remote = next((part for part in path if part in REMOTE), None)
@@ -56,7 +58,7 @@ def _text(key: str, path: Path, value: str, source: Source, offset: int | None) 
         yield finding("index-path", source, f"the index sends a loader to {_short(value)}, which {why}", offset=offset)
     if key in BASES and (why := _bad_base(value)):
         yield finding("adapter-base", source, f"{key!r} is {_short(value)}, which {why}", offset=offset)
-    if key in OPENED and "/" in value + "/" and (why := _bad_base(value)) and not _hub_file(value):
+    if key in OPENED and "/" in value + "/" and (why := _bad_file(value)) and not _hub_file(value):
         yield finding("config-path", source, f"{key!r} has a loader open {_short(value)}, which {why}", offset=offset)
     if LIBRARIES.search(key) and (library := shell.first_library(value)):
         yield finding("native-library", source, f"{key!r} has a loader load the native library {library!r}", offset=offset)
@@ -92,9 +94,14 @@ def _bad_shard(value: str) -> str:
 
 
 def _bad_base(value: str) -> str:
+    return why if (why := _bad_file(value)) or not value.startswith("/tmp/") else "lies where anybody may write"
+
+
+def _bad_file(value: str) -> str:
+    """Why a path is bad. An absolute one is mostly left over from the machine that saved the model, and not opened any more."""
     why = paths.escapes(value)
-    if why == "is absolute":  # where the adapter was trained: a leftover, and not there on another machine
-        return why if value.startswith(("/etc", "/proc", "/dev", "\\\\", "//", "~", "/root/.", "/tmp")) else ""
+    if why == "is absolute" and not value.startswith(("/etc/", "/proc/", "/dev/", "/root/.ssh", "\\\\", "//", "~")):
+        return ""
     return why
 
 

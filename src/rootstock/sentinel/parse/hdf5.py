@@ -204,7 +204,7 @@ class File:
             yield Item("soft link", child, value.decode("utf-8", "replace"), at)
         elif kind == 64:
             parts = value[1:].split(b"\0")
-            yield Item("external link", child, ":".join(part.decode("utf-8", "replace") for part in parts[:2]), at)
+            yield Item("external link", child, parts[0].decode("utf-8", "replace"), at)
         else:
             yield Item("user link", child, f"kind {kind}", at)
 

@@ -115,7 +115,8 @@ class FractalHeap:
         if not self.rows:
             self.blocks.append((0, self.first, self.file.base + self.root))
             return
-        pending, visited = [(self.file.base + self.root, self.rows)], set()
+        pending = [(self.file.base + self.root, self.rows)]
+        visited: set[int] = set()
         while pending:
             at, rows = pending.pop()
             if at in visited or len(visited) > MAX_RECORDS:

@@ -43,7 +43,7 @@ class Event:
 
 
 def events(source: Source, context: Context) -> Iterator[Event]:
-    """Every value in order, over several documents too (as in .jsonl). Raises Malformed for what is no JSON, LimitReached beyond a limit."""
+    """Every value in order, over several documents too (as in .jsonl). Raises Malformed for what is no JSON, LimitReached at a limit."""
     tokens = _Tokens(source, context)
     while (token := tokens.next()) is not None:
         yield from _document(token, tokens)
@@ -79,16 +79,26 @@ def _document(token: bytes, tokens: "_Tokens") -> Iterator[Event]:
             if tokens.buffer[tokens.position : tokens.position + 1] == b",":
                 yield from _plain(stack[-1], tokens)
             token = tokens.need()
-        while token in (b"}", b"]"):
-            if (token == b"}") != (stack[-1].keys is not None):
-                raise Malformed(f"{token.decode()!r} closes what it did not open", offset=tokens.offset)
-            yield Event("end", stack.pop().path, None, tokens.offset)
-            if not stack:
-                return
-            token = tokens.need()
+        for closed in _closed(token, stack, tokens):
+            yield Event("end", closed, None, tokens.offset)
+        if not stack:
+            return
+        token = tokens.last
         if token != b",":
             raise Malformed("a comma is missing", offset=tokens.offset)
         path, twice, token = _member(stack[-1], tokens.need(), tokens)
+
+
+def _closed(token: bytes, stack: list[_Open], tokens: "_Tokens") -> Iterator[Path]:
+    """What the token and those after it close; the token behind them is then `tokens.last`."""
+    tokens.last = token
+    while tokens.last in (b"}", b"]"):
+        if (tokens.last == b"}") != (stack[-1].keys is not None):
+            raise Malformed(f"{tokens.last.decode()!r} closes what it did not open", offset=tokens.offset)
+        yield stack.pop().path
+        if not stack:
+            return
+        tokens.need()
 
 
 def _plain(parent: _Open, tokens: "_Tokens") -> Iterator[Event]:
@@ -102,7 +112,7 @@ def _plain(parent: _Open, tokens: "_Tokens") -> Iterator[Event]:
         else:
             key = tokens.value(match[1])
             twice = key in parent.keys
-            parent.keys.add(key)
+            parent.keys.add(str(key))
         parent.count += 1
         yield Event("value", (*parent.path, key), tokens.value(match[match.lastindex or 0]), offset, twice)
         tokens.position = match.end()
@@ -129,7 +139,7 @@ class _Tokens:
 
     def __init__(self, source: Source, context: Context) -> None:
         self.source, self.context = source, context
-        self.buffer, self.position, self.offset = b"", 0, 0
+        self.buffer, self.position, self.offset, self.last = b"", 0, 0, b""
         self.read = 3 if source.read(0, 3) == b"\xef\xbb\xbf" else 0
         self.base = self.read
 
@@ -149,6 +159,7 @@ class _Tokens:
     def need(self) -> bytes:
         """The next token. Raises Malformed at the end."""
         token = self.next()
+        self.last = token or b""
         if token is None:
             raise Malformed("it ends in the middle of a value", offset=self.base + self.position)
         return token
