@@ -106,8 +106,10 @@ def storage(identity: Any) -> Any:
 
 
 def _encode(arguments: tuple[Any, ...]) -> Any:
-    """How protocol 2 writes bytes: as a text in which each letter is one."""
-    data = arguments[0].encode("latin-1")
+    """How protocols below 3 write bytes: as a text in which each letter is one; no bytes at all by a call without arguments."""
+    if arguments and not isinstance(arguments[0], str):
+        return Inert("bytes")
+    data = arguments[0].encode("latin-1") if arguments else b""
     return Span(of_bytes(data, path=""), 0, len(data))
 
 
@@ -132,7 +134,7 @@ KNOWN: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "torch._utils._rebuild_tensor_v3": _tensor_3,
     **dict.fromkeys(PARAMETERS, _parameter),
     "torch._tensor._rebuild_from_type_v2": _from_type,
-    "_codecs.encode": _encode,
+    **dict.fromkeys(("_codecs.encode", "__builtin__.bytes", "builtins.bytes"), _encode),
     "collections.OrderedDict": _mapping,
     "collections.defaultdict": _default_mapping,
     "numpy.core.numeric._frombuffer": _frombuffer,

@@ -6,7 +6,7 @@ from typing import Any
 from rootstock.sentinel.convert import rebuild
 from rootstock.sentinel.convert.values import Inert, Name, Span, Storage
 from rootstock.sentinel.findings import Malformed
-from rootstock.sentinel.pickles.literals import BYTES, COUNTED, FIXED_WIDTHS, LINES, LONGEST, span, value
+from rootstock.sentinel.pickles.literals import BYTES, COUNTED, FIXED_WIDTHS, LINES, LONGEST, Unreadable, span, value
 from rootstock.sentinel.source import Source
 
 RAW = frozenset(bytes((code,)) for code in BYTES)
@@ -14,7 +14,7 @@ RAW = frozenset(bytes((code,)) for code in BYTES)
 
 MARK = object()
 WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
-ENDS = (IndexError, TypeError, ValueError, KeyError, AttributeError)
+ENDS = (IndexError, TypeError, ValueError, KeyError, AttributeError, Unreadable)
 
 
 def _key(key: Any, number: int) -> Any:
@@ -53,8 +53,8 @@ class Stream:
             self._counted(opcode)
         elif opcode[0] in LINES if opcode else False:
             at = self.position - 1
-            self.line()
-            self.stack.append(value(self.source, at))
+            length = len(self.line()) + 1
+            self.stack.append(value(self.source, at, max(length, 1)))
         else:
             self.steps[opcode]()
 
@@ -140,6 +140,11 @@ class Stream:
             for key, item in zip(items[::2], items[1::2], strict=True):
                 held[_key(key, len(held))] = item
 
+        def mapping() -> None:
+            items = self.above()
+            stack.append({})
+            update(items)
+
         def last(count: int) -> list[Any]:
             items = stack[-count:]
             del stack[-count:]
@@ -154,7 +159,7 @@ class Stream:
             b"t": lambda: stack.append(tuple(self.above())),
             b"l": lambda: stack.append(self.above()),
             b"\x91": lambda: stack.append(self.above()),
-            b"d": lambda: (items := self.above(), stack.append({}), update(items), None)[-1],
+            b"d": mapping,
             b"\x85": lambda: stack.append(tuple(last(1))),
             b"\x86": lambda: stack.append(tuple(last(2))),
             b"\x87": lambda: stack.append(tuple(last(3))),
@@ -203,7 +208,7 @@ class Stream:
             b"i": instance,
             b"b": self._build,
             b"Q": by_identity,
-            b"P": lambda: (self.line(), stack.append(Inert("a persistent id")), None)[-1],
+            b"P": lambda: stack.append(Inert(f"the persistent id {self.line()[:40]!r}")),
         }
 
     def _build(self) -> None:
@@ -212,10 +217,10 @@ class Stream:
         made = rebuild.build(held, state)
         if isinstance(held, Inert) and held.by == WRAPPER:
             made, self.position = rebuild.behind(self.source, self.position, state)
-            made = Stream(self.source, self.position) if made is None else made
-            if isinstance(made, Stream):
-                made.read()
-                made, self.position = Inert("an array of objects"), made.position
+            if made is None:
+                objects = Stream(self.source, self.position)
+                objects.read()
+                made, self.position = Inert("an array of objects"), objects.position
         if made is not held:
             self._replace(held, made)
 
