@@ -157,6 +157,8 @@ class Recipe(Settings):
     """minilm, a folder, a run, a hub id with an optional @revision, or scratch:<architecture>."""
     tokenizer: str | None = None
     """Folder of the tokenizer for a scratch base. None: minilm's. Every other base brings its own."""
+    add_tokens: str | tuple[str, ...] = ()
+    """Tokens that the base's tokenizer gets beside its own: a list, or a file with one a line. Each begins as the mean of its pieces."""
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The task's name and its settings; `rootstock tasks` lists them. auto goes by the label column."""
     data: DataSettings = DataSettings()
@@ -187,7 +189,9 @@ class Recipe(Settings):
         augment = self.augment and {key: value if key == "name" else _anchor(value, folder) for key, value in self.augment.items()}
         method = {key: _anchor(value, folder) if key == "on" else value for key, value in self.method.items()}
         task = {**self.task, "parts": _anchored_parts(self.task["parts"], folder)} if "parts" in self.task else self.task
-        places = {"base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
+        places = {key: _anchor(getattr(self, key), folder) for key in ("base", "tokenizer")}
+        if isinstance(self.add_tokens, str):  # a list of tokens names no files, whatever lies there
+            places["add_tokens"] = _anchor(self.add_tokens, folder)
         return self.model_copy(update={"data": data, "task": task, "method": method, "teacher": teacher, "augment": augment, **places})
 
 

@@ -19,7 +19,7 @@ from rootstock.core.loaded import Head, Loaded
 # Importing peft draws random numbers: a first run in a process would start from other weights than a second.
 with torch.random.fork_rng(devices=[]):
     import peft
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper, TrainableTokensWrapper
     from peft.utils.other import get_pattern_key
 
 _TASK_TYPES = {
@@ -184,6 +184,8 @@ def lora_updates(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
             wanted="an adapter of lora, rslora or compose: only such updates add up",
             fix="name runs with --method lora",
         )
+    if getattr(config, "trainable_token_indices", None):
+        raise RecipeError(f"{folder} holds rows of new tokens", wanted="adapters over the base's own vocabulary", fix="name other runs")
     tensors, found = load_file(folder / "adapter_model.safetensors"), {}
     for name, down_RI in tensors.items():
         if name.endswith(".lora_A.weight"):
@@ -254,4 +256,7 @@ def restored(loaded: Loaded, folder: Path) -> nn.Module:
             f"{len(wrong)} adapter tensors of {folder} did not find their place, such as {wrong[0]}",
             wanted="the base that it was trained on",
         )
+    for name, module in list(model.named_modules()):
+        if isinstance(module, TrainableTokensWrapper):  # it would write the whole table anew in each pass
+            model.set_submodule(name, module.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None))
     return model

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from rootstock.bases import heads
+from rootstock.bases import heads, vocabulary
 from rootstock.bases import save as saving
 from rootstock.bases.load import tokenizer_digest
 from rootstock.core import artifact, seed
@@ -149,15 +149,21 @@ def _ends(prepared: Prepared, model: nn.Module) -> tuple[Callable[[], nn.Module]
     """The whole model that an objective still takes a loss of, and the model to save; each is made once."""
     task = prepared.task
     if not isinstance(task, Objective):
-        return None, functools.cache(partial(prepared.method.keep, model))
-    whole = functools.cache(partial(prepared.method.merge, model))
+        return None, functools.cache(lambda: prepared.method.keep(vocabulary.closed(model)))
+    whole = functools.cache(lambda: prepared.method.merge(vocabulary.closed(model)))
     return whole, functools.cache(lambda: task.bare(whole()))
+
+
+def _new_ids(prepared: Prepared) -> range:
+    return vocabulary.ids_of(prepared.tokenizer, prepared.base.added)
 
 
 def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
     """The model under its method."""
     with _fits(prepared):
-        return prepared.method.apply(loaded)
+        model = prepared.method.apply(loaded)
+        frozen = prepared.base.added and prepared.method.warm_up() is None
+        return vocabulary.opened(model, _new_ids(prepared)) if frozen else model
 
 
 @contextmanager
@@ -274,6 +280,8 @@ def save_adapter(prepared: Prepared, adapter: nn.Module, place: Path) -> None:
 def _beside_adapter(prepared: Prepared, model: Any, place: Path) -> None:
     """The base's config and name: what is needed to put an adapter on it."""
     model.config.save_pretrained(place)
+    if prepared.base.added:
+        vocabulary.save(model, _new_ids(prepared), place)
     _name_base(place / "adapter_config.json", prepared)
 
 

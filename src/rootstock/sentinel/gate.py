@@ -11,6 +11,8 @@ from rootstock.core.errors import BaseError, GateRefused
 from rootstock.sentinel import safetensors
 
 WEIGHTS, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
+NEW_ROWS = "new_tokens.safetensors"
+"""Rows of tokens that a base got, beside an adapter whose own format has no place for them."""
 CONFIGS = ("config.json", "adapter_config.json", "tokenizer_config.json")
 TOKENIZER = (
     "tokenizer.json",
@@ -100,6 +102,7 @@ def _weights(folder: Path) -> tuple[Path, ...]:
     shards = _shards(folder / INDEX) if (folder / INDEX).is_file() else ()
     model = (folder / WEIGHTS,) if (folder / WEIGHTS).is_file() else shards
     adapter = (folder / ADAPTER,) if (folder / "adapter_config.json").is_file() else ()
+    beside = (folder / NEW_ROWS,) if adapter and (folder / NEW_ROWS).is_file() else ()
     needed = adapter or model
     if not needed or not all(path.is_file() for path in needed):
         raise _no_weights(folder)
@@ -107,7 +110,7 @@ def _weights(folder: Path) -> tuple[Path, ...]:
         raise BaseError(
             f"{folder} has no config.json", wanted="a folder as written by save_pretrained", fix="give the folder that holds it"
         )
-    return (*model, *adapter)
+    return (*model, *adapter, *beside)
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootstock.bases.resolve import resolve
+from rootstock.bases.vocabulary import listed
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, ContractRefused
 from rootstock.core.recipe import Recipe
@@ -117,6 +118,7 @@ class State:
 
     def _digest(self, recipe: StagedRecipe, unit: Unit) -> str:
         base = resolve(self.base(recipe, unit), tokenizer=None if unit.start else recipe.tokenizer)
+        base = base if unit.start else base.taught(listed(recipe.add_tokens))
         if base.adapter and unit.start:
             raise BaseError(
                 f"{recipe.folder(unit.start)} left an adapter that is not folded in", wanted="a whole base", fix="choose method full for it"
@@ -151,4 +153,5 @@ class State:
 def _spelled(recipe: StagedRecipe, unit: Unit) -> dict[str, Any]:
     """All that decides what a run learns, as flat keys."""
     stage = recipe.stages[unit.number - 1].plain() | {"seed": recipe.seed}
-    return flat(stage | ({} if unit.start else {"base": recipe.base, "tokenizer": recipe.tokenizer}))
+    begin = {"base": recipe.base, "tokenizer": recipe.tokenizer, "add_tokens": list(listed(recipe.add_tokens))}
+    return flat(stage | ({} if unit.start else begin))
