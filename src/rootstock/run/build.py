@@ -40,7 +40,8 @@ class Built:
 
     whole: all that was trained as one plain model, an adapter folded in; None but for an objective. It is spoiled once kept was asked for.
     kept: the model to save and merge; None where the cache holds all of it but the head. save: writes the model folder.
-    ahead: seconds of features that a rehearsal left out. lower: what lies below the learner's cut, where frozen blocks are computed once.
+    ahead: seconds of features that a rehearsal left out. earlier: seconds of a warm-up before this process began.
+    lower: what lies below the learner's cut, where frozen blocks are computed once.
     before: what the untouched base answers on the validation rows, where it can: what the training has to beat.
     """
 
@@ -56,6 +57,7 @@ class Built:
     accelerator: Accelerator
     whole: Callable[[], nn.Module] | None = None
     ahead: float = 0.0
+    earlier: float = 0.0
     lower: Lower | None = None
     before: Columns | None = None
 
@@ -94,10 +96,12 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, folder: RunFolder |
     with _fits(prepared):
         tap = prepared.method.tap(model, loaded)
     where = warm_up.Where(folder=None if dry else folder, place=_place(prepared, accelerator), accelerator=accelerator)
-    tap, ahead = warm_up.warmed(prepared, tap, where, watch)
+    tap, seconds = warm_up.warmed(prepared, tap, where, watch)
     if tap:
+        ahead, earlier = (seconds, 0.0) if dry else (0.0, seconds)
+        watch = replace(watch, started=watch.started - earlier)
         built = _tapped(prepared, _Model(loaded, model, tap), accelerator, watch, dry=dry)
-        return replace(built, ahead=built.ahead + ahead)
+        return replace(built, ahead=built.ahead + ahead, earlier=earlier)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
     whole, kept = _ends(prepared, model)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     built = _begin(prepared, folder, watch, found=found if fit else {}, resume=resume)
     if prepared.method.at_once:
         return _fitted(prepared, built, folder, watch)
+    watch = watch if saved else replace(watch, started=watch.started - built.earlier)  # a checkpoint counts them already
     with closing(_history(folder, saved)) as history, _tracked(prepared, built):
         prepared, swept = found_settings.rate(prepared, job(prepared, built, folder, watch, history), watch, folder)
         found |= swept
