@@ -15,8 +15,10 @@ from rootstock.core.errors import BaseError, Interrupted, LedgerRefused, RecipeE
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import read_recipe
 from rootstock.core.watch import Watch
+from rootstock.run import several
 from rootstock.run.use import Run
 from rootstock.tasks.multi_task import MultiTask
+from rootstock.tasks.token_classification import TokenClassification
 from rootstock.verbs import api, verify
 
 TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64}
@@ -92,6 +94,14 @@ def test_both_parts_are_learned_where_neither_drowns_the_other(both):
     assert run.metrics["metrics"] == {"mean_of_parts": pytest.approx(mean)}
     low, high = run.metrics["intervals"]["mean_of_parts"]
     assert low <= mean <= high
+
+
+def test_updates_are_as_small_as_the_part_that_needs_the_smallest_wants_them(files, tiny_base, tmp_path):
+    recipe = Recipe.build({"base": str(tiny_base), "method": {"name": "full"}, "accept": ["duplicates", "overlap"]}, "")
+    parts = {name: {"data": {"train": str(path)}} for name, path in files.items()}
+    prepared = several.prepare(recipe.model_copy(update={"task": {"name": "multi-task", "parts": parts}}), lambda text: None)
+    assert prepared.recipe.training.batch_tokens == TokenClassification().batch_tokens
+    assert {part.recipe.training.batch_tokens for part in prepared.parts.values()} == {TokenClassification().batch_tokens}
 
 
 def test_a_part_is_a_run_of_its_own(whole):
