@@ -170,6 +170,12 @@ def _contract(folder: Path, admission: Admission) -> dict[str, Any]:
     if not (folder / "contract.json").is_file():
         return {}
     found = read_json(folder / "contract.json", wanted="the folder of a model", fix="restore the folder")
+    if strange := [path.name for path in admission.weights if "weights" in found and path.name not in found["weights"]]:
+        raise ContractRefused(
+            f"the weights {folder / strange[0]} are not of this model, and would be loaded in place of its own",
+            wanted=f"{', '.join(sorted(found['weights']))}, as in {folder / 'contract.json'}",
+            fix=f"remove {strange[0]}",
+        )
     for name, wanted in found.get("weights", {}).items():
         if (held := admission.files.get(name)) != wanted:
             raise ContractRefused(
