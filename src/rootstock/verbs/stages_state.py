@@ -8,7 +8,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.bases.vocabulary import listed
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, ContractRefused
-from rootstock.core.recipe import Recipe
+from rootstock.core.recipe import Recipe, TeacherSettings
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.stages import StagedRecipe
 from rootstock.run.ending import seal
@@ -144,10 +144,16 @@ class State:
         run = Run(self.run(unit).path)
         if unit.number == last or run.contract["saves"] != "adapter" or (run.path / "merged").is_dir():
             return
-        prepared = usual(prepare(run.recipe, lambda text: None))
+        prepared = usual(prepare(rows_alone(run.recipe), lambda text: None))
         assert isinstance(prepared, LabelledRows)
         write_merged(prepared, run.folder, run.load().eval())
         seal(run.folder, {key: value for key, value in run.folder.json("manifest.json").items() if key != "files"})
+
+
+def rows_alone(recipe: Recipe) -> Recipe:
+    """The recipe of a run that has ended, without the models that helped it to learn: they need not be there any more."""
+    alone = {"teacher": TeacherSettings(), "augment": None, "accept": (*recipe.accept, "unlabelled")}
+    return recipe.model_copy(update=alone)
 
 
 def _spelled(recipe: StagedRecipe, unit: Unit) -> dict[str, Any]:
