@@ -228,7 +228,7 @@ def test_what_is_said_for_all_holds_for_each_part_that_says_nothing_else(both, f
 REFUSED = {
     "one part": ({"mood": {}}, {}, "names 1 part"),
     "frozen": ({"mood": {}, "tags": {}}, {"method": {"name": "feature-extraction"}}, "share nothing that learns"),
-    "prompted": ({"mood": {}, "tags": {}}, {"method": {"name": "p-tuning"}}, "tags: vectors before a row do not fit the head"),
+    "prompted": ({"mood": {}, "tags": {}}, {"method": {"name": "p-tuning"}}, "p-tuning puts vectors before each row by way of one head"),
     "prompted twice": ({"mood": {}, "again": {}}, {"method": {"name": "prefix"}}, "prefix puts vectors before each row by way of one head"),
     "objective": ({"mood": {}, "tags": {"task": {"name": "masked-lm"}}}, {}, "masked-lm can be no part"),
     "nested": ({"mood": {}, "tags": {"task": {"name": "multi-task"}}}, {}, "multi-task can be no part"),

@@ -5,8 +5,9 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -140,6 +141,8 @@ def prompted(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
     base: Any = loaded.model
     held = base.config
     shape = {"token_dim": base.get_input_embeddings().embedding_dim if config_name != "PrefixTuningConfig" else loaded.width}
+    if loaded.head.auto == "AutoModelForSeq2SeqLM":
+        shape["num_transformer_submodules"] = 1  # the encoder's; peft would hold vectors for the decoder as well, which nothing reads
     shape |= {"num_layers": held.num_hidden_layers, "num_attention_heads": held.num_attention_heads}
     if config_name == "PromptEncoderConfig":
         settings = {"encoder_hidden_size": shape["token_dim"]} | settings
@@ -152,6 +155,31 @@ def prompted(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
         if original_of_prompted(name) in loaded.fresh and ".original_module." not in name:
             parameter.requires_grad_(True)
     return wrapped
+
+
+def answering_tokens(model: Any) -> nn.Module:
+    """A model with vectors before each row, whose answers to these are left out where each token has an answer of its own."""
+    config: Any = model.active_peft_config
+    if config.peft_type.value != "PREFIX_TUNING" and config.task_type in _OF_TOKENS:
+        model.base_model.base_model.register_forward_hook(partial(_behind, config.num_virtual_tokens), with_kwargs=True)
+    if config.peft_type.value != "PREFIX_TUNING" and config.task_type == "CAUSAL_LM":
+        model.base_model_prepare_inputs_for_generation = partial(_unplaced, model.base_model_prepare_inputs_for_generation)
+    return cast(nn.Module, model)
+
+
+_OF_TOKENS = ("TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM")
+
+
+def _behind(count: int, _: nn.Module, __: Any, given: Mapping[str, Any], output: Any) -> Any:
+    """Without the states of the first places; a token that is written later comes by its id, with no vectors before it."""
+    if given.get("inputs_embeds") is not None:
+        output.last_hidden_state = output.last_hidden_state[:, count:]
+    return output
+
+
+def _unplaced(prepare: Any, *given: Any, **named: Any) -> dict[str, Any]:
+    """What is read next while writing, without positions: peft would leave them out itself, and warn."""
+    return {**prepare(*given, **named), "position_ids": None}
 
 
 @contextmanager
