@@ -141,6 +141,8 @@ class TeacherSettings(Settings):
     """Weight of the distance of hidden states, means over a row's tokens, mapped to the teacher's width. 0: answers alone are compared."""
     layers: tuple[tuple[int, int], ...] = ()
     """Blocks whose states are compared, student's and teacher's from 1, such as [[2, 4], [4, 8]]. Empty: all of the student's, spread."""
+    top: int = Field(default=16, ge=1)
+    """Of tasks that write: tokens that the teacher holds likeliest, kept at each place; all others count as one. 8 bytes a token each."""
 
 
 class BudgetSettings(Settings):
