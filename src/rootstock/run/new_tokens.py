@@ -45,5 +45,7 @@ def check(accounts: Iterable[dict[str, Any]]) -> None:
 def spoken(facts: dict[str, Any]) -> str:
     """The same in a line."""
     before, after = facts["tokens_per_word"]
-    lost = f"; {facts['never']:,} never occur, such as {facts['never_examples'][0]!r}, and stay as they begin" if facts["never"] else ""
+    lost = (
+        f"; not in these texts, so left as they begin: {facts['never']:,}, such as {facts['never_examples'][0]!r}" if facts["never"] else ""
+    )
     return f"tokens    {facts['added']:,} are new: {before:.3f} tokens a word of the training texts become {after:.3f}{lost}"
