@@ -21,16 +21,24 @@ def plan(
     disk: Annotated[str | None, Option(help="Disk that there is for them, such as 2GB.")] = None,
     price: Annotated[float | None, Option(help="Dollars an hour [the device's list price].")] = None,
     precision: Annotated[str, Option(help="auto, fp32 or bf16.")] = "auto",
-    measure: Annotated[bool, Option("--this-machine", help="Measure for ten seconds how fast such a base learns here.")] = False,
+    measure: Annotated[
+        bool,
+        Option("--this-machine", help="Measure this machine: by a short run where there is data, else by ten seconds of made-up rows."),
+    ] = False,
+    ledger: Annotated[bool, Option("--ledger", help="How far the forecasts of the runs so far were off, and nothing else.")] = False,
     change: Annotated[list[str] | None, Option("--set", help="method.key=value of the first method, training.micro_tokens=…")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What a training would take of memory, time and money, whether it fits, and what to take."""
     from rootstock.cli.console import Console, assignments, show
-    from rootstock.report.plan_text import as_text
+    from rootstock.report.plan_text import as_text, ledger_text
     from rootstock.verbs import plan as planning
 
     console = Console()
+    if ledger:
+        found = planning.errors_so_far()
+        show(found, ledger_text(found), as_json=as_json)
+        return
     settings, training = planning.told_apart(assignments(change or []))
     asked = planning.Asked(
         base=base or "minilm", task=task, labels=labels, methods=tuple(method or ()), settings=settings, rows=rows, length=length,
@@ -39,6 +47,6 @@ def plan(
     )  # fmt: skip
     if data is not None:
         asked = planning.of_data(asked, data, console.say, base_given=base is not None)
-    speed = planning.measured_speed(asked, console.say) if measure else None
-    found = planning.plan(asked, speed=speed)
+    measured = planning.measured(asked, console.say) if measure else None
+    found = planning.plan(asked, measured=measured)
     show(found, as_text(found), as_json=as_json)

@@ -150,6 +150,11 @@ class BudgetSettings(Settings):
 
     minutes: float | None = Field(default=None, gt=0)
     """Wall-clock minutes for the whole run; the schedule reaches its end when they do."""
+    ledger: str = Field(default="auto", min_length=1)
+    """Local file that keeps what the run was forecast to take beside what it took, for `plan --ledger`; off keeps nothing.
+
+    auto: $ROOTSTOCK_LEDGER, else plans.jsonl in the user's state folder. Nothing is sent anywhere.
+    """
 
 
 class Recipe(Settings):
@@ -191,7 +196,11 @@ class Recipe(Settings):
         augment = self.augment and {key: value if key == "name" else _anchor(value, folder) for key, value in self.augment.items()}
         method = {key: _anchor(value, folder) if key == "on" else value for key, value in self.method.items()}
         task = {**self.task, "parts": _anchored_parts(self.task["parts"], folder)} if "parts" in self.task else self.task
-        places = {key: _anchor(getattr(self, key), folder) for key in ("base", "tokenizer")}
+        kept = self.budget.ledger
+        budget = (
+            self.budget if kept in ("auto", "off") else self.budget.model_copy(update={"ledger": str(folder / Path(kept).expanduser())})
+        )
+        places = {"budget": budget, "base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
         if isinstance(self.add_tokens, str):  # a list of tokens names no files, whatever lies there
             places["add_tokens"] = _anchor(self.add_tokens, folder)
         return self.model_copy(update={"data": data, "task": task, "method": method, "teacher": teacher, "augment": augment, **places})

@@ -171,7 +171,7 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
         )
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
-    check_scratch(name, method, base)
+    check_scratch(name, method, scratch=base.reference if base.scratch else None)
     beneath.check(method, base)
     method.check(task.head(), config(base))
     if task.packs:
@@ -250,11 +250,11 @@ def _check_packed(name: str, method: Method, recipe: Recipe) -> None:
         )
 
 
-def check_scratch(name: str, method: Method, base: Resolved) -> None:
-    """Raise RecipeError for a method that would keep random weights as they are."""
-    if base.scratch and method.trained < 1:
+def check_scratch(name: str, method: Method, *, scratch: str | None) -> None:
+    """Raise RecipeError for a method that would keep random weights as they are. scratch: the base, where its weights are random."""
+    if scratch and method.trained < 1:
         raise RecipeError(
-            f"{name} keeps the base's weights, which are random in {base.reference}",
+            f"{name} keeps the base's weights, which are random in {scratch}",
             wanted="a method that trains them all",
             fix="choose --method full",
         )

@@ -125,7 +125,7 @@ def _method(recipe: Recipe, base: Resolved, task: Objective) -> tuple[Method, st
             wanted="a method that changes weights",
             fix="choose --method full or lora",
         )
-    choices.check_scratch(name, method, base)
+    choices.check_scratch(name, method, scratch=base.reference if base.scratch else None)
     beneath.check(method, base)
     method.check(task.head(), choices.config(base))
     return method, reason
