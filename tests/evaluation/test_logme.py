@@ -31,7 +31,9 @@ def by_eigenvalues(vectors, target, alpha, beta):
 
 def maximised(vectors, target):
     found = [
-        minimize(lambda x: -by_eigenvalues(vectors, target, *np.exp(x)), start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13})
+        minimize(
+            lambda x: -by_eigenvalues(vectors, target, *np.exp(x)), start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13}
+        )
         for start in ([0.0, 0.0], [3.0, -2.0])
     ]
     return max(-each.fun for each in found)
@@ -62,9 +64,11 @@ def test_the_closed_form_is_the_density(rows, width):
     vectors, target = drawn(rows, width, 1)
     held = logme.spectrum(vectors, target[:, None])
     for ratio in (0.1, 3.0):
-        alpha = 1 / (((held.along_KC[:, 0] ** 2 / (held.squares_K + ratio)).sum() + held.rest_C[0] / ratio) / rows)
+        alpha = 1 / (((held.along[:, 0] ** 2 / (held.squares + ratio)).sum() + held.rest[0] / ratio) / rows)
         assert logme.evidence(held, np.array([ratio]))[0] == pytest.approx(density(vectors, target, alpha, alpha / ratio), abs=1e-9)
-        assert by_eigenvalues(vectors, target, alpha, alpha / ratio) == pytest.approx(density(vectors, target, alpha, alpha / ratio), abs=1e-9)
+        assert by_eigenvalues(vectors, target, alpha, alpha / ratio) == pytest.approx(
+            density(vectors, target, alpha, alpha / ratio), abs=1e-9
+        )
 
 
 def test_of_classes_it_is_the_mean_over_one_against_the_rest():

@@ -16,11 +16,11 @@ _ENDS = 1e-12, 1e12
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Vectors in the directions in which they spread: squared spreads [K], targets along them [K, C], and what lies in none of them [C]."""
+    """Vectors in the directions in which they spread: squared spreads [K], targets along them [K, C], and the rest [C]."""
 
-    squares_K: np.ndarray
-    along_KC: np.ndarray
-    rest_C: np.ndarray
+    squares: np.ndarray
+    along: np.ndarray
+    rest: np.ndarray
     rows: int
 
 
@@ -39,19 +39,19 @@ def spectrum(vectors_NH: np.ndarray, targets_NC: np.ndarray) -> Spectrum:
 
 def evidence(held: Spectrum, ratio_C: np.ndarray) -> np.ndarray:
     """Logarithm of the evidence a row, [C], where the noise's variance is `ratio` times the prior's, and the prior's is the likeliest."""
-    spread_KC, left = held.squares_K[:, None] + ratio_C, held.rows - len(held.squares_K)
-    prior_C = ((held.along_KC**2 / spread_KC).sum(0) + held.rest_C / ratio_C) / held.rows
+    spread_KC, left = held.squares[:, None] + ratio_C, held.rows - len(held.squares)
+    prior_C = ((held.along**2 / spread_KC).sum(0) + held.rest / ratio_C) / held.rows
     return np.asarray(-0.5 * (np.log(2 * np.pi) + 1 + np.log(prior_C) + (np.log(spread_KC).sum(0) + left * np.log(ratio_C)) / held.rows))
 
 
 def likeliest(held: Spectrum) -> np.ndarray:
     """The ratio of noise to prior at which the evidence is greatest, [C]: MacKay's fixed point, from 1 on as published."""
-    low, high = (end * max(float(held.squares_K.mean()), np.finfo(float).tiny) for end in _ENDS)
-    squares_K1, ratio_C = held.squares_K[:, None], np.ones(held.along_KC.shape[1])
+    low, high = (end * max(float(held.squares.mean()), np.finfo(float).tiny) for end in _ENDS)
+    squares_K1, ratio_C = held.squares[:, None], np.ones(held.along.shape[1])
     for _ in range(_ROUNDS):
         learned_C = (squares_K1 / (squares_K1 + ratio_C)).sum(0)
-        weights_C = (squares_K1 * held.along_KC**2 / (squares_K1 + ratio_C) ** 2).sum(0)
-        error_C = (held.along_KC**2 * (ratio_C / (squares_K1 + ratio_C)) ** 2).sum(0) + held.rest_C
+        weights_C = (squares_K1 * held.along**2 / (squares_K1 + ratio_C) ** 2).sum(0)
+        error_C = (held.along**2 * (ratio_C / (squares_K1 + ratio_C)) ** 2).sum(0) + held.rest
         with np.errstate(divide="ignore", invalid="ignore"):
             found_C = learned_C * error_C / (weights_C * (held.rows - learned_C))
         found_C = np.clip(np.where(np.isnan(found_C), high, found_C), low, high)
@@ -64,8 +64,8 @@ def likeliest(held: Spectrum) -> np.ndarray:
 
 def by_target(vectors_NH: np.ndarray, targets_NC: np.ndarray) -> np.ndarray:
     """The greatest log evidence a row of each target, [C]; of one that is zero everywhere NaN."""
-    there_C = np.asarray(targets_NC, bool).any(0)
-    found_C = np.full(len(there_C), np.nan)
+    there_C = np.asarray(np.asarray(targets_NC, bool).any(axis=0))
+    found_C = np.full(there_C.shape, np.nan)
     if np.asarray(vectors_NH, bool).any() and there_C.any():
         held = spectrum(vectors_NH, targets_NC[:, there_C])
         found_C[there_C] = evidence(held, likeliest(held))
@@ -73,6 +73,6 @@ def by_target(vectors_NH: np.ndarray, targets_NC: np.ndarray) -> np.ndarray:
 
 
 def logme(vectors_NH: np.ndarray, targets_NC: np.ndarray) -> float:
-    """The mean over targets: classes as one column each of 0 and 1, or one column of numbers. Only differences on equal rows mean something."""
+    """The mean over targets: classes as one column each of 0 and 1, or a column of numbers. Only differences on equal rows count."""
     found_C = by_target(vectors_NH, targets_NC)
     return float(np.nanmean(found_C)) if np.isfinite(found_C).any() else float("nan")

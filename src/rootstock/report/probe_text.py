@@ -1,6 +1,6 @@
 """Probes as a person reads them in a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rootstock.report.facts import Facts
@@ -32,7 +32,7 @@ def _blimp(held: Facts) -> Iterator[str]:
     yield f"minimal pairs: {held['pairs']:,}, {held['score']}; chance {held['chance']:g}, intervals at 95 %"
     levels = [("all", held, random), *_beside(held, random, "fields"), *_beside(held, random, "terms")]
     rows = [(name, str(row["pairs"]), share(accuracy(row)), f"{other['accuracy']:.3f}" if other else "") for name, row, other in levels]
-    yield from _aligned([("", "pairs", "accuracy", "random" if random else ""), *rows])
+    yield from aligned([("", "pairs", "accuracy", "random" if random else ""), *rows])
     if held["left_out"]:
         yield f"left out: {held['left_out']:,} pairs with a sentence longer than the model takes"
     if held["ties"]:
@@ -64,7 +64,7 @@ def _images(held: Facts) -> Iterator[str]:
     yield f"classes of images: {held['classes']}, linear probe on {rows['train']:,} images, measured on {rows['test']:,}; intervals at 95 %"
     if held["may_be_trained_on"]:
         yield "whether the model was trained on any of these images is not known"
-    yield from _aligned([("", "accuracy"), *images(held)])
+    yield from aligned([("", "accuracy"), *images(held)])
     if held.get("zero_shot", {}).get("cut"):
         yield f"captions that are longer than the model takes: {held['zero_shot']['cut']}"
 
@@ -84,13 +84,15 @@ def _by_layer(held: Facts, figures: Sequence[str]) -> Iterator[str]:
     for i, row in enumerate(held["layers"]):
         mark = "*" if i == held["best"] else ""
         rows.append((f"{i}{mark}", *(share(row[name]) for name in figures), f"{random[i]['accuracy']['value']:.3f}" if random else ""))
-    yield from _aligned(rows)
+    yield from aligned(rows)
     yield "layer 0 is the embeddings; * is best on the dev rows"
     if "gain" in held:
         yield f"best layer over the best of random weights: {share(held['gain'])}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Cells under one another."""
+    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
