@@ -1,25 +1,28 @@
 """Probes as a person reads them in a terminal."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rootstock.report.facts import Facts
+from rootstock.report import probe_task
+from rootstock.report.facts import Facts, dig
+from rootstock.report.words import aligned, share
 
-WORDS = {"blimp": "minimal pairs", "pos": "parts of speech", "order": "sentence order", "images": "classes of images"}
+WORDS = {
+    "blimp": "minimal pairs",
+    "pos": "parts of speech",
+    "order": "sentence order",
+    "images": "classes of images",
+    "task": "your own task",
+}
 
 
 def as_text(found: Facts) -> str:
     """Every suite as a table, and why one is missing."""
     parts = ["\n".join(_PARTS[suite](held)) for suite, held in found["suites"].items()]
+    if dig(found, "suites", "task", "freeze", "decided"):
+        parts.append(probe_task.command(found["suites"]["task"], found["base"]["reference"], found["data"]["task"]))
     parts += [f"{suite}: left out: {reason}" for suite, reason in found["skipped"].items()]
     return "\n\n".join(parts)
-
-
-def share(figure: Facts) -> str:
-    """0.812 (0.790 to 0.833)."""
-    if figure["value"] is None:
-        return "–"
-    return f"{figure['value']:.3f} ({figure['interval'][0]:.3f} to {figure['interval'][1]:.3f})"
 
 
 def accuracy(row: Facts) -> dict[str, Any]:
@@ -90,12 +93,4 @@ def _by_layer(held: Facts, figures: Sequence[str]) -> Iterator[str]:
         yield f"best layer over the best of random weights: {share(held['gain'])}"
 
 
-def aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Cells under one another."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-_PARTS = {"blimp": _blimp, "pos": _pos, "order": _order, "images": _images}
+_PARTS = {"blimp": _blimp, "pos": _pos, "order": _order, "images": _images, "task": probe_task.as_text}

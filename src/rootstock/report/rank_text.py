@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rootstock.report import words
 from rootstock.report.facts import Facts
-from rootstock.report.probe_text import aligned, share
+from rootstock.report.words import aligned, share
 
 _CALLED = {"probe": "the linear probe", "neighbours": "nearest neighbours", "logme": "LogME"}
 

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from rootstock.bases import heads
 from rootstock.bases.resolve import Resolved
+from rootstock.core import layers
 from rootstock.core.errors import UsageError
 from rootstock.core.loaded import Loaded
 from rootstock.core.recipe import Recipe
@@ -44,11 +45,12 @@ _OWN = {
 class Vectors:
     """features: [N, H], or [N, L * H] of every layer. cached: nothing had to be computed. tokens: that pass the base.
 
-    peak_bytes: most memory while they were computed; None where they came from the cache.
+    blocks: of the whole model, a decoder's too. peak_bytes: most memory while they were computed; None where they came from the cache.
     """
 
     features: np.ndarray
     layers: int
+    blocks: int
     parameters: int
     seconds: float
     cached: bool
@@ -118,6 +120,7 @@ def of(prepared: LabelledRows, watch: Watch, *, random: int | None = None) -> Ve
     return Vectors(
         features=joined_NF,
         layers=joined_NF.shape[1] // loaded.width,
+        blocks=len(layers.blocks(loaded.model)),
         parameters=sum(each.numel() for each in tap.body.parameters()),
         seconds=time.monotonic() - started,
         cached=cached,
