@@ -10,6 +10,7 @@ import rootstock
 from rootstock.core.errors import UsageError
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Drawn
+from rootstock.methods.full import Full
 from rootstock.verbs import freeze
 
 PROPOSAL = {"blocks": 6, "frozen": (0, 1, 2, 3), "trained": (4, 5), "decided": True, "reason": ""}
@@ -72,6 +73,6 @@ def test_what_the_probe_proposes_can_be_carried_out(tmp_path):
     assert told["blocks"] == 3
     arms = freeze.freeze_arms(told | {"decided": True, "trained": [1]}, seed=0, count=1)
     for name, changes in arms[1:]:
-        settings = {"layers": changes["method.layers"], "name": "full"}
-        run = rootstock.adapt(rows, base=str(base), method=settings, out=tmp_path / name, training={"epochs": 1, "rate": 1e-3})
-        assert run.recipe.method["layers"] == tuple(changes["method.layers"])
+        method = Full(layers=tuple(changes["method.layers"]))
+        run = rootstock.adapt(rows, base=str(base), method=method, out=tmp_path / name, training={"epochs": 1, "rate": 1e-3})
+        assert list(run.recipe.method["layers"]) == changes["method.layers"]
