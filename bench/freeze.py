@@ -29,14 +29,14 @@ RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", Path(__file__).parent / "resu
 ACCEPT = ("duplicates", "overlap", "contradictions", "truncation")
 
 
-def answered(folder, cell, changes, files, seed, base):
+def answered(a, cell, changes, files, seed):
     """What a run under these changes answers on the test rows; kept, so that it runs once."""
-    place = folder / "cells" / f"{cell}.npz"
+    place = a.folder / "cells" / f"{cell}.npz"
     if not place.exists():
-        out = folder / "runs" / cell
+        out = a.folder / "runs" / cell
         shutil.rmtree(out, ignore_errors=True)
         method = catalog.find("methods", changes["method.name"])(layers=tuple(changes["method.layers"]))
-        run = rootstock.adapt(files[0], base=base, method=method, out=out, seed=seed, accept=ACCEPT)
+        run = rootstock.adapt(files[0], base=a.base, method=method, out=out, seed=seed, accept=ACCEPT, training={"epochs": a.epochs})
         found = source.read(str(files[1]), DataSettings(train=str(files[1])))
         columns = {part: run.recipe.task[part] for part in ("text", "text_pair", "label")}
         rows = schema.canonical(found, schema.infer(found.table, **columns)).rows
@@ -64,7 +64,7 @@ def one(a, name):
         return {"set": name, "proposal": proposal, "arms": {}, "judged": None}
     arms, drawn, seconds = dict(freeze.freeze_arms(proposal, seed=0)), {}, {}
     for arm, changes in arms.items():
-        cells = [answered(a.folder, f"{name}-{arm.replace(' ', '')}-{seed}", changes, files, seed, a.base) for seed in range(a.seeds)]
+        cells = [answered(a, f"{name}-{arm.replace(' ', '')}-{seed}", changes, files, seed) for seed in range(a.seeds)]
         figure = cells[0][0].task.headline[0]
         drawn[arm] = draw([each for each, _ in cells], figure, seed=0)
         seconds[arm] = [spent for _, spent in cells]
@@ -85,6 +85,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--limit", type=int, default=100, help="of the probe: 20 rows each")
+    parser.add_argument("--epochs", type=float)
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
     found = [one(a, name) for name in a.sets]

@@ -1,9 +1,9 @@
 """Does an order of bases by frozen vectors foretell that of fine-tuned ones? Writes results/ranking.json.
 
-    python bench/ranking.py FOLDER [--rows 600] [--test 1000] [--sets sst2 subjectivity banking77] [--seeds 3] [--bases FOLDER …]
+    python bench/ranking.py FOLDER [--rows 600] [--test 1000] [--sets sst2 subjectivity banking77] [--seeds 3] [--bases FOLDER …] [--names …]
 
 Six bases: minilm, its lowest four and two blocks, minilm with its last two and last four blocks drawn anew, and a bert-mini of random
-weights; --bases adds folders. Each is scored by `plan --rank-bases` on the training rows, and fine-tuned on them with every seed. Over the
+weights; --bases adds folders, --names leaves only these. Each is scored by `plan --rank-bases` on the training rows, and fine-tuned on them with every seed. Over the
 bases of a set: Spearman's and Kendall's correlation of each score with the mean test figure, and how often permuted bases come as far.
 Every cell is kept in FOLDER, so a sitting that was cut short goes on. ROOTSTOCK_RESULTS is another folder for results: for trials.
 """
@@ -88,10 +88,22 @@ def bases(folder):
     return made
 
 
-def measured(folder, name, base, files, seed):
+def measured(a, name, base, files, seed):
     """The test figure of a base that was fine-tuned."""
-    run = folder / "runs" / f"{name}-{Path(base).name}-{seed}"
-    more = ("--base", base, "--method", "full", "--set", f"seed={seed}", *ACCEPT, "--out", run, "--overwrite")
+    run = a.folder / "runs" / f"{name}-{Path(base).name}-{seed}"
+    more = (
+        "--base",
+        base,
+        "--method",
+        "full",
+        "--set",
+        f"seed={seed}",
+        *ACCEPT,
+        "--out",
+        run,
+        "--overwrite",
+        *(("--epochs", a.epochs) if a.epochs else ()),
+    )
     subprocess.run([*ROOTSTOCK, "adapt", str(files[0]), *map(str, more)], check=True, stdout=subprocess.DEVNULL)
     found = told("evaluate", run, files[1])
     shutil.rmtree(run)
@@ -121,9 +133,12 @@ def main():
     parser.add_argument("--sets", nargs="+", default=["sst2", "subjectivity", "banking77"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--bases", nargs="*", default=[])
+    parser.add_argument("--names", nargs="*")
+    parser.add_argument("--epochs", type=float)
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
     known = bases(a.folder) | {Path(each).name: each for each in a.bases}
+    known = {name: base for name, base in known.items() if not a.names or name in a.names}
     rows = []
     for name in a.sets:
         files = rows_of(a.folder, name, a.rows, a.test)
@@ -135,7 +150,7 @@ def main():
             figures = [
                 kept(
                     a.folder / "cells" / f"{name}-{called}-{seed}.json",
-                    lambda b=base, s=seed, n=name, f=files: measured(a.folder, n, b, f, s),
+                    lambda b=base, s=seed, n=name, f=files: measured(a, n, b, f, s),
                 )
                 for seed in range(a.seeds)
             ]

@@ -80,7 +80,8 @@ def verdict(held: Facts) -> str:
     best = held["layers"][held["best"]]
     gain = f", {share(held['gain'])} above random weights" if "gain" in held else ""
     first = f"Your own task: best in layer {held['best']} with {called(held)['score'].lower()} {share(best['score'])}{gain}."
-    return f"{first} {' '.join(proposal(held)).capitalize()}."
+    said = " ".join(proposal(held))
+    return f"{first} {said[:1].upper()}{said[1:]}."
 
 
 def curve(held: Facts) -> Chart:

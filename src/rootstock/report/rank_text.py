@@ -84,8 +84,8 @@ def _meaning(found: Facts) -> Iterator[str]:
     under = [each["base"] for each in found["bases"] if _above(each, "majority") and "tfidf" in each["above"] and not _above(each, "tfidf")]
     if under:
         yield f"{', '.join(under)}: not above counted words: frozen vectors add nothing to the words themselves"
-    yield "A low figure says that a frozen base holds little of these labels, not that fine-tuning can't teach them; an order of frozen"
-    yield "bases foretells that of fine-tuned ones the better, the less the method changes (docs/planning.md has what was measured)."
+    yield "A low figure says that a frozen base holds little of these labels, not that fine-tuning can't teach them; nor need the order of"
+    yield "frozen bases be that of fine-tuned ones: to be sure, compare the first few by training."
 
 
 def _above(base: Facts, name: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from rootstock import catalog
-from rootstock.bases.resolve import resolve
+from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core.errors import UsageError
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say, Watch
@@ -90,9 +90,9 @@ def rank(
         raise UsageError("no rows are named to rank bases by", wanted="--data FILE of labelled rows")
     if len(names := tuple(dict.fromkeys(references))) < 2:
         raise UsageError(f"{len(names)} base is named", wanted="two or more to rank", fix="name them: --rank-bases minilm runs/a")
-    bases = [resolve(name) for name in names]
+    bases = [_opened(name, watch.say) for name in names]
     asked = changes if rows is None else {"data.rows": rows, **changes}
-    prepared = [vectors.prepare(base, data, _only(watch.say, first=not i), changes=asked) for i, base in enumerate(bases)]
+    prepared = [vectors.prepare(base, data, watch.say if not i else _quiet, changes=asked) for i, base in enumerate(bases)]
     held = _rows(prepared[0])
     simple, drawn = _simple(held)
     scored = sorted((_scored(each, held, drawn, watch) for each in prepared), key=lambda each: -each.value(SCORES[0]))
@@ -119,9 +119,15 @@ def rank(
     }
 
 
-def _only(say: Say, *, first: bool) -> Say:
-    """What is said of the rows once, and of each base."""
-    return say if first else lambda text: say(text) if text.startswith("base") else None
+def _opened(reference: str, say: Say) -> Resolved:
+    base = resolve(reference)
+    for note in base.admission.notes if base.admission else ():
+        say(f"base      {reference}: {note}")
+    return base
+
+
+def _quiet(_: str) -> None:
+    """What is said of the rows is said once."""
 
 
 def _rows(prepared: LabelledRows) -> _Rows:
