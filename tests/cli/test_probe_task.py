@@ -17,7 +17,7 @@ def place(tmp_path_factory):
     write_csv(folder / "numbers.csv", [(text, len(text) / 7) for text, _ in rows_of(90)], ("text", "score"))
     write_csv(folder / "few.csv", rows_of(12))
     (folder / "tags.jsonl").write_text(
-        "".join(json.dumps({"words": text.split(), "tags": ["A"] * len(text.split())}) + "\n" for text, _ in rows_of(40))
+        "".join(json.dumps({"words": text.split(), "tags": ["A", *"B" * text.count(" ")]}) + "\n" for text, _ in rows_of(40))
     )
     return folder
 

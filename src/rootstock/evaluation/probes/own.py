@@ -55,6 +55,7 @@ class Judge:
         if self.labels.classes:
             found_R = self._sums(scores.argmax(1) == answers) / self._sums(np.ones(len(answers)))
             return Figure(float(found_R[0]), found_R[1:], len(answers))
+        answers = np.asarray(answers, np.float64)
         spread_R = self._sums(answers**2) - self._sums(answers) ** 2 / self._sums(np.ones(len(answers)))
         found_R = 1 - self._sums((scores[:, 0] - answers) ** 2) / np.maximum(spread_R, np.finfo(float).tiny)
         return Figure(float(found_R[0]), found_R[1:], 0)
@@ -114,7 +115,7 @@ def simplest(labels: Labels) -> Figure:
         said = np.bincount(answers, minlength=labels.classes).argmax()
         scores = np.eye(labels.classes)[np.full(len(answers), said)]
     else:
-        scores = np.full((len(answers), 1), float(np.mean(answers)))
+        scores = np.full((len(answers), 1), np.mean(answers, dtype=np.float64))
     return Judge(labels).figure(scores, answers)
 
 
