@@ -110,13 +110,18 @@ def measured(a, name, base, files, seed):
     return found["metrics"][sets.HEADLINE.get(name, "accuracy")]
 
 
+def related(measure, score, figure):
+    """A rank correlation; 0 where one of both is all equal."""
+    return float(measure(score, figure).statistic) if np.ptp(score) and np.ptp(figure) else 0.0
+
+
 def correlations(scores, figures):
     """Of one score over the bases of each set, [sets, bases]: per set, and the mean with the middle 95 % under no relation, and p."""
     rng, found = np.random.default_rng(0), {}
     for called, measure in (("spearman", spearmanr), ("kendall", kendalltau)):
-        each = [float(measure(score, figure).statistic) for score, figure in zip(scores, figures, strict=True)]
+        each = [related(measure, score, figure) for score, figure in zip(scores, figures, strict=True)]
         drawn = [
-            float(np.mean([measure(rng.permutation(score), figure).statistic for score, figure in zip(scores, figures, strict=True)]))
+            float(np.mean([related(measure, rng.permutation(score), figure) for score, figure in zip(scores, figures, strict=True)]))
             for _ in range(PERMUTATIONS // (1 if called == "spearman" else 5))
         ]
         mean = float(np.mean(each))
@@ -165,7 +170,7 @@ def main():
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     result = {"rows": a.rows, "seeds": a.seeds, "sets": a.sets, "correlations": found, "first": told_first, "cells": rows}
-    (RESULTS / "ranking.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / "ranking.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for score, each in found.items():
         print(score, {name: (round(one["mean"], 3), round(one["p"], 4)) for name, one in each.items()})
 
