@@ -70,8 +70,8 @@ def _parts(fold_N: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _classes(vectors_NH: np.ndarray, labels: Labels, held_N: np.ndarray, dev_N: np.ndarray) -> tuple[np.ndarray, float]:
     vectors = torch.from_numpy(np.ascontiguousarray(vectors_NH, np.float32))
-    sides = [linear.Part(vectors[side], labels.answers[side], labels.groups[side]) for side in (~held_N & ~dev_N, dev_N)]
-    fitted = linear.fit(*sides, labels.classes)
+    train, dev = (linear.Part(vectors[side], labels.answers[side], labels.groups[side]) for side in (~held_N & ~dev_N, dev_N))
+    fitted = linear.fit(train, dev, labels.classes)
     return fitted.logits(vectors[held_N]).softmax(1).numpy(), fitted.loss
 
 

@@ -6,7 +6,7 @@ from rootstock.report import words
 from rootstock.report.facts import Facts
 from rootstock.report.words import aligned, share
 
-_CALLED = {"probe": "the linear probe", "neighbours": "nearest neighbours", "logme": "LogME"}
+_CALLED = {"probe": "the linear probe", "neighbours": "the vote of neighbours", "logme": "LogME"}
 
 
 def as_text(found: Facts) -> str:
@@ -80,10 +80,10 @@ def _costs(found: Facts) -> Iterator[tuple[str, ...]]:
 def _meaning(found: Facts) -> Iterator[str]:
     low = [each["base"] for each in found["bases"] if not _above(each, "majority")]
     if low:
-        yield f"{', '.join(low)}: not above the simplest answer: frozen, this base holds nothing of these labels that a line can read"
+        yield f"{', '.join(low)}: not separably above the simplest answer: these rows show nothing of their labels in it that a line can read"
     under = [each["base"] for each in found["bases"] if _above(each, "majority") and "tfidf" in each["above"] and not _above(each, "tfidf")]
     if under:
-        yield f"{', '.join(under)}: not above counted words: frozen vectors add nothing to the words themselves"
+        yield f"{', '.join(under)}: not separably above counted words: frozen vectors add nothing to them here"
     yield "A low figure says that a frozen base holds little of these labels, not that fine-tuning can't teach them; nor need the order of"
     yield "frozen bases be that of fine-tuned ones: to be sure, compare the first few by training."
 

@@ -70,7 +70,7 @@ def measure(asked: Asked, watch: Watch, told: Callable[[int, int], None], *, bes
 
 
 def _layers(asked: Asked, watch: Watch, told: Callable[[int, int], None], *, random: int | None) -> tuple[vectors.Vectors, own.Layered]:
-    watch.say(f"task      each layer, {'trained' if random is None else 'random'} weights, {len(asked.words):,} rows")
+    watch.say(f"task      each layer, {'trained' if random is None else 'random'} weights, all {len(asked.words):,} rows in {FOLDS} folds")
     found = vectors.of(asked.prepared, watch, random=random)
     each = [found.layer(number) for number in range(found.layers)]
     return found, own.measure(each, asked.labels, asked.words, told)

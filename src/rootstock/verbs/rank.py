@@ -94,6 +94,7 @@ def rank(
     asked = changes if rows is None else {"data.rows": rows, **changes}
     prepared = [vectors.prepare(base, data, watch.say if not i else _quiet, changes=asked) for i, base in enumerate(bases)]
     held = _rows(prepared[0])
+    watch.say(f"rank      all {len(held.table):,} rows in {frozen.FOLDS} folds; the split is for a training, and there is none")
     simple, drawn = _simple(held)
     scored = sorted((_scored(each, held, drawn, watch) for each in prepared), key=lambda each: -each.value(SCORES[0]))
     first, second = scored[:2]
