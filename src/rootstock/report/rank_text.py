@@ -80,7 +80,7 @@ def _costs(found: Facts) -> Iterator[tuple[str, ...]]:
 def _meaning(found: Facts) -> Iterator[str]:
     low = [each["base"] for each in found["bases"] if not _above(each, "majority")]
     if low:
-        yield f"{', '.join(low)}: not separably above the simplest answer: these rows show nothing of their labels in it that a line can read"
+        yield f"{', '.join(low)}: not separably above the simplest answer: these rows show nothing in it that a line can read"
     under = [each["base"] for each in found["bases"] if _above(each, "majority") and "tfidf" in each["above"] and not _above(each, "tfidf")]
     if under:
         yield f"{', '.join(under)}: not separably above counted words: frozen vectors add nothing to them here"
