@@ -7,7 +7,7 @@ import torch
 import transformers
 from tests.conftest import make_base, make_tokenizer, rows_of, write_csv
 
-from rootstock.core.errors import UsageError
+from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.watch import Watch
 from rootstock.report.rank_text import as_text, verdict
 from rootstock.verbs import rank
@@ -88,6 +88,18 @@ def test_a_run_that_learned_from_these_rows_is_said_to_be_flattered(adapt, knowi
     assert seen[str(run.path)] > 60
     assert seen[str(knowing)] == 0
     assert "its figures flatter it" in as_text(found)
+
+
+def test_who_stops_it_finds_the_vectors_that_were_computed(knowing, blind, reviews):
+    asked = []
+
+    def stop():
+        asked.append(True)
+        return len(asked) > 1
+
+    with pytest.raises(Interrupted, match="vectors that were computed are kept"):
+        rank.rank([str(blind), str(knowing)], str(reviews), Watch(stop=stop), changes={})
+    assert [each["cost"]["cached"] for each in ranked([blind, knowing], reviews)["bases"]].count(True) >= 1
 
 
 def test_the_command_as_it_is_written(command, knowing, blind, reviews):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from safetensors.numpy import load_file
 
+from rootstock import catalog
 from rootstock.bases import heads
 from rootstock.bases.resolve import Resolved
 from rootstock.core import layers
@@ -26,7 +27,7 @@ from rootstock.core.settings import changed
 from rootstock.core.watch import Say, Watch
 from rootstock.data.split import keys
 from rootstock.loop import precision
-from rootstock.run import features, labelled
+from rootstock.run import choices, features, labelled
 from rootstock.run.finish import seen_keys
 from rootstock.run.opened import randomised
 from rootstock.run.prepared import LabelledRows, Place
@@ -66,22 +67,33 @@ def prepare(base: Resolved, data: str, say: Say, *, changes: Mapping[str, Any], 
 
     Raises UsageError for labels that are neither classes nor numbers, for random weights, and for a key that is set here.
     """
-    if set_here := [key for key in _OWN if key in changes]:
-        raise UsageError(f"{set_here[0]} can't be set here: {_OWN[set_here[0]]}", wanted="keys of task, data or method", fix="leave it out")
+    own = _OWN | ({"method.layer": "every layer is asked"} if every else {})
+    for key in own.keys() & changes.keys():
+        raise UsageError(f"{key} can't be set here: {own[key]}", wanted="other keys of task, data or method", fix="leave it out")
     if base.scratch:
         raise UsageError(
             f"{base.reference} has random weights", wanted="a base that was trained", fix="leave it out: it has learned nothing yet"
         )
-    method = {"name": "feature-extraction", **({"layer": "mix"} if every else {"head": "mlp"})}
-    values = {"base": base.reference, "data": {"train": data}, "method": method, "accept": ["unlabelled"]}
-    prepared = labelled.prepare(Recipe.build(changed(values, changes), "").anchored(Path.cwd()), say, base)
+    settings = {key.removeprefix("method."): value for key, value in changes.items() if key.startswith("method.")}
+    method = catalog.find("methods", "feature-extraction").build({**({"layer": "mix"} if every else {"head": "mlp"}), **settings}, "method")
+    others = {key: value for key, value in changes.items() if not key.startswith("method.")}
+    # full refuses no task, so that what is wrong with the labels is said in words of their own; no step is ever taken
+    values = {
+        "base": base.reference,
+        "data": {"train": data},
+        "method": {"name": "full"},
+        "training": {"steps": 1},
+        "accept": ["unlabelled"],
+    }
+    prepared = labelled.prepare(Recipe.build(changed(values, others), "").anchored(Path.cwd()), say, base)
     if prepared.task.kind not in _KINDS or prepared.task.reads != "texts":
         raise UsageError(
             f"the labels are {prepared.task.kind} of {prepared.task.reads}",
             wanted="one class or one number a text, or a pair of texts",
             fix="name the label's column: --set task.label=COLUMN; for tags of words there is rootstock probe --suite pos",
         )
-    return prepared
+    method.check(prepared.task.head(), choices.config(base))
+    return replace(prepared, method=method)
 
 
 def table(prepared: LabelledRows) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from rootstock import catalog
 from rootstock.bases.resolve import Resolved, resolve
-from rootstock.core.errors import UsageError
+from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say, Watch
 from rootstock.evaluation import baselines, frozen, intervals
@@ -163,6 +163,8 @@ def _joined(parts: Mapping[int, np.ndarray], fold_N: np.ndarray) -> np.ndarray:
 def _scored(prepared: LabelledRows, held: _Rows, simple: Mapping[str, np.ndarray], watch: Watch) -> _Scored:
     base = prepared.base
     found = vectors.of(prepared, watch)
+    if watch.stop():
+        raise Interrupted("interrupted: vectors that were computed are kept", fix="give the same command again")
     probe, probing = _timed(lambda: frozen.probe(found.features, held.labels))
     near, asking = _timed(lambda: frozen.neighbours(found.features, held.labels))
     evidence, weighing = _timed(lambda: frozen.evidence(found.features, held.labels))
