@@ -37,7 +37,7 @@ def test_every_layer_is_asked_and_the_page_draws_it(command, tmp_path):
     assert found["layers"][0]["score"]["value"] > 0.9  # one word tells, and the embeddings hold it
     assert found["freeze"]["blocks"] == 2
     assert found["freeze"]["decided"] is False
-    assert "the embeddings" in found["freeze"]["reason"]
+    assert "tell no layer" in found["freeze"]["reason"]
     page = (tmp_path / "out" / "probes.html").read_text()
     assert 'id="task"' in page
     assert "Your own task: best in layer" in page

@@ -76,13 +76,18 @@ def test_freezing_ends_at_the_lowest_layer_that_is_not_below_the_best():
     found = proposal([0.0, 0.1, 0.7, 0.7, 0.7])
     assert (found.frozen, found.trained, found.decided) == ((0, 1), (2, 3), True)
     assert "layer 2" in found.reason
+    assert proposal([0.6, 0.1, 0.8, 0.8, 0.1]).frozen == (0, 1)  # what the embeddings hold and a block loses is not there yet
     assert proposal([0.0, 0.7, 0.0]).frozen == (0,)  # a layer that forgets it again does not move the border
     assert proposal([0.0, 0.1, 0.7, 0.7], blocks=6).trained == (2, 3, 4, 5)  # a decoder above it learns
 
 
 @pytest.mark.parametrize(
     ("strengths", "said"),
-    [([0.0, 0.0, 0.0], "not above the simplest answer"), ([0.7, 0.7, 0.7], "the embeddings"), ([0.0, 0.2, 0.8], "rises up to the last")],
+    [
+        ([0.0, 0.0, 0.0], "not above the simplest answer"),
+        ([0.7, 0.7, 0.7], "these rows tell no layer"),
+        ([0.0, 0.2, 0.8], "rises up to the last"),
+    ],
 )
 def test_where_rows_do_not_tell_nothing_is_frozen(strengths, said):
     found = proposal(strengths)

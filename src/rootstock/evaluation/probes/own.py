@@ -129,29 +129,34 @@ class Freeze:
     reason: str
 
 
-RULE = "freeze all blocks up to the lowest layer whose probe is not separably below the best layer's; train those above it"
+RULE = (
+    "freeze all blocks up to the lowest layer from which on, up to the best, no layer's probe is separably below the best's; "
+    "train those above it"
+)
 
 
 def freeze(found: Layered, floor: Figure, blocks: int) -> Freeze:
     """Where freezing may end, by `RULE`. floor: the simplest answer's figure. blocks: of the whole model; a decoder's learn in any case.
 
-    What the task reads is there, as far as a line can tell, once the lowest such layer has passed: blocks above it add nothing yet, and
-    are the ones to be bent to the task. It is not decided where the best layer is no better than the simplest answer, where the embeddings
-    are as good as any layer, and where only the last one is.
+    What the task reads is there, as far as a line can tell, once that layer has passed: blocks above it add nothing yet, and are the ones
+    to be bent to the task. Not decided where the best layer is no better than the simplest answer, where no layer is told from it (or the
+    best is the embeddings), and where every layer but the last is below it.
     """
     every, top, best = tuple(range(blocks)), len(found.task) - 1, found.best
     apart = [found.task[best].over(each)["interval"][0] > 0 for each in found.task]
-    lowest = apart.index(False)
+    lowest = max([number + 1 for number, below in enumerate(apart[:best]) if below], default=0)
     name = f"layer {best} ({found.task[best].value:.3f})"
     if found.task[best].over(floor)["interval"][0] <= 0:
         return Freeze((), every, False, f"not decided: the best, {name}, is not above the simplest answer ({floor.value:.3f})")
     if lowest == 0:
-        return Freeze((), every, False, f"not decided: these rows do not tell the embeddings from the best, {name}; more rows may")
+        return Freeze((), every, False, f"not decided: these rows tell no layer below the best from it, {name}; more rows may")
     if lowest >= top or top > blocks:
         return Freeze((), every, False, f"not decided: the probe rises up to the last block, {name}: none above adds nothing")
     gap, under = found.task[best].over(found.task[lowest]), found.task[best].over(found.task[lowest - 1])
-    same = "the best itself" if lowest == best else f"not separably below the best, {name}: {_spelled(gap)}"
-    reason = f"layer {lowest} ({found.task[lowest].value:.3f}) is the lowest that is {same}; the one below it is: {_spelled(under)}"
+    same = (
+        "is the best itself" if lowest == best else f"is the lowest from which on none is separably below the best, {name}: {_spelled(gap)}"
+    )
+    reason = f"layer {lowest} ({found.task[lowest].value:.3f}) {same}; the one below it is: {_spelled(under)}"
     return Freeze(every[:lowest], every[lowest:], True, reason)
 
 
