@@ -142,7 +142,8 @@ def _rows(prepared: LabelledRows) -> _Rows:
 
 def _simple(held: _Rows) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What needs no base, by the same folds: always one answer, and a linear model of words. As JSON, and on resamples."""
-    fold_N, parts = held.labels.folds(), {}
+    fold_N = held.labels.folds()
+    parts: dict[str, dict[int, np.ndarray]] = {}
     for fold in range(frozen.FOLDS):
         found = baselines.baselines(held.table.filter(pa.array(fold_N != fold)), held.table.filter(pa.array(fold_N == fold)), held.task)
         for name, columns in found.columns.items():
