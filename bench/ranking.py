@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import sets
+import torch
 from scipy.stats import kendalltau, spearmanr
 
 RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", Path(__file__).parent / "results"))
@@ -56,9 +57,17 @@ def rows_of(folder, name, rows, test):
     return paths
 
 
+def drawn_anew(module):
+    """BERT's own start; transformers' would leave alone what it has loaded."""
+    if isinstance(module, torch.nn.Linear):
+        torch.nn.init.normal_(module.weight, std=0.02)
+        torch.nn.init.zeros_(module.bias)
+    elif isinstance(module, torch.nn.LayerNorm):
+        module.reset_parameters()
+
+
 def bases(folder):
     """The bases by name, made in a folder where they have to be."""
-    import torch
     from transformers import AutoModel, AutoTokenizer
 
     from rootstock.bases.resolve import resolve
@@ -79,7 +88,7 @@ def bases(folder):
             del model.encoder.layer[lowest:]
             model.config.num_hidden_layers = lowest
             for block in list(model.encoder.layer)[lowest - anew :] if anew else []:
-                block.apply(model._init_weights)
+                block.apply(drawn_anew)
         beside = place.with_name(f".{name}.part")
         shutil.rmtree(beside, ignore_errors=True)
         model.save_pretrained(beside)
