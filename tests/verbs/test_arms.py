@@ -12,7 +12,7 @@ from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.evaluation.paired import Answered
 from rootstock.tasks.text_classification import TextClassification
-from rootstock.verbs import arms
+from rootstock.verbs import arms, arms_answers
 from rootstock.verbs.arms_curtail import Curtailed, Rival
 
 COMMON = Recipe.build({"data": {"train": "rows.csv"}}, "")
@@ -97,7 +97,7 @@ def columns(right, rows=400):
 def hears(tmp_path, evaluations, *, leader=0.9, trajectory=((1 / 3, 0.85), (2 / 3, 0.88), (1.0, 0.9)), constant=0.5):
     """What becomes of a training with these shares right at these shares of its way."""
     rival = Rival("leader", Answered(columns(leader), TASK), trajectory, constant)
-    heard = Curtailed(rival, tmp_path / "stopped.json", tmp_path / "history.jsonl")
+    heard = Curtailed(rival, tmp_path / "all-0", tmp_path / "history.jsonl")
     for step, (share, right) in enumerate(evaluations, 1):
         heard.event({"event": "step", "step": step, "progress": share})
         heard.judged(columns(right))
@@ -111,7 +111,7 @@ def test_a_training_is_ended_where_even_a_straight_line_on_stays_below(tmp_path)
     # By hand: half of the way, at 1/3, it had 0.70; another third as steep gains 0.02, and the leader still gained 0.02 from here on.
     assert heard.facts["credit"] == pytest.approx(0.04)
     assert [heard.enough(step) for step in (1, 2, 3)] == [False, True, True]
-    again = Curtailed(None, tmp_path / "stopped.json", tmp_path / "history.jsonl")
+    again = Curtailed(None, tmp_path / "all-0", tmp_path / "history.jsonl")
     assert again.enough(2), "a decision that was written down holds for a training that is gone on with"
 
 
@@ -122,6 +122,7 @@ def test_a_training_is_ended_where_even_a_straight_line_on_stays_below(tmp_path)
         ([(1 / 3, 0.60), (2 / 3, 0.75)], "at this pace it would reach the leader"),
         ([(1 / 3, 0.50), (2 / 3, 0.52)], "it has not begun to learn"),
         ([(1 / 3, 0.85), (2 / 3, 0.88)], "no test tells it from the leader"),
+        ([(1 / 3, 0.89), (2 / 3, 0.60)], "its best state so far is what it would leave"),
         ([(0.5, 0.60), (1.0, 0.60)], "its own end is no reason to end it"),
     ],
 )
@@ -132,18 +133,30 @@ def test_a_training_goes_on_where(tmp_path, evaluations, why):
 
 
 def test_nobody_is_beaten_where_nobody_has_ended(tmp_path):
-    heard = Curtailed(None, tmp_path / "stopped.json", tmp_path / "history.jsonl")
+    heard = Curtailed(None, tmp_path / "all-0", tmp_path / "history.jsonl")
     heard.event({"event": "step", "step": 1, "progress": 0.9})
     heard.judged(columns(0.5))
     heard.event({"event": "evaluation", "step": 1, "accuracy": 0.5})
     assert not heard.enough(1)
 
 
+def test_a_best_state_from_before_an_interruption_counts(tmp_path):
+    straight = hears(tmp_path, [(0.3, 0.89), (0.6, 0.60)])
+    assert not straight.facts
+    again = Curtailed(Rival("leader", Answered(columns(0.9), TASK), ((1.0, 0.9),), 0.5), tmp_path / "all-0", tmp_path / "history.jsonl")
+    again.event({"event": "step", "step": 2, "progress": 0.6})
+    again.judged(columns(0.6))
+    again.event({"event": "evaluation", "step": 2, "accuracy": 0.6})
+    assert not again.facts, "its best state so far is what it would leave"
+    again.forget()
+    assert not list(tmp_path.glob("all-0*"))
+
+
 def test_the_way_before_an_interruption_counts(tmp_path):
     history = tmp_path / "history.jsonl"
     history.write_text('{"event": "step", "step": 1, "progress": 0.25}\n{"event": "evaluation", "step": 1, "accuracy": 0.7}\n', "utf-8")
     rival = Rival("leader", Answered(columns(0.9), TASK), ((1.0, 0.9),), 0.5)
-    heard = Curtailed(rival, tmp_path / "stopped.json", history)
+    heard = Curtailed(rival, tmp_path / "all-0", history)
     heard.event({"event": "step", "step": 2, "progress": 0.5})
     heard.judged(columns(0.7))
     heard.event({"event": "evaluation", "step": 2, "accuracy": 0.7})
@@ -153,7 +166,7 @@ def test_the_way_before_an_interruption_counts(tmp_path):
 def test_of_errors_less_is_better(tmp_path):
     task = SimpleNamespace(headline=("log_loss",), metrics=lambda columns, names=None: {"log_loss": float(columns["loss"].mean())})
     low, high = ({"loss": np.full(50, value) + np.tile([0.0, 0.01], 25)} for value in (0.1, 0.6))
-    heard = Curtailed(Rival("leader", Answered(low, task), ((1.0, 0.1),), 0.7), tmp_path / "s.json", Path(tmp_path / "h.jsonl"))
+    heard = Curtailed(Rival("leader", Answered(low, task), ((1.0, 0.1),), 0.7), tmp_path / "all-0", Path(tmp_path / "h.jsonl"))
     heard.event({"event": "step", "step": 1, "progress": 0.3})
     heard.judged(high)
     heard.event({"event": "evaluation", "step": 1, "log_loss": 0.62})
@@ -161,3 +174,13 @@ def test_of_errors_less_is_better(tmp_path):
     heard.judged(high)
     heard.event({"event": "evaluation", "step": 2, "log_loss": 0.605})
     assert heard.facts["leader"] == "leader"
+
+
+def test_answers_come_back_as_they_were_written_also_ragged_ones(tmp_path):
+    ragged = np.fromiter([np.array([0.25, 0.75]), np.array([0.5]), np.array([0.1, 0.2, 0.7])], object, 3)
+    held = {"scores": ragged, "answers": np.array([1, 0, 2]), "texts": np.array(["a", "b", "c"], object)}
+    arms_answers.write(tmp_path / "answers.safetensors", held)
+    found = arms_answers.read(tmp_path / "answers.safetensors", {"name": "multiple-choice"})
+    assert set(found.columns) == {"scores", "answers"}
+    assert [row.tolist() for row in found.columns["scores"]] == [row.tolist() for row in ragged]
+    assert found.rows == 3

@@ -12,9 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-from safetensors.numpy import save
-
 from rootstock import STARTED
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
@@ -22,12 +19,11 @@ from rootstock.core import artifact
 from rootstock.core.errors import OutOfMemory, RootstockError, is_memory_shortage
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import peak_since
-from rootstock.core.rows import Columns
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Event, Watch
 from rootstock.planning.memory import counted
 from rootstock.run.use import Run
-from rootstock.verbs import api, arms_rows
+from rootstock.verbs import api, arms_answers, arms_rows
 from rootstock.verbs.arms_curtail import Curtailed, Rival, trajectory
 
 SIDES = "test", "validation"
@@ -70,9 +66,8 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
     order: the recipe, where the run and its answers go, the folder of the parts that are answered, and the rival that may end the training.
     """
     recipe, place, answers = Recipe.build(order["recipe"], ""), Path(order["place"]), Path(order["answers"])
-    curtailed = Curtailed(
-        Rival.read(order["rival"]) if order.get("rival") else None, answers.with_suffix(".stopped.json"), RunFolder(place).history
-    )
+    rival = Rival.read(order["rival"]) if order.get("rival") else None
+    curtailed = Curtailed(rival, answers, RunFolder(place).history)
 
     def event(told: Event) -> None:
         curtailed.event(told)
@@ -93,14 +88,11 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
             made["details"] = run.task.details(columns)
         judged = run.task.judged(columns)
         made[side]["metrics"] = run.task.metrics(judged)
-        _write(answers.with_suffix(f".{side}.safetensors"), judged)
+        arms_answers.write(answers.with_suffix(f".{side}.safetensors"), judged)
     found = _facts(run, made, peak) | {"stopped": curtailed.facts or None}
     artifact.write_json(answers.with_suffix(".json"), found)
+    curtailed.forget()
     return found
-
-
-def _write(path: Path, columns: Columns) -> None:
-    artifact.write_bytes(path, save({name: np.ascontiguousarray(values) for name, values in columns.items()}))
 
 
 def _facts(run: Run, made: Mapping[str, Any], peak: int) -> dict[str, Any]:
@@ -109,6 +101,7 @@ def _facts(run: Run, made: Mapping[str, Any], peak: int) -> dict[str, Any]:
     learning, whole = _parameters(run)
     return {
         "task": run.recipe.task,
+        "kind": run.task.kind,
         "metrics": {side: made[side]["metrics"] for side in SIDES},
         "per_class": made["details"].get("per_class", []),
         "seconds": measured["seconds"],

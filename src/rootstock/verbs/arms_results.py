@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rootstock.core.task import ERRORS
-from rootstock.evaluation.intervals import FEWEST
+from rootstock.evaluation.intervals import FEWEST, at_the_edge
 from rootstock.evaluation.paired import Difference, Drawn, difference, draw, holm, level
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_race import Race
@@ -147,8 +147,8 @@ def _line(race: Race, arm: Arm, rows: int | None, drawn: Drawn | None) -> dict[s
         "seeds": len(held),
         "state": state,
         "why": race.failed.get(key) or stop,
-        "validation": _level(race.drawn(arm, rows)) if held else None,
-        "test": _level(drawn) if drawn else None,
+        "validation": _level(race.drawn(arm, rows), held[0]["kind"]) if held else None,
+        "test": _level(drawn, held[0]["kind"]) if drawn else None,
         "seconds": _mean(held, "seconds"),
         "peak_bytes": max((facts["peak_bytes"] for facts in held), default=None),
         "artifact_bytes": _mean(held, "artifact_bytes"),
@@ -159,9 +159,11 @@ def _line(race: Race, arm: Arm, rows: int | None, drawn: Drawn | None) -> dict[s
     }
 
 
-def _level(drawn: Drawn) -> dict[str, Any]:
-    told = level(drawn)
-    return {"value": told.value, "interval": list(told.interval), "each": drawn.whole.tolist()}
+def _level(drawn: Drawn, kind: str) -> dict[str, Any]:
+    """The mean with its interval, which goes no further than the figure can: a share from 0 to 1, a correlation from -1."""
+    told, least = level(drawn), -1.0 if kind in ("number", "similarity") else 0.0
+    interval = told.interval if least else at_the_edge(told.interval, drawn.rows)
+    return {"value": told.value, "interval": [float(np.clip(end, least, 1.0)) for end in interval], "each": drawn.whole.tolist()}
 
 
 def _mean(held: Sequence[Mapping[str, Any]], key: str) -> float | None:

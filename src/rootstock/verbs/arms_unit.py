@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockE
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
+from rootstock.verbs import arms_answers
 from rootstock.verbs.arms import Arm
-from rootstock.verbs.arms_curtail import answered
 
 ON = "give the same command again: it goes on from here"
 _CODE = "from rootstock.verbs.arms_child import main; main()"
@@ -60,7 +61,7 @@ class Unit:
         """Its answers on the rows of a side."""
         facts = self.facts
         assert facts is not None
-        return answered(self.stem.with_suffix(f".{side}.safetensors"), facts["task"])
+        return arms_answers.read(self.stem.with_suffix(f".{side}.safetensors"), facts["task"])
 
 
 def cell(rows: int | None, seed: int) -> str:
@@ -95,26 +96,9 @@ def _told(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None) -> dict[str
     """What the process that learns says in the end; its events are passed on as they come."""
     errors = unit.run.with_name(f"{unit.cell}.stderr")
     errors.parent.mkdir(parents=True, exist_ok=True)
-    with errors.open("w", encoding="utf-8") as stderr, _process(stderr) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(order(unit, rival)) + "\n")
-            process.stdin.flush()
-            asked, last = False, {}
-            for line in process.stdout:
-                last = json.loads(line) if line.startswith("{") else last
-                if "event" in last:
-                    watch.event(last["event"]) if last["event"]["event"] != "evaluation" else None
-                if not asked and watch.stop():
-                    asked = True
-                    process.stdin.write("stop\n")
-                    process.stdin.flush()
-        except BrokenPipeError:
-            last = {}
-        finally:
-            if process.poll() is None and "done" not in last and "error" not in last:
-                process.kill()
+    with errors.open("w", encoding="utf-8") as stderr:
+        process = _process(stderr)
+    last = _heard(process, json.dumps(order(unit, rival)), watch)
     if "error" in last:
         raise received(last["error"], last["found"], last["wanted"], last["fix"])
     if "done" not in last:
@@ -126,6 +110,35 @@ def _told(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None) -> dict[str
     errors.unlink(missing_ok=True)
     found: dict[str, Any] = last["done"]
     return found
+
+
+def _heard(process: "subprocess.Popen[str]", asked: str, watch: Watch) -> dict[str, Any]:
+    """The last line of a process that is asked for something; nothing where it ended before it had heard. It is gone afterwards."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    last: dict[str, Any] = {}
+    try:
+        process.stdin.write(asked + "\n")
+        process.stdin.flush()
+        stopped = False
+        for line in process.stdout:
+            last = json.loads(line) if line.startswith("{") else last
+            if "event" in last and last["event"]["event"] != "evaluation":
+                watch.event(last["event"])
+            if not stopped and watch.stop():
+                stopped = True
+                process.stdin.write("stop\n")
+                process.stdin.flush()
+    except BrokenPipeError:
+        return {}
+    finally:
+        if not last.keys() & {"done", "error"}:
+            process.kill()
+        with suppress(BrokenPipeError):  # what it did not read is still to be flushed
+            process.stdin.close()
+        process.stdout.close()
+        process.wait()
+    return last
 
 
 def _process(stderr: Any) -> "subprocess.Popen[str]":
