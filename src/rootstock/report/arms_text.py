@@ -12,7 +12,8 @@ _CALLED = {"majority": "always the same answer", "tfidf": "TF-IDF and a linear m
 
 def as_text(facts: Facts) -> str:
     """Everything that compare.json says of results."""
-    return "\n".join([about(facts), *(line for point in facts["points"] for line in _point(facts, point)), "", *notes(facts)])
+    told = notes(facts)
+    return "\n".join([about(facts), *(line for point in facts["points"] for line in _point(facts, point)), *([""] if told else []), *told])
 
 
 def about(facts: Facts) -> str:
