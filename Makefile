@@ -51,6 +51,7 @@ bench: install
 	$(BIN)/python bench/transfer.py runs/bench/transfer-in-domain --in-domain
 	$(BIN)/python bench/adaptive.py runs/bench/adaptive
 	$(BIN)/python bench/vision.py --folder runs/bench/vision
+	$(BIN)/python bench/methods.py runs/bench/methods
 
 kills: install
 	$(BIN)/python bench/kills.py
