@@ -266,7 +266,8 @@ class Training:
 
     def _done(self) -> bool:
         patience = self.job.settings.patience
-        return (self.at.step > 0 and self.progress() >= 1) or bool(patience and self.at.worse >= patience)
+        ended = self.at.step > 0 and (self.progress() >= 1 or self.job.enough(self.at.step))
+        return ended or bool(patience and self.at.worse >= patience)
 
     # -- evaluation and checkpoints -----------------------------------------------------------------------------------
 

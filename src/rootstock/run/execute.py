@@ -1,7 +1,7 @@
 """From prepared rows to a finished run folder: build, try one step, train, measure, write."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from rootstock.bases import save as saving
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, fitting
 from rootstock.core.resources import peak_memory
-from rootstock.core.rows import raw
+from rootstock.core.rows import Columns, raw
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.task import Uniform
 from rootstock.core.watch import Event, Say, Watch
@@ -78,7 +78,7 @@ def _fitted(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch) -
     """The same where the head is fitted to all rows at once: no step, one measurement."""
     started, peak = time.perf_counter(), {"peak_bytes": peak_memory(), "steps": 0}
     watch.say(f"fitted    {prepared.method.fit(built.learner, built.feed.encoded.dense)}")
-    _, figures = _evaluate(prepared, built)
+    _, figures = _evaluate(prepared, built, watch.judged)
     with closing(History(folder.history)) as history:
         by = prepared.task.chosen_by[0]
         history.note({"event": "evaluation", "step": 0, "epoch": 0, **figures, "by": by, "best_step": 0})
@@ -190,11 +190,12 @@ def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, histo
         dtype=built.dtype,
         fresh=built.fresh,
         accelerator=built.accelerator,
-        evaluate=partial(_evaluate, prepared, built),
+        evaluate=partial(_evaluate, prepared, built, watch.judged),
         note=note,
         used=_used(prepared, built) if _trims(prepared, built) else None,
         save=save,
         stop=watch.stop,
+        enough=watch.enough,
         teacher=recipe.teacher,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,
         started=watch.started,
@@ -234,13 +235,15 @@ def _key(prepared: Prepared) -> str:
     )
 
 
-def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:
-    """How good the current state is, and its figures on the validation rows."""
+def _evaluate(prepared: Prepared, built: Built, judged: Callable[[Columns], None]) -> tuple[Score, dict[str, float]]:
+    """How good the current state is, and its figures on the validation rows. judged: gets what they are made of."""
     if isinstance(prepared, Joint):
         figures = several.glance(prepared, built)
     else:
         assert isinstance(prepared.task, Uniform)
-        figures = prepared.task.metrics(prepared.task.judged(measure(prepared, built, prepared.task, glance=True)))
+        columns = prepared.task.judged(measure(prepared, built, prepared.task, glance=True))
+        judged(columns)
+        figures = prepared.task.metrics(columns)
     return prepared.task.merit(figures), figures
 
 
