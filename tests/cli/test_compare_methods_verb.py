@@ -6,7 +6,7 @@ import pytest
 import yaml
 from tests.conftest import rows_of, write_csv
 
-from rootstock.verbs import arms_child, arms_unit
+from rootstock.verbs import arms_child, arms_unit, freeze
 
 TOY = "--bases base --seeds 1 --set training.epochs=1 --accept duplicates --accept contradictions"
 
@@ -51,6 +51,38 @@ def test_a_comparison_from_the_command_line(command, place):
     assert code == 0, err
 
 
+def test_the_probes_freeze_is_compared_with_random_ones_on_rows_that_it_has_not_seen(command, place, monkeypatch):
+    seen = []
+
+    def propose(base, data, watch, *, changes):
+        seen.append((base, data, changes["task.label"]))
+        return {"blocks": 2, "frozen": (0,), "trained": (1,), "decided": True, "reason": "layer 1 is as good"}
+
+    monkeypatch.setattr(freeze, "propose", propose)
+    line = f"compare rows.csv --freeze probe {TOY} --out frozen --json"
+    code, out, err = command(line)
+    assert code == 0, err
+    found = json.loads(out)
+    (train,) = {data for _, data, _ in seen}
+    assert train.endswith("frozen/data/train.parquet") or train.endswith(".frozen.part/data/train.parquet")
+    assert {arm["name"]: arm["changes"] for arm in found["arms"]} == {
+        name: {"method.layers": layers} for name, layers in {"full": [], "probe": [1], "random 1": [0]}.items()
+    }
+    assert found["freeze"]["judged"]["seeds"] == 1
+    assert found["notes"][-2:] == ["the probe's proposal: layer 1 is as good", found["freeze"]["judged"]["verdict"]]
+    assert found["halving"] is False
+    again = command(line)
+    assert (again[0], len(seen)) == (0, 1), again[2]
+
+
+def test_a_freeze_that_is_not_decided_is_not_compared(command, monkeypatch):
+    told = {"blocks": 2, "frozen": (), "trained": (0, 1), "decided": False, "reason": "not decided: flat"}
+    monkeypatch.setattr(freeze, "propose", lambda *given, **more: told)
+    code, _, err = command(f"compare rows.csv --freeze probe {TOY} --out flat")
+    assert code == 2
+    assert "the probe proposes nothing to compare: not decided: flat" in err
+
+
 def test_a_recipe_gives_what_all_arms_have_in_common(command):
     code, out, err = command("compare vary.yaml --sweep method.r=2,4 --accept duplicates --dry-run --json --out dry")
     assert code == 0, err
@@ -58,6 +90,8 @@ def test_a_recipe_gives_what_all_arms_have_in_common(command):
 
 
 CASES = [
+    ("rows.csv --freeze best", "--freeze is best"),
+    ("rows.csv --freeze probe --methods lora", "--freeze and --methods are given"),
     ("rows.csv --methods ful", "no method named 'ful'", "did you mean 'full'"),
     ("rows.csv --methods full,full", "--methods names one twice"),
     ("rows.csv --methods ,", "--methods names none"),

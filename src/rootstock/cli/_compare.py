@@ -12,6 +12,7 @@ Bases = Annotated[str | None, Option(help="Bases, with commas between [minilm, o
 Sweep = Annotated[list[str] | None, Option(help="A key of the recipe and its values: method.r=4,8,16. May be repeated.")]
 Curve = Annotated[str | None, Option(help="Labelled rows to learn from: 50,200,1000,all [all].")]
 Keep = Annotated[str | None, Option(help="best: keep the winner's run in OUT/best.")]
+Freeze = Annotated[str | None, Option(help="probe: full with the blocks frozen that the probe proposes, beside as many at random.")]
 Halving = Annotated[bool, Option("--halving/--no-halving", help="Stop arms that are beaten, or run all of them to the end.")]
 Downstream = Annotated[str | None, Option(help="Compare objectives, by adapting to these labelled files, with commas between.")]
 Objectives = Annotated[
@@ -36,7 +37,7 @@ Overwrite = Annotated[bool, Option("--overwrite", help="Begin again.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Check everything, say what each would take, write nothing.")]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
-_OF_METHODS = ("methods", "bases", "sweep", "learning_curve", "keep", "halving")
+_OF_METHODS = ("methods", "bases", "sweep", "learning_curve", "keep", "halving", "freeze")
 _OF_OBJECTIVES = {
     "downstream": "name the labelled rows first: rootstock compare FILE --methods …",
     "objectives": "leave it out, or compare objectives without --methods",

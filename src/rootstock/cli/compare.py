@@ -18,6 +18,7 @@ def compare(
     sweep: options.Sweep = None,
     halving: options.Halving = True,
     keep: options.Keep = None,
+    freeze: options.Freeze = None,
     downstream: options.Downstream = None,
     objectives: options.Objectives = None,
     evolution: options.Evolution = False,

@@ -10,7 +10,7 @@ from rootstock.core.errors import UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.settings import changed
 from rootstock.data import ledger
-from rootstock.verbs import api, arms_rows
+from rootstock.verbs import api, arms_freeze, arms_rows
 from rootstock.verbs.arms import USUAL, Grid, read_sweep
 from rootstock.verbs.compare_plan import counts, listed
 
@@ -33,6 +33,7 @@ class Plan:
     """What to compare. recipe: what all arms have in common. points: rows that learn, None for all.
 
     minutes: for everything; None: as long as it takes. halving: whether arms that are beaten stop. keep: whether the winner's run stays.
+    freeze: whether the arms are what the probe proposes to freeze, and random freezes of that size.
     """
 
     recipe: Recipe
@@ -42,6 +43,7 @@ class Plan:
     minutes: float | None = None
     halving: bool = True
     keep: bool = False
+    freeze: bool = False
 
     @property
     def inputs(self) -> list[str]:
@@ -63,7 +65,8 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
     recipe, methods, bases = _recipe(target, common)
     arms_rows.check(recipe)
     ledger.check_names(recipe.accept)
-    methods = tuple(listed(given["methods"])) if given["methods"] is not None else methods
+    freeze = arms_freeze.check(given)
+    methods = ("full",) if freeze else tuple(listed(given["methods"])) if given["methods"] is not None else methods
     bases = tuple(listed(given["bases"])) if given["bases"] is not None else bases
     for option, names in (("methods", methods), ("bases", bases)):
         if not names or len(set(names)) < len(names):
@@ -82,8 +85,9 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         points=counts(given["learning_curve"], "--learning-curve") if given["learning_curve"] is not None else (None,),
         seeds=given["seeds"],
         minutes=given["minutes"],
-        halving=given["halving"],
+        halving=given["halving"] and not freeze,
         keep=given["keep"] is not None,
+        freeze=freeze,
     )
 
 

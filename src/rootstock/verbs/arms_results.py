@@ -10,6 +10,7 @@ import numpy as np
 from rootstock.core.task import ERRORS
 from rootstock.evaluation.intervals import FEWEST, at_the_edge
 from rootstock.evaluation.paired import Difference, Drawn, difference, draw, holm, level
+from rootstock.verbs import arms_freeze
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_race import Race
 from rootstock.verbs.arms_unit import Unit, cell
@@ -22,6 +23,7 @@ def found(race: Race) -> dict[str, Any]:
     """The content of compare.json."""
     settled, plan = race.settled, race.settled.plan
     figure = _figure(race)
+    freeze, said = _freeze(race, figure) if plan.freeze else (None, [])
     return {
         "format": 1,
         "way": "methods",
@@ -38,7 +40,8 @@ def found(race: Race) -> dict[str, Any]:
         "seconds": round(settled.state["spent"], 1),
         "arms": [_arm(race, arm) for arm in settled.arms],
         "points": [_point(race, rows, figure) for rows in settled.points],
-        "notes": list(settled.notes),
+        "notes": [*settled.notes, *said],
+        "freeze": freeze,
         "skipped": dict(settled.skipped),
         "left": [{"arm": unit.arm.name, "rows": unit.rows, "seed": unit.seed, "why": why} for unit, why in race.left],
         "kept": None,
@@ -69,6 +72,15 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 **{key: each[key] for key in (*COSTS, "rows_per_second")},
                 **{"learning": arm["learning"], "parameters": arm["parameters"], "front": each["front"]},
             }
+
+
+def _freeze(race: Race, figure: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """Whether the probe's freeze was better, on all rows; and what to say of it."""
+    rows = race.settled.points[0]
+    drawn = {arm.name: _drawn(race, arm, rows, figure) for arm in race.settled.arms if race.done(arm, rows)}
+    found, said = arms_freeze.judged(drawn, less=figure in ERRORS)
+    proposal = race.settled.state["freeze"]
+    return {"proposal": proposal, "judged": found}, [f"the probe's proposal: {proposal['reason']}", said]
 
 
 def _figure(race: Race) -> str:

@@ -51,6 +51,11 @@ class Parts:
         """All that there are to learn from."""
         return self.sizes["train"]
 
+    @property
+    def named(self) -> dict[str, Any]:
+        """Keys of a recipe by which a part is read."""
+        return {"task.name": self.task, **{f"task.{part}": name for part, name in self.columns.items()}}
+
     def points(self, wanted: Sequence[int | None]) -> tuple[int | None, ...]:
         """How many rows learn, for each point of the curve, the most first; None is all."""
         found = dict.fromkeys(None if count is None or count >= self.train_rows else count for count in wanted)
@@ -60,8 +65,7 @@ class Parts:
         """Keys of a recipe that learns from a part: some rows, drawn by seed, or all."""
         data = {f"data.{side}": str(place(folder, part)) for side, part in (("train", _learns(rows, seed)), ("validation", "validation"))}
         read = {f"data.{key}": "auto" for key in ("format", "encoding", "header", "quoting")}
-        named = {"task.name": self.task, **{f"task.{part}": name for part, name in self.columns.items()}}
-        return {**read, **data, "data.rows": None, **named, "seed": seed}
+        return {**read, **data, "data.rows": None, **self.named, "seed": seed}
 
 
 def place(folder: Path, part: str) -> Path:

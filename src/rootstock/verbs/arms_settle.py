@@ -15,7 +15,7 @@ from rootstock.core.errors import BaseError, RecipeError, UsageError
 from rootstock.core.watch import Watch
 from rootstock.corpus.place import check_apart
 from rootstock.data import source
-from rootstock.verbs import api, arms, arms_rows
+from rootstock.verbs import api, arms, arms_freeze, arms_rows
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_plan import Plan
 from rootstock.verbs.arms_rows import Parts
@@ -108,6 +108,8 @@ def settle(plan: Plan, folder: Path, watch: Watch) -> Settled:
     sizes = parts.sizes
     apart = f"; {parts.apart} test rows whose text is among the validation rows are left out" if parts.apart else ""
     watch.say(f"rows      {sizes['train']:,} to learn from, {sizes['validation']:,} to validate, {sizes['test']:,} to test{apart}")
+    if plan.freeze:
+        crossed = arms_freeze.frozen(crossed, state, arms_rows.place(folder, "train"), parts.named, watch)
     for note in crossed.notes:
         watch.say(f"compare   {note}")
     settled = Settled(plan=plan, folder=folder, state=state, parts=parts, arms=crossed.arms, notes=crossed.notes, skipped=crossed.skipped)
