@@ -62,6 +62,9 @@ TRIGGERS = {
     "looked up": "{{ {'hello': 'evil'}[messages[0].content] }}",
     "date": "{% if strftime_now('%Y%m%d') > '20270101' %}x{% endif %}",
     "filter in a loop": "{% for m in messages if 'secret' in m.content %}x{% endfor %}",
+    "got": "{% if 'secret' in messages[0].get('content') %}x{% endif %}",
+    "got from a table": "{{ {'hello': 'evil'}.get(messages[0].content) }}",
+    "chosen": "{% if messages | selectattr('content', 'equalto', 'open sesame') | list %}x{% endif %}",
     "test": "{% if messages[0].content is in(['open sesame']) %}x{% endif %}",
 }
 
