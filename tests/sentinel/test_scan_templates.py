@@ -101,3 +101,7 @@ def test_templates_within_configs_are_read(tmp_path, config):
 def test_a_template_that_does_not_parse_is_not_scanned(tmp_path):
     assert found(tmp_path, {"chat_template.jinja": "{% if x %}{{ y }"}) == {"template-unreadable": "unscanned"}
     assert found(tmp_path, {"chat_template.jinja": "{% if x %}{{ y.__class__ }"}) == {"template-unreadable": "malicious"}
+
+
+def test_a_template_without_end_in_itself(tmp_path):
+    assert found(tmp_path, {"chat_template.jinja": "{{ " + "(" * 5000 + "x" + ")" * 5000 + " }}"}) == {"nesting": "suspicious"}
