@@ -51,6 +51,7 @@ bench: install
 	$(BIN)/python bench/transfer.py runs/bench/transfer-in-domain --in-domain
 	$(BIN)/python bench/adaptive.py runs/bench/adaptive
 	$(BIN)/python bench/vision.py --folder runs/bench/vision
+	$(BIN)/python bench/methods.py runs/bench/methods
 
 # ROOTSTOCK_PEER: a virtual environment with picklescan==1.0.5 modelscan==0.8.8 fickling==0.1.12 modelaudit==0.2.54, where they are to run too.
 bench-security: install

@@ -1,13 +1,16 @@
-"""Planned memory and time beside measured ones; writes results/plans.json.
+"""Planned memory and time beside measured ones; writes results/plans.json, a cell as soon as it is done, and goes on where it stopped.
 
-    python bench/plans.py [--rows 400] [--only 0 3]
+    python bench/plans.py [--rows 600] [--only 0 3] [--again]
 
-Twelve combinations of base, method and batch on rows of sst2: what `rootstock plan` says of each (speed measured by its own ten seconds), then
-one epoch of it. Measured is the whole process: training, evaluation and saving.
+Three bases × (full in two sizes of an update, lora, feature-extraction), one epoch of rows of sst2: what `rootstock plan --this-machine` says
+(it measures by a short run of its own), then the run. Measured is the whole process, from the start of its libraries to its last file:
+training, evaluation and saving included. bert-mini and bert-small have random weights, saved as bases are: lora and feature-extraction refuse
+weights that are random by name, and neither memory nor time depends on values. Each process has a cache and a ledger of its own.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,64 +18,93 @@ from pathlib import Path
 
 import sets
 
-RESULTS = Path(__file__).parent / "results" / "plans.json"
-ROOTSTOCK = [sys.executable, "-m", "rootstock"]
-COMBINATIONS = [
-    (base, method, micro)
-    for base in ("minilm", "scratch:bert-mini", "scratch:bert-small", "scratch:bert-base")
-    for method, micro in (("full", 8192), ("lora", 2048), ("feature-extraction", 8192), ("full", 512))
-    if not (base.startswith("scratch") and method != "full")
-] + [("minilm", "bitfit", 8192), ("minilm", "dora", 8192)]
+from rootstock.bases import blank
+from rootstock.bases.load import tokenizer
+from rootstock.bases.resolve import resolve
+from rootstock.bases.save import save_model
+
+RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", Path(__file__).parent / "results")) / "plans.json"
+BASES = ("minilm", "bert-mini", "bert-small")
+WAYS = (("full", 1024, 8192), ("full", 4096, 4096), ("lora", 1024, 8192), ("feature-extraction", 1024, 8192))
+"""Method, tokens of an update, tokens at once."""
+COMBINATIONS = [(base, *way) for base in BASES for way in WAYS]
+ACCEPTED = [part for name in ("contradictions", "overlap", "duplicates", "truncation") for part in ("--accept", name)]
 
 
-def ran(arguments):
-    done = subprocess.run([*ROOTSTOCK, *map(str, arguments)], check=True, capture_output=True, text=True)
-    return done.stdout
+def place_of(base, folder):
+    """What to call a base: a folder of random weights, but for one that comes with the tool."""
+    if base == "minilm":
+        return base
+    place = folder / base
+    if not place.exists():
+        save_model(blank.blank(f"scratch:{base}", None, device="cpu").model, tokenizer(resolve("minilm")), place)
+    return str(place)
 
 
-def one(base, method, micro, train, folder):
+def ran(folder, *arguments):
+    kept = Path(tempfile.mkdtemp(dir=folder))
+    own = {"ROOTSTOCK_CACHE": str(kept), "ROOTSTOCK_LEDGER": str(kept / "ledger.jsonl")}
+    command = [sys.executable, "-m", "rootstock", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **own})
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    ledger = kept / "ledger.jsonl"
+    return done.stdout, json.loads(ledger.read_text().splitlines()[-1]) if ledger.exists() else None
+
+
+def one(combination, train, folder):
     """What was planned and what was measured of a combination."""
-    changes = ["--set", f"training.micro_tokens={micro}"]
-    asked = ["plan", train, "--base", base, "--method", method, "--epochs", 1, *changes, "--this-machine", "--json"]
-    planned = json.loads(ran(asked))
-    out = Path(folder) / "run"
-    chosen = ["--base", base, "--method", method, "--epochs", 1, *changes, "--out", out, "--overwrite", "--validation", 0.1]
-    ran(["adapt", train, *chosen, *(part for name in ("contradictions", "overlap", "duplicates") for part in ("--accept", name))])
-    measured = json.loads((out / "plan.json").read_text())["measured"]
-    first = planned["methods"][0]
+    name, method, batch, micro = combination
+    base = place_of(name, folder)
+    same = ["--base", base, "--method", method, "--epochs", 1]
+    same += ["--set", f"training.batch_tokens={batch}", "--set", f"training.micro_tokens={micro}"]
+    first = json.loads(ran(folder, "plan", train, *same, "--this-machine", "--json")[0])["methods"][0]
+    _, line = ran(folder, "adapt", train, *same, "--out", folder / "run", "--overwrite", "--validation", 0.1, *ACCEPTED)
+    measured = line["measured"]
+    seconds = measured["seconds"] + measured["ending"]
     return {
-        "base": base,
+        "base": name,
         "method": method,
+        "batch_tokens": batch,
         "micro_tokens": micro,
-        "planned_bytes": first["total_bytes"],
-        "parts": first["memory"],
-        "measured_bytes": measured["peak_bytes"],
-        "planned_seconds": first["seconds"],
-        "measured_seconds": measured["seconds"],
-        "measured": measured,
+        "planned": {"bytes": first["total_bytes"], "parts": first["memory"], "seconds": first["seconds"], "times": first["times"]},
+        "measured": {**measured, "seconds": seconds},
+        "run_forecast": line["planned"],
+        "error": {"memory": first["total_bytes"] / measured["bytes"] - 1, "time": first["seconds"] / seconds - 1},
+        "device": line["device"],
+        "versions": line["versions"],
     }
+
+
+def key(row):
+    return row["base"], row["method"], row["batch_tokens"], row["micro_tokens"], row["rows"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=400)
-    parser.add_argument("--only", type=int, nargs="*")
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--only", type=int, nargs="*", help="Numbers of combinations.")
+    parser.add_argument("--again", action="store_true", help="Forget what was measured before.")
     a = parser.parse_args()
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        files = dict(zip(("train", "validation", "test"), sets.prepare("sst2", Path(folder)), strict=True))
-        kept = Path(folder) / "few.csv"
-        kept.write_text("".join(files["train"].read_text(encoding="utf-8").splitlines(keepends=True)[: a.rows + 1]), encoding="utf-8")
+    before = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and not a.again else []
+    found = {key(row): row for row in before if "rows" in row}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as held:
+        folder = Path(held)
+        files = dict(zip(("train", "validation", "test"), sets.prepare("sst2", folder), strict=True))
+        few = folder / "few.csv"
+        few.write_text("".join(files["train"].read_text(encoding="utf-8").splitlines(keepends=True)[: a.rows + 1]), encoding="utf-8")
         for number, combination in enumerate(COMBINATIONS):
-            if a.only and number not in a.only:
+            if a.only is not None and number not in a.only:
                 continue
-            found.append(one(*combination, kept, folder))
-            row = found[-1]
-            error = row["planned_bytes"] / row["measured_bytes"] - 1
-            late = row["planned_seconds"] / row["measured_seconds"] - 1
-            sys.stdout.write(f"{row['base']:<20}{row['method']:<20}{row['micro_tokens']:>6} memory {error:+.0%}  time {late:+.0%}\n")
+            if (*combination, a.rows) not in found:
+                row = {**one(combination, few, folder), "rows": a.rows}
+                found[key(row)] = row
+                RESULTS.write_text(json.dumps(list(found.values()), indent=1) + "\n", encoding="utf-8")
+            row = found[(*combination, a.rows)]
+            told = f"{row['base']:<12}{row['method']:<20}{row['batch_tokens']:>6}"
+            sys.stdout.write(f"{told} memory {row['error']['memory']:+.0%}  time {row['error']['time']:+.0%}\n")
             sys.stdout.flush()
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

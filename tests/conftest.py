@@ -43,8 +43,10 @@ WORDS = [
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """No test reads what another (or the user) left in the cache."""
-    monkeypatch.setenv("ROOTSTOCK_CACHE", str(tmp_path_factory.mktemp("cache")))
+    """No test reads what another (or the user) left in the cache or in the ledger of plans, nor writes there."""
+    place = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ROOTSTOCK_CACHE", str(place))
+    monkeypatch.setenv("ROOTSTOCK_LEDGER", str(place / "plans.jsonl"))
 
 
 @pytest.fixture(autouse=True)

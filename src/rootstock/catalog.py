@@ -18,7 +18,7 @@ Kind = Literal["tasks", "methods", "augment"]
 _ROOT = Path(__file__).parent
 _SUMMARY, _LABELLED = (
     re.compile(r'"""(.*?)(?:"""|$)', re.MULTILINE),
-    re.compile(r"^class \w+\((?:\w+, )*(?:Labelled|Scored|Task)\):", re.MULTILINE),
+    re.compile(r"^class \w+\((?:\w+, )*(?:Labelled|Scored|ByToken|OneOf|Task)\):", re.MULTILINE),
 )
 _BASES = {
     "tasks": ("rootstock.core.task", "Task"),

@@ -9,8 +9,9 @@ import torch
 
 from rootstock.bases.load import load, tokenizer
 from rootstock.bases.resolve import resolve
-from rootstock.bases.save import save_model
-from rootstock.core.errors import RunFailed
+from rootstock.bases.save import save_model, split
+from rootstock.core import artifact
+from rootstock.core.errors import ContractRefused, RunFailed
 from rootstock.core.loaded import Head
 from rootstock.sentinel.gate import admit
 
@@ -47,3 +48,31 @@ def test_a_pickle_among_the_files_is_an_error(tiny: Path, tmp_path: Path) -> Non
 
     with pytest.raises(RunFailed, match=r"pytorch_model\.bin"):
         save_model(Pickling(), tokenizer(resolve(str(tiny))), tmp_path / "out")
+
+
+def test_weights_beside_those_of_the_contract_are_refused(tiny: Path, tmp_path: Path) -> None:
+    """transformers reads model.safetensors before the files of an index: a stray one would be loaded in the model's place."""
+    base, out = resolve(str(tiny)), tmp_path / "out"
+    model: Any = load(base, HEAD, seed=0).model
+    save_model(model, tokenizer(base), out)
+    whole = (out / "model.safetensors").read_bytes()
+    split(out, {name for name in model.state_dict() if name.startswith("bert.")})
+    weights = {path.name: artifact.digest_file(path) for path in out.glob("*.safetensors")}
+    artifact.write_json(out / "contract.json", {"weights": weights})
+    assert resolve(str(out)).contract["weights"] == weights
+    (out / "model.safetensors").write_bytes(whole)
+    with pytest.raises(ContractRefused, match=r"model\.safetensors are not of this model"):
+        resolve(str(out))
+
+
+def test_a_whole_model_beside_an_adapter_is_none_of_its_contract(tiny: Path, tmp_path: Path) -> None:
+    base, out = resolve(str(tiny)), tmp_path / "out"
+    save_model(load(base, HEAD, seed=0).model, tokenizer(base), out)
+    (out / "adapter_model.safetensors").write_bytes((out / "model.safetensors").read_bytes())
+    (out / "adapter_config.json").write_text("{}")
+    weights = {"adapter_model.safetensors": artifact.digest_file(out / "adapter_model.safetensors")}
+    artifact.write_json(out / "contract.json", {"weights": weights})
+    with pytest.raises(ContractRefused, match=r"model\.safetensors are not of this model"):
+        resolve(str(out))
+    (out / "model.safetensors").unlink()
+    assert resolve(str(out)).adapter

@@ -135,3 +135,18 @@ def test_two_long_rows_go_to_two_shards():
     lengths = np.array([500, 510])
     encoded = Encoded({"input_ids": Ragged.of([[1] * length for length in lengths])}, {}, lengths)
     assert [part.tolist() for part in Feed(encoded, ALONE, None, 1024, 1024, 0).shards(np.arange(2), 2)] == [[0], [1]]
+
+
+def test_shapes_are_those_of_the_micro_batches_that_come():
+    rng = np.random.default_rng(3)
+    made = feed([[1] * length for length in rng.integers(1, 9, 60)], budget=32, micro=16)
+    met, left = set(), 25
+    for number in range(4):
+        for rows in made.epoch(number)[:left]:
+            parts = [part for shard in made.shards(rows, 2) for part in cut(made.encoded.lengths, shard, 8)]
+            met |= {(len(part), int(made.encoded.lengths[part].max())) for part in parts}
+        left = max(0, left - len(made.epoch(number)))
+    assert made.shapes(25, 2) == met
+    assert made.parts(made.longest(), 2) <= {(lines, 8) for lines in range(9)}
+    whole = np.argsort(-made.encoded.lengths, kind="stable")
+    assert made.answered(1) == {(len(rows), int(made.encoded.lengths[rows[0]])) for rows in cut(made.encoded.lengths, whole, 16)}

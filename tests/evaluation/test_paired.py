@@ -65,3 +65,47 @@ def test_a_figure_that_is_not_defined_counts_as_zero():
 
     nothing = Answered({"answers": np.zeros(30)}, Undefined())
     assert difference([answered(np.ones(30))], [nothing]).value == 1.0
+
+
+def test_the_level_of_one_way_has_the_interval_of_a_mean():
+    values = np.random.default_rng(0).normal(0.3, 1, 400)
+    found = paired.level(paired.draw([answered(values)], "mean", seed=1))
+    error = values.std(ddof=1) / 20
+    assert found.value == pytest.approx(values.mean())
+    assert found.interval == pytest.approx((values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.02)
+
+
+def test_chances_are_those_of_a_paired_t_test():
+    from scipy.stats import ttest_1samp
+
+    rng = np.random.default_rng(0)
+    apart = rng.normal(0.12, 1, 400)
+    common = rng.normal(0, 5, 400)
+    one, other = (paired.draw([answered(each)], "mean", seed=1, resamples=4000) for each in (common + apart, common))
+    reference = ttest_1samp(apart, 0)
+    assert paired.difference(one, other).p == pytest.approx(reference.pvalue, abs=0.006)
+    assert paired.difference(other, one).below == pytest.approx(reference.pvalue / 2, abs=0.004)
+    assert paired.difference(one, other).below == pytest.approx(1 - reference.pvalue / 2, abs=0.004)
+
+
+def test_what_is_the_same_has_a_chance_of_one_and_what_never_overlaps_of_none():
+    same = [answered(np.arange(50.0))]
+    assert difference(same, same).p == 1.0
+    assert difference([answered(np.ones(50))], [answered(np.zeros(50))]).p == 0.0
+
+
+def test_holm_multiplies_the_smallest_by_how_many_there_are():
+    # By hand: 0.01 x 4, 0.02 x 3, 0.03 x 2 (not below the one before), 0.5 x 1; as R's p.adjust(c(.03, .01, .5, .02), "holm").
+    assert paired.holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert paired.holm([0.6, 0.9]) == [1.0, 1.0]
+    assert paired.holm([]) == []
+
+
+def test_paired_tests_of_ways_that_are_alike_alarm_as_often_as_they_say():
+    rng, trials, rows = np.random.default_rng(3), 2000, 200
+    weights_RN = rng.multinomial(rows, np.full(rows, 1 / rows), 300) / rows
+    gains = rng.normal(0, 1, (trials, rows, 1)) + rng.normal(0, 0.3, (trials, rows, 3))
+    nothing = Drawn(np.zeros(3), np.zeros((300, 3)), rows)
+    found = [paired.difference(Drawn(gain.mean(0), weights_RN @ gain, rows), nothing) for gain in gains]
+    assert np.mean([each.p < 0.05 for each in found]) <= 0.055 + 2 * (0.05 * 0.95 / trials) ** 0.5
+    assert np.mean([each.below < 0.05 for each in found]) == pytest.approx(0.05, abs=0.02)

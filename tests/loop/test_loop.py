@@ -128,8 +128,8 @@ def test_matrices_that_are_embeddings_do_not_decay():
     assert [name for name in names if name.startswith("embeddings")] == ["embeddings.patch_embeddings.projection"]
 
 
-def learned(asked):
-    """One epoch of an update for each of these rows, in which so many items are asked; the weights, and what was noted."""
+def learned(asked, **more):
+    """An update for each of these rows, in which so many items are asked; the weights, and what was noted. more: of the job."""
     model, noted = small(), []
 
     def loss(model, batch):
@@ -160,9 +160,10 @@ def learned(asked):
         evaluate=lambda: ((0.0,), {}),
         note=noted.append,
         save=lambda moment: None,
+        **more,
     )
     training = Training(job)
-    assert training.later_bytes == 4 * sum(p.numel() for p in model.parameters())
+    assert training.learns == sum(p.numel() for p in model.parameters())
     training.run()
     training.close()
     return model, [event for event in noted if event["event"] == "step"]
@@ -175,6 +176,13 @@ def test_an_update_in_which_nothing_is_asked_changes_nothing_and_is_noted():
     assert [step["gradient_norm"] is None for step in steps] == [False, True, False]
     assert [step["step"] for step in steps] == [1, 2, 3]
     assert [step["loss"] for step in steps if step["loss"]] == [step["loss"] for step in others]
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))
+
+
+def test_a_training_that_has_enough_ends_as_if_it_had_come_to_its_end():
+    model, steps = learned([(0, 1.0), (1, 1.0), (2, 2.0)], enough=lambda step: step >= 2)
+    expected, _ = learned([(0, 1.0), (1, 1.0)])
+    assert [step["step"] for step in steps] == [1, 2]
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -141,6 +142,16 @@ def test_stopped_in_the_warm_up_or_after_it_goes_on_to_the_same_weights(learned,
         assert (out / name).read_bytes() == (run.path / name).read_bytes()
     steps = [json.loads(line)["step"] for line in (out / "warm-up.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 13))
+
+
+def test_time_of_a_warm_up_before_an_interruption_counts(learned, tmp_path):
+    run, out = learned(), tmp_path / "stopped"
+    recipe = read_recipe(run.folder.recipe)
+    begun = Watch(stop=verify._Countdown(5), started=time.monotonic() - 1000)
+    with pytest.raises(Interrupted, match="warm-up"):
+        api.carry_out(recipe, out, begun)
+    api.carry_out(recipe, out, Watch(), resume=True)
+    assert 1000 < json.loads((out / "plan.json").read_text())["measured"]["seconds"] < 1500
 
 
 def test_a_rehearsal_learns_nothing(learned, tmp_path):

@@ -1,16 +1,22 @@
 """Vectors that are read as tokens, where they fit, and the room that they take."""
 
+import copy
+
 import pytest
 import torch
-from tests.conftest import make_base, rows_of, write_csv
+from tests import tiny_models
+from tests.conftest import make_base, make_tokenizer, rows_of, write_csv
 from tests.methods.conftest import HEAD, answers, moved, rows
 
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import resolve
 from rootstock.core.errors import RecipeError
 from rootstock.core.loaded import Head
 from rootstock.core.method import learning
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.methods.prompt import PromptTuning
+from rootstock.tasks import _generation
 from rootstock.verbs import api
 
 
@@ -25,6 +31,47 @@ def test_the_base_reads_the_vectors_before_the_words(load, start):
     mask = torch.cat([torch.ones(3, 3, dtype=torch.long), given["attention_mask"]], dim=1)
     expected = answers(plain.model, {"inputs_embeds": embedded, "attention_mask": mask})
     torch.testing.assert_close(answers(model), expected)
+
+
+@pytest.mark.parametrize("auto", ["AutoModelForTokenClassification", "AutoModelForQuestionAnswering"])
+def test_where_each_token_has_an_answer_the_vectors_have_none(base_of, auto):
+    loaded = bases.load(resolve(str(base_of())), Head(auto=auto), seed=1, dropout=0.0)
+    plain = copy.deepcopy(loaded.model)
+    model = moved(PromptTuning(tokens=3).apply(loaded), but=("classifier", "qa_outputs")).eval()
+    given, vectors = rows(), model.prompt_encoder["default"].embedding.weight.detach()
+    embedded = torch.cat([vectors.expand(3, 3, 32), plain.get_input_embeddings()(given["input_ids"])], dim=1)
+    mask = torch.cat([torch.ones(3, 3, dtype=torch.long), given["attention_mask"]], dim=1)
+    with torch.no_grad():
+        found, wanted = model(**given), plain.eval()(inputs_embeds=embedded, attention_mask=mask)
+    for name in ("logits",) if "logits" in found else ("start_logits", "end_logits"):
+        torch.testing.assert_close(found[name], wanted[name][:, 3:])
+
+
+@pytest.mark.parametrize("kind", ["AutoModelForCausalLM", "AutoModelForSeq2SeqLM"])
+def test_what_is_written_follows_the_vectors(tmp_path, kind):
+    """Greedily, beside a loop over the plain model that is given the vectors before the embedded words."""
+    auto_regressive = kind == "AutoModelForCausalLM"
+    made = tiny_models.causal_model() if auto_regressive else tiny_models.seq2seq_model(1.0)
+    base = resolve(str(tiny_models.saved(made, make_tokenizer(), tmp_path / "base")))
+    loaded = bases.load(base, Head(auto=kind), seed=1, dropout=0.0)
+    plain = copy.deepcopy(loaded.model).eval()
+    model = moved(PromptTuning(tokens=3).apply(loaded)).eval()
+    assert len(model.prompt_encoder["default"].embedding.weight) == 3
+    ids = torch.tensor([[5, 9, 11, 7]])
+    padded = torch.cat([torch.tensor([[8, 6, 10, 12, 9, 5]]), torch.nn.functional.pad(ids, (2, 0) if auto_regressive else (0, 2))])
+    batch = {"input_ids": padded, "attention_mask": (padded > 0).long(), _generation.ENDS: torch.tensor([3])}
+    vectors, table = model.prompt_encoder["default"].embedding.weight.detach(), plain.get_input_embeddings()
+    read, told = torch.cat([vectors[None], table(ids)], dim=1), []
+    with torch.no_grad():
+        for _ in range(5):
+            if auto_regressive:
+                after = table(torch.tensor([told], dtype=torch.long))
+                logits = plain(inputs_embeds=torch.cat([read, after], dim=1)).logits
+            else:
+                logits = plain(inputs_embeds=read, decoder_input_ids=torch.tensor([[0, *told]])).logits
+            told.append(int(logits[0, -1].argmax()))
+    wanted = told[: told.index(3)] if 3 in told else told
+    assert _generation.written(model, batch, beams=1, most=5)[1].tolist() == wanted, "whatever stands beside it"
 
 
 def test_words_of_the_vocabulary_are_the_start(load):
@@ -46,7 +93,9 @@ def test_other_encoders_answer_alike_whatever_the_padding(load, family):
     [
         (HEAD, "llama", "base of the kind llama"),
         (HEAD, "t5", "base of the kind t5"),
-        (Head(auto="AutoModelForTokenClassification"), "bert", "AutoModelForTokenClassification"),
+        (Head(auto="AutoModelForMultipleChoice"), "bert", "AutoModelForMultipleChoice"),
+        (Head(auto="AutoModelForTokenClassification"), "gpt2", "base of the kind gpt2"),
+        (Head(auto="AutoModelForSeq2SeqLM"), "bert", "base of the kind bert"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_would(head, kind, told):
@@ -68,8 +117,6 @@ def test_a_row_has_so_many_tokens_fewer_and_some_must_be_left(adapt, tmp_path):
 
 
 def test_nothing_is_loaded_and_nothing_merged_where_it_does_not_fit(adapt, tiny_base, tmp_path, monkeypatch):
-    from rootstock.bases import load as bases
-
     monkeypatch.setattr(bases, "load", None)
     with pytest.raises(RecipeError, match="base of the kind llama"):
         adapt(method="prompt", base=str(make_base(tmp_path / "llama", "llama")))

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 from rootstock.core.errors import UnknownName
 from rootstock.planning import devices
-from rootstock.planning.forecast import How, Tried, Work, cheapest, forecast, smallest
-from rootstock.planning.memory import Counted, Memory, memory
+from rootstock.planning.forecast import How, Pace, Tried, Work, cheapest, forecast, smallest
+from rootstock.planning.memory import Beside, Counted, Memory, Products, ending, later, memory, products
 from rootstock.planning.rehearse import Step
 
 BILLION = 10**9
@@ -33,6 +35,43 @@ def test_bf16_adds_a_copy_and_sums_gradients_in_fp32():
     assert held.activations == 2 * 3 * BILLION
 
 
+def test_embeddings_that_never_occur_neither_learn_nor_are_copied():
+    some = replace(WHOLE, idle=BILLION // 4, kept=BILLION // 100)
+    held = memory(some, STEP, precision="bf16", members=1, packed=None)
+    learns = BILLION - BILLION // 4
+    assert held.weights == 4 * (BILLION + BILLION // 100)
+    assert (held.copy, held.gradients, held.optimizer, held.best) == (2 * learns, 6 * learns, 8 * learns, 4 * learns)
+    assert later(learns, bf16=True) == held.best + 4 * learns
+    assert later(learns, bf16=False) == held.best
+
+
+def test_an_evaluation_counts_where_it_needs_more_room_than_a_step():
+    for answering, more in ((2 * BILLION, 0), (5 * BILLION, 2 * BILLION)):
+        held = memory(
+            WHOLE, STEP, precision="fp32", members=1, packed=None, beside=Beside(process=7, products=11, rows=13, answering=answering)
+        )
+        assert held.evaluation == more
+        assert held.ending == 60_000_000
+        assert held.total == IN_FP32.total + 7 + 11 + 13 + more + held.ending
+    assert ending(50_000_000) == 10_000_000
+    assert ending(BILLION) == 0
+
+
+def test_products_of_a_step_are_those_that_it_makes():
+    model = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 32), nn.Linear(32, 8), nn.Linear(8, 32), nn.Linear(32, 5).requires_grad_(False))
+    assert products(model) == Products()  # fp32 needs none
+    model.to(torch.bfloat16)
+    assert products(model) == Products(learning=2 * 3 + 2, attention=3, answering=3)
+    assert products(model, learns=False) == Products(answering=3)
+
+
+def test_code_is_kept_for_each_new_number_of_rows():
+    made = Products(learning=8, attention=3, answering=3)
+    learned, answered = {(4, 6), (6, 4), (2, 5)}, {(1, 1)}
+    assert made.count(learned, answered, most=100) == 8 * 2 + 3 * 3 + 3
+    assert made.count(learned, answered, most=10) == 10
+
+
 def test_what_is_packed_takes_half_a_byte():
     held = memory(FEW, STEP, precision="bf16", members=1, packed=0.5)
     assert held.weights == pytest.approx(0.5 * BILLION + 4 * FEW.added)
@@ -41,13 +80,18 @@ def test_what_is_packed_takes_half_a_byte():
 
 def test_time_and_money_follow_from_operations():
     a100 = devices.find("a100-80gb")
-    how = How(precision="bf16", speed=None, hourly=3600.0, once=False, adapter=False)
+    how = How(precision="bf16", pace=None, hourly=3600.0, once=False, adapter=False)
     found = forecast("full", WHOLE, Tried(STEP, IN_FP32, WORK), a100, how)
     assert found.flops == 6 * BILLION
-    assert found.seconds == pytest.approx(6 * BILLION * 1000 * 128 * 3 / (0.4 * 312e12))
+    assert found.times.learning == pytest.approx(6 * BILLION * 1000 * 128 * 3 / (0.4 * 312e12))
+    assert found.times.evaluating == pytest.approx(2 * BILLION * 111 * 128 * 3 / (0.4 * 312e12))
+    assert found.seconds == found.times.learning + found.times.evaluating
     assert found.dollars == pytest.approx(found.seconds)
-    once = forecast("features", FEW, Tried(STEP, IN_FP32, WORK), a100, replace(how, speed=1e12, hourly=None, once=True, adapter=True))
-    assert once.seconds == pytest.approx(6 * BILLION * 1000 * 128 / 1e12)
+    pace = Pace(learning=1e12, answering=2e12, start=5.0, ending=3.0, update=0.5)
+    once = forecast("features", FEW, Tried(STEP, IN_FP32, WORK), a100, replace(how, pace=pace, hourly=None, once=True, adapter=True))
+    assert once.times.passing == pytest.approx(2 * BILLION * 1111 * 128 / 2e12)
+    assert once.times.learning == 0.5 * WORK.updates == 0.5 * 189  # 62.5 updates an epoch, the last one short
+    assert once.seconds == pytest.approx(once.times.passing + 94.5 + 5 + 3)
     assert once.dollars is None
     assert once.saved_bytes == 4 * FEW.learning
 

@@ -3,7 +3,9 @@ import json
 import re
 from html.parser import HTMLParser
 
-from rootstock.report import charts, page
+import pytest
+
+from rootstock.report import charts, page, summary
 
 LIBRARY = charts.library()
 
@@ -44,6 +46,14 @@ class Page(HTMLParser):
 def test_sections_come_in_the_order_of_a_reading(facts):
     found = [each["id"] for each in Page(page.render(facts())).all("section")]
     assert found == ["score", "training", "answers", "mistakes", "data", "cost", "settings", "again"]
+
+
+@pytest.mark.parametrize(("difference", "tone"), [([0.4, 0.9], "bad"), ([-0.2, 0.3], "unsure")])
+def test_a_loss_above_its_baseline_is_worse_not_within_chance(difference, tone):
+    told = {"figure": "loss", "difference": difference, "separable": difference[0] > 0}
+    metrics = {"rows": 400, "metrics": {"loss": 6.0}, "intervals": {"loss": [5.8, 6.2]}, "baselines": {"unigram": {"loss": 5.3}}}
+    facts = {"kind": "completion", "metrics": metrics | {"beats": {"unigram": False}, "differences": {"unigram": told}}}
+    assert summary.judgement(facts).tone == tone
 
 
 def test_nothing_is_asked_of_another_machine(every):

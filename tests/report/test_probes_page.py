@@ -113,6 +113,54 @@ def test_without_random_weights_none_are_spoken_of(facts):
     assert "random weights" not in probes.render(bare).replace(LIBRARY, "")
 
 
+@pytest.fixture
+def own(facts):
+    def row(number, value):
+        below = {"value": 0.9 - value, "interval": [0.88 - value, 0.92 - value]}
+        return {"layer": number, "score": figure(value), "control": figure(0.5), "selectivity": figure(value - 0.5), "below": below}
+
+    held = {
+        "task": "text-classification",
+        "rows": 400,
+        "classes": 2,
+        "figure": "accuracy",
+        "folds": 5,
+        "left_out": {"not_drawn": 7},
+        "truncated": 2,
+        "trained_on": 0,
+        "first_words": 90,
+        "simplest": figure(0.5),
+        "best": 2,
+        "layers": [row(0, 0.7), row(1, 0.8), row(2, 0.9), row(3, 0.9)],
+        "random": {"best": 0, "layers": [row(number, 0.6) for number in range(4)]},
+        "gain": figure(0.3),
+        "freeze": {"blocks": 3, "frozen": [0, 1], "trained": [2], "decided": True, "reason": "R² <b>as such", "rule": "a rule"},
+    }
+    return facts | {"suites": {"task": held}, "data": {"task": "my rows.csv"}, "skipped": {}}
+
+
+def test_a_task_of_ones_own_is_a_curve_with_the_border_of_the_freeze(own):
+    html = probes.render(own)
+    curve = json.loads(re.search(r'id="figure-task">(.*?)</script>', html)[1])
+    assert [trace["name"] for trace in curve["data"]] == ["Accuracy", "control task", "selectivity", "random weights"]
+    assert curve["data"][0]["y"] == [0.7, 0.8, 0.9, 0.9]
+    assert [shape.get("x0") for shape in curve["layout"]["shapes"]] == [0, 2.5]
+    assert "Freeze the embeddings and blocks 0 to 1, train 2, counted from 0: R² &lt;b&gt;as such." in html
+    assert "rootstock adapt &#39;my rows.csv&#39; --base runs/mine --method full --set &#39;method.layers=[2]&#39;" in html
+    assert "7 rows not drawn." in html
+    text = probe_text.as_text(own)
+    assert "2*     0.900 (0.880 to 0.920)" in text
+    assert text.endswith("--method full --set 'method.layers=[2]'")
+
+
+def test_without_a_decision_no_border_is_drawn_and_no_command_given(own):
+    own["suites"]["task"]["freeze"] |= {"decided": False, "frozen": [], "trained": [0, 1, 2], "reason": "not decided: flat"}
+    html = probes.render(own)
+    assert "freeze: not decided: flat." in html
+    assert "rootstock adapt" not in html
+    assert len(json.loads(re.search(r'id="figure-task">(.*?)</script>', html)[1])["layout"]["shapes"]) == 1
+
+
 def test_text_names_the_best_layer_its_gain_and_what_was_left_out(facts):
     lines = probe_text.as_text(facts).splitlines()
     assert "1*     0.900 (0.880 to 0.920)" in "\n".join(lines)

@@ -40,6 +40,8 @@ HEADS = {
     "mlp": {"head": "mlp", "hidden": 8},
     "knn": {"head": "knn", "k": 5},
     "mix": {"layer": "mix"},
+    "all": {"layer": "all", "head": "logistic-regression"},
+    "all by steps": {"layer": "all"},
     "layer": {"layer": 1},
 }
 
@@ -59,7 +61,7 @@ def test_a_head_measures_saves_and_answers_again_on_cached_features(tiny_base, r
     again = loaded.predictions(loaded.rows_of([row["text"] for row in table])).table
     np.testing.assert_allclose(again["p(positive)"], [row["p(positive)"] for row in table], atol=1e-3)
     beside = (run.folder.model / "adapter_config.json").exists()
-    assert beside == (name in ("mlp", "knn", "mix"))
+    assert beside == (name in ("mlp", "knn", "mix", "all", "all by steps"))
     if not beside:
         plain = transformers.AutoModelForSequenceClassification.from_pretrained(run.folder.model)
         assert plain.config.id2label == {0: "negative", 1: "positive"}
@@ -116,7 +118,29 @@ def test_a_head_with_a_tensor_missing_is_refused(tiny_base, reviews, tmp_path):
         found.predict("a good film")
 
 
-@pytest.mark.parametrize("name", ["mlp", "knn", "mix"])
+def test_logistic_regression_reads_all_layers_side_by_side(tiny_base, reviews, tmp_path):
+    """The weights are scikit-learn's own on the layers' normalised means, one after the other."""
+    from sklearn.linear_model import LogisticRegression
+
+    run = heads_run(tiny_base, reviews, tmp_path / "run", HEADS["all"] | {"c": 1.0})
+    texts = [text for text, _ in rows_of(120)]
+    tokens = transformers.AutoTokenizer.from_pretrained(run.folder.model)(texts, padding=True, return_tensors="pt")
+    body, mask = transformers.AutoModel.from_pretrained(tiny_base).eval(), tokens["attention_mask"][..., None]
+    with torch.no_grad():
+        states = body(tokens["input_ids"], tokens["attention_mask"], output_hidden_states=True).hidden_states
+    means = [torch.nn.functional.layer_norm((each * mask).sum(1) / mask.sum(1), (32,)) for each in states]
+    vectors = dict(zip(texts, 0.1 * torch.cat(means, 1).numpy(), strict=True))
+    labels, held = dict(rows_of(120)), {row["text"] for row in pq.read_table(run.path / "predictions.parquet").to_pylist()}
+    learned = [text for text in texts if text not in held]
+    given = np.stack([vectors[text] for text in learned])
+    spread = given.std()
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(given / spread, [labels[text] == "positive" for text in learned])
+    weight_CH = load_file(run.folder.model / "adapter_model.safetensors")["head.weight"].numpy()
+    assert weight_CH.shape == (2, 3 * 32)
+    np.testing.assert_allclose(weight_CH[1] - weight_CH[0], model.coef_[0] / spread, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("name", ["mlp", "knn", "mix", "all"])
 def test_the_lines_of_the_page_load_it_without_rootstock(tiny_base, reviews, tmp_path, name):
     page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text("utf-8")
     (code,) = re.findall(r"<!-- example: head -->\n```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)

@@ -15,8 +15,10 @@ from rootstock.core.errors import BaseError, Interrupted, LedgerRefused, RecipeE
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import read_recipe
 from rootstock.core.watch import Watch
+from rootstock.run import several
 from rootstock.run.use import Run
 from rootstock.tasks.multi_task import MultiTask
+from rootstock.tasks.token_classification import TokenClassification
 from rootstock.verbs import api, verify
 
 TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64}
@@ -92,6 +94,14 @@ def test_both_parts_are_learned_where_neither_drowns_the_other(both):
     assert run.metrics["metrics"] == {"mean_of_parts": pytest.approx(mean)}
     low, high = run.metrics["intervals"]["mean_of_parts"]
     assert low <= mean <= high
+
+
+def test_updates_are_as_small_as_the_part_that_needs_the_smallest_wants_them(files, tiny_base, tmp_path):
+    recipe = Recipe.build({"base": str(tiny_base), "method": {"name": "full"}, "accept": ["duplicates", "overlap"]}, "")
+    parts = {name: {"data": {"train": str(path)}} for name, path in files.items()}
+    prepared = several.prepare(recipe.model_copy(update={"task": {"name": "multi-task", "parts": parts}}), lambda text: None)
+    assert prepared.recipe.training.batch_tokens == TokenClassification().batch_tokens
+    assert {part.recipe.training.batch_tokens for part in prepared.parts.values()} == {TokenClassification().batch_tokens}
 
 
 def test_a_part_is_a_run_of_its_own(whole):
@@ -218,7 +228,7 @@ def test_what_is_said_for_all_holds_for_each_part_that_says_nothing_else(both, f
 REFUSED = {
     "one part": ({"mood": {}}, {}, "names 1 part"),
     "frozen": ({"mood": {}, "tags": {}}, {"method": {"name": "feature-extraction"}}, "share nothing that learns"),
-    "prompted": ({"mood": {}, "tags": {}}, {"method": {"name": "p-tuning"}}, "tags: vectors before a row do not fit the head"),
+    "prompted": ({"mood": {}, "tags": {}}, {"method": {"name": "p-tuning"}}, "p-tuning puts vectors before each row by way of one head"),
     "prompted twice": ({"mood": {}, "again": {}}, {"method": {"name": "prefix"}}, "prefix puts vectors before each row by way of one head"),
     "objective": ({"mood": {}, "tags": {"task": {"name": "masked-lm"}}}, {}, "masked-lm can be no part"),
     "nested": ({"mood": {}, "tags": {"task": {"name": "multi-task"}}}, {}, "multi-task can be no part"),

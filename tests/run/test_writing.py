@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tests.conftest import make_tokenizer, rows_of, write_csv
+from tests.conftest import WORDS, make_tokenizer, rows_of, write_csv
 from tests.tiny_models import causal_model, masked_model, saved, seq2seq_model, with_bos
 
 import rootstock
@@ -48,6 +48,24 @@ def test_a_run_writes_what_predict_writes(place, tmp_path):
     made = write(Writing(model=str(run.path), key="augment.there"), TEXTS, seed=0, say=lambda text: None)
     assert made[0] == made[3] == run.predict([TEXTS[0]])[0]
     assert made[2] == run.predict([TEXTS[2]])[0]
+
+
+def test_another_tokenizer_writes_anew(place, tmp_path):
+    """The same weights under another order of words: what the first wrote is not what the second writes."""
+    for name, words in (("a", WORDS), ("b", WORDS[::-1])):
+        saved(seq2seq_model(), make_tokenizer(words), tmp_path / name)
+    found = [said(tmp_path, name) for name in ("a", "b")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROOTSTOCK_CACHE", str(tmp_path / "cache"))
+        alone = said(tmp_path, "b")
+    assert found[1] == alone != found[0]
+
+
+def test_a_model_that_writes_on_takes_one_beginning(place):
+    with pytest.raises(RecipeError, match=r"augment.beams is 3, and .*causal writes on") as met:
+        said(place, "causal", beams=3)
+    assert "leave augment.beams out" in str(met.value)
+    assert said(place, "seq2seq", beams=3)
 
 
 def test_what_is_drawn_follows_from_texts_and_seed(place):

@@ -42,6 +42,18 @@ def model_and_tokens(tmp_path):
     return model, tokens
 
 
+def test_both_answers_of_a_row_count_against_the_budget():
+    """In a batch both pass, padded to the longer one: what the budget counts is what the model reads."""
+    task = Preference().fit(table(), table())
+    encoded = task.encode(table(), make_tokenizer(), None)
+    rows = np.arange(2)
+    feed = batches.Feed(encoded, task, make_tokenizer(), 10_000, 10_000, 0)
+    assert task.collate(encoded, rows, make_tokenizer(), Draw(0))["input_ids"].numel() == feed.padded(rows)
+    sides = (encoded.tokens[name].lengths.tolist() for name in ("input_ids", "pair_ids"))
+    assert task.spans(encoded).tolist() == list(map(max, zip(*sides, strict=True)))
+    assert feed.longest().tolist() == [1, 0]
+
+
 def likelihood(model, tokens, prompt, answer):
     """Sum of the log-probabilities of an answer's tokens and its end, from whole logits."""
     before = [2, *tokens(prompt, add_special_tokens=False)["input_ids"]]

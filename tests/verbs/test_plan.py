@@ -7,8 +7,9 @@ import pytest
 
 from rootstock import catalog
 from rootstock.core.errors import RecipeError, UnknownName, UsageError
+from rootstock.planning import ledger
 from rootstock.planning.rules import warmup_updates
-from rootstock.verbs.plan import Asked, amount, measured_speed, of_data, plan, told_apart
+from rootstock.verbs.plan import Asked, amount, device_of, forecast_of, measured, method_of, of_data, plan, told_apart, work_of
 
 DAY = 86_400
 
@@ -58,10 +59,16 @@ def test_a_model_of_seventy_billion_is_broken_down_by_part():
 
 def test_a_tenth_of_225_updates_is_22():
     assert warmup_updates(225) == 22
+    asked = Asked(base="minilm", rows=225 * 8, length=128, epochs=1, batch=1024, device="t4")
+    assert advice_of(asked)["warm-up"] == "10 % warm-up of 225 updates: 22"
+
+
+def advice_of(asked):
+    return {each["about"]: each["choice"] for each in plan(asked)["advice"]}
 
 
 def advice(**asked):
-    return {each["about"]: each["choice"] for each in plan(Asked(base="minilm", **asked))["advice"]}
+    return advice_of(Asked(base="minilm", **asked))
 
 
 def test_many_rows_and_time_take_full_fine_tuning():
@@ -145,8 +152,8 @@ def test_what_a_plan_refuses(asked, error, said):
 
 
 @pytest.mark.parametrize("name", catalog.names("methods"))
-def test_every_method_is_planned_or_refused_with_a_reason(name):
-    found = plan(Asked(base="scratch:bert-tiny", methods=(name, "full"), device="t4", length=16))
+def test_every_method_is_planned_or_refused_with_a_reason(name, tiny_base):
+    found = plan(Asked(base=str(tiny_base), methods=(name, "full"), device="t4", length=16))
     if name in found["left_out"]:
         assert len(found["left_out"][name]) > 20
         return
@@ -156,27 +163,64 @@ def test_every_method_is_planned_or_refused_with_a_reason(name):
     assert first["memory"]["activations"] > 0
 
 
-def test_this_machine_is_measured_by_real_updates():
+def test_this_machine_is_measured_by_real_updates(tiny_base):
     asked = Asked(base="scratch:bert-tiny", rows=8, length=16, batch=64)
-    assert measured_speed(asked, lambda text: None, seconds=0.05) > 1e6
+    for method in ("full", "feature-extraction"):
+        found = measured(replace(asked, base=str(tiny_base), methods=(method,)), lambda text: None, seconds=0.05)
+        assert min(found.learning, found.answering, found.start) > 0
+        assert found.process is None
     with pytest.raises(UsageError, match="leave one of them out"):
-        measured_speed(replace(asked, device="t4"), lambda text: None)
+        measured(replace(asked, device="t4"), lambda text: None)
 
 
-def test_what_can_not_be_measured_here_says_so():
-    asked = Asked(base="scratch:bert-tiny", rows=8, length=16)
+def test_what_can_not_be_measured_here_says_so(tiny_base):
+    asked = Asked(base=str(tiny_base), rows=8, length=16)
     for methods, settings, said in ((("lora",), {"targets": ["nowhere"]}, "No modules"), (("compose",), {}, "names no adapter")):
         with pytest.raises(RecipeError, match=said):
-            measured_speed(replace(asked, methods=methods, settings=settings), lambda text: None, seconds=0.05)
+            measured(replace(asked, methods=methods, settings=settings), lambda text: None, seconds=0.05)
     with pytest.raises(UsageError, match="--length"):
-        measured_speed(replace(asked, length=0), lambda text: None, seconds=0.05)
+        measured(replace(asked, length=0), lambda text: None, seconds=0.05)
 
 
 def test_a_byte_of_memory_needs_many_devices():
     assert plan(Asked(base="scratch:bert-tiny", methods=("full",), device="t4", memory_bytes=1, length=16))["change"]["device"]
 
 
-def test_a_frozen_base_passes_as_many_rows_at_once_as_micro_tokens_allow():
-    asked = Asked(base="scratch:bert-tiny", methods=("feature-extraction",), device="t4", length=16, rows=1000)
+def test_a_frozen_base_passes_as_many_rows_at_once_as_micro_tokens_allow(tiny_base):
+    asked = Asked(base=str(tiny_base), methods=("feature-extraction",), device="t4", length=16, rows=1000)
     held = [plan(replace(asked, micro=micro))["methods"][0]["memory"]["activations"] for micro in (1024, 4096)]
     assert held[1] == pytest.approx(4 * held[0], rel=0.2)
+
+
+def test_random_weights_are_planned_only_where_they_all_learn():
+    with pytest.raises(RecipeError, match="random in scratch:bert-tiny"):
+        plan(Asked(base="scratch:bert-tiny", methods=("lora",), length=16))
+
+
+def test_a_plan_of_a_file_counts_what_the_run_of_it_holds(tiny_base, reviews, adapt):
+    """Embeddings, learned parameters and largest batch are those that the loop has; the rest of memory is not torch's to count."""
+    settings = {"epochs": 2.0, "batch": 64, "precision": "bf16"}
+    asked = of_data(Asked(base=str(tiny_base), methods=("full",), **settings), str(reviews), lambda text: None, base_given=True)
+    work = work_of(asked, method_of(asked, "full"), device_of(asked))
+    found = forecast_of(asked, "full", device_of(asked), None)
+    adapt(data=reviews, training={"epochs": 2, "rate": 3e-3, "batch_tokens": 64, "precision": "bf16"})
+    (entry,) = ledger.read(ledger.place()).entries
+    assert work.tokens * work.epochs == entry["work"]["tokens"]
+    assert work.updates == entry["work"]["updates"] == found.updates
+    assert work.validation * 2 == entry["work"]["tokens_answered"]
+    counts = found.counts
+    assert counts.kept == 32 * len(
+        set(asked.data.encoded.tokens["input_ids"].flat) | {0, *asked.data.encoded_validation.tokens["input_ids"].flat}
+    )
+    assert counts.idle == 32 * 32 - counts.kept
+    assert counts.fresh == 2 * 32 + 2
+
+
+def test_a_short_run_measures_this_machine(tiny_base, reviews):
+    asked = of_data(Asked(base=str(tiny_base), methods=("full",), epochs=1), str(reviews), lambda text: None, base_given=True)
+    pace = measured(asked, lambda text: None)
+    assert min(pace.learning, pace.answering, pace.start, pace.ending, pace.process) > 0
+    told = plan(asked, measured=pace)["methods"][0]
+    assert told["memory"]["process"] == pace.process
+    assert told["times"]["start"] == pace.start
+    assert ledger.read(ledger.place()).entries == [], "a trial is nobody's run"

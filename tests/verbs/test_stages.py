@@ -250,7 +250,12 @@ def test_a_broken_third_stage_is_refused_before_the_first_is_trained(recipe, tmp
 
 
 @pytest.mark.parametrize(
-    ("method", "told"), [("feature-extraction", "leaves the base as it was"), ("prefix", "can't be folded|stays beside")]
+    ("method", "told"),
+    [
+        ("feature-extraction", "leaves the base as it was"),
+        ("few-shot", "leaves a base that was taught one vector for a whole text"),
+        ("prefix", "can't be folded|stays beside"),
+    ],
 )
 def test_a_method_that_leaves_nothing_to_the_next_stage_is_refused(recipe, tmp_path, method, told):
     with pytest.raises(RootstockError, match=told):
@@ -263,6 +268,16 @@ def test_a_rehearsal_leaves_nothing(recipe, tmp_path):
     assert list(found["stages"]) == ["1-masked-lm", "2-related", "3-reviews-from-0", "3-reviews-from-1", "3-reviews"]
     assert found["seconds"] == pytest.approx(sum(each["seconds"] for each in found["stages"].values()), abs=0.1)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_teacher_may_go_once_its_stage_has_ended(recipe, tiny_base, tmp_path):
+    teacher = rootstock_adapt(tmp_path / "related.csv", base=str(tiny_base), out=tmp_path / "teacher")
+    taught, out = recipe((2, "teacher", {"run": str(teacher.path)})), tmp_path / "out"
+    with pytest.raises(Interrupted):
+        stages.carry_out(taught, out, stop_in(3, 1))
+    shutil.rmtree(teacher.path)
+    stages.carry_out(taught, out, Watch(), resume=True)
+    assert Run(out).metrics["rows"]
 
 
 def test_what_was_changed_behind_its_back_is_refused(recipe, tmp_path):

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rootstock.bases import scratch
+from rootstock.bases import scratch, vocabulary
 from rootstock.bases.resolve import VOCABULARIES, Resolved, resolve
 from rootstock.core.artifact import digest_bytes
 from rootstock.core.errors import BaseError, ContractRefused, OutOfMemory, is_memory_shortage
@@ -85,11 +86,13 @@ def load(base: Resolved, head: Head, *, seed: int, dropout: float | None = None)
             return Loaded(model.eval(), head, frozenset(name for name, _ in model.named_parameters()))
         stale = _stale(base, auto, config, same_labels=labels == dict(config.id2label or {}))
         model, report = _read(base, auto, config, stale)
+        if base.added:
+            vocabulary.grown(model, tokenizer(replace(base, added=())), base.added)
     return Loaded(model, head, _fresh(base, model, report))
 
 
 def tokenizer(base: Resolved) -> Any:
-    """The fast tokenizer of a base; random bases borrow minilm's where they were given none."""
+    """The fast tokenizer of a base, with the tokens that are added to it; random bases borrow minilm's where they were given none."""
     folder = base.folder or base.tokenizer or resolve("minilm").folder
     assert folder is not None
     if not any((folder / name).is_file() for name in VOCABULARIES):
@@ -116,7 +119,7 @@ def tokenizer(base: Resolved) -> Any:
             wanted=f"{wanted}, as in {folder / 'contract.json'}",
             fix="restore the folder",
         )
-    return tokens
+    return vocabulary.taught(tokens, base.added)
 
 
 def tokenizer_digest(tokens: Any) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,7 +53,7 @@ class Resolved:
     tokenizer that they get, None for minilm's. adapter: the folder holds peft weights, which need their own base. fine_tuned: the
     checkpoint brings a sequence-classification head. parameters: None where not known yet. contract: what a run wrote beside its model of
     what belongs to it, which weights, tokenizer and label names are held to; empty for models of others. run: of the run that made it, its
-    manifest's task, method, data and base.
+    manifest's task, method, data and base. added: tokens that it gets beside its own.
     """
 
     reference: str
@@ -71,6 +71,11 @@ class Resolved:
     fine_tuned: bool = False
     contract: Mapping[str, Any] = field(default_factory=dict)
     run: Mapping[str, Any] | None = None
+    added: tuple[str, ...] = ()
+
+    def taught(self, added: Sequence[str]) -> "Resolved":
+        """The same base with new tokens: another one, of a digest of its own."""
+        return replace(self, added=tuple(added), digest=digest_json([self.digest, list(added)])) if added else self
 
 
 def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path | None = None) -> Resolved:
@@ -165,6 +170,12 @@ def _contract(folder: Path, admission: Admission) -> dict[str, Any]:
     if not (folder / "contract.json").is_file():
         return {}
     found = read_json(folder / "contract.json", wanted="the folder of a model", fix="restore the folder")
+    if strange := [path.name for path in admission.weights if "weights" in found and path.name not in found["weights"]]:
+        raise ContractRefused(
+            f"the weights {folder / strange[0]} are not of this model, and would be loaded in place of its own",
+            wanted=f"{', '.join(sorted(found['weights']))}, as in {folder / 'contract.json'}",
+            fix=f"remove {strange[0]}",
+        )
     for name, wanted in found.get("weights", {}).items():
         if (held := admission.files.get(name)) != wanted:
             raise ContractRefused(

@@ -26,7 +26,8 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     Raises WriteFailed for a full disk, RunFailed where a pickled file was written.
     """
     with quiet(), writing(folder):
-        model.save_pretrained(folder)
+        # peft would put a whole table beside an adapter once it has grown
+        model.save_pretrained(folder, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
             _forget_origin(folder / "tokenizer_config.json")

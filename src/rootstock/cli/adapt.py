@@ -17,6 +17,7 @@ def adapt(
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
     validation: Annotated[str | None, Option(help="A file of validation rows, or the share to hold out [0.1].")] = None,
+    add_tokens: Annotated[str | None, Option(help="Tokens for the base's tokenizer: a file with one a line, or with commas.")] = None,
     augment: Annotated[str | None, Option(help="More training rows made of those there are: eda, back-translation or paraphrase.")] = None,
     teacher: Annotated[str | None, Option(help="A finished run to learn from beside the labels.")] = None,
     part: Annotated[list[str] | None, Option(help="NAME=FILE: one of several tasks that learn together; repeatable.")] = None,
@@ -42,7 +43,7 @@ def adapt(
 
     given: dict[str, Any] = {
         "base": base, "method.name": method, "task.name": task, "task.text": text, "task.text_pair": text_pair, "task.label": label,
-        "teacher.run": teacher, "augment.name": augment,
+        "teacher.run": teacher, "add_tokens": add_tokens, "augment.name": augment,
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
         "training.micro_tokens": batch, "data.exclude": exclude, "accept": accept, "track": track, "merge": merge or None,
         "data.mix": _start.mix(mix), **_start.rows_or_parts(data, part or []),

@@ -11,6 +11,7 @@ from rootstock import __version__
 from rootstock.cli import (
     adapt,
     compare,
+    convert,
     corpus,
     diff,
     evaluate,
@@ -50,6 +51,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "fill": fill.fill,
     "generate": generate.generate,
     "scan": scan.scan,
+    "convert": convert.convert,
     "verify-resume": verify_resume.verify_resume,
     "diff": diff.diff,
     "tasks": tasks.tasks,

@@ -13,6 +13,7 @@ def pretrain(
     task: Annotated[str, Option(help="An objective of `rootstock tasks`.")] = "masked-lm",
     base: Annotated[str, Option(help="scratch:<architecture>, scratch:config.json, or a base to go on with.")] = "scratch:bert-mini",
     tokenizer: Annotated[Path | None, Option(help="Folder of `tokenizer train`, for a scratch base [minilm's].")] = None,
+    add_tokens: Annotated[str | None, Option(help="Tokens for the base's tokenizer: a file with one a line, or with commas.")] = None,
     method: Annotated[str, Option(help="auto, or one of `rootstock methods`.")] = "auto",
     mix: Annotated[str | None, Option(help="Shares of several corpora: proportional, equal, a temperature, or weights 2,1.")] = None,
     text: Annotated[str | None, Option(help="Field or column of the text in tables [by its name].")] = None,
@@ -40,7 +41,7 @@ def pretrain(
         "base": base, "tokenizer": str(tokenizer) if tokenizer else None, "method.name": method, "task.name": task,
         "data.validation": str(validation), "data.mix": _start.mix(mix), "task.text": text, "training.epochs": epochs,
         "training.length": length, "training.rate": rate, "budget.minutes": minutes, "seed": seed, "accept": accept, "track": track,
-        "data.languages": _start.codes(languages), "training.micro_tokens": batch,
+        "add_tokens": add_tokens, "data.languages": _start.codes(languages), "training.micro_tokens": batch,
     }  # fmt: skip
     recipe = _start.recipe_for(corpora[0] if len(corpora) == 1 else corpora, given, assignments(change or []))
     _start.check_kind(recipe, labelled=False)

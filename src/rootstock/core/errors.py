@@ -50,6 +50,14 @@ def retold(error: RootstockError, what: str, *, fix: str = "") -> RootstockError
     return _again(type(error), f"{what}: {error.found}", error.wanted, fix or error.fix)
 
 
+def received(name: str, found: str, wanted: str, fix: str) -> RootstockError:
+    """An error as another process told it, by the name of its class."""
+    kinds: list[type[RootstockError]] = [RootstockError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return _again(next(kind for kind in kinds if kind.__name__ == name), found, wanted, fix)
+
+
 @contextmanager
 def about(what: str) -> Iterator[None]:
     """An error from inside begins with what it is about."""

@@ -141,6 +141,8 @@ class TeacherSettings(Settings):
     """Weight of the distance of hidden states, means over a row's tokens, mapped to the teacher's width. 0: answers alone are compared."""
     layers: tuple[tuple[int, int], ...] = ()
     """Blocks whose states are compared, student's and teacher's from 1, such as [[2, 4], [4, 8]]. Empty: all of the student's, spread."""
+    top: int = Field(default=16, ge=1)
+    """Of tasks that write: tokens that the teacher holds likeliest, kept at each place; all others count as one. 8 bytes a token each."""
 
 
 class BudgetSettings(Settings):
@@ -148,6 +150,11 @@ class BudgetSettings(Settings):
 
     minutes: float | None = Field(default=None, gt=0)
     """Wall-clock minutes for the whole run; the schedule reaches its end when they do."""
+    ledger: str = Field(default="auto", min_length=1)
+    """Local file that keeps what the run was forecast to take beside what it took, for `plan --ledger`; off keeps nothing.
+
+    auto: $ROOTSTOCK_LEDGER, else plans.jsonl in the user's state folder. Nothing is sent anywhere.
+    """
 
 
 class Recipe(Settings):
@@ -157,6 +164,8 @@ class Recipe(Settings):
     """minilm, a folder, a run, a hub id with an optional @revision, or scratch:<architecture>."""
     tokenizer: str | None = None
     """Folder of the tokenizer for a scratch base. None: minilm's. Every other base brings its own."""
+    add_tokens: str | tuple[str, ...] = ()
+    """Tokens that the base's tokenizer gets beside its own: a list, or a file with one a line. Each begins as the mean of its pieces."""
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "auto"})
     """The task's name and its settings; `rootstock tasks` lists them. auto goes by the label column."""
     data: DataSettings = DataSettings()
@@ -187,7 +196,13 @@ class Recipe(Settings):
         augment = self.augment and {key: value if key == "name" else _anchor(value, folder) for key, value in self.augment.items()}
         method = {key: _anchor(value, folder) if key == "on" else value for key, value in self.method.items()}
         task = {**self.task, "parts": _anchored_parts(self.task["parts"], folder)} if "parts" in self.task else self.task
-        places = {"base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
+        kept = self.budget.ledger
+        budget = (
+            self.budget if kept in ("auto", "off") else self.budget.model_copy(update={"ledger": str(folder / Path(kept).expanduser())})
+        )
+        places = {"budget": budget, "base": _anchor(self.base, folder), "tokenizer": _anchor(self.tokenizer, folder)}
+        if isinstance(self.add_tokens, str):  # a list of tokens names no files, whatever lies there
+            places["add_tokens"] = _anchor(self.add_tokens, folder)
         return self.model_copy(update={"data": data, "task": task, "method": method, "teacher": teacher, "augment": augment, **places})
 
 

@@ -12,6 +12,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Their numbers in glibc's malloc.h."""
 
 
+_CAPACITY, _UNSET = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 1024
+"""oneDNN's variable for how many products it keeps the code of, and its own number."""
+
+
+def kept_products() -> int:
+    """How many products of bf16 oneDNN keeps the code of."""
+    named = os.environ.get(_CAPACITY, "")
+    return int(named) if named.isdigit() else _UNSET
+
+
 def prepare_threads() -> None:
     """Make OpenMP's threads sleep when they wait, unless the user chose otherwise.
 
@@ -22,7 +32,7 @@ def prepare_threads() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # Each number of rows has bf16 products of its own, 2 to 10 ms to make, and a run has some 1,500: oneDNN would keep 1,024 of them.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
+    os.environ.setdefault(_CAPACITY, "8192")
 
 
 def prepare_memory() -> None:
@@ -159,3 +169,8 @@ def cache_folder() -> Path:
     """Where features and tokens are kept: ROOTSTOCK_CACHE, or the user's cache folder."""
     named = os.environ.get("ROOTSTOCK_CACHE")
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rootstock"
+
+
+def state_folder() -> Path:
+    """Where what the user's runs leave for later is kept: in the user's state folder."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rootstock"

@@ -59,6 +59,8 @@ class StagedRecipe(Settings):
     """What the first stage starts from, as in a recipe of one run."""
     tokenizer: str | None = None
     """Folder of the tokenizer for a scratch base."""
+    add_tokens: str | tuple[str, ...] = ()
+    """Tokens that the first base gets beside its own, as in a recipe of one run."""
     stages: tuple[Stage, ...] = Field(min_length=2)
     """The stages in their order. The last is the task that is meant; the others prepare its base."""
     gains: bool = False
@@ -95,6 +97,7 @@ class StagedRecipe(Settings):
         return Recipe(
             base=base,
             tokenizer=self.tokenizer if base == self.base else None,
+            add_tokens=self.add_tokens if base == self.base else (),
             task=stage.task,
             data=stage.data,
             method=stage.method,
@@ -115,4 +118,4 @@ class StagedRecipe(Settings):
             stage.model_copy(update={key: getattr(run, key) for key in ("task", "data", "method", "augment", "teacher")})
             for stage, run in zip(self.stages, runs, strict=True)
         )
-        return self.model_copy(update={"stages": stages, "base": runs[0].base, "tokenizer": runs[0].tokenizer})
+        return self.model_copy(update={"stages": stages, **{key: getattr(runs[0], key) for key in ("base", "tokenizer", "add_tokens")}})

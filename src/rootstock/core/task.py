@@ -263,6 +263,18 @@ class Scored(Labelled):
         return Loss(self.losses(self.scores(model, batch), batch).sum(), int(self.items(batch).sum()))
 
 
+class ByToken(Labelled):
+    """A task that writes: its loss is of tokens, so that it can be learned from a teacher over the same vocabulary."""
+
+    @abstractmethod
+    def said(self, model: nn.Module, batch: Batch, *, top: int, temperature: float) -> Columns:
+        """What a teacher holds likely at each place that is asked: TEACHER, ids and log-probabilities of `top` tokens, [B] of arrays."""
+
+    @abstractmethod
+    def heard(self, model: nn.Module, batch: Batch, *, weight: float, temperature: float) -> Loss:
+        """Summed loss by the labels and by what the teacher said, at these shares."""
+
+
 def inputs(batch: Batch) -> dict[str, Tensor]:
     """The batch without its labels and a teacher's answers: what the model's forward takes."""
     return {name: value for name, value in batch.items() if name not in ("labels", TEACHER, TEACHER_HIDDEN, ALONE)}

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -14,11 +14,17 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Notes for a person, events for a progress line, and the question whether to stop. started: time.monotonic()."""
+    """Notes for a person, events for a progress line, and the question whether to stop. started: time.monotonic().
+
+    judged: gets what an evaluation's figures are made of, a row each, just before its event. enough: whether the training is to end
+    after so many updates, as if it had come to its end.
+    """
 
     say: Say = lambda text: None
     event: Callable[[Event], None] = lambda event: None
     stop: Callable[[], bool] = lambda: False
+    judged: Callable[[Mapping[str, Any]], None] = lambda columns: None
+    enough: Callable[[int], bool] = lambda step: False
     started: float = field(default_factory=time.monotonic)
 
 

@@ -23,6 +23,7 @@ from rootstock.data import unlabelled
 from rootstock.data.states import States
 
 _WINDOW_BATCHES = 50
+_LOOKED_AT = 2_000
 _TOLD = (TEACHER, TEACHER_HIDDEN, ALONE)
 """Dense columns that go with a batch, whatever the task."""
 _KEPT = 2
@@ -123,6 +124,35 @@ class Feed:
             else:  # vectors that a frozen base gave: nothing is left to collate
                 yield {name: torch.from_numpy(array[part]) for name, array in self.encoded.dense.items()}
 
+    def shapes(self, updates: int, beside: int) -> set[tuple[int, int]]:
+        """Lines and tokens of a line of the micro-batches of so many updates on `beside` members, each once.
+
+        Of a long training the first updates are looked at: others hardly bring a shape that has not come by then.
+        """
+        found: set[tuple[int, int]] = set()
+        updates = min(updates, _LOOKED_AT)
+        for number in range(updates):  # an epoch has one update at least
+            plan = self.epoch(0) if number == 0 else self._planned(number).batches
+            for rows in plan[:updates]:
+                found |= self.parts(rows, beside)
+            updates -= len(plan)
+            if updates <= 0:
+                break
+        return found
+
+    def parts(self, rows: np.ndarray, beside: int) -> set[tuple[int, int]]:
+        """The same of one update of these rows."""
+        shards = self.shards(rows, beside)
+        return {self.shape(part) for shard in shards for part in cut(self.encoded.lengths, shard, self.micro // beside, self.line)}
+
+    def answered(self, beside: int) -> set[tuple[int, int]]:
+        """The same of a pass over every row without gradients."""
+        return {self.shape(rows) for rows in self.in_order(beside)}
+
+    def shape(self, rows: np.ndarray) -> tuple[int, int]:
+        """Lines that these rows take in a batch of their own, and tokens of a line."""
+        return shape(self.encoded.lengths[rows], self.line)
+
     def digest(self, rows: np.ndarray) -> str:
         """What these rows hold, in 16 letters: two runs part where these first differ."""
         return digest_bytes(raw(self._digests[rows]))[:16]
@@ -184,10 +214,16 @@ def cut(lengths: np.ndarray, order: np.ndarray, budget: int, line: int | None = 
     return [*batches, order[start:]] if len(order) else []
 
 
-def padded(lengths: np.ndarray, line: int | None = None) -> int:
-    """Padded tokens of one batch's rows, in lines of their own or in shared ones of at most `line` tokens."""
+def shape(lengths: np.ndarray, line: int | None = None) -> tuple[int, int]:
+    """Lines of one batch's rows and the tokens that each is padded to: lines of their own, or shared ones of at most `line` tokens."""
     found = lengths.tolist() if line is None else [int(lengths[places].sum()) for places in packing.lines(lengths, line)]
-    return max(found, default=0) * len(found)
+    return len(found), max(found, default=0)
+
+
+def padded(lengths: np.ndarray, line: int | None = None) -> int:
+    """Padded tokens of one batch's rows."""
+    lines, tokens = shape(lengths, line)
+    return lines * tokens
 
 
 def padding_share(lengths: np.ndarray, batches: list[np.ndarray], line: int | None = None) -> float:

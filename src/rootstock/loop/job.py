@@ -62,7 +62,8 @@ class Job:
     evaluate: the current model's score and what to note of it; scores compare as tuples, larger is better, the second value decides ties.
     note: takes one event for the history. used: token ids that occur in training and validation rows. save: writes a checkpoint.
     teacher: how much what the rows bring of one counts.
-    stop: asked after every update. seconds: wall-clock limit, counted from `started` (time.monotonic).
+    stop: asked after every update. enough: whether the training ends after so many updates, before its time.
+    seconds: wall-clock limit, counted from `started` (time.monotonic).
     """
 
     model: nn.Module
@@ -79,5 +80,6 @@ class Job:
     used: np.ndarray | None = None
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     stop: Callable[[], bool] = lambda: False
+    enough: Callable[[int], bool] = lambda step: False
     seconds: float | None = None
     started: float = field(default_factory=time.monotonic)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rootstock.core.errors import RecipeError
 from rootstock.core.recipe import TeacherSettings, TrainingSettings
-from rootstock.core.task import Batch, Loss, Scored
+from rootstock.core.task import Batch, ByToken, Loss, Scored
 from rootstock.loop import mixup
 from rootstock.loop.job import Learned
 from rootstock.loop.teacher import beside, watched
@@ -21,6 +21,8 @@ def loss_for(model: nn.Module, task: Learned, settings: TrainingSettings, teache
     """The loss to take gradients of; refuses what can't be learned so before anything is spent."""
     if teacher.run is None and not settings.mixup:
         return task.loss
+    if isinstance(task, ByToken) and not settings.mixup:
+        return partial(task.heard, weight=teacher.weight, temperature=teacher.temperature)
     if not isinstance(task, Scored):
         key = "teacher.run" if teacher.run else "training.mixup"
         raise RecipeError(

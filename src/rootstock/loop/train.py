@@ -131,10 +131,9 @@ class Training:
         return total / count if count else None
 
     @property
-    def later_bytes(self) -> int:
-        """Memory that a rehearsal does not meet: the summed gradients, and the best values, of all that learns in fp32."""
-        held = sum(master.numel() for master in self.weights.masters.values()) * 4
-        return held + (held if self.job.dtype != torch.float32 else 0)
+    def learns(self) -> int:
+        """Parameters that learn."""
+        return sum(master.numel() for master in self.weights.masters.values())
 
     # -- one update ---------------------------------------------------------------------------------------------------
 
@@ -266,7 +265,8 @@ class Training:
 
     def _done(self) -> bool:
         patience = self.job.settings.patience
-        return (self.at.step > 0 and self.progress() >= 1) or bool(patience and self.at.worse >= patience)
+        ended = self.at.step > 0 and (self.progress() >= 1 or self.job.enough(self.at.step))
+        return ended or bool(patience and self.at.worse >= patience)
 
     # -- evaluation and checkpoints -----------------------------------------------------------------------------------
 

@@ -17,15 +17,16 @@ class TrimmedEmbedding(nn.Module):
 
     places: Tensor
 
-    def __init__(self, table: nn.Embedding, used: Tensor) -> None:
+    def __init__(self, table: nn.Embedding, kept: list[int]) -> None:
         super().__init__()
+        used = torch.tensor(kept, device=table.weight.device)
         self.table = [table]  # in a list, so that it is no submodule: its parameter must not be trained as well
         self._used = used
         self.weight = nn.Parameter(table.weight.data[used].clone())
         places = torch.full((table.num_embeddings,), -1, dtype=torch.long, device=used.device)
         places[used] = torch.arange(len(used), device=used.device)
         self.register_buffer("places", places, persistent=False)
-        self.padding = None if table.padding_idx is None else int(places[table.padding_idx])
+        self.padding = None if table.padding_idx is None else kept.index(table.padding_idx)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors of ids; an id outside the kept rows is an IndexError."""
@@ -47,7 +48,7 @@ def trim(model: Any, used: np.ndarray) -> bool:
     if sum(parameter is table.weight for _, parameter in model.named_parameters(remove_duplicate=False)) > 1:
         return False
     kept = set(used.tolist()) | ({table.padding_idx} if table.padding_idx is not None else set())
-    model.set_input_embeddings(TrimmedEmbedding(table, torch.tensor(sorted(kept), device=table.weight.device)))
+    model.set_input_embeddings(TrimmedEmbedding(table, sorted(kept)))
     return True
 
 

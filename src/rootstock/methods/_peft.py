@@ -5,8 +5,9 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -19,7 +20,7 @@ from rootstock.core.loaded import Head, Loaded
 # Importing peft draws random numbers: a first run in a process would start from other weights than a second.
 with torch.random.fork_rng(devices=[]):
     import peft
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper, TrainableTokensWrapper
     from peft.utils.other import get_pattern_key
 
 _TASK_TYPES = {
@@ -140,6 +141,8 @@ def prompted(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
     base: Any = loaded.model
     held = base.config
     shape = {"token_dim": base.get_input_embeddings().embedding_dim if config_name != "PrefixTuningConfig" else loaded.width}
+    if loaded.head.auto == "AutoModelForSeq2SeqLM":
+        shape["num_transformer_submodules"] = 1  # the encoder's; peft would hold vectors for the decoder as well, which nothing reads
     shape |= {"num_layers": held.num_hidden_layers, "num_attention_heads": held.num_attention_heads}
     if config_name == "PromptEncoderConfig":
         settings = {"encoder_hidden_size": shape["token_dim"]} | settings
@@ -152,6 +155,31 @@ def prompted(loaded: Loaded, config_name: str, **settings: Any) -> nn.Module:
         if original_of_prompted(name) in loaded.fresh and ".original_module." not in name:
             parameter.requires_grad_(True)
     return wrapped
+
+
+def answering_tokens(model: Any) -> nn.Module:
+    """A model with vectors before each row, whose answers to these are left out where each token has an answer of its own."""
+    config: Any = model.active_peft_config
+    if config.peft_type.value != "PREFIX_TUNING" and config.task_type in _OF_TOKENS:
+        model.base_model.base_model.register_forward_hook(partial(_behind, config.num_virtual_tokens), with_kwargs=True)
+    if config.peft_type.value != "PREFIX_TUNING" and config.task_type == "CAUSAL_LM":
+        model.base_model_prepare_inputs_for_generation = partial(_unplaced, model.base_model_prepare_inputs_for_generation)
+    return cast(nn.Module, model)
+
+
+_OF_TOKENS = ("TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM")
+
+
+def _behind(count: int, _: nn.Module, __: Any, given: Mapping[str, Any], output: Any) -> Any:
+    """Without the states of the first places; a token that is written later comes by its id, with no vectors before it."""
+    if given.get("inputs_embeds") is not None:
+        output.last_hidden_state = output.last_hidden_state[:, count:]
+    return output
+
+
+def _unplaced(prepare: Any, *given: Any, **named: Any) -> dict[str, Any]:
+    """What is read next while writing, without positions: peft would leave them out itself, and warn."""
+    return {**prepare(*given, **named), "position_ids": None}
 
 
 @contextmanager
@@ -184,6 +212,8 @@ def lora_updates(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
             wanted="an adapter of lora, rslora or compose: only such updates add up",
             fix="name runs with --method lora",
         )
+    if getattr(config, "trainable_token_indices", None):
+        raise RecipeError(f"{folder} holds rows of new tokens", wanted="adapters over the base's own vocabulary", fix="name other runs")
     tensors, found = load_file(folder / "adapter_model.safetensors"), {}
     for name, down_RI in tensors.items():
         if name.endswith(".lora_A.weight"):
@@ -254,4 +284,7 @@ def restored(loaded: Loaded, folder: Path) -> nn.Module:
             f"{len(wrong)} adapter tensors of {folder} did not find their place, such as {wrong[0]}",
             wanted="the base that it was trained on",
         )
+    for name, module in list(model.named_modules()):
+        if isinstance(module, TrainableTokensWrapper):  # it would write the whole table anew in each pass
+            model.set_submodule(name, module.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None))
     return model

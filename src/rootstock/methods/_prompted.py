@@ -27,6 +27,7 @@ ENCODERS = (
     "xlm-roberta",
 )
 """Architectures whose classifier reads the first position: where embeddings come in place of ids, none can tell where padding begins."""
+DECODERS = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "qwen2", "qwen3")
 
 
 class Prompted(Method, ABC):
@@ -36,10 +37,14 @@ class Prompted(Method, ABC):
     flops: ClassVar[float] = 4
     saves: ClassVar[str] = "adapter"
     folds: ClassVar[bool] = False
-    heads: ClassVar[tuple[str, ...]] = (CLASSIFIER,)
-    """Heads that it fits, by the names of transformers' Auto classes."""
-    bases: ClassVar[tuple[str, ...]] = ENCODERS
-    """Architectures that it fits, as config.json calls them."""
+    fits: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        CLASSIFIER: ENCODERS,
+        "AutoModelForTokenClassification": ENCODERS,
+        "AutoModelForQuestionAnswering": ENCODERS,
+        "AutoModelForCausalLM": DECODERS,
+        "AutoModelForSeq2SeqLM": ("bart", "mbart", "mt5", "t5"),
+    }
+    """Architectures that it fits, as config.json calls them, by the names of transformers' Auto classes for heads."""
 
     tokens: int = Field(default=20, ge=1)
     """Vectors at the front of each row; a row may have so many tokens fewer."""
@@ -56,11 +61,11 @@ class Prompted(Method, ABC):
     def check(self, head: Head, config: Mapping[str, Any]) -> None:
         """RecipeError for a head or an architecture that can't read vectors for tokens."""
         fix = "choose --method lora, or another base"
-        if head.auto not in self.heads:
-            wanted = f"one of {', '.join(self.heads)}"
+        if head.auto not in self.fits:
+            wanted = f"one of {', '.join(self.fits)}"
             raise RecipeError(f"vectors before a row do not fit the head of this task ({head.auto})", wanted=wanted, fix=fix)
-        if config.get("model_type") not in self.bases:
-            wanted = f"one of {', '.join(self.bases)}"
+        if config.get("model_type") not in (bases := self.fits[head.auto]):
+            wanted = f"one of {', '.join(bases)}"
             raise RecipeError(f"a base of the kind {config.get('model_type')} does not read such vectors", wanted=wanted, fix=fix)
 
     def apply(self, loaded: Loaded) -> nn.Module:
@@ -68,7 +73,7 @@ class Prompted(Method, ABC):
         from rootstock.methods import _peft
 
         name, settings = self.prompt()
-        return _peft.prompted(loaded, name, num_virtual_tokens=self.tokens, **settings)
+        return _peft.answering_tokens(_peft.prompted(loaded, name, num_virtual_tokens=self.tokens, **settings))
 
     def original(self, name: str) -> str:
         """The name without what peft wrapped around it."""
@@ -86,4 +91,4 @@ class Prompted(Method, ABC):
         """The base with the vectors that `folder` holds."""
         from rootstock.methods import _peft
 
-        return _peft.restored(loaded, folder)
+        return _peft.answering_tokens(_peft.restored(loaded, folder))

@@ -43,10 +43,10 @@ class FeatureExtraction(Method):
 
     auto: mean where the base can hold it.
     """
-    layer: int | Literal["last", "mix"] = "last"
-    """Whose states are the features: those of the last block, of this block counted from 1 (the model then ends there), or a mix of all.
+    layer: int | Literal["last", "mix", "all"] = "last"
+    """Whose states are the features: those of the last block, of this block counted from 1 (the model then ends there), a mix, or all.
 
-    mix: the embeddings and every block with learned weights, as in ELMo.
+    mix: the embeddings and every block with learned weights, as in ELMo. all: their vectors side by side, for a head of any kind.
     """
     head: Literal["linear", "logistic-regression", "mlp", "knn"] = "linear"
     """linear is trained by steps, logistic-regression is fitted by scikit-learn and saved as the same layer; mlp has a hidden layer, knn
@@ -65,14 +65,19 @@ class FeatureExtraction(Method):
     @field_validator("layer")
     @classmethod
     def _counted_from_one(cls, value: Any) -> Any:
-        if value not in ("last", "mix") and value < 1:
-            raise ValueError("last, mix, or a block's number, counted from 1")
+        if value not in ("last", "mix", "all") and value < 1:
+            raise ValueError("last, mix, all, or a block's number, counted from 1")
         return value
 
     @property
     def leaves(self) -> str:
         """A whole model where a linear layer reads one vector, else a head beside its base."""
-        return "head" if self.layer == "mix" or self.head in ("mlp", "knn") else "model"
+        return "head" if self._several or self.head in ("mlp", "knn") else "model"
+
+    @property
+    def _several(self) -> bool:
+        """Whether the features are of several layers."""
+        return self.layer in ("mix", "all")
 
     @property
     def at_once(self) -> bool:
@@ -90,7 +95,7 @@ class FeatureExtraction(Method):
             raise RecipeError(
                 f"method.layer is mix and method.head is {self.head}",
                 wanted="a head that is trained by steps, as the weights of a mix are",
-                fix="give --set method.head=linear or mlp, or a layer by its number; or choose --method full",
+                fix="give --set method.layer=all, method.head=linear or mlp, or a layer by its number; or choose --method full",
             )
         plain = self.layer == "last" and self.head == "linear"
         if head.auto != _TEXTS and not plain:
@@ -166,16 +171,17 @@ class FeatureExtraction(Method):
         """The body, and a head of its own."""
         model: Any = loaded.model
         outputs, config = int(loaded.head.options["num_labels"]), model.config
+        width = loaded.width if self.layer == "mix" else self._width(loaded)
         if self.head == "knn":
             several = loaded.head.options.get("problem_type") == "multi_label_classification"
-            head: nn.Module = _heads.Neighbours(loaded.width, outputs, k=self.k, cosine=self.metric == "cosine", several=several)
+            head: nn.Module = _heads.Neighbours(width, outputs, k=self.k, cosine=self.metric == "cosine", several=several)
         elif self.head == "mlp":
-            head = _heads.mlp(loaded.width, outputs, hidden=self.hidden, dropout=self.dropout)
+            head = _heads.mlp(width, outputs, hidden=self.hidden, dropout=self.dropout)
         else:
-            head = _heads.linear(loaded.width, outputs)
+            head = _heads.linear(width, outputs)
         if self.layer == "mix":
             head = nn.Sequential(_heads.Mix(config.num_hidden_layers + 1), head)
-        body = _heads.Pooled(model, every=self.layer == "mix", first=self.pool == "first")
+        body = _heads.Pooled(model, every=self._several, first=self.pool == "first")
         body.requires_grad_(False)
         return _heads.OnFeatures(model, body, head, {"method": "feature-extraction", **self.plain(), "classes": outputs})
 
@@ -184,7 +190,7 @@ class FeatureExtraction(Method):
 
     def _width(self, loaded: Loaded) -> int:
         config: Any = loaded.model.config
-        return loaded.width * (config.num_hidden_layers + 1 if self.layer == "mix" else 1)
+        return loaded.width * (config.num_hidden_layers + 1 if self._several else 1)
 
 
 def _linear(head: nn.Module) -> nn.Linear | None:

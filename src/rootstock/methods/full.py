@@ -1,4 +1,4 @@
-"""Train every parameter (full fine-tuning).
+"""Train every parameter (full fine-tuning), or those of some blocks only.
 
 Prefer it with a few thousand rows or more and time to spend; prefer lora where disk or memory is short or one base serves many tasks,
 feature-extraction where seconds count.
@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from torch import nn
 
+from rootstock.core import layers
 from rootstock.core.loaded import Loaded
-from rootstock.core.method import Method
+from rootstock.core.method import Method, train_only
 
 
 class Full(Method):
@@ -21,6 +22,19 @@ class Full(Method):
     batch_tokens: ClassVar[int] = 2048
     base_dropout: ClassVar[float | None] = 0.0
 
+    layers: tuple[int, ...] = ()
+    """Numbers of the blocks that learn, the lowest is 0; empty: all. Else the embeddings stay as well, and what stands above the blocks
+    learns. `rootstock probe` proposes some. What lies below the lowest of them is computed once and kept on disk."""
+
     def apply(self, loaded: Loaded) -> nn.Module:
-        """Everything is trainable."""
-        return loaded.model.requires_grad_(True)
+        """Everything is trainable, or some blocks and what stands above all; ValueError where a block is missing, or stays random."""
+        if not self.layers:
+            return loaded.model.requires_grad_(True)
+        count = layers.stacked(loaded.model, max(self.layers) + 1)
+        if min(self.layers) < 0:
+            raise ValueError(f"there is no block {min(self.layers)}: the lowest is 0")
+        chosen = {name for name, depth in layers.depths(loaded.model).items() if depth > count or depth - 1 in self.layers}
+        if random := sorted(loaded.fresh - chosen):
+            raise ValueError(f"{random[0]} is random and would never learn with layers={list(self.layers)}")
+        train_only(loaded.model, chosen)
+        return loaded.model

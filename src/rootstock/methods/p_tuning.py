@@ -1,7 +1,7 @@
 """Train a small network that makes the vectors before each row's tokens, and the fresh head (P-tuning).
 
 Prefer it to prompt where that learns too slowly: the network lets the vectors move together. Only the vectors are saved. It fits
-classifiers on encoders. Liu et al. 2021, https://arxiv.org/abs/2103.10385
+encoders, and language models that write. Liu et al. 2021, https://arxiv.org/abs/2103.10385
 """
 
 from typing import Any, ClassVar, Literal

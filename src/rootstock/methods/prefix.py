@@ -4,9 +4,13 @@ Prefer it to prompt, as it acts in every layer; on small encoders lora is better
 Li and Liang 2021, https://arxiv.org/abs/2101.00190
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from rootstock.methods._prompted import CLASSIFIER, Prompted
+from rootstock.methods._prompted import CLASSIFIER, DECODERS, Prompted
+
+_ENCODERS = ("bert", "camembert", "electra", "roberta", "xlm-roberta")
+"""Those that read past keys and values."""
 
 
 class PrefixTuning(Prompted):
@@ -17,21 +21,12 @@ class PrefixTuning(Prompted):
     rate: ClassVar[float] = 2e-2
     weight_decay: ClassVar[float] = 0.0
     trained: ClassVar[float] = 0.004
-    heads: ClassVar[tuple[str, ...]] = (CLASSIFIER, "AutoModelForCausalLM")
-    bases: ClassVar[tuple[str, ...]] = (
-        "bert",
-        "camembert",
-        "electra",
-        "gpt2",
-        "gpt_neox",
-        "llama",
-        "mistral",
-        "opt",
-        "qwen2",
-        "qwen3",
-        "roberta",
-        "xlm-roberta",
-    )
+    fits: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        CLASSIFIER: (*_ENCODERS, *DECODERS),
+        "AutoModelForTokenClassification": _ENCODERS,
+        "AutoModelForQuestionAnswering": _ENCODERS,
+        "AutoModelForCausalLM": (*_ENCODERS, *DECODERS),
+    }
 
     project: bool = False
     """Whether a network makes them from an embedding each while training, which the paper found steadier; only the result is saved."""

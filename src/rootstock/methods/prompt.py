@@ -1,7 +1,7 @@
 """Train vectors that stand before each row's tokens, and the fresh head (prompt tuning).
 
 Prefer it only for bases of billions of parameters, where it is the least that can be kept; on small encoders lora is far better.
-It fits classifiers on encoders. Lester et al. 2021, https://arxiv.org/abs/2104.08691
+It fits encoders, and language models that write. Lester et al. 2021, https://arxiv.org/abs/2104.08691
 """
 
 from typing import Any, ClassVar, Literal

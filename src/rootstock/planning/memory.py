@@ -1,15 +1,25 @@
-"""What a training holds, part by part, by what the loop does with a model's parameters."""
+"""What a training holds, part by part, by what the loop does with a model's parameters and what its libraries keep beside them."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from typing import Any
 
+import torch
 from torch import nn
 
 from rootstock.core.method import Method, learning
 from rootstock.planning.rehearse import Step
 
 _FP32, _BF16, _MOMENTS = 4, 2, 8
+PRODUCT_BYTES = 650_000
+"""What oneDNN's code for a product in bf16 takes: 0.62 to 0.72 MB were measured for 180 sizes (torch 2.13, AVX-512 with bf16), and
+0 in fp32. It is other code on another processor: what it differs by is in what --this-machine measures."""
+ENDING_BYTES = 60_000_000
+"""What scikit-learn, scipy and the report's libraries take, which are imported when the training has ended: 56 to 62 MB in three runs."""
 _BEHIND = ".original_module."
 """In the names of modules that peft keeps behind the head that learns."""
+_OF_ATTENTION = 3
+"""Products of a shape of their own in the loop's attention, forward and backward: of six, three are the others again with other values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +27,8 @@ class Counted:
     """Parameters. base: all that the checkpoint brings, and the task's head. embeddings: those in tables, of the base's.
 
     learning: those that learn, the fresh head and what the method adds among them. added: by the method. matrices: of the weight
-    matrices that added ones stand beside. frozen_matrices: those that a method which packs would pack.
+    matrices that added ones stand beside. frozen_matrices: those that a method which packs would pack. idle: of those that learn, the
+    embeddings of tokens that no row holds, which the loop leaves out; known where rows are. kept: the embeddings that it takes out for it.
     """
 
     base: int
@@ -27,6 +38,8 @@ class Counted:
     fresh: int
     matrices: int
     frozen_matrices: int
+    idle: int = 0
+    kept: int = 0
 
     @property
     def whole(self) -> int:
@@ -40,12 +53,28 @@ class Counted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """Bytes beside a step's tensors. process: Python, the libraries of a run and their threads. products: see `Products`.
+
+    rows: tokens, texts and features. answering: what an evaluation holds at once on all cores.
+    """
+
+    process: int = 0
+    products: int = 0
+    rows: int = 0
+    answering: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes of one training on one device.
+    """Bytes of one training on one device, its evaluations and its end included.
 
     weights: in fp32, from which the run is saved. copy: the bf16 one that computes. gradients: of all that learns, and their fp32 sum.
     optimizer: AdamW's two moments. best: the best values so far. activations: what a micro-batch keeps for its backward pass.
-    process: Python and its libraries, on a processor.
+    evaluation: what one holds beyond the room of these. ending: the libraries of figures and report beyond the room of the copy, which is
+    gone by then. The other three are those of `Beside`.
+
+    Saving takes no room of its own: a tensor is written from where it lies.
     """
 
     weights: int
@@ -54,12 +83,49 @@ class Memory:
     optimizer: int
     best: int
     activations: int
+    evaluation: int = 0
+    ending: int = 0
+    products: int = 0
+    rows: int = 0
     process: int = 0
 
     @property
     def total(self) -> int:
         """All at once: what a step holds at its fullest."""
         return sum(asdict(self).values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Products:
+    """How many products oneDNN makes code for, and keeps it, each time that bf16 rows come in numbers that it has not met.
+
+    learning: of a number of tokens that is learned from. attention: of rows and tokens together. answering: of a number of tokens in a
+    pass without gradients, whose attention is torch's own.
+    """
+
+    learning: int = 0
+    attention: int = 0
+    answering: int = 0
+
+    def count(self, learned: Collection[tuple[int, int]], answered: Collection[tuple[int, int]], *, most: int) -> int:
+        """Of batches of these rows and tokens, `most` at most: so many does oneDNN keep."""
+        numbers = [len({rows * tokens for rows, tokens in shapes}) for shapes in (learned, answered)]
+        return min(most, self.learning * numbers[0] + self.attention * len(set(learned)) + self.answering * numbers[1])
+
+
+def products(model: Any, *, learns: bool = True) -> Products:
+    """Those of a model whose parameters are in the numbers of their products; none where these are fp32, which needs no such code."""
+    table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    multiplied = (each for each in model.modules() if each is not table and not isinstance(each, nn.Embedding))
+    own = (p for each in multiplied for p in each.parameters(recurse=False))
+    matrices = [p for p in own if p.dim() == 2 and p.dtype == torch.bfloat16]
+    shapes = {tuple(p.shape) for p in matrices}
+    if not shapes:
+        return Products()
+    weights = {tuple(p.shape) for p in matrices if p.requires_grad}  # forward, the input's gradient, and of some the weight's
+    return Products(
+        learning=2 * len(shapes) + len(weights) if learns else 0, attention=_OF_ATTENTION if learns else 0, answering=len(shapes)
+    )
 
 
 def counted(model: nn.Module, fresh: int, before: dict[str, int], method: Method) -> Counted:
@@ -82,22 +148,37 @@ def counted(model: nn.Module, fresh: int, before: dict[str, int], method: Method
     )
 
 
-def memory(counts: Counted, step: Step, *, precision: str, members: int, packed: float | None, process: int = 0) -> Memory:
+def later(learns: int, *, bf16: bool) -> int:
+    """Bytes that come after the first step: the gradients' fp32 sum where products are in bf16, and the best values. learns: parameters."""
+    return _FP32 * learns * (2 if bf16 else 1)
+
+
+def ending(copy: int) -> int:
+    """Bytes of the end of a run beyond the room of the copy in bf16."""
+    return max(0, ENDING_BYTES - copy)
+
+
+def memory(counts: Counted, step: Step, *, precision: str, members: int, packed: float | None, beside: Beside | None = None) -> Memory:
     """Bytes of a training. members: how many copies of the model share an update, each with activations and gradients of its own.
 
     packed: bytes of a frozen weight in a method that packs, None in others.
     """
-    bf16 = precision == "bf16"
-    whole, exact = counts.whole, counts.fresh
+    bf16, beside = precision == "bf16", beside or Beside()
+    whole, exact, learns = counts.whole, counts.fresh, counts.learning - counts.idle
     in_full = whole - counts.frozen_matrices if packed else whole
-    each = _BF16 if bf16 else _FP32
-    sums = _FP32 * counts.learning if bf16 else 0
+    copy = _BF16 * (in_full - exact - counts.idle) if bf16 else 0
+    best, after = _FP32 * learns, later(learns, bf16=bf16)
+    activations = (step.peak_bytes - step.gradient_bytes) * members
     return Memory(
-        weights=_FP32 * in_full + int((packed or 0) * (whole - in_full)),
-        copy=_BF16 * (in_full - exact) if bf16 else 0,
-        gradients=each * counts.learning * members + sums,
-        optimizer=_MOMENTS * counts.learning,
-        best=_FP32 * counts.learning,
-        activations=(step.peak_bytes - step.gradient_bytes) * members,
-        process=process,
+        weights=_FP32 * (in_full + counts.kept) + int((packed or 0) * (whole - in_full)),
+        copy=copy,
+        gradients=(_BF16 if bf16 else _FP32) * learns * members + after - best,
+        optimizer=_MOMENTS * learns,
+        best=best,
+        activations=activations,
+        evaluation=max(0, beside.answering - activations),
+        ending=ending(copy) if beside.process else 0,
+        products=beside.products,
+        rows=beside.rows,
+        process=beside.process,
     )

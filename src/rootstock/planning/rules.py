@@ -122,7 +122,7 @@ def _more(case: Case, method: str, costs: Mapping[str, Forecast]) -> Iterator[Ad
         )
     yield Advice(
         about="warm-up",
-        choice=f"{WARMUP:.0%} of the updates",
+        choice=f"{100 * WARMUP:.0f} % warm-up of {costs[method].updates:,} updates: {warmup_updates(costs[method].updates):,}",
         reason="a fresh head's first gradients would upset the base; short warm-ups made small sets fail at random",
         source="Mosbach et al. 2020, arXiv:2006.04884; Zhang et al. 2020, arXiv:2006.05987",
     )

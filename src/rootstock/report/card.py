@@ -160,6 +160,9 @@ def _identity(facts: Facts) -> dict[str, Any]:
         "outputs": 2 if dig(facts, "kind") == "span" else max(len(labels), 1),
         "longest_answer": dig(facts, "recipe", "task", "longest_answer", default=30),
         "adapter": dig(facts, "contract", "saves") == "adapter",
+        "added": dig(facts, "contract", "added", default=[]),
+        "new_rows": bool(dig(facts, "contract", "added")) and _method(facts) not in _HOLD_ROWS,
+        "before": dig(facts, "contract", "method", "tokens", default=0) if _method(facts) in _BEFORE else 0,
         "head": dig(facts, "contract", "saves") == "head",
         "pair": bool(dig(facts, "recipe", "task", "text_pair") or dig(facts, "contract", "task", "text_pair")),
         "prefix_python": json.dumps(dig(facts, "recipe", "task", "prefix", default=""), ensure_ascii=False),
@@ -169,6 +172,12 @@ def _identity(facts: Facts) -> dict[str, Any]:
         "pool": dig(facts, "recipe", "task", "pool", default="mean"),
         "length": dig(facts, "contract", "length") or dig(facts, "recipe", "training", "length"),
     }
+
+
+_HOLD_ROWS = ("lora", "dora", "rslora", "qlora", "compose", "adalora")
+"""Methods whose format in peft has a place for the rows of new tokens."""
+_BEFORE = ("prompt", "p-tuning")
+"""Methods of which peft gives answers to the vectors before a row as well."""
 
 
 def _training(facts: Facts) -> dict[str, Any]:

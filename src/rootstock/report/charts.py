@@ -6,7 +6,7 @@ Colours are written as var(--name); the page's script fills in what its style sh
 import html
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -70,6 +70,22 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
 def named(labels: list[str], title: str = "", **more: Any) -> dict[str, Any]:
     """An axis of names at 0, 1, 2 …: places are numbers, so that equal short forms of two names stay two places."""
     return axis(title, tickmode="array", tickvals=list(range(len(labels))), ticktext=[text(short(label)) for label in labels], **more)
+
+
+def between(rows: Sequence[Mapping[str, Any]], name: str, called: str, colour: str) -> dict[str, Any]:
+    """A line over the layers 0, 1, 2 … with the interval of each."""
+    values = [row[name]["value"] for row in rows]
+    ends = [row[name]["interval"] for row in rows]
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, (_, high) in zip(values, ends, strict=True)],
+        "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=True)],
+        "color": colour,
+        "thickness": 1,
+    }
+    places = {"x": list(range(len(values))), "y": values, "error_y": bars, "line": {"color": colour}, "marker": {"color": colour}}
+    return {"type": "scatter", "mode": "lines+markers", "name": called, **places}
 
 
 def text(value: str) -> str:

@@ -12,13 +12,72 @@ _PARTS = {
     "optimizer": "AdamW's moments",
     "best": "best values so far",
     "activations": "activations",
+    "evaluation": "an evaluation beyond these",
+    "ending": "libraries of the end, beyond these",
+    "products": "products of bf16, their code",
+    "rows": "the rows",
     "process": "Python and libraries",
+}
+
+_TIMES = {
+    "start": "until the first update",
+    "passing": "a frozen base, once a row",
+    "learning": "updates",
+    "evaluating": "evaluations",
+    "ending": "figures, files, report",
 }
 
 
 def as_text(plan: Facts) -> str:
     """Parameters, memory by part and what it costs, the methods side by side; then what would make the first one fit, and advice."""
-    return "\n".join([*_head(plan), "", *_table(plan), *_left_out(plan), *_change(plan), *_advice(plan)])
+    return "\n".join([*_head(plan), "", *_table(plan), *_left_out(plan), *_here_before(plan), *_change(plan), *_advice(plan)])
+
+
+def ledger_text(found: Facts) -> str:
+    """How far forecasts were off so far, a line for each base and method, and what is left out."""
+    if found["ledger"] is None:
+        return "no ledger: ROOTSTOCK_LEDGER is off"
+    if not found["errors"]:
+        return f"no runs in {found['ledger']} yet"
+    rows = [["base", "method", "runs", *(f"{word}: {part}" for word in _FIGURES for part in ("median", "worst", "of"))]]
+    for each in found["errors"]:
+        rows.append([each["base"], each["method"], str(each["runs"]), *(cell for word in _FIGURES for cell in _error(each[word]))])
+    lines = [f"ledger    {found['ledger']}: {words.several(found['runs'], 'run')}; planned / measured - 1", "", *_columns(rows, left=2)]
+    for each in found["errors"]:
+        for word, reasons in each["left_out"].items():
+            told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            lines.append(f"left out  {word} of {each['base']} × {each['method']}: {told}")
+    if found["broken"]:
+        lines.append(f"skipped   {words.several(found['broken'], 'line')} that can't be read")
+    return "\n".join(lines)
+
+
+_FIGURES = ("memory", "time")
+
+
+def _error(found: Facts | None) -> list[str]:
+    if found is None:
+        return ["–", "–", "0"]
+    between = f" [{found['low']:+.0%}, {found['high']:+.0%}] {found['level']:.0%}" if found["level"] else ""
+    return [f"{found['median']:+.0%}{between}", f"{found['worst']:+.0%}", str(found["count"])]
+
+
+def _columns(rows: list[list[str]], *, left: int = 1) -> list[str]:
+    """Cells under each other; the first `left` columns begin at their left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows
+    ]
+
+
+def _here_before(plan: Facts) -> Iterator[str]:
+    for method, found in plan["here_before"].items():
+        off = ", ".join(f"{word} {value:+.0%}" for word, value in found["off"].items())
+        low, high = map(_bytes, found["bytes"])
+        held = low if low == high else f"{low} to {high}"
+        yield f"measured  {words.several(found['runs'], 'run')} of {method} on this base here held {held}" + (
+            f"; forecast, median error: {off}" if off else ""
+        )
 
 
 def _head(plan: Facts) -> Iterator[str]:
@@ -46,11 +105,12 @@ def _table(plan: Facts) -> list[str]:
     rows.append(["memory in all", *(_bytes(each["total_bytes"]) for each in methods)])
     rows.append(["fits", *("yes" if each["fits"] else "NO" for each in methods)])
     rows.append(["time", *(words.span(each["seconds"]) for each in methods)])
+    spent = [part for part in _TIMES if any(each["times"][part] for each in methods)]
+    rows += [[f"  {_TIMES[part]}", *(words.span(each["times"][part]) for each in methods)] for part in spent]
     if any(each["dollars"] is not None for each in methods):
         rows.append(["cost", *(f"${each['dollars']:,.2f}" for each in methods)])
     rows.append(["saved", *(_bytes(each["saved_bytes"]) for each in methods)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    return _columns(rows)
 
 
 def _beside(method: Facts) -> str:

@@ -3,23 +3,26 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rootstock.report.facts import Facts
+from rootstock.report import probe_task
+from rootstock.report.facts import Facts, dig
+from rootstock.report.words import aligned, share
 
-WORDS = {"blimp": "minimal pairs", "pos": "parts of speech", "order": "sentence order", "images": "classes of images"}
+WORDS = {
+    "blimp": "minimal pairs",
+    "pos": "parts of speech",
+    "order": "sentence order",
+    "images": "classes of images",
+    "task": "your own task",
+}
 
 
 def as_text(found: Facts) -> str:
     """Every suite as a table, and why one is missing."""
     parts = ["\n".join(_PARTS[suite](held)) for suite, held in found["suites"].items()]
+    if dig(found, "suites", "task", "freeze", "decided"):
+        parts.append(probe_task.command(found["suites"]["task"], found["base"]["reference"], found["data"]["task"]))
     parts += [f"{suite}: left out: {reason}" for suite, reason in found["skipped"].items()]
     return "\n\n".join(parts)
-
-
-def share(figure: Facts) -> str:
-    """0.812 (0.790 to 0.833)."""
-    if figure["value"] is None:
-        return "–"
-    return f"{figure['value']:.3f} ({figure['interval'][0]:.3f} to {figure['interval'][1]:.3f})"
 
 
 def accuracy(row: Facts) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def _blimp(held: Facts) -> Iterator[str]:
     yield f"minimal pairs: {held['pairs']:,}, {held['score']}; chance {held['chance']:g}, intervals at 95 %"
     levels = [("all", held, random), *_beside(held, random, "fields"), *_beside(held, random, "terms")]
     rows = [(name, str(row["pairs"]), share(accuracy(row)), f"{other['accuracy']:.3f}" if other else "") for name, row, other in levels]
-    yield from _aligned([("", "pairs", "accuracy", "random" if random else ""), *rows])
+    yield from aligned([("", "pairs", "accuracy", "random" if random else ""), *rows])
     if held["left_out"]:
         yield f"left out: {held['left_out']:,} pairs with a sentence longer than the model takes"
     if held["ties"]:
@@ -64,7 +67,7 @@ def _images(held: Facts) -> Iterator[str]:
     yield f"classes of images: {held['classes']}, linear probe on {rows['train']:,} images, measured on {rows['test']:,}; intervals at 95 %"
     if held["may_be_trained_on"]:
         yield "whether the model was trained on any of these images is not known"
-    yield from _aligned([("", "accuracy"), *images(held)])
+    yield from aligned([("", "accuracy"), *images(held)])
     if held.get("zero_shot", {}).get("cut"):
         yield f"captions that are longer than the model takes: {held['zero_shot']['cut']}"
 
@@ -84,16 +87,10 @@ def _by_layer(held: Facts, figures: Sequence[str]) -> Iterator[str]:
     for i, row in enumerate(held["layers"]):
         mark = "*" if i == held["best"] else ""
         rows.append((f"{i}{mark}", *(share(row[name]) for name in figures), f"{random[i]['accuracy']['value']:.3f}" if random else ""))
-    yield from _aligned(rows)
+    yield from aligned(rows)
     yield "layer 0 is the embeddings; * is best on the dev rows"
     if "gain" in held:
         yield f"best layer over the best of random weights: {share(held['gain'])}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-_PARTS = {"blimp": _blimp, "pos": _pos, "order": _order, "images": _images}
+_PARTS = {"blimp": _blimp, "pos": _pos, "order": _order, "images": _images, "task": probe_task.as_text}

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rootstock.report import charts, words
+from rootstock.report import charts, probe_task, words
 from rootstock.report.charts import FIRST, MUTED, SECOND, THIRD, Chart, Table
 from rootstock.report.facts import Facts, dig
 from rootstock.report.page import filled
-from rootstock.report.probe_text import WORDS, accuracy, images, share
+from rootstock.report.probe_text import WORDS, accuracy, images
+from rootstock.report.words import share
 
 _NAMES = {"accuracy": "all words", "control": "control task", "selectivity": "selectivity"}
 _LINK = '<p><a href="probes.html">What it learned: the probes of this model</a></p>'
@@ -17,7 +18,7 @@ _LINES = {"accuracy": FIRST, "control": MUTED, "selectivity": THIRD}
 def render(facts: Facts) -> str:
     """The page. facts: what a probe wrote."""
     suites = facts["suites"]
-    held, tags, turn, seen = (suites.get(name) for name in ("blimp", "pos", "order", "images"))
+    held, tags, turn, seen, own = (suites.get(name) for name in ("blimp", "pos", "order", "images", "task"))
     return filled(
         "probes.html.j2",
         {
@@ -32,6 +33,10 @@ def render(facts: Facts) -> str:
             "pos_about": _about_pos(tags) if tags else "",
             "order": _lines(turn, "order", ("accuracy",)) if turn else None,
             "order_about": _about_order(turn) if turn else "",
+            "task": probe_task.curve(own) if own else None,
+            "task_about": probe_task.about(own) if own else "",
+            "task_freeze": list(probe_task.proposal(own)) if own else [],
+            "task_command": _carried_out(facts) if own and own["freeze"]["decided"] else "",
             "phenomena": _phenomena(held) if held else None,
             "fields": _table(held, "fields", ("field",)) if held else None,
             "paradigms": _table(held, "paradigms", ("paradigm", "phenomenon")) if held else None,
@@ -43,6 +48,10 @@ def render(facts: Facts) -> str:
     )
 
 
+def _carried_out(facts: Facts) -> str:
+    return probe_task.command(facts["suites"]["task"], facts["base"]["reference"], facts["data"]["task"])
+
+
 def linked(page: str) -> str:
     """The report of a run with a link to the page of probes beside it, under its title."""
     return page if _LINK in page else page.replace("</header>", f"{_LINK}\n</header>", 1)
@@ -50,6 +59,8 @@ def linked(page: str) -> str:
 
 def _verdicts(suites: Facts) -> Iterator[str]:
     """One sentence for each suite."""
+    if "task" in suites:
+        yield probe_task.verdict(suites["task"])
     if "blimp" in suites:
         held = suites["blimp"]
         beside = f", random weights {words.figure(dig(held, 'random', 'accuracy'))}" if "random" in held else ""
@@ -107,10 +118,10 @@ def _heat(tags: Facts | None, turn: Facts | None) -> Chart | None:
 
 def _lines(held: Facts, key: str, figures: Sequence[str]) -> Chart:
     """Figures over layers with their intervals, and the same of random weights."""
-    data = [_line(held["layers"], name, _NAMES[name] if key == "pos" else "trained", _LINES[name]) for name in figures]
+    data = [charts.between(held["layers"], name, _NAMES[name] if key == "pos" else "trained", _LINES[name]) for name in figures]
     random = dig(held, "random", "layers", default=[])
     if random:
-        data.append(_line(random, "accuracy", "random weights", SECOND))
+        data.append(charts.between(random, "accuracy", "random weights", SECOND))
     head = ("layer", *(_NAMES[name] if key == "pos" else "accuracy" for name in figures), *(["random weights"] if random else []))
     rows = [
         (str(i), *(share(row[name]) for name in figures), *([share(random[i]["accuracy"])] if random else []))
@@ -120,21 +131,6 @@ def _lines(held: Facts, key: str, figures: Sequence[str]) -> Chart:
     said = f"Layer {held['best']} is best on the dev rows. Bars are 95 % intervals."
     figure = charts.figure(data, **axes, height=380)
     return Chart(key=key, title=WORDS[key].capitalize(), sentence=said, figure=figure, table=Table(head, rows))
-
-
-def _line(rows: Sequence[Facts], name: str, called: str, colour: str) -> dict[str, Any]:
-    values = [row[name]["value"] for row in rows]
-    ends = [row[name]["interval"] for row in rows]
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": [high - value for value, (_, high) in zip(values, ends, strict=True)],
-        "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=True)],
-        "color": colour,
-        "thickness": 1,
-    }
-    places = {"x": list(range(len(values))), "y": values, "error_y": bars, "line": {"color": colour}, "marker": {"color": colour}}
-    return {"type": "scatter", "mode": "lines+markers", "name": called, **places}
 
 
 def _phenomena(held: Facts) -> Chart | None:

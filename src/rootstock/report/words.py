@@ -1,6 +1,7 @@
 """Numbers and names as a person reads them."""
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _FIGURES = {
@@ -89,6 +90,13 @@ def between(low_high: Any, mark: str = " to ") -> str:
     return mark.join(figure(end) for end in low_high) if isinstance(low_high, list | tuple) and len(low_high) == 2 else ""
 
 
+def share(figure: Any) -> str:
+    """A figure with its interval: 0.812 (0.790 to 0.833)."""
+    if figure["value"] is None:
+        return _UNKNOWN
+    return f"{figure['value']:.3f} ({figure['interval'][0]:.3f} to {figure['interval'][1]:.3f})"
+
+
 def count(value: Any) -> str:
     """A whole number with its thousands set off."""
     return f"{value:,.0f}" if is_number(value) else _UNKNOWN
@@ -141,3 +149,11 @@ def plain(value: Any) -> str:
 def several(number: int, noun: str) -> str:
     """A count with its noun: 1 row, 2 rows."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Cells under one another."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

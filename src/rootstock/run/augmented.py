@@ -109,7 +109,7 @@ class _Vocabulary:
             words: dict[str, int] = {}
             for token, number in ids.items():
                 word = token[1:] if marked and token.startswith(_BEGINS[:2]) else "" if marked else token
-                if word.isalpha() and len(word) > 2:
+                if word.isalpha() and len(word) > 2 and token not in self._base.added:
                     words.setdefault(word, number)
             table_VH = embeddings(self._base)[list(words.values())]
             length_V1 = np.linalg.norm(table_VH, axis=1, keepdims=True)

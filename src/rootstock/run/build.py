@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from rootstock.bases import heads
+from rootstock.bases import heads, vocabulary
 from rootstock.bases import save as saving
 from rootstock.bases.load import tokenizer_digest
 from rootstock.core import artifact, seed
@@ -29,9 +29,9 @@ from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import infer, precision
 from rootstock.run import features, pictures, reference, skeleton, warm_up
+from rootstock.run.exact import exact
 from rootstock.run.lower import Lower, below, feeds
 from rootstock.run.prepared import LabelledRows, Place, Prepared
-from rootstock.tasks.multi_task import MultiTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,9 @@ class Built:
 
     whole: all that was trained as one plain model, an adapter folded in; None but for an objective. It is spoiled once kept was asked for.
     kept: the model to save and merge; None where the cache holds all of it but the head. save: writes the model folder.
-    ahead: seconds of features that a rehearsal left out. lower: what lies below the learner's cut, where frozen blocks are computed once.
+    ahead: seconds of features that a rehearsal left out; passed: that they took just now; cached: they were there.
+    earlier: seconds of a warm-up before this process began.
+    lower: what lies below the learner's cut, where frozen blocks are computed once.
     before: what the untouched base answers on the validation rows, where it can: what the training has to beat.
     """
 
@@ -56,6 +58,9 @@ class Built:
     accelerator: Accelerator
     whole: Callable[[], nn.Module] | None = None
     ahead: float = 0.0
+    earlier: float = 0.0
+    passed: float = 0.0
+    cached: bool = False
     lower: Lower | None = None
     before: Columns | None = None
 
@@ -94,15 +99,18 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, folder: RunFolder |
     with _fits(prepared):
         tap = prepared.method.tap(model, loaded)
     where = warm_up.Where(folder=None if dry else folder, place=_place(prepared, accelerator), accelerator=accelerator)
-    tap, ahead = warm_up.warmed(prepared, tap, where, watch)
+    tap, seconds = warm_up.warmed(prepared, tap, where, watch)
     if tap:
+        ahead, earlier = (seconds, 0.0) if dry else (0.0, seconds)
+        watch = replace(watch, started=watch.started - earlier)
         built = _tapped(prepared, _Model(loaded, model, tap), accelerator, watch, dry=dry)
-        return replace(built, ahead=built.ahead + ahead)
+        return replace(built, ahead=built.ahead + ahead, earlier=earlier)
     torch.use_deterministic_algorithms(accelerator.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it did not write
     whole, kept = _ends(prepared, model)
-    exact, place = _exact(prepared, model, loaded), _place(prepared, accelerator)
-    cut = below(prepared, model, place, exact, watch, dry=dry)
+    place = _place(prepared, accelerator)
+    fresh = exact(model, loaded, task=prepared.task, method=prepared.method, scratch=bool(prepared.base.scratch))
+    cut = below(prepared, model, place, fresh, watch, dry=dry)
     feed, feed_validation = feeds(prepared, cut)
     return Built(
         learner=model,
@@ -114,7 +122,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, folder: RunFolder |
         feed_validation=feed_validation,
         tapped=False,
         dtype=place.dtype,
-        fresh=exact,
+        fresh=fresh,
         accelerator=accelerator,
         ahead=asking + (cut.ahead if cut else 0.0),
         lower=cut,
@@ -132,32 +140,25 @@ def _before(prepared: Prepared, model: nn.Module, place: Place) -> Columns | Non
         return infer.predict(model, prepared.feed(prepared.encoded_validation), task, device=place.device)
 
 
-def _exact(prepared: Prepared, model: nn.Module, loaded: Loaded) -> frozenset[str]:
-    """Parameters that stay in fp32 whatever the products are in: a fresh head's, whose answers are the ones that get measured.
-
-    Of a base from nothing all is fresh, and only what lies outside its body is a head. Where the head is the vocabulary it is the larger
-    part of the work, and its loss is taken in fp32 anyway.
-    """
-    if isinstance(prepared.task, Objective) or (isinstance(prepared.task, Labelled | MultiTask) and prepared.task.writes):
-        return frozenset()
-    body = f"{loaded.model.base_model_prefix}."
-    fresh = {name for name in loaded.fresh if not (prepared.base.scratch and name.startswith(body))}
-    return frozenset(name for name, _ in model.named_parameters() if prepared.method.original(name) in fresh)
-
-
 def _ends(prepared: Prepared, model: nn.Module) -> tuple[Callable[[], nn.Module] | None, Callable[[], nn.Module]]:
     """The whole model that an objective still takes a loss of, and the model to save; each is made once."""
     task = prepared.task
     if not isinstance(task, Objective):
-        return None, functools.cache(partial(prepared.method.keep, model))
-    whole = functools.cache(partial(prepared.method.merge, model))
+        return None, functools.cache(lambda: prepared.method.keep(vocabulary.closed(model)))
+    whole = functools.cache(lambda: prepared.method.merge(vocabulary.closed(model)))
     return whole, functools.cache(lambda: task.bare(whole()))
+
+
+def _new_ids(prepared: Prepared) -> range:
+    return vocabulary.ids_of(prepared.tokenizer, prepared.base.added)
 
 
 def _applied(prepared: Prepared, loaded: Loaded) -> nn.Module:
     """The model under its method."""
     with _fits(prepared):
-        return prepared.method.apply(loaded)
+        model = prepared.method.apply(loaded)
+        frozen = prepared.base.added and prepared.method.warm_up() is None
+        return vocabulary.opened(model, _new_ids(prepared)) if frozen else model
 
 
 @contextmanager
@@ -182,12 +183,14 @@ def _tapped(prepared: Prepared, made: _Model, accelerator: Accelerator, watch: W
     (loaded, model, tap), started, ahead = made, time.monotonic(), 0.0
     place = _place(prepared, accelerator)
     found, how = features.remembered(prepared, tap.key, place), "from the cache"
+    cached = found is not None
     if found is None and dry:
         ahead = features.estimate(prepared, tap, place, watch)
         found, how = features.blank(prepared, tap.width), f"will take about {ahead:.0f} s"
     elif found is None:
         found = features.compute(prepared, tap, place, watch)
         how = f"computed once in {time.monotonic() - started:.1f} s"
+    passed = time.monotonic() - started
     rows, validation = found
     watch.say(f"features  {len(rows):,} + {len(validation):,} rows {how}")
 
@@ -217,6 +220,8 @@ def _tapped(prepared: Prepared, made: _Model, accelerator: Accelerator, watch: W
         fresh=loaded.fresh if prepared.saves == "model" else _head_of(model),
         accelerator=accelerator,
         ahead=ahead,
+        passed=passed,
+        cached=cached,
     )
 
 
@@ -245,6 +250,7 @@ def _from_skeleton(prepared: Prepared, found: skeleton.Skeleton, accelerator: Ac
         dtype=torch.float32,
         fresh=frozenset(f"{found.facts['head']}.{name}" for name, _ in head.named_parameters()),
         accelerator=accelerator,
+        cached=True,
     )
 
 
@@ -274,6 +280,8 @@ def save_adapter(prepared: Prepared, adapter: nn.Module, place: Path) -> None:
 def _beside_adapter(prepared: Prepared, model: Any, place: Path) -> None:
     """The base's config and name: what is needed to put an adapter on it."""
     model.config.save_pretrained(place)
+    if prepared.base.added:
+        vocabulary.save(model, _new_ids(prepared), place)
     _name_base(place / "adapter_config.json", prepared)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rootstock import catalog
+from rootstock.bases import vocabulary
 from rootstock.bases.resolve import KNOWN, Resolved, resolve
 from rootstock.bases.scratch import facts
 from rootstock.core.errors import RecipeError, nearest
@@ -170,7 +171,7 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
         )
         say(f"method    {name}: {reason}")
     method: Method = catalog.find("methods", name).build(settings, "method")
-    check_scratch(name, method, base)
+    check_scratch(name, method, scratch=base.reference if base.scratch else None)
     beneath.check(method, base)
     method.check(task.head(), config(base))
     if task.packs:
@@ -182,11 +183,28 @@ def method_for(recipe: Recipe, base: Resolved, encoded: Encoded, say: Say, *, ta
             fix="leave merge out",
         )
     check_found(name, method, recipe)
+    check_grown(name, method, base)
     check_pair(type(task), type(method))
     check_taught(name, method, recipe)
     if recipe.merge and method.saves != "adapter":
         say(f"merge     nothing to fold: what {name} leaves in model/ is whole already")
     return method, reason
+
+
+def check_grown(name: str, method: Method, base: Resolved) -> None:
+    """Raise RecipeError where new tokens would stay what they begin as."""
+    if base.added and method.frozen and method.warm_up() is None:
+        raise RecipeError(
+            f"add_tokens is set, and {name} leaves the base as it is, so that new tokens would learn nothing",
+            wanted="a method that changes the base",
+            fix="choose --method lora or full",
+        )
+
+
+def check_reads(recipe: Recipe, reads: str) -> None:
+    """Raise RecipeError for new tokens where the rows are no texts."""
+    if recipe.add_tokens and reads == "images":
+        raise RecipeError("add_tokens is set, and the rows are images", wanted="rows of text", fix="leave add_tokens out")
 
 
 def check_found(name: str, method: Method, recipe: Recipe) -> None:
@@ -232,11 +250,11 @@ def _check_packed(name: str, method: Method, recipe: Recipe) -> None:
         )
 
 
-def check_scratch(name: str, method: Method, base: Resolved) -> None:
-    """Raise RecipeError for a method that would keep random weights as they are."""
-    if base.scratch and method.trained < 1:
+def check_scratch(name: str, method: Method, *, scratch: str | None) -> None:
+    """Raise RecipeError for a method that would keep random weights as they are. scratch: the base, where its weights are random."""
+    if scratch and method.trained < 1:
         raise RecipeError(
-            f"{name} keeps the base's weights, which are random in {base.reference}",
+            f"{name} keeps the base's weights, which are random in {scratch}",
             wanted="a method that trains them all",
             fix="choose --method full",
         )
@@ -281,7 +299,8 @@ def resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, *, colu
         if base.revision and base.reference not in KNOWN and not Path(base.reference).exists()
         else recipe.base
     )
-    return recipe.model_copy(update={"base": pinned, "training": training, "task": named_task, "method": named_method}).anchored(Path.cwd())
+    named = {"base": pinned, "training": training, "task": named_task, "method": named_method, "add_tokens": base.added}
+    return recipe.model_copy(update=named).anchored(Path.cwd())
 
 
 def batch_tokens(method: Method, task: Task | None) -> int:
@@ -302,11 +321,17 @@ def usual_of(method: Method, epochs: float, task: Task | None = None) -> dict[st
 
 
 def base_for(recipe: Recipe, say: Say) -> Resolved:
-    """The base, found and admitted; what is to be known of it is said."""
+    """The base, found and admitted, with the tokens that are added to it; what is to be known of it is said."""
     base = resolve(recipe.base, tokenizer=Path(recipe.tokenizer) if recipe.tokenizer else None)
+    if base.scratch and recipe.add_tokens:
+        raise RecipeError(
+            f"add_tokens is set, and the weights of {base.name} are random: new tokens have no pieces to begin from",
+            wanted="a trained base",
+            fix="learn a tokenizer that has them: rootstock tokenizer train",
+        )
     size = f", {base.parameters / 1e6:.1f}M parameters" if base.parameters else ""
     licence = ", random weights" if base.scratch else f", licence {base.licence or 'unknown'}"
     say(f"base      {base.name}{size}{licence}")
     for note in base.admission.notes if base.admission else ():
         say(f"base      {note}")
-    return base
+    return base.taught(vocabulary.listed(recipe.add_tokens))

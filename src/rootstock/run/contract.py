@@ -31,6 +31,7 @@ def made(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
             "revision": prepared.base.revision,
         },
         "tokenizer_sha256": built.tokenizer_sha256,
+        **({"added": list(prepared.base.added)} if prepared.base.added else {}),
         "labels": list(getattr(task, "labels", ())),
         "length": prepared.length,
         "precision": prepared.recipe.training.precision,

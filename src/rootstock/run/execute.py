@@ -1,19 +1,21 @@
 """From prepared rows to a finished run folder: build, try one step, train, measure, write."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from rootstock.bases import save as saving
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, fitting
-from rootstock.core.resources import peak_memory
-from rootstock.core.rows import raw
+from rootstock.core.resources import kept_products, peak_memory
+from rootstock.core.rows import Columns, Encoded, raw
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.task import Uniform
 from rootstock.core.watch import Event, Say, Watch
@@ -22,10 +24,12 @@ from rootstock.loop import checkpoint, precision, teacher
 from rootstock.loop.history import History, read
 from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
+from rootstock.planning import memory
 from rootstock.run import beneath, finish, held_out, several, several_end
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
+from rootstock.run.paired import Pair
 from rootstock.run.prepared import Joint, LabelledRows, Prepared, ledgers
 
 
@@ -36,14 +40,32 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     """
     for name, account in ledgers(prepared).items():
         ledger.refuse(account, prepared.recipe.accept, part=name)
+    pair = Pair(prepared=prepared, watch=watch)
+    try:
+        metrics = _carried_out(pair, folder, watch, resume=resume)
+    except Interrupted:
+        pair.leave_out("interrupted")
+        pair.write()
+        raise
+    pair.write()
+    return metrics
+
+
+def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, *, resume: bool) -> dict[str, Any]:
+    prepared = pair.prepared
     found = found_settings.earlier(folder) if resume else {}
     prepared = found_settings.known(prepared, found)
     saved = _saved(folder, prepared, watch.say) if resume else None
+    if resume:
+        pair.leave_out("resumed")
     prepared, fit = found_settings.batch(prepared, watch)
+    pair.prepared = prepared
     found |= fit
     built = _begin(prepared, folder, watch, found=found if fit else {}, resume=resume)
+    pair.built(built)
     if prepared.method.at_once:
-        return _fitted(prepared, built, folder, watch)
+        return _fitted(pair, built, folder, watch)
+    watch = watch if saved else replace(watch, started=watch.started - built.earlier)  # a checkpoint counts them already
     with closing(_history(folder, saved)) as history, _tracked(prepared, built):
         prepared, swept = found_settings.rate(prepared, job(prepared, built, folder, watch, history), watch, folder)
         found |= swept
@@ -55,13 +77,17 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
             plan |= {"found": found} if found else {}
             artifact.write_json(folder.path / "plan.json", plan)
             training.reserve(_afterwards(prepared, plan["predicted"]))
+            pair.forecast(plan["predicted"])
+            started = training.elapsed()
             try:
                 position = training.run()
             except Interrupted as stop:
                 raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
     teacher.dismiss(built.learner)
-    rate = _rates(read(folder.history), position.training)
+    events = read(folder.history)
+    rate = _rates(events, position.training)
     measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step, **rate}
+    pair.trained(measured | {"start_seconds": started, "planned_steps": training.total}, built, events)
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     best = {"best_step": position.best_step, "best_by": list(prepared.task.chosen_by), "steps": position.step}
     return conclude(prepared, built, folder, best)
@@ -74,16 +100,17 @@ def _resume(training: Training, saved: checkpoint.Checkpoint, say: Say) -> None:
         say(f"warning   {before} cores shared an update before, {now} do now: sums may differ in their last bits")
 
 
-def _fitted(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch) -> dict[str, Any]:
+def _fitted(pair: Pair, built: Built, folder: RunFolder, watch: Watch) -> dict[str, Any]:
     """The same where the head is fitted to all rows at once: no step, one measurement."""
-    started, peak = time.perf_counter(), {"peak_bytes": peak_memory(), "steps": 0}
+    prepared, started, peak = pair.prepared, time.perf_counter(), {"peak_bytes": peak_memory(), "steps": 0}
     watch.say(f"fitted    {prepared.method.fit(built.learner, built.feed.encoded.dense)}")
-    _, figures = _evaluate(prepared, built)
+    _, figures = _evaluate(prepared, built, watch.judged)
     with closing(History(folder.history)) as history:
         by = prepared.task.chosen_by[0]
         history.note({"event": "evaluation", "step": 0, "epoch": 0, **figures, "by": by, "best_step": 0})
     seconds = round(time.monotonic() - watch.started, 2)
     spent = {"seconds": seconds, "fit_seconds": round(time.perf_counter() - started, 2), **peak}
+    pair.fitted(seconds, float(spent["fit_seconds"]))
     artifact.write_json(folder.path / "plan.json", {"measured": spent})
     return conclude(prepared, built, folder, {"best_step": 0, "best_by": list(prepared.task.chosen_by), "steps": 0})
 
@@ -190,27 +217,27 @@ def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, histo
         dtype=built.dtype,
         fresh=built.fresh,
         accelerator=built.accelerator,
-        evaluate=partial(_evaluate, prepared, built),
+        evaluate=partial(_evaluate, prepared, built, watch.judged),
         note=note,
-        used=_used(prepared, built) if _trims(prepared, built) else None,
+        used=used(prepared, [feed.encoded for feed in (built.feed, built.feed_validation)]),
         save=save,
         stop=watch.stop,
+        enough=watch.enough,
         teacher=recipe.teacher,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,
         started=watch.started,
     )
 
 
-def _trims(prepared: Prepared, built: Built) -> bool:
-    """Whether only the embeddings of tokens that occur are trained: not where the same table is asked for every token's score."""
-    return isinstance(prepared, LabelledRows | Joint) and bool(built.feed.encoded.tokens) and not prepared.task.writes
+def used(prepared: Prepared, sides: Sequence[Encoded]) -> np.ndarray | None:
+    """Token ids that occur in the rows at hand: of the embeddings only theirs are trained.
 
-
-def _used(prepared: Prepared, built: Built) -> np.ndarray:
-    """Token ids that occur in the rows at hand."""
-    feeds = (built.feed, built.feed_validation)
+    None where the rows are no tokens, and where the same table is asked for every token's score.
+    """
+    if not isinstance(prepared, LabelledRows | Joint) or not sides[0].tokens or prepared.task.writes:
+        return None
     padding = np.array([prepared.tokenizer.pad_token_id])
-    ids = [held.flat for feed in feeds for name, held in feed.encoded.tokens.items() if name.startswith(_OF_TOKENS)]
+    ids = [held.flat for side in sides for name, held in side.tokens.items() if name.startswith(_OF_TOKENS)]
     return np.unique(np.concatenate([*ids, padding]))
 
 
@@ -221,6 +248,7 @@ _OF_TOKENS = ("input_ids", "pair_ids", "negative_ids")
 def _key(prepared: Prepared) -> str:
     """What a checkpoint belongs to: the recipe, base and rows that decide every step."""
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
+    recipe["budget"].pop("ledger")
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)
     for data in (recipe["data"], *(part["data"] for part in recipe["task"].get("parts", {}).values())):
@@ -234,13 +262,15 @@ def _key(prepared: Prepared) -> str:
     )
 
 
-def _evaluate(prepared: Prepared, built: Built) -> tuple[Score, dict[str, float]]:
-    """How good the current state is, and its figures on the validation rows."""
+def _evaluate(prepared: Prepared, built: Built, judged: Callable[[Columns], None]) -> tuple[Score, dict[str, float]]:
+    """How good the current state is, and its figures on the validation rows. judged: gets what they are made of."""
     if isinstance(prepared, Joint):
         figures = several.glance(prepared, built)
     else:
         assert isinstance(prepared.task, Uniform)
-        figures = prepared.task.metrics(prepared.task.judged(measure(prepared, built, prepared.task, glance=True)))
+        columns = prepared.task.judged(measure(prepared, built, prepared.task, glance=True))
+        judged(columns)
+        figures = prepared.task.metrics(columns)
     return prepared.task.merit(figures), figures
 
 
@@ -256,7 +286,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     checkpoint.set_random_state(state)
     predicted: dict[str, Any] = {
         "seconds": round(training.elapsed() + built.ahead + each * _tokens(training, built), 2),
-        "peak_bytes": peak_memory() + training.later_bytes,
+        "peak_bytes": peak_memory() + later(training, built),
         "seconds_per_token": each,
         "longest_batch_rows": len(rows),
         "steps": training.total,
@@ -268,6 +298,22 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
         f"{predicted['peak_bytes'] / 1e9:.1f} GB (tried one step, on the {len(rows)} longest row{'s' if len(rows) > 1 else ''})"
     )
     return predicted
+
+
+def later(training: Training, built: Built) -> int:
+    """Bytes that the first step has not met, by the parts of a plan: summed gradients, best values, and products of other shapes."""
+    job, feed = training.job, built.feed
+    held = memory.later(training.learns, bf16=job.dtype != torch.float32)
+    if built.accelerator.device.type == "cpu":
+        held += memory.ending(sum(p.nbytes for p in job.model.parameters() if p.dtype == torch.bfloat16))
+    if built.accelerator.device.type != "cpu" or not feed.encoded.tokens:
+        return held
+    products, members = memory.products(job.model), len(training.crew.models)
+    if not products.answering:
+        return held
+    learned = feed.shapes(training.total, members) - feed.parts(feed.longest(), members)
+    answered = built.feed_validation.answered(torch.get_num_threads())
+    return held + products.count(learned, answered, most=kept_products()) * memory.PRODUCT_BYTES
 
 
 def _tokens(training: Training, built: Built) -> float:

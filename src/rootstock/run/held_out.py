@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rootstock import catalog
+from rootstock.bases import vocabulary
 from rootstock.core import artifact
 from rootstock.core.errors import MergeRefused
 from rootstock.core.objective import Contrastive
@@ -60,7 +61,7 @@ def _folded(prepared: Unlabelled, built: Built) -> tuple[MergeRefused | None, Ca
     """
     if prepared.method.saves != "adapter":
         return None, built.save
-    adapter = copy.deepcopy(built.learner)  # folding it in leaves nothing of it
+    adapter = vocabulary.closed(copy.deepcopy(built.learner))  # folding it in leaves nothing of it
     try:
         _check_kept(prepared, built)
     except MergeRefused as refused:

@@ -25,7 +25,7 @@ from rootstock.core.watch import Say
 from rootstock.data import batches, exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.looks import plain
-from rootstock.run import augmented, choices, labelled_pictures
+from rootstock.run import augmented, choices, labelled_pictures, new_tokens
 from rootstock.run.prepared import LabelledRows, Others, Teacher
 
 _ALONE = Others()
@@ -57,6 +57,7 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
     choices.check_unused(recipe, ("mix", "languages"), "labelled rows")
     base = base or choices.base_for(recipe, say)
     if labelled_pictures.meant(recipe):
+        choices.check_reads(recipe, "images")
         return labelled_pictures.prepare(recipe, base, say, others.teacher)
     rows = _without_excluded(recipe, read_rows(recipe, say), say)
     task = _task(recipe, rows, say)
@@ -104,7 +105,17 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
         choices={"method": why, "schema": list(rows.schema.reasons)},
     )
     account = _account(prepared, rows, (task.spans(own), spans_validation), length)
-    return replace(prepared, ledger=augmented.counted(account, grown, alone))
+    return replace(prepared, ledger=augmented.counted(account | _new_tokens(prepared, own, say), grown, alone))
+
+
+def _new_tokens(prepared: LabelledRows, own: Encoded, say: Say) -> dict[str, Any]:
+    """What tokens that were added are good for, said and for the ledger. own: the user's own training rows."""
+    if not prepared.base.added:
+        return {}
+    read = prepared.train if prepared.task.writes else prepared.train.drop_columns([LABEL])
+    found = new_tokens.counted(prepared.base, prepared.tokenizer, read, own)
+    say(new_tokens.spoken(found["vocabulary"]))
+    return found
 
 
 def _account(prepared: LabelledRows, rows: Rows, spans: tuple[np.ndarray, np.ndarray], length: int) -> dict[str, Any]:
@@ -163,6 +174,7 @@ def encode(task: Uniform, rows: pa.Table, base: Resolved, tokens: Callable[[], A
         "rows": digest_json(columns),
         "files": files,
         "task": [catalog.name_of("tasks", type(task)), task.plain()],
+        **({"added": list(base.added)} if base.added else {}),
         "tokenizers": version("tokenizers"),
     }
     arrays, _ = remembered("tokens", key, lambda: task.encode(rows, tokens(), None).arrays())

@@ -57,14 +57,19 @@ class Opened:
 
     def randomised(self, seed: int) -> "Opened":
         """The same architecture with weights as they are before any training."""
-        with bases.quiet(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = type(self.model)(copy.deepcopy(self.model.config)).to(self.model.device).eval().requires_grad_(False)
-        held = dict(self.model.named_buffers())
-        for name, buffer in model.named_buffers():
-            if name.rpartition(".")[2] not in _STATISTICS:
-                buffer.copy_(held[name])  # what is not learned, such as how tokens are spelled
-        return replace(self, model=model)
+        return replace(self, model=randomised(self.model, seed))
+
+
+def randomised(model: Any, seed: int) -> Any:
+    """A frozen model of the same class and config with weights as they are before any training."""
+    with bases.quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = type(model)(copy.deepcopy(model.config)).to(model.device).eval().requires_grad_(False)
+    held = dict(model.named_buffers())
+    for name, buffer in made.named_buffers():
+        if name.rpartition(".")[2] not in _STATISTICS:
+            buffer.copy_(held[name])  # what is not learned, such as how tokens are spelled
+    return made
 
 
 def open_base(reference: str) -> Opened:

@@ -6,8 +6,8 @@ from rootstock import catalog
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Say
-from rootstock.run import choices, labelled, several, teacher, unlabelled, writing
-from rootstock.run.prepared import Others, Prepared
+from rootstock.run import choices, labelled, new_tokens, several, teacher, unlabelled, writing
+from rootstock.run.prepared import Others, Prepared, ledgers
 
 
 def prepare(recipe: Recipe, say: Say) -> Prepared:
@@ -15,6 +15,12 @@ def prepare(recipe: Recipe, say: Say) -> Prepared:
 
     Names and keys are checked before the first row is read.
     """
+    prepared = _prepared(recipe, say)
+    new_tokens.check(ledgers(prepared).values())
+    return prepared
+
+
+def _prepared(recipe: Recipe, say: Say) -> Prepared:
     choices.check(recipe)
     write = partial(writing.write, seed=recipe.seed, say=say)
     if several.meant(recipe):

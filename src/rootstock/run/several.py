@@ -47,8 +47,9 @@ def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> Joint:
     classes = max(len(getattr(part.task, "labels", ())) or 2 for part in parts.values())
     _check_method(recipe, task)
     method, why = choices.method_for(recipe, base, encoded, say, task=task, classes=classes)
-    epochs = recipe.training.epochs or labelled.epochs(recipe, method, encoded.lengths, classes, say)
-    usual = choices.usual_of(method, epochs) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    batch = min(choices.batch_tokens(method, part.task) for part in parts.values())  # who needs small updates learns nothing in large ones
+    epochs = recipe.training.epochs or labelled.epochs(recipe, method, encoded.lengths, classes, say, batch)
+    usual = choices.usual_of(method, epochs) | {"batch_tokens": batch} | ({"rate": Objective.rate} if base.scratch and task.writes else {})
     settled = choices.resolved(recipe, base, _settled(task, parts), method, columns={}, usual=usual)
     shared = {"method": settled.method, "training": settled.training, "base": settled.base, "tokenizer": settled.tokenizer}
     parts = {name: replace(part, method=method, recipe=part.recipe.model_copy(update=shared)) for name, part in parts.items()}

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from rootstock import catalog
+from rootstock.bases import load as bases
 from rootstock.core import artifact, layers, seed
 from rootstock.core.errors import ContractRefused, RecipeError
 from rootstock.core.recipe import TeacherSettings
 from rootstock.core.rows import ALONE, LABEL, TEACHER, TEACHER_HIDDEN, Columns, boxed
-from rootstock.core.task import Batch, Labelled, Scored
+from rootstock.core.task import Batch, ByToken, Labelled, Scored
 from rootstock.core.watch import Watch
 from rootstock.loop import teacher as loop
 from rootstock.run import reference
@@ -50,10 +51,16 @@ class RunTeacher:
         names = catalog.name_of("tasks", type(task)), catalog.name_of("tasks", type(own))
         if names[0] != names[1] or task.kind != own.kind:
             raise self._other(f"learned {names[1]} ({own.kind})", f"a run of {names[0]} ({task.kind}), as this one is")
-        if not isinstance(task, Scored):
+        if isinstance(task, ByToken) and self.settings.hidden:
+            raise RecipeError(
+                f"teacher.hidden is set, and from a teacher {names[0]} learns answers alone",
+                wanted="answers",
+                fix="leave teacher.hidden out",
+            )
+        if not isinstance(task, Scored | ByToken):
             raise RecipeError(
                 f"teacher.run is set, and {names[0]} has no scores that a teacher could teach",
-                wanted="classes, tags, choices or numbers",
+                wanted="classes, tags, choices, numbers or tokens that are written",
                 fix="leave teacher out; to learn what a model writes, label rows with it: rootstock predict",
             )
         if pair != (self.run.recipe.task.get("text_pair") is not None):
@@ -82,6 +89,8 @@ class RunTeacher:
         model: the student, which gets the maps to the teacher's width; None where answers alone are compared.
         """
         assert isinstance(prepared, LabelledRows)
+        if isinstance(prepared.task, ByToken):
+            return self._heard(prepared, prepared.task, place, watch, dry=dry)
         pairs = self._pairs(model) if model is not None else []
         rows = prepared.learned
         encoded = self.run.task.encode(rows.drop_columns([LABEL]), self.run.tokenizer, self.run.contract["length"])
@@ -99,6 +108,37 @@ class RunTeacher:
             model.add_module(loop.MAPS, loop.Maps([pair[0] for pair in pairs], width, said[TEACHER_HIDDEN].shape[-1]).to(place.device))
         alone = {ALONE: np.arange(len(encoded)) >= len(encoded) - prepared.alone} if prepared.alone else {}
         return replace(prepared, encoded=reference.beside(prepared.encoded, {**said, **alone}))
+
+    def _heard(self, prepared: LabelledRows, task: ByToken, place: Place, watch: Watch, *, dry: bool) -> Prepared:
+        """The training rows with the tokens that the teacher holds likely beside them. It reads the very ids that the student reads."""
+        held, wanted = self.run.contract["tokenizer_sha256"], bases.tokenizer_digest(prepared.tokenizer)
+        if held != wanted:
+            raise ContractRefused(
+                f"the teacher {self.run.path} writes with the tokenizer {held}",
+                wanted=f"{wanted}, the tokenizer of {prepared.base.name}: tokens of two vocabularies can't be compared",
+                fix="choose a student of the teacher's family; or label rows with the teacher: rootstock predict",
+            )
+        encoded, top = prepared.encoded, self.settings.top
+        longest = int(task.spans(encoded).max(initial=0))
+        if longest > self.run.contract["length"]:
+            raise self._other(f"takes {self.run.contract['length']} tokens of a row", f"{longest}, as these rows have")
+        if dry:
+            empty = np.broadcast_to(np.zeros((1, longest, top, 2), np.float32), (len(encoded), longest, top, 2))
+            return replace(prepared, encoded=reference.beside(encoded, {TEACHER: empty}))
+        alone = task.model_copy(update={"packing": False}) if task.packs else task  # a row's tokens come together
+        key = {"teacher": self.digest, "computes": str(self.run.dtype), "top": top, "temperature": self.settings.temperature}
+        who = reference.Asked(
+            kind="teacher",
+            model=lambda: self.run.model,
+            says=partial(alone.said, top=top, temperature=self.settings.temperature),
+            key=key | {"task": catalog.name_of("tasks", type(task))},
+            place=Place(device=place.device, dtype=torch.float32),
+        )
+        progress = Progress(watch, int(encoded.lengths.sum()), what="teacher   the teacher passes every row once")
+        told = reference.known(who, encoded, lambda part: replace(prepared.feed(part), task=alone), progress)
+        watch.say(f"teacher   {self.run.path}: {len(encoded):,} rows {'answered once' if progress.rows else 'from the cache'}")
+        self.run.forget()
+        return replace(prepared, encoded=reference.beside(encoded, told))
 
     def _pairs(self, model: nn.Module) -> list[tuple[int, int]]:
         own, theirs = (len(layers.blocks(each)) for each in (model, self.run.model))

@@ -18,7 +18,7 @@ from rootstock.core.watch import Watch
 from rootstock.loop.history import History
 from rootstock.loop.train import Training
 from rootstock.run.build import Built, build
-from rootstock.run.execute import job
+from rootstock.run.execute import job, later
 from rootstock.run.prepare import prepare
 
 _ROOM = 1.25
@@ -61,4 +61,4 @@ def _peak(training: Training, built: Built, tokens: int) -> int | None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
-    return peak_since() + training.later_bytes
+    return peak_since() + later(training, built)

@@ -24,7 +24,7 @@ from rootstock.core.watch import Say
 from rootstock.corpus import labelled, sources
 from rootstock.data import unlabelled as documents
 from rootstock.data.cache import remembered
-from rootstock.run import beneath, choices, pairs, pictures
+from rootstock.run import beneath, choices, new_tokens, pairs, pictures
 from rootstock.run.prepared import Unlabelled
 from rootstock.run.sides import Sides
 
@@ -47,6 +47,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
         raise RecipeError("teacher.run is set, and an objective has no labels to teach", wanted="labelled rows", fix="leave teacher out")
     if recipe.augment is not None:
         raise RecipeError("augment is set, and an objective makes its rows anew in each pass", wanted="labelled rows", fix="leave it out")
+    choices.check_reads(recipe, task.reads)
     choices.check_unused(recipe, (*_MEANINGLESS[task.reads], "exclude"), f"{task.reads} that an objective reads")
     base = choices.base_for(recipe, say)
     method, why = _method(recipe, base, task)
@@ -58,7 +59,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     else:
         length = choices.kept_length(recipe, choices.room(base), longest=task.length)
         found = _references(recipe, task)
-        read = _read(recipe, task, found, length, tokens)
+        read = _read(recipe, task, found, length, base)
         _say(read, say)
     task.check_rows(read.train)
     task = task.fit(read.train)
@@ -124,7 +125,7 @@ def _method(recipe: Recipe, base: Resolved, task: Objective) -> tuple[Method, st
             wanted="a method that changes weights",
             fix="choose --method full or lora",
         )
-    choices.check_scratch(name, method, base)
+    choices.check_scratch(name, method, scratch=base.reference if base.scratch else None)
     beneath.check(method, base)
     method.check(task.head(), choices.config(base))
     return method, reason
@@ -152,9 +153,9 @@ def _facts(name: str, text: str | None) -> dict[str, Any]:
     return {"name": name, "format": "documents", "sha256": sources.describe(name, text).digest}
 
 
-def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], length: int, tokens: Callable[[], Any]) -> Sides:
+def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], length: int, base: Resolved) -> Sides:
     """Read, hold out and encode; kept by the digests of corpora, tokenizer and task, and all that decides how they are read: done once."""
-    share, tokenizer = _share(recipe), tokens()
+    share, tokenizer = _share(recipe), bases.tokenizer(base)
     key = {
         "corpora": [facts["sha256"] for facts in found.values()],
         "read": [recipe.data.plain()[name] for name in (*_FORM, "rows", "languages")],
@@ -175,6 +176,7 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
             account["findings"]["truncation"] = pairs.cut_short(rows, tokenizer, length)
         train, idle = _encode(task, rows.filter(pa.array(~held_N)), tokenizer, length)
         held, unused = _encode(task, rows.filter(pa.array(held_N)), tokenizer, length)
+        account |= new_tokens.counted(base, tokenizer, rows.filter(pa.array(~held_N)), train) if base.added else {}
         account |= {"broken_examples": broken.examples}
         account = documents.without(account, {"train": idle, "validation": unused}, tuple(found))
         return Sides(_unnumbered(train), _unnumbered(held) if paired else held, account).arrays()
@@ -251,5 +253,7 @@ def _say(read: Sides, say: Say) -> None:
     tokens = int(read.train.sizes.sum())
     learned = f"{rows['train']:,} texts ({tokens:,} tokens in {len(read.train):,} rows) to learn from"
     say(f"corpus    {learned}, {rows['validation']:,} held out{left_out}")
+    if "vocabulary" in read.account:
+        say(new_tokens.spoken(read.account["vocabulary"]))
     for example in read.account["broken_examples"]:
         say(f"corpus    left out: {example['file']}: {example['reason']}: {example['text']!r}")

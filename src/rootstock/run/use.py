@@ -18,6 +18,7 @@ from torch import nn
 
 from rootstock import catalog
 from rootstock.bases import load as bases
+from rootstock.bases import vocabulary
 from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, DataError, UsageError, nearest
@@ -128,7 +129,8 @@ class Run:
         """The resolved recipe; of a model alone, what its contract tells of it."""
         if not self.folder.alone:
             return read_recipe(self._intact("recipe.yaml"))
-        told = {key: self.contract[key] for key in ("task", "method")} | {"training": {"precision": self.contract.get("precision", "auto")}}
+        told = {key: self.contract[key] for key in ("task", "method")} | {"add_tokens": self.contract.get("added", [])}
+        told |= {"training": {"precision": self.contract.get("precision", "auto")}}
         return Recipe.build({"base": self.contract["base"]["reference"], "data": {"train": "unknown"}, **told}, "")
 
     @cached_property
@@ -216,10 +218,11 @@ class Run:
         head, seed, admitted = self.task.head(), self.recipe.seed, self._admitted
         if self.contract["saves"] == "model":
             return bases.load(admitted, head, seed=seed).model
-        base = self._base("adapter was trained on")
+        base = self.base("adapter was trained on")
         loaded = bases.load(base, head, seed=seed)
         if self.tokenizer is not None:
             bases.fit(self.tokenizer, loaded.model)
+        vocabulary.put(loaded.model, self.folder.model)
         return self.method.restore(loaded, self.folder.model)
 
     def predict(self, texts: str | Sequence[str] | Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -278,7 +281,7 @@ class Run:
     @property
     def _untouched(self) -> reference.Asked:
         """The base as it was before this run."""
-        base = self._base("run was trained from")
+        base = self.base("run was trained from")
         digest = reference.digest(base.digest, self.recipe.seed, scratch=bool(base.scratch))
         place = Place(device=torch.device(device_name()), dtype=self.dtype)
         return reference.untouched(self.task, partial(self._on, base), digest, place)
@@ -288,9 +291,9 @@ class Run:
         bases.fit(self.tokenizer, loaded.model)
         return loaded.model
 
-    def _base(self, meant: str) -> Resolved:
+    def base(self, meant: str) -> Resolved:
         """The base that the recipe names; ContractRefused where it is another by now. meant: what it has to be."""
-        base = resolve(self.base_reference)
+        base = resolve(self.base_reference).taught(vocabulary.listed(self.recipe.add_tokens))
         contract.check_base(self.contract, base, meant)
         return base
 

@@ -43,7 +43,9 @@ class Where:
 
 
 def warmed(prepared: Prepared, tap: Tap | None, where: Where, watch: Watch) -> tuple[Tap | None, float]:
-    """The tap with what lies below it trained and frozen again, where the method warms up; seconds that a rehearsal left out.
+    """The tap with what lies below it trained and frozen again, where the method warms up.
+
+    And seconds: those that a rehearsal left out, else those that were spent on it before this process began.
 
     Raises RecipeError where the base has no tap, Interrupted after saving a checkpoint.
     """
@@ -105,7 +107,7 @@ class _Learner(nn.Module):
 
 
 def _learned(prepared: Prepared, learner: _Learner, warm: WarmUp, where: Where, watch: Watch) -> float:
-    """Train it in place; in a rehearsal only a step is tried. Returns the seconds that a rehearsal foresees."""
+    """Train it in place; in a rehearsal only a step is tried. Returns the seconds that a rehearsal foresees, or that were spent before."""
     torch.use_deterministic_algorithms(where.place.device.type == "cpu")
     seed.seed_everything(seed.derive(prepared.recipe.seed, "warm-up"))
     if where.folder is None:
@@ -132,7 +134,7 @@ def _learned(prepared: Prepared, learner: _Learner, warm: WarmUp, where: Where, 
         except Interrupted as stop:
             raise Interrupted(f"in the warm-up: {stop.found}", fix=f"go on with: {where.folder.going_on}") from None
         log.save(training.checkpoint())  # or an interruption of what follows would have it done again
-    return 0.0
+    return float(saved.state["seconds"]) if saved else 0.0
 
 
 def _job(prepared: Prepared, learner: _Learner, warm: WarmUp, where: Where) -> Job:

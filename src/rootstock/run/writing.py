@@ -46,7 +46,7 @@ _KINDS = ("text", "completion")
 
 def write(writing: Writing, texts: Sequence[str], *, seed: int, say: Say) -> list[str]:
     """A text for each; blank ones stay as they are. The same for the same texts, model and seed, on one kind of machine."""
-    writer, made, told = _writer(writing), list[str](), False
+    writer, made, told = _checked(_writer(writing)), list[str](), False
     for number, start in enumerate(range(0, len(texts), _PART)):
         part, started = list(texts[start : start + _PART]), time.monotonic()
         drawn = {"number": number, "seed": seed} if writing.temperature else {}
@@ -88,11 +88,12 @@ class _Writer:
 
     @property
     def digest(self) -> str:
-        """Of its weights, and of the task of a run."""
+        """Of its weights and its tokenizer, and of the task of a run."""
+        tokens = [bases.tokenizer_digest(self.tokenizer), self.tokenizer.chat_template]
         if self.run:
-            return digest_json([self.run.weights, self.run.recipe.task, str(self.run.dtype), device_name()])
+            return digest_json([self.run.weights, tokens, self.run.recipe.task, str(self.run.dtype), device_name()])
         assert self.base is not None
-        return digest_json([self.base.digest, device_name()])
+        return digest_json([self.base.digest, tokens, device_name()])
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -155,6 +156,18 @@ def _writer(writing: Writing) -> _Writer:
         held = ", ".join(_architectures(base)) or "no architecture with a head"
         raise RecipeError(f"{writing.key} is {writing.model} ({held})", wanted=wanted, fix=fix)
     return _Writer(writing=writing, run=None, base=base)
+
+
+def _checked(writer: _Writer) -> _Writer:
+    """The writer; RecipeError where it is to seek among several beginnings, and keeps one only."""
+    if writer.writing.beams > 1 and "beams" not in type(writer.task).model_fields:
+        key = f"{writer.writing.key.split('.')[0]}.beams"
+        raise RecipeError(
+            f"{key} is {writer.writing.beams}, and {writer.writing.model} writes on: it keeps one beginning",
+            wanted="a text-to-text model for more",
+            fix=f"leave {key} out",
+        )
+    return writer
 
 
 def _architectures(base: Resolved) -> list[str]:

@@ -16,6 +16,8 @@ from rootstock.sentinel.policy import DEFAULT, policy
 from rootstock.sentinel.scanner import FolderTree, scan_folder
 
 WEIGHTS, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
+NEW_ROWS = "new_tokens.safetensors"
+"""Rows of tokens that a base got, beside an adapter whose own format has no place for them."""
 CONFIGS = ("config.json", "adapter_config.json", "tokenizer_config.json")
 TOKENIZER = (
     "tokenizer.json",
@@ -117,6 +119,7 @@ def _weights(folder: Path) -> tuple[Path, ...]:
     shards = _shards(folder / INDEX) if (folder / INDEX).is_file() else ()
     model = (folder / WEIGHTS,) if (folder / WEIGHTS).is_file() else shards
     adapter = (folder / ADAPTER,) if (folder / "adapter_config.json").is_file() else ()
+    beside = (folder / NEW_ROWS,) if adapter and (folder / NEW_ROWS).is_file() else ()
     needed = adapter or model
     if not needed or not all(path.is_file() for path in needed):
         raise _no_weights(folder)
@@ -124,7 +127,7 @@ def _weights(folder: Path) -> tuple[Path, ...]:
         raise BaseError(
             f"{folder} has no config.json", wanted="a folder as written by save_pretrained", fix="give the folder that holds it"
         )
-    return (*model, *adapter)
+    return (*model, *adapter, *beside)
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -202,7 +205,7 @@ def _no_weights(folder: Path) -> BaseError | GateRefused:
         return GateRefused(
             f"{folder} has its weights only as {', '.join(found)}: pickled files, and loading one runs whatever code it carries",
             wanted="safetensors weights",
-            fix="choose a revision with safetensors, or convert in a sandbox: model.save_pretrained(folder, safe_serialization=True)",
+            fix="choose a revision with safetensors, or take the tensors out without loading it: rootstock convert",
         )
     known = PLAIN | {".safetensors"}
     foreign = [p.name for p in sorted(folder.iterdir()) if p.is_file() and p.suffix not in known and not p.name.startswith(".")]
@@ -219,7 +222,7 @@ def _refuse_file(path: Path) -> BaseError | GateRefused:
     return GateRefused(
         f"{path} is a pickled file: loading it runs whatever code it carries",
         wanted="a folder with safetensors weights",
-        fix="convert it in a sandbox: model.save_pretrained(folder, safe_serialization=True)",
+        fix="take the tensors out without loading it: rootstock convert",
     )
 
 

@@ -55,8 +55,10 @@ def written(model: Any, batch: Batch, *, beams: int, most: int, temperature: flo
     most_B = ((getattr(plain.config, "max_position_embeddings", None) or 10**9) - before - begun_B).clamp(1, most)
     writer, found = model if hasattr(model, "generate") else plain, [np.empty(0, np.int64)] * len(own_B)
     drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False, "num_beams": beams}
-    for count in sorted(set(most_B.tolist())):
-        rows_M = (most_B == count).nonzero()[:, 0]
+    # Behind vectors peft tells no position from padding: rows of one length have none.
+    alike_B = own_B if before and not both else torch.zeros_like(own_B)
+    for count, length in sorted(set(zip(most_B.tolist(), alike_B.tolist(), strict=True))):
+        rows_M = ((most_B == count) & (alike_B == length)).nonzero()[:, 0]
         part_BT = slice(None) if both else slice(-int(own_B[rows_M].max()), None)  # padding stands on the left of what is gone on with
         ids_MT, mask_MT = (batch[name][rows_M][:, part_BT] for name in ("input_ids", "attention_mask"))
         with _settled(plain, ends, max_new_tokens=count, **drawn):

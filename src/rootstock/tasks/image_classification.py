@@ -13,21 +13,21 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import pyarrow as pa
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, PIXELS, ROW, Columns, Encoded, boxed, column, spell
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Scored
+from rootstock.core.task import Batch, Kind
 from rootstock.tasks import _losses, _pictures, _scores, _text
+from rootstock.tasks._one_of import OneOf
 from rootstock.tasks._pictures import Seen
 
 _SHOWN = 20
 
 
-class ImageClassification(Seen, Scored):
+class ImageClassification(Seen, OneOf):
     """Class names come from the training images and survive to config, predictions and report. Images are not changed at random."""
 
     reads: ClassVar[Literal["texts", "images"]] = "images"
@@ -46,11 +46,6 @@ class ImageClassification(Seen, Scored):
     def headline(self) -> tuple[str, ...]:
         """Accuracy leads."""
         return "accuracy", "macro_f1"
-
-    @property
-    def chosen_by(self) -> tuple[str, ...]:
-        """Accuracy, then the smaller log loss."""
-        return "accuracy", "log_loss"
 
     @classmethod
     def claims(cls, rows: pa.Table) -> float:
@@ -110,14 +105,6 @@ class ImageClassification(Seen, Scored):
     def scores(self, model: nn.Module, batch: Batch) -> Tensor:
         """Logits [B, K]."""
         return _logits(model, batch)
-
-    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy in nats."""
-        return F.cross_entropy(scores, batch["labels"], reduction="none")
-
-    def items(self, batch: Batch) -> Tensor:
-        """The image itself."""
-        return torch.ones_like(batch["labels"])
 
     def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
         """Divergence from the teacher's distribution over classes."""

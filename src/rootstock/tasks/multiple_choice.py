@@ -15,22 +15,22 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import pyarrow as pa
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Scored
+from rootstock.core.task import Batch, Kind
 from rootstock.tasks import _losses, _scores, _text
+from rootstock.tasks._one_of import OneOf
 
 _FIGURES = ("accuracy", "log_loss", "calibration_error")
 _CUT_OFF = -1e30
 """Score of a choice that a row does not have: finite, so that no gradient becomes nan."""
 
 
-class MultipleChoice(Scored):
+class MultipleChoice(OneOf):
     """With a passage the model reads it and then question and choice; without one the question and then the choice."""
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {CHOICES: ("choices", "options", "endings", "alternatives", "solutions", "sols")}
@@ -57,11 +57,6 @@ class MultipleChoice(Scored):
     def headline(self) -> tuple[str, ...]:
         """The share of rows that are answered right."""
         return ("accuracy",)
-
-    @property
-    def chosen_by(self) -> tuple[str, ...]:
-        """Accuracy, then the smaller log loss."""
-        return "accuracy", "log_loss"
 
     @classmethod
     def claims(cls, rows: pa.Table) -> float:
@@ -152,14 +147,6 @@ class MultipleChoice(Scored):
     def scores(self, model: nn.Module, batch: Batch) -> Tensor:
         """Scores of the choices [B, C], far below all others for one that a row does not have."""
         return _logits(model, batch)
-
-    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy over a row's choices in nats."""
-        return F.cross_entropy(scores, batch["labels"], reduction="none")
-
-    def items(self, batch: Batch) -> Tensor:
-        """The row itself."""
-        return torch.ones_like(batch["labels"])
 
     def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
         """Divergence from the teacher's distribution over the row's choices."""

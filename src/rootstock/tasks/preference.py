@@ -57,6 +57,11 @@ class Preference(Labelled):
     """Most tokens that `predict` writes after a prompt, greedily."""
 
     @property
+    def batch_tokens(self) -> int | None:
+        """Both answers of a row count: as many rows as 1,024 tokens are of one."""
+        return 2048
+
+    @property
     def kind(self) -> Kind:
         """Which of two is better."""
         return "preference"
@@ -112,7 +117,7 @@ class Preference(Labelled):
         return Head(auto="AutoModelForCausalLM")
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
-        """Ids of prompt and chosen and of prompt and rejected, and which are asked; a row's length is that of the longer.
+        """Ids of prompt and chosen and of prompt and rejected, and which are asked; a row costs twice the longer, as both pass.
 
         Without answers the prompts alone, whose length counts the few tokens that must be left to write.
         """
@@ -131,7 +136,11 @@ class Preference(Labelled):
             else:
                 parts = [[_dialogue.Part(text, False), _dialogue.Part(each, True)] for text, each in zip(texts, told, strict=True)]
             held |= dict(zip(names, _dialogue.encoded(parts, tokenizer, length, wrapped=wrapped), strict=True))
-        return Encoded(held, {}, np.maximum(held["input_ids"].lengths, held["pair_ids"].lengths))
+        return Encoded(held, {}, 2 * _longer(held))
+
+    def spans(self, encoded: Encoded) -> np.ndarray:
+        """Tokens of each row's longer side, [N]."""
+        return _longer(encoded.tokens) if "pair_ids" in encoded.tokens else encoded.lengths
 
     def _chats(self, rows: pa.Table) -> list[list[_dialogue.Message]]:
         if self.form == "chat" and _CHAT in rows.column_names:
@@ -234,6 +243,11 @@ def _likelihoods(model: nn.Module, batch: Batch) -> Tensor:
     losses_M = _vocabulary.token_losses(model, _generation.read(batch), labels)
     rows_M = (labels != _vocabulary.NOT_ASKED).nonzero()[:, 0]
     return torch.zeros(len(labels), device=losses_M.device).index_add(0, rows_M, -losses_M)
+
+
+def _longer(tokens: Mapping[str, Ragged]) -> np.ndarray:
+    found: np.ndarray = np.maximum(tokens["input_ids"].lengths, tokens["pair_ids"].lengths)
+    return found
 
 
 def _widened(values: Tensor, width: int, fill: int) -> Tensor:

@@ -22,13 +22,13 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, TEXT, Columns, Encoded, boxed, column
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Labelled, Loss
-from rootstock.tasks import _dialogue, _generation, _vocabulary
+from rootstock.core.task import Batch, ByToken, Kind, Loss
+from rootstock.tasks import _dialogue, _generation, _taught, _vocabulary
 
 MESSAGES = "messages"
 
 
-class TextGeneration(Labelled):
+class TextGeneration(ByToken):
     """Cross-entropy of the tokens that are to be written, each after the true ones before it."""
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {MESSAGES: (MESSAGES,)}
@@ -172,6 +172,15 @@ class TextGeneration(Labelled):
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Cross-entropy in nats, summed over the tokens that are asked."""
         return _vocabulary.language_loss(model, _generation.read(batch), batch["labels"])
+
+    def said(self, model: nn.Module, batch: Batch, *, top: int, temperature: float) -> Columns:
+        """The likeliest next tokens at each place that is asked."""
+        return _taught.said(model, _generation.read(batch), batch["labels"], top=top, temperature=temperature)
+
+    def heard(self, model: nn.Module, batch: Batch, *, weight: float, temperature: float) -> Loss:
+        """By the tokens themselves, and by what the teacher held likely."""
+        rows_BT = batch.get(_generation.ROW_OF)
+        return _taught.loss(model, _generation.read(batch), batch, rows_BT, weight=weight, temperature=temperature)
 
     @torch.no_grad()
     def decode(self, model: nn.Module, batch: Batch) -> Columns:

@@ -23,8 +23,8 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Labelled, Loss
-from rootstock.tasks import _generation, _pieces, _seq2seq, _text, _texts, _vocabulary
+from rootstock.core.task import Batch, ByToken, Kind, Loss
+from rootstock.tasks import _generation, _pieces, _seq2seq, _taught, _text, _texts, _vocabulary
 
 _LANGUAGES = frozenset(("en", "de", "fr", "es", "it", "pt", "nl", "cs", "pl", "ro", "sv", "fi", "tr", "ru", "ar", "hi", "zh", "ja", "ko"))
 _PAIRS = (("source", "target"), ("src", "tgt"), ("document", "summary"), ("article", "highlights"), ("dialogue", "summary"))
@@ -32,7 +32,7 @@ _SHORT = 0.5
 """Targets of less than this share of their sources' letters are summaries."""
 
 
-class TextToText(Labelled):
+class TextToText(ByToken):
     """The encoder reads the source, the decoder writes the target."""
 
     called: ClassVar[Mapping[str, tuple[str | frozenset[str], ...]]] = {
@@ -136,6 +136,14 @@ class TextToText(Labelled):
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Cross-entropy in nats of the target's tokens, each after the true ones before it."""
         return _seq2seq.loss(model, batch)
+
+    def said(self, model: nn.Module, batch: Batch, *, top: int, temperature: float) -> Columns:
+        """The likeliest tokens at each place of the target, after the true ones before it."""
+        return _taught.said(model, _seq2seq.inputs(model, batch), batch["labels"], top=top, temperature=temperature)
+
+    def heard(self, model: nn.Module, batch: Batch, *, weight: float, temperature: float) -> Loss:
+        """By the target's tokens, and by what the teacher held likely."""
+        return _taught.loss(model, _seq2seq.inputs(model, batch), batch, None, weight=weight, temperature=temperature)
 
     def glance(self, model: nn.Module, batch: Batch) -> Columns:
         """Loss, tokens and hits of each row."""

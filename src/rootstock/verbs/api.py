@@ -25,7 +25,7 @@ from rootstock.run.prepared import Prepared, ledgers
 from rootstock.run.use import Run
 
 _LOG = logging.getLogger("rootstock")
-_SECTIONS = ("tokenizer", "augment", "teacher", "training", "budget", "accept", "merge", "seed", "track")
+_SECTIONS = ("tokenizer", "add_tokens", "augment", "teacher", "training", "budget", "accept", "merge", "seed", "track")
 """Parts of a recipe that adapt() takes by their own names."""
 
 

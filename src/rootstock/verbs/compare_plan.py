@@ -102,15 +102,15 @@ def rates(text: str) -> tuple[float, ...]:
     return found
 
 
-def counts(text: str) -> tuple[int | None, ...]:
+def counts(text: str, option: str = "--rows") -> tuple[int | None, ...]:
     """Numbers of rows as a person writes them: 100,500,all."""
     found = []
     for each in listed(text):
         if each != "all" and not (each.isdecimal() and int(each) >= 10):
-            raise UsageError(f"--rows holds {each!r}", wanted="numbers from 10 on, or all, with commas between: 100,500,all")
+            raise UsageError(f"{option} holds {each!r}", wanted="numbers from 10 on, or all, with commas between: 100,500,all")
         found.append(None if each == "all" else int(each))
     if not found:
-        raise UsageError("--rows is empty", wanted="100,500,all")
+        raise UsageError(f"{option} is empty", wanted="100,500,all")
     return tuple(dict.fromkeys(found))
 
 

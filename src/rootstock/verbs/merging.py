@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from rootstock.bases import load as bases
 from rootstock.bases.combine import Combination, combined
-from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, UsageError
 from rootstock.loop import precision
@@ -152,9 +151,7 @@ def _part(run: Run, rows: pa.Table | None) -> Part:
 
 def _base(run: Run) -> nn.Module:
     """The run's base as it was, under the run's own head."""
-    base = resolve(run.base_reference)
-    contracts.check_base(run.contract, base, f"run of {run.path} was trained from")
-    model = bases.load(base, run.task.head(), seed=run.recipe.seed).model
+    model = bases.load(run.base(f"run of {run.path} was trained from"), run.task.head(), seed=run.recipe.seed).model
     if run.tokenizer is not None:
         bases.fit(run.tokenizer, model)
     return model

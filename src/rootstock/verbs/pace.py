@@ -1,63 +1,110 @@
-"""How fast a model learns on this machine: real updates, as the loop makes them, for some seconds."""
+"""How fast a model learns and answers on this machine: the loop's own updates and passes, for some seconds, on rows that are all alike."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 
+import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from rootstock.core.loaded import Loaded
-from rootstock.core.method import Method
-from rootstock.core.task import Batch, Task
-from rootstock.loop.attention import by_products
-from rootstock.loop.crew import Crew
-from rootstock.loop.optimizer import Optimizer, decayed_names
-from rootstock.loop.precision import Weights
+from rootstock.core.recipe import TrainingSettings
+from rootstock.core.rows import Columns
+from rootstock.core.task import Batch
+from rootstock.loop import infer
+from rootstock.loop.job import Job
+from rootstock.loop.precision import computing
+from rootstock.loop.train import Training
+from rootstock.planning.forecast import Work
+from rootstock.run.exact import exact
+from rootstock.verbs.plan_tried import Way, made_up, ready
 
 _WARM = 2
-"""Updates before the clock starts: the first ones make the products of these shapes."""
+"""Turns before the clock starts: the first ones make the products of these shapes."""
+_RATE = 1e-6
 
 
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """How it learns. members: models that share an update. precision: "fp32" or "bf16"."""
+@dataclass(frozen=True)
+class _Alike:
+    """An endless feed of one batch: that of a member's share of an update, or of a pass without gradients."""
 
-    task: Task
-    method: Method
-    members: int
-    precision: str
+    batch: Batch
 
+    def epoch(self, number: int) -> list[np.ndarray]:
+        return [np.zeros(1, dtype=np.int64)]
 
-def batches_a_second(loaded: Loaded, batch: Batch, way: Way, seconds: float) -> float:
-    """Micro-batches a second of all members together, updates of the weights included."""
-    task, method, members = way.task, way.method, way.members
-    device = next(loaded.model.parameters()).device
-    batch = {name: value.to(device) for name, value in batch.items()}
-    model = method.apply(loaded).train()
-    decays, dtype = decayed_names(model), torch.bfloat16 if way.precision == "bf16" else torch.float32
-    weights = Weights(model, dtype, loaded.fresh if dtype == torch.bfloat16 else ())
-    optimizer = Optimizer(weights.masters, method.groups(model, 1e-6), decays=decays, decay=0.0)
-    with by_products(model, wanted=dtype == torch.bfloat16 and device.type == "cpu"), Crew(model, members) as crew:
-        held = [dict(each.named_parameters()) for each in crew.models]
-        done, started = 0, time.perf_counter()
-        while done <= _WARM or time.perf_counter() - started < seconds:
-            if done == _WARM:
-                started = time.perf_counter()
-            crew.gradients(partial(_pass, task, learns=not method.frozen), [batch] * members)
-            if not method.frozen:
-                weights.pull(weights.names, held)
-                scale, _ = optimizer.scale(optimizer.norms(weights.names), members, 1.0)
-                optimizer.update(weights.names, scale)
-                weights.push()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            done += 1
-        return (done - _WARM) * members / (time.perf_counter() - started)
+    def rounds(self, number: int) -> list[int]:
+        return [0]
+
+    def shards(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
+        return [rows] * count
+
+    def in_order(self, beside: int) -> list[np.ndarray]:
+        return [np.array([number]) for number in range(beside)]
+
+    def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = -1, round: int = 0) -> Iterator[Batch]:
+        yield self.batch
+
+    def digest(self, rows: np.ndarray) -> str:
+        return ""
 
 
-def _pass(task: Task, model: nn.Module, batch: Batch, *, learns: bool) -> None:
-    with torch.set_grad_enabled(learns):
-        total = task.loss(model, batch).total
-    if learns:
-        total.backward()  # type: ignore[no-untyped-call]
+def batches_a_second(loaded: Loaded, way: Way, work: Work, seconds: float) -> tuple[float, float]:
+    """Micro-batches a second of all members together, updates of the weights included; and batches of an evaluation on all cores."""
+    model = ready(way.method.apply(loaded))
+    names = exact(model, loaded, task=way.task, method=way.method, scratch=way.scratch)
+    place = next(model.parameters()).device
+    answered = _Alike(made_up(way.task, *work.answered))
+
+    def answer() -> None:
+        infer.infer(model, answered, _nothing(way), device=place)
+
+    with computing(model, way.dtype, names):
+        passes = work.cores * _a_second(answer, seconds / 2)
+    if way.method.frozen:
+        return passes, passes
+    with closing(Training(_job(model, way, work, names))) as training:
+        return len(training.crew.models) * _a_second(lambda: training.trial(1.0), seconds / 2), passes
+
+
+def _nothing(way: Way) -> Callable[[nn.Module, Batch], Columns]:
+    """A forward pass whose answers are not kept."""
+
+    def answer(model: nn.Module, batch: Batch) -> Columns:
+        way.task.loss(model, batch)
+        return {}
+
+    return answer
+
+
+def _job(model: nn.Module, way: Way, work: Work, names: frozenset[str]) -> Job:
+    settings = TrainingSettings(epochs=1, rate=_RATE, batch_tokens=work.batch, micro_tokens=work.micro, weight_decay=0.0)
+    return Job(
+        model=model,
+        task=way.task,
+        method=way.method,
+        feed=_Alike(made_up(way.task, *work.longest)),
+        settings=settings,
+        dtype=way.dtype,
+        fresh=names,
+        accelerator=Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no"),
+        evaluate=lambda: ((0.0,), {}),
+        note=lambda event: None,
+        save=lambda moment: None,
+    )
+
+
+def _a_second(turn: Callable[[], object], seconds: float) -> float:
+    """Turns a second."""
+    done, started = 0, time.perf_counter()
+    while done <= _WARM or time.perf_counter() - started < seconds:
+        if done == _WARM:
+            started = time.perf_counter()
+        turn()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        done += 1
+    return (done - _WARM) / (time.perf_counter() - started)

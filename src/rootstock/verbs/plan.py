@@ -1,36 +1,38 @@
 """Before spending: what each method would take of memory, time and money, on this machine or another."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from rootstock import catalog
+from rootstock import STARTED, catalog
 from rootstock.bases import blank
-from rootstock.bases.load import in_body
-from rootstock.core.errors import RecipeError, UsageError
-from rootstock.core.loaded import configs
+from rootstock.core.errors import BaseError, RecipeError, UsageError
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
-from rootstock.core.resources import bf16_is_fast, device_memory, resident_memory
-from rootstock.core.task import Batch, Labelled, Task
+from rootstock.core.resources import bf16_is_fast, device_memory, kept_products, resident_memory
+from rootstock.core.settings import changed
+from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
 from rootstock.data.ledger import LIMITS
 from rootstock.loop import crew
-from rootstock.planning import advise, devices, forecast, memory, rehearse, rules
+from rootstock.planning import advise, devices, forecast, ledger, memory, rules
+from rootstock.run import choices, execute, paired
 from rootstock.run.prepare import prepare
-from rootstock.run.prepared import device_name
-from rootstock.verbs import pace
+from rootstock.run.prepared import LabelledRows, Prepared, device_name
+from rootstock.verbs import pace, trial
+from rootstock.verbs.plan_tried import Way, seen, tried
 
 BESIDE = ("full", "lora", "qlora", "bitfit", "feature-extraction")
 """Methods that are shown side by side where none is named."""
 THIS_MACHINE = "this-machine"
+_COUNTS = "minilm"
+"""Whose tokenizer counts where a base's own is not at hand."""
 _BLOCKS = 2
 """Of a base, that are measured: all of them are alike, and two fit anywhere."""
 _ROWS, _LENGTH = 10_000, 128
@@ -62,6 +64,10 @@ class Asked:
     seconds: float | None = None
     tasks: int = 1
     disk_bytes: int | None = None
+    data: LabelledRows | None = None
+    """The rows, where they are at hand; made ready under the method full."""
+    recipe: Recipe | None = None
+    """That they were made ready by."""
 
 
 def amount(text: str | None, option: str) -> int | None:
@@ -94,38 +100,85 @@ def _tokens(key: str, value: Any) -> int:
     return value
 
 
-def measured_speed(asked: Asked, say: Say, seconds: float = 10.0) -> float:
-    """Operations a second that training this base reaches here: real steps of its lowest two blocks with random weights.
+def measured(asked: Asked, say: Say, seconds: float = 10.0) -> forecast.Pace:
+    """How fast this base learns and answers here: a short run of the first method on the rows where they are at hand, else made-up rows.
 
     Raises UsageError for another device than this machine, RecipeError for a method that can't be carried out on it.
     """
     _check(asked)
     if asked.device != THIS_MACHINE:
         raise UsageError(f"--this-machine measures this one, and --device is {asked.device}", fix="leave one of them out")
-    device, task = device_of(asked), task_of(asked)
-    method: Method = catalog.find("methods", (asked.methods or ("full",))[0]).build(dict(asked.settings), "method")
-    precision, work = _precision(asked, device), _work(asked, method, device)
-    method.check(task.head(), blank.config_of(asked.base))
-    _, step = counted_and_tried(asked.base, task, method, work, precision, blocks=_BLOCKS)
+    return _tried_pace(asked, asked.recipe, say) if asked.data and asked.recipe else _made_up_pace(asked, say, seconds)
+
+
+def _made_up_pace(asked: Asked, say: Say, seconds: float) -> forecast.Pace:
+    """By real steps of the base's lowest two blocks with random weights, on rows that are all alike."""
+    start = time.monotonic() - STARTED
+    method = method_of(asked, (asked.methods or ("full",))[0])
+    way, work = way_of(asked, method, this_machine()), work_of(asked, method, this_machine())
+    method.check(way.task.head(), blank.config_of(asked.base))
+    found = tried(way, work, blocks=_BLOCKS)
     say(f"measuring for {seconds:.0f} s how fast {_BLOCKS} blocks of {asked.base} learn here")
-    real = blank.blank(asked.base, task.head(), device=device_name(), blocks=_BLOCKS)
-    way = pace.Way(task=task, method=method, members=work.members, precision=precision)
-    return step.flops * pace.batches_a_second(real, _batch(task, work), way, seconds)
+    real = blank.blank(asked.base, way.task.head(), device=device_name(), blocks=_BLOCKS)
+    learned, answered = pace.batches_a_second(real, way, work, seconds)
+    return forecast.Pace(learning=found.step.flops * learned, answering=found.answer.flops * answered, start=start)
+
+
+def _tried_pace(asked: Asked, recipe: Recipe, say: Say) -> forecast.Pace:
+    """By a short run of the first method on some of the rows; what it held beside all that is counted is Python's and the libraries'."""
+    name, device = (asked.methods or ("full",))[0], this_machine()
+    method = method_of(asked, name)
+    work = work_of(asked, method, device)
+    updates = min(trial.UPDATES, work.updates)
+    training = {"steps": updates, "micro_tokens": asked.micro, "precision": asked.precision, "batch_tokens": asked.batch}
+    changes = {
+        "base": asked.base,
+        "method": {"name": name, **asked.settings},
+        **{f"training.{key}": value for key, value in training.items()},
+    }
+    changes |= {"data.rows": trial.ROWS} if asked.rows > trial.ROWS else {}
+    say(f"measuring by a short run of {name} on {asked.base}: {updates} updates, and all that comes before and after")
+    found = trial.carried_out(Recipe.build(changed(recipe.plain(), changes), ""))
+    spent, done = found["measured"], found["work"]
+    counted = forecast_of(replace(asked, methods=(name,)), name, device, None, updates=updates)
+    passed, took = ("tokens_passed", "passing") if method.frozen else ("tokens_answered", "evaluating")
+    answering = counted.forward * done[passed] / spent[took]
+    return forecast.Pace(
+        learning=answering if method.frozen else counted.flops * done["tokens"] / spent["learning"],
+        answering=answering,
+        start=spent["start"],
+        ending=spent["ending"],
+        update=spent["learning"] / max(1, done["updates"]),
+        process=max(0, spent["bytes"] - counted.memory.total + counted.memory.process),
+    )
 
 
 def of_data(asked: Asked, data: str, say: Say, *, base_given: bool) -> Asked:
     """The question with rows, labels, lengths and task as a file has them; and a base that suits them where none is given."""
-    values = {"data": {"train": data}, "method": {"name": "full"}, "accept": list(LIMITS)}
-    prepared = prepare(Recipe.build(values, "").anchored(Path.cwd()), say)
-    lengths = prepared.encoded.lengths
-    labels = len(getattr(prepared.task, "labels", ())) or 1
-    name = catalog.name_of("tasks", type(prepared.task))
-    found = replace(asked, task=name, labels=labels, rows=len(lengths), length=max(4, round(float(lengths.mean()))))
-    if base_given:
-        return found
-    advice = rules.base_for(_case(found, device_of(found)))
-    say(f"base      {advice.choice}: {advice.reason}")
-    return replace(found, base=advice.choice)
+    recipe, prepared = _prepared(asked.base, data, say)
+    lengths, length = prepared.encoded.lengths, max(4, round(float(prepared.encoded.lengths.mean())))
+    labels, name = len(getattr(prepared.task, "labels", ())) or 1, catalog.name_of("tasks", type(prepared.task))
+    found = replace(asked, task=name, labels=labels, rows=len(lengths), length=length)
+    if not base_given:
+        advice = rules.base_for(_case(found, device_of(found)))
+        say(f"base      {advice.choice}: {advice.reason}")
+        found = replace(found, base=advice.choice)
+    if not isinstance(prepared, LabelledRows) or recipe.base != found.base:
+        return found  # another tokenizer makes other tokens of the rows
+    return replace(found, data=prepared, recipe=recipe)
+
+
+def _prepared(base: str, data: str, say: Say) -> tuple[Recipe, Prepared]:
+    """The rows as the base's tokenizer has them, or minilm's where the base itself is not at hand."""
+    values = {"base": base, "data": {"train": data}, "method": {"name": "full"}, "accept": list(LIMITS)}
+    recipe = Recipe.build(values, "").anchored(Path.cwd())
+    try:
+        return recipe, prepare(recipe, say)
+    except BaseError as error:
+        if base == _COUNTS or not blank.config_of(base):
+            raise
+        say(f"lengths   in tokens of {_COUNTS}: {error.found}")
+        return _prepared(_COUNTS, data, say)
 
 
 def _case(asked: Asked, device: devices.Device) -> rules.Case:
@@ -155,10 +208,10 @@ def device_of(asked: Asked) -> devices.Device:
     return found if asked.memory_bytes is None else replace(found, memory_bytes=asked.memory_bytes)
 
 
-def plan(asked: Asked, *, speed: float | None = None) -> dict[str, Any]:
-    """The forecast of each method as JSON, the one asked for first.
+def plan(asked: Asked, *, measured: forecast.Pace | None = None) -> dict[str, Any]:
+    """The forecast of each method as JSON, the one asked for first. measured: by `measured`.
 
-    speed: operations a second that were measured. Raises UsageError, UnknownName or BaseError before anything is counted.
+    Raises UsageError, UnknownName or BaseError before anything is counted.
     """
     _check(asked)
     device = device_of(asked)
@@ -166,23 +219,38 @@ def plan(asked: Asked, *, speed: float | None = None) -> dict[str, Any]:
     found, left = [], {}
     for name in names:
         try:
-            found.append(_forecast(asked, name, device, speed))
+            found.append(forecast_of(asked, name, device, measured))
         except RecipeError as error:
             if len(names) == 1:
                 raise
             left[name] = str(error).splitlines()[0]
     told = [{**asdict(each), "total_bytes": each.memory.total, "share": each.counts.share} for each in found]
+    base = blank.name_of(asked.base) or asked.base
     return {
-        "base": blank.name_of(asked.base) or asked.base,
+        "base": base,
         "task": asked.task,
         "device": asdict(device),
-        "speed": {"measured": speed, "assumed_share": None if speed else forecast.REACHED},
+        "speed": {"measured": measured.learning if measured else None, "assumed_share": None if measured else forecast.REACHED},
         "work": {"rows": asked.rows, "length": asked.length, "micro_tokens": asked.micro},
         "methods": told,
         "left_out": left,
+        "here_before": _here_before(asked) if device.name == THIS_MACHINE else {},
         "change": _change(asked, found[0], device),
         "advice": _advised(asked, found, device),
     }
+
+
+def errors_so_far() -> dict[str, Any]:
+    """How far the forecasts of the runs so far were off, by base and method."""
+    path = ledger.place()
+    kept = ledger.read(path)
+    return {"ledger": str(path) if path else None, "runs": len(kept.entries), "broken": kept.broken, "errors": ledger.summary(kept)}
+
+
+def _here_before(asked: Asked) -> dict[str, Any]:
+    """By method: what runs of this base and task took here, as the ledger has them."""
+    entries = ledger.read(ledger.place()).entries
+    return ledger.like(entries, base=paired.base_name(asked.base), task=asked.task, device=paired.device())
 
 
 @cache
@@ -226,22 +294,42 @@ def task_of(asked: Asked) -> Task:
     return planned
 
 
-def _forecast(asked: Asked, name: str, device: devices.Device, speed: float | None) -> forecast.Forecast:
-    task = task_of(asked)
-    method: Method = catalog.find("methods", name).build(dict(asked.settings) if name in asked.methods[:1] else {}, "method")
+def method_of(asked: Asked, name: str) -> Method:
+    """A method, the first one with the settings asked for."""
+    made: Method = catalog.find("methods", name).build(dict(asked.settings) if name == (asked.methods or (name,))[0] else {}, "method")
+    return made
+
+
+def way_of(asked: Asked, method: Method, device: devices.Device) -> Way:
+    """What is learned, and how."""
+    used = execute.used(asked.data, (asked.data.encoded, asked.data.encoded_validation)) if asked.data else None
+    return Way(base=asked.base, task=task_of(asked), method=method, precision=_precision(asked, device), used=used)
+
+
+def forecast_of(
+    asked: Asked, name: str, device: devices.Device, measured: forecast.Pace | None, *, updates: int | None = None
+) -> forecast.Forecast:
+    """What one method takes; of so many updates alone where they are given. RecipeError where it can't be planned."""
+    method = method_of(asked, name)
     if method.warm_up():
         fix = "rehearse it with data: rootstock adapt … --dry-run"
         raise RecipeError(f"what {name} has the base learn before its head is not planned", wanted="a training in one part", fix=fix)
-    precision = _precision(asked, device)
-    if precision == "bf16" and not device.bf16:
+    way = way_of(asked, method, device)
+    if way.precision == "bf16" and not device.bf16:
         raise RecipeError(f"{device.name} has no products in bf16", wanted="fp32", fix="leave --precision out")
-    work = _work(asked, method, device)
-    counts, step = counted_and_tried(asked.base, task, method, work, precision)
-    step = step.again if work.accumulates else step
-    process = resident_memory() if device.name == THIS_MACHINE and device_name() == "cpu" else 0
-    held = memory.memory(counts, step, precision=precision, members=work.members, packed=method.packed, process=process)
+    work = work_of(asked, method, device, updates=updates)
+    counts, step, answer, products = tried(way, work)
+    here = device.name == THIS_MACHINE and device_name() == "cpu"
+    process = measured.process if measured and measured.process is not None else resident_memory() if here else 0
+    beside = memory.Beside(
+        process=process,
+        products=products.count(work.learned, work.evaluated, most=kept_products()) * memory.PRODUCT_BYTES if here else 0,
+        rows=work.seen.bytes if work.seen else 0,
+        answering=answer.peak_bytes * work.cores,
+    )
+    held = memory.memory(counts, step, precision=way.precision, members=work.members, packed=method.packed, beside=beside)
     hourly = asked.price if asked.price is not None else device.hourly
-    how = forecast.How(precision=precision, speed=speed, hourly=hourly, once=method.frozen, adapter=method.saves == "adapter")
+    how = forecast.How(precision=way.precision, pace=measured, hourly=hourly, once=method.frozen, adapter=method.saves == "adapter")
     return forecast.forecast(name, counts, forecast.Tried(step, held, work), device, how)
 
 
@@ -249,75 +337,25 @@ def _precision(asked: Asked, device: devices.Device) -> str:
     return device.best if asked.precision == "auto" else asked.precision
 
 
-def _work(asked: Asked, method: Method, device: devices.Device) -> forecast.Work:
-    batch = asked.batch or method.batch_tokens
-    updates = -(-asked.rows * asked.length // batch)
+def work_of(asked: Asked, method: Method, device: devices.Device, *, updates: int | None = None) -> forecast.Work:
+    """What is to be done. updates: so many alone, and not as many as the method needs."""
+    batch = asked.batch or choices.batch_tokens(method, task_of(asked))
     here = device_name() if device.name == THIS_MACHINE else "cuda"
     members = 1 if method.frozen else crew.most(batch, here)
-    return forecast.Work(
+    cores = torch.get_num_threads() if here == "cpu" else 1
+    feed = replace(asked.data.feed(asked.data.encoded), budget=batch, micro=asked.micro) if asked.data else None
+    each = len(feed.epoch(0)) if feed else -(-asked.rows * asked.length // batch)
+    unpadded = choices.updates(feed.encoded.lengths, batch) if feed else each
+    work = forecast.Work(
         rows=asked.rows,
         length=asked.length,
-        epochs=asked.epochs or method.passes(updates, asked.labels),
+        epochs=updates / each if updates else asked.epochs or method.passes(unpadded, asked.labels),
         micro=asked.micro,
         batch=asked.micro if method.frozen else batch,  # rows pass a frozen base without updates, as many at once as may
         members=members,
+        cores=cores,
     )
-
-
-def counted_and_tried(
-    base: str, task: Task, method: Method, work: forecast.Work, precision: str, *, blocks: int | None = None
-) -> tuple[memory.Counted, rehearse.Step]:
-    """Parameters under the method, and one micro-batch tried on the meta device. blocks: how many of the base's, None: all."""
-    loaded = blank.blank(base, task.head(), blocks=blocks)
-    before = {name: p.numel() for name, p in loaded.model.named_parameters()}
-    exact = sum(before[name] for name in loaded.fresh if not in_body(loaded.model, name))  # of random weights only the head's, as in a run
-    if method.packed is None:  # one that packs asks for a GPU here, and a plan may be for another machine
-        method.check(loaded.head, blank.config_of(base))
-    with torch.device("meta"):
-        with _fits(base):
-            model = method.apply(loaded)
-        counts = memory.counted(model, exact, before, method)
-        batch = _batch(task, work)
-        return counts, rehearse.step(_ready(model, precision), _loss(task, model, batch, frozen=method.frozen))
-
-
-@contextmanager
-def _fits(base: str) -> Iterator[None]:
-    """RecipeError where a method finds no place in a base, or asks for values, which there are none of."""
-    try:
-        yield
-    except (ValueError, NotImplementedError, RuntimeError) as error:
-        found = f"the method can't be planned on {base}: {str(error).strip().splitlines()[0]}"
-        fix = "choose another --method, or rehearse it with data: rootstock adapt … --dry-run"
-        raise RecipeError(found, wanted="a method that fits the base", fix=fix) from error
-
-
-def _ready(model: nn.Module, precision: str) -> nn.Module:
-    """The model as the loop would have it: in the numbers of its products, a fresh head in fp32."""
-    if precision == "bf16":
-        model.to(torch.bfloat16)
-    for part in configs(getattr(model, "config", None)):
-        if getattr(part, "pad_token_id", 0) is None:
-            part.pad_token_id = 0
-    return model.train()
-
-
-def _batch(task: Task, work: forecast.Work) -> Batch:
-    """Made-up rows, as many as pass at once, on whatever device is the default."""
-    ids_BT = torch.zeros((work.at_once, work.length), dtype=torch.long)
-    kind = getattr(task, "kind", "completion")
-    of_kind = {"class": ids_BT[:, 0], "classes": ids_BT[:, :1].float(), "number": ids_BT[:, 0].float()}
-    return {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT), "labels": of_kind.get(kind, ids_BT)}
-
-
-def _loss(task: Task, model: nn.Module, batch: Batch, *, frozen: bool) -> Callable[[], Tensor]:
-    held = {name: value.to("meta") for name, value in batch.items()}
-
-    def once() -> Tensor:
-        with torch.set_grad_enabled(not frozen):
-            return task.loss(model, held).total
-
-    return once
+    return seen(asked.data, feed, work, frozen=method.frozen) if asked.data and feed else work
 
 
 def _change(asked: Asked, first: forecast.Forecast, device: devices.Device) -> dict[str, Any] | None:
@@ -343,7 +381,7 @@ def _change(asked: Asked, first: forecast.Forecast, device: devices.Device) -> d
 
 
 def _held(asked: Asked, name: str, device: devices.Device) -> memory.Memory:
-    return _forecast(replace(asked, methods=(name,), price=None), name, device, None).memory
+    return forecast_of(replace(asked, methods=(name,), price=None), name, device, None).memory
 
 
 def _halves(asked: Asked) -> Sequence[int]:

@@ -1,29 +1,29 @@
-"""What a model learned: minimal pairs, parts of speech, sentence order and classes of images, beside random weights, written down."""
+"""What a model learned: minimal pairs, parts of speech, sentence order, classes of images, a user's own task; beside random weights."""
 
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, DataError, UnknownName, UsageError
 from rootstock.core.runfolder import RunFolder
-from rootstock.core.watch import Watch
-from rootstock.data import conllu, images, minimal_pairs
+from rootstock.core.watch import Say, Watch
+from rootstock.data import conllu, formats, images, minimal_pairs
 from rootstock.evaluation.probes import blimp, hidden, layers, order, pos
 from rootstock.evaluation.probes.likelihood import Masking, Scorer
 from rootstock.run import ending
 from rootstock.run.opened import Opened, open_base
-from rootstock.verbs import probe_images
+from rootstock.verbs import probe_images, probe_rows
 
-SUITES = ("blimp", "pos", "order", "images")
+SUITES = ("blimp", "pos", "order", "images", "task")
 FILES = "probes.json", "probes.html"
 FOLDER = "ROOTSTOCK_DATA"
 """Names a folder of data sets; what `_SETS` names in it is used where --data says nothing."""
 _SETS = {"blimp": "blimp", "pos": "ud_english_ewt", "order": "ud_english_ewt"}
-_HINT = "--data blimp=BLiMP.zip --data pos=FOLDER of CoNLL-U files, or --data images=FOLDER of class folders"
+_HINT = "--data blimp=BLiMP.zip --data pos=FOLDER of CoNLL-U files, --data images=FOLDER of class folders, or --data task=LABELLED.csv"
 
 _WANTED = {"blimp": "…ForMaskedLM, …ForCausalLM or …LMHeadModel", "images": "a model of images, such as scratch:vit-tiny"}
 
@@ -31,7 +31,8 @@ _WANTED = {"blimp": "…ForMaskedLM, …ForCausalLM or …LMHeadModel", "images"
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to ask. data: suite to file or folder. asked: suites that were named, which must not be left out. limit: pairs of a paradigm,
-    which the sizes of the other suites follow. caption: said of a class of images, {} is its name."""
+    which the sizes of the other suites follow. caption: said of a class of images, {} is its name. changes: keys of the recipe by which
+    the user's own rows are read."""
 
     data: Mapping[str, Path]
     asked: bool
@@ -40,6 +41,7 @@ class Plan:
     beside_random: bool
     seed: int
     caption: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def told(suites: str | None, data: Sequence[str], **more: Any) -> Plan:
@@ -57,7 +59,10 @@ def told(suites: str | None, data: Sequence[str], **more: Any) -> Plan:
         raise UnknownName("masking", more["masking"], ("word", "token"))
     if more.get("caption") is not None and "{}" not in more["caption"]:
         raise UsageError(f"--caption is {more['caption']!r}", wanted='{} where the name of the class goes, as in "a photo of a {}"')
-    places = _standing() | {suite: place for each in data for suite, place in _place(each).items()}
+    given = {suite: place for each in data for suite, place in _place(each).items()}
+    places = given if "task" in given and not named else _standing() | given
+    if more.get("changes") and "task" not in places:
+        raise UsageError("--set is for labelled rows of one's own, and none are named", wanted="--data task=FILE", fix="leave --set out")
     chosen = named or [suite for suite in SUITES if suite in places]
     missing = [suite for suite in chosen if suite not in places]
     if missing or not chosen:
@@ -76,7 +81,7 @@ def probe(reference: str, plan: Plan, watch: Watch) -> dict[str, Any]:
         watch.say(f"{suite:<10}left out: {reason}")
     for suite in plan.data:
         if suite not in skipped:
-            read[suite] = _READ[suite](opened, plan)  # all data is read before the first long wait
+            read[suite] = _READ[suite](opened, plan, watch.say)  # all data is read before the first long wait
     random = opened.randomised(plan.seed) if plan.beside_random and opened.base.folder is not None else None
     found = {suite: _MEASURE[suite](_Models(opened, random, plan, watch), held) for suite, held in read.items()}
     return {
@@ -158,6 +163,8 @@ def _for(place: Path) -> tuple[str, ...]:
         return "pos", "order"
     if minimal_pairs.holds_pairs(place):
         return ("blimp",)
+    if place.is_file() and images.is_table(str(place)) and formats.named("auto", place):
+        return ("task",)
     inside = place.rglob("*") if place.is_dir() else ()
     return ("images",) if any(images.is_image(each.name) for each in inside) or _is_tar(place) else ()
 
@@ -250,31 +257,41 @@ def _images(models: _Models, shown: probe_images.Shown) -> dict[str, Any]:
     return probe_images.measure(shown, models.opened, models.random, caption=models.plan.caption, seed=models.plan.seed)
 
 
-def _shown(opened: Opened, plan: Plan) -> probe_images.Shown:
+def _task(models: _Models, asked: probe_rows.Asked) -> dict[str, Any]:
+    return probe_rows.measure(asked, models.watch, models.progress(), beside_random=models.random is not None)
+
+
+def _asked(opened: Opened, plan: Plan, say: Say) -> probe_rows.Asked:
+    return probe_rows.read(plan.data["task"], opened, say, limit=plan.limit, seed=plan.seed, changes=plan.changes)
+
+
+def _shown(opened: Opened, plan: Plan, _: Say) -> probe_images.Shown:
     return probe_images.read(plan.data["images"], opened, limit=plan.limit, seed=plan.seed)
 
 
-def _pairs(_: Opened, plan: Plan) -> Sequence[minimal_pairs.Pair]:
+def _pairs(_: Opened, plan: Plan, __: Say) -> Sequence[minimal_pairs.Pair]:
     return minimal_pairs.sample(minimal_pairs.read(plan.data["blimp"]), plan.limit, plan.seed)
 
 
-def _chosen(name: str, choose: Callable[..., Any]) -> Callable[[Opened, Plan], Any]:
-    def read(_: Opened, plan: Plan) -> Any:
+def _chosen(name: str, choose: Callable[..., Any]) -> Callable[[Opened, Plan, Say], Any]:
+    def read(_: Opened, plan: Plan, __: Say) -> Any:
         bank = conllu.treebank(plan.data[name], plan.seed)
         return choose(bank, plan.limit, plan.seed), bank.divided
 
     return read
 
 
-_READ: dict[str, Callable[[Opened, Plan], Any]] = {
+_READ: dict[str, Callable[[Opened, Plan, Say], Any]] = {
     "blimp": _pairs,
     "pos": _chosen("pos", pos.choose),
     "order": _chosen("order", order.choose),
     "images": _shown,
+    "task": _asked,
 }
 _MEASURE: dict[str, Callable[[_Models, Any], dict[str, Any]]] = {
     "blimp": _blimp,
     "pos": _layered("pos", pos.measure),
     "order": _layered("order", order.measure),
     "images": _images,
+    "task": _task,
 }

@@ -25,7 +25,7 @@ from rootstock.run.prepare import prepare
 from rootstock.run.prepared import Prepared
 from rootstock.run.use import Run
 from rootstock.verbs import api, stages_told
-from rootstock.verbs.stages_state import State, Unit, units
+from rootstock.verbs.stages_state import State, Unit, rows_alone, units
 
 
 def carry_out(recipe: StagedRecipe, out: Path, watch: Watch, *, overwrite: bool = False, resume: bool = False) -> Run:
@@ -131,6 +131,12 @@ def _tried(recipe: StagedRecipe, unit: Unit, base: str, place: Path) -> dict[str
 def _check_left(prepared: Prepared) -> None:
     """Raise RecipeError for a method that leaves nothing to the next stage: the base as it was, or what can't be folded into it."""
     name, fix = prepared.recipe.method["name"], "choose method full or lora"
+    if prepared.method.warm_up() is not None:
+        raise RecipeError(
+            f"{name} leaves a base that was taught one vector for a whole text, and a classifier on it",
+            wanted="a base that the next stage can build on",
+            fix=f"{fix}, or make {name} the last stage",
+        )
     if prepared.method.frozen:
         raise RecipeError(
             f"{name} leaves the base as it was, so the next stage would gain nothing", wanted="a method that changes the base", fix=fix
@@ -153,7 +159,7 @@ def _check_rows(recipe: StagedRecipe, state: State, unit: Unit, say: Say) -> Non
     """The rows that a stage has learned from are still those; where they are gone it is said, and what was learned stays."""
     learned = state.run(unit).json("manifest.json")["data"]
     try:
-        present = prepare(state.recipe(recipe, unit), lambda text: None).sources
+        present = prepare(rows_alone(state.recipe(recipe, unit)), lambda text: None).sources
     except DataError as error:
         say(f"stage     {unit.folder} has ended; its rows can't be read any more: {error.found}")
         return

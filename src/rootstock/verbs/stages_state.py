@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootstock.bases.resolve import resolve
+from rootstock.bases.vocabulary import listed
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, ContractRefused
-from rootstock.core.recipe import Recipe
+from rootstock.core.recipe import Recipe, TeacherSettings
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.stages import StagedRecipe
 from rootstock.run.ending import seal
@@ -117,6 +118,7 @@ class State:
 
     def _digest(self, recipe: StagedRecipe, unit: Unit) -> str:
         base = resolve(self.base(recipe, unit), tokenizer=None if unit.start else recipe.tokenizer)
+        base = base if unit.start else base.taught(listed(recipe.add_tokens))
         if base.adapter and unit.start:
             raise BaseError(
                 f"{recipe.folder(unit.start)} left an adapter that is not folded in", wanted="a whole base", fix="choose method full for it"
@@ -142,13 +144,20 @@ class State:
         run = Run(self.run(unit).path)
         if unit.number == last or run.contract["saves"] != "adapter" or (run.path / "merged").is_dir():
             return
-        prepared = usual(prepare(run.recipe, lambda text: None))
+        prepared = usual(prepare(rows_alone(run.recipe), lambda text: None))
         assert isinstance(prepared, LabelledRows)
         write_merged(prepared, run.folder, run.load().eval())
         seal(run.folder, {key: value for key, value in run.folder.json("manifest.json").items() if key != "files"})
 
 
+def rows_alone(recipe: Recipe) -> Recipe:
+    """The recipe of a run that has ended, without the models that helped it to learn: they need not be there any more."""
+    alone = {"teacher": TeacherSettings(), "augment": None, "accept": (*recipe.accept, "unlabelled")}
+    return recipe.model_copy(update=alone)
+
+
 def _spelled(recipe: StagedRecipe, unit: Unit) -> dict[str, Any]:
     """All that decides what a run learns, as flat keys."""
     stage = recipe.stages[unit.number - 1].plain() | {"seed": recipe.seed}
-    return flat(stage | ({} if unit.start else {"base": recipe.base, "tokenizer": recipe.tokenizer}))
+    begin = {"base": recipe.base, "tokenizer": recipe.tokenizer, "add_tokens": list(listed(recipe.add_tokens))}
+    return flat(stage | ({} if unit.start else begin))

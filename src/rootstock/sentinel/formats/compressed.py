@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from rootstock.sentinel.archives.unpack import unpacking
+from rootstock.sentinel.archives.unpack import Unpacking, unpacking
 from rootstock.sentinel.context import Context
-from rootstock.sentinel.findings import Finding, finding
+from rootstock.sentinel.findings import Finding, Malformed, finding
 from rootstock.sentinel.source import Probe, Source
 
 MAGICS = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
@@ -56,12 +56,28 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
         name = next(name for magic, name in FOREIGN.items() if source.probe.head.startswith(magic))
         yield finding("not-unpacked", source, f"it is packed by {name}, which is not unpacked here", offset=0)
         return
-    old = _old_header(source.probe.head) if kind.startswith("joblib") else 0
-    stream = unpacking("zlib" if old else kind, source.part(old, source.size - old))
-    context.member(kind)
-    inner = context.unpacked(stream, packed=source.size, like=source, member=kind)
+    inner, stream, old = _unpacked(source, context, kind)
     yield from context.nested(inner)
     if stream.problem:
         yield finding("malformed", source, stream.problem, offset=stream.used)
     elif old + stream.used < source.size:
         yield from context.nested(source.part(old + stream.used, source.size, member=f"behind the {kind} stream"))
+
+
+def _unpacked(source: Source, context: Context, kind: str) -> tuple[Source, Unpacking, int]:
+    """What is inside, the stream that it came from, and where that begins."""
+    old = _old_header(source.probe.head) if kind.startswith("joblib") else 0
+    stream = unpacking("zlib" if old else kind, source.part(old, source.size - old))
+    context.member(kind)
+    return context.unpacked(stream, packed=source.size, like=source, member=kind), stream, old
+
+
+def inside(source: Source, context: Context) -> Source:
+    """What a stream unpacks to. Raises Malformed where it breaks, or is of a kind that is not unpacked here."""
+    kind = _kind(source.probe.head)
+    if not kind:
+        raise Malformed("it is packed in a way that is not unpacked here", offset=0)
+    inner, stream, _ = _unpacked(source, context, kind)
+    if stream.problem:
+        raise Malformed(stream.problem, offset=stream.used)
+    return inner

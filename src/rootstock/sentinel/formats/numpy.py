@@ -22,8 +22,8 @@ def recognises(probe: Probe) -> bool:
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:
     """The header against the bytes that follow; an object array's pickle."""
-    header, start = _header(source)
-    shape, items = header.get("shape"), list(_item_bytes(header.get("descr")))
+    content, start = header(source)
+    shape, items = content.get("shape"), list(_item_bytes(content.get("descr")))
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise Malformed("its shape is no tuple of numbers", offset=10)
     if None in items:
@@ -35,7 +35,7 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
         raise Malformed(f"its shape {shape} needs {needed:,} bytes, and {there:,} follow", rule_id="numpy-size", offset=start)
 
 
-def _header(source: Source) -> tuple[dict[str, Any], int]:
+def header(source: Source) -> tuple[dict[str, Any], int]:
     """The header, read as a literal and never evaluated, and where the data begins."""
     version = source.read(6, 2)
     width = 2 if version[:1] == b"\x01" else 4
@@ -46,12 +46,12 @@ def _header(source: Source) -> tuple[dict[str, Any], int]:
         raise Malformed(f"its header claims {length:,} bytes", offset=8)
     raw = source.read(8 + width, length)
     try:
-        header = ast.literal_eval(raw.decode("utf-8" if version[0] == 3 else "latin-1").strip())
+        content = ast.literal_eval(raw.decode("utf-8" if version[0] == 3 else "latin-1").strip())
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise Malformed("its header is no literal: numpy would refuse it, and older readers evaluate it", offset=10) from error
-    if not isinstance(header, dict):
+    if not isinstance(content, dict):
         raise Malformed("its header is no dictionary", offset=10)
-    return header, 8 + width + length
+    return content, 8 + width + length
 
 
 def _item_bytes(descr: Any) -> Iterator[int | None]:

@@ -185,3 +185,21 @@ def _open(source: Source, member: Member, context: Context) -> tuple[Source, str
         raise LimitReached(f"{header.name[:80]!r} is packed by method {header.method}, which is not known here", rule_id="not-unpacked")
     stream = unpack.of_zip_lzma(packed) if header.method == 14 else unpack.unpacking(METHODS[header.method], packed)
     return context.unpacked(stream, packed=header.packed, like=source, member=header.name), stream.problem
+
+
+def members(source: Source, context: Context) -> dict[str, Source]:
+    """The members by name. Raises Malformed where readers could disagree about them."""
+    end = find_end(source)
+    if end is None:
+        raise Malformed("it has no closing record", offset=0)
+    found: dict[str, Source] = {}
+    for header in central(source, end):
+        context.member(header.name)
+        inside = local(source, header.offset)
+        if inside is None or inside.name != header.name or header.name in found:
+            raise Malformed(f"the member {header.name[:80]!r} occurs twice, or has another name in its own header", offset=header.offset)
+        inner, problem = _open(source, Member(header, inside), context)
+        if problem:
+            raise Malformed(f"{header.name[:80]!r}: {problem}", offset=header.offset)
+        found[header.name] = inner
+    return found

@@ -46,8 +46,11 @@ def span(source: Source, position: int) -> tuple[int, int]:
     return position + 1 + width, int.from_bytes(head[1 : 1 + width], "little", signed=signed)
 
 
-def value(source: Source, position: int) -> Any:
-    """The literal whose opcode stands at a position: None, bool, int, float, str, bytes or (). Raises Unreadable."""
+def value(source: Source, position: int, longest: int = LONGEST) -> Any:
+    """The literal whose opcode stands at a position: None, bool, int, float, str, bytes or (). Raises Unreadable.
+
+    longest: bytes that are read of it; a name ends long before.
+    """
     opcode = source.read(position, 1)
     if opcode in _PLAIN:
         return _PLAIN[opcode]
@@ -56,7 +59,7 @@ def value(source: Source, position: int) -> Any:
     if opcode in COUNTED:
         offset, length = span(source, position)
         return _counted(opcode, source.read(offset, min(length, LONGEST)))
-    line, end, _ = source.read(position + 1, LONGEST).partition(b"\n")
+    line, end, _ = source.read(position + 1, longest).partition(b"\n")
     if not end:
         raise Unreadable
     return _line(opcode, line)

@@ -1,0 +1,211 @@
+"""The rows of a comparison of methods: one test part, one validation part, and nested parts to learn from, the same for every arm."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rootstock import catalog
+from rootstock.core import artifact
+from rootstock.core.errors import ContractRefused, DataError, RecipeError
+from rootstock.core.recipe import Recipe
+from rootstock.core.rows import LABEL, PAIR, ROW, column
+from rootstock.core.settings import changed
+from rootstock.core.task import Labelled
+from rootstock.core.watch import Say
+from rootstock.data import schema, source, split
+from rootstock.data.ledger import refuse
+from rootstock.evaluation.baselines import baselines
+from rootstock.evaluation.paired import Answered
+from rootstock.run import labelled, labelled_pictures
+from rootstock.run.ending import parquet
+from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, TEST_SHARE
+
+VALIDATION_SHARE = 0.2
+"""Of the rows that are not for testing, where nobody names another: these rows choose the best state and stop arms, and few can't."""
+KINDS = ("class", "classes", "number", "tags", "span", "choice", "similarity")
+"""Kinds of answers that are compared: each row has its own, and one leading figure is made of them. Not of written texts, whose loss
+chooses the state while other figures are quoted; nor of rankings, where a row's figure hangs on all the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A labelled file in parts. task: its name; columns: by part. sizes, files: rows and sha256 by the name of a part.
+
+    apart: test rows that were taken out because a given file of validation rows holds their text as well.
+    """
+
+    task: str
+    columns: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    files: Mapping[str, str]
+    apart: int = 0
+
+    @property
+    def train_rows(self) -> int:
+        """All that there are to learn from."""
+        return self.sizes["train"]
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """Keys of a recipe by which a part is read."""
+        return {"task.name": self.task, **{f"task.{part}": name for part, name in self.columns.items()}}
+
+    def points(self, wanted: Sequence[int | None]) -> tuple[int | None, ...]:
+        """How many rows learn, for each point of the curve, the most first; None is all."""
+        found = dict.fromkeys(None if count is None or count >= self.train_rows else count for count in wanted)
+        return tuple(sorted(found, key=lambda count: -(count or self.train_rows)))
+
+    def recipe(self, common: Recipe, folder: Path, rows: int | None, seed: int) -> dict[str, Any]:
+        """Keys of a recipe that learns from a part: some rows, drawn by seed, or all."""
+        data = {f"data.{side}": str(place(folder, part)) for side, part in (("train", _learns(rows, seed)), ("validation", "validation"))}
+        read = {f"data.{key}": "auto" for key in ("format", "encoding", "header", "quoting")}
+        return {**read, **data, "data.rows": None, **self.named, "seed": seed}
+
+
+def place(folder: Path, part: str) -> Path:
+    """Where a part lies in the folder of a comparison."""
+    return (folder / "data" / f"{part}.parquet").resolve()
+
+
+def _learns(rows: int | None, seed: int) -> str:
+    return "train" if rows is None else f"train-{rows}-{seed}"
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse what has no rows that could be divided, before anything is read."""
+    if "parts" in recipe.task:
+        raise RecipeError("the recipe learns several tasks", wanted="one task with one leading figure", fix="compare on each file alone")
+    if not isinstance(recipe.data.train, str) or not recipe.data.train:
+        raise RecipeError("the recipe names no single file of labelled rows", wanted="one, in data.train", fix="join the files to one")
+    if labelled_pictures.meant(recipe):
+        raise RecipeError(f"{recipe.data.train} holds images", wanted="rows of texts", fix="compare runs of adapt with rootstock evaluate")
+    if recipe.data.exclude:
+        raise RecipeError("data.exclude is set", wanted="the file without these rows: parts of it have other lines", fix="leave it out")
+    if (name := recipe.task.get("name", "auto")) != "auto":
+        _check_task(name, catalog.find("tasks", name))
+
+
+def _check_task(name: str, task: Any) -> None:
+    if not issubclass(task, Labelled):
+        raise RecipeError(f"{name} learns without labels", wanted="a task on labelled rows", fix="compare corpora with --objectives")
+    if task.writes or task.asks_base:
+        raise RecipeError(f"{name} has no leading figure that also chooses the best state", wanted=f"answers of kind {', '.join(KINDS)}")
+
+
+def divided(recipe: Recipe, folder: Path, *, points: Sequence[int | None], seeds: int, say: Say) -> Parts:
+    """Write the parts of a labelled file into the folder of a comparison. Raises DataError where the file can't be used.
+
+    The same call writes the same bytes; more points and seeds add files.
+    """
+    data = recipe.data
+    assert isinstance(data.train, str)
+    whole = Recipe.build(changed(recipe.plain(), {"data.validation": TEST_SHARE, "seed": SPLIT_SEED}), "")
+    rows = labelled.read_rows(whole, say)
+    name = rows.task if rows.task != "auto" else labelled.task_of(rows.train)
+    _check_task(name, catalog.find("tasks", name))
+    found = _raw(data.train, whole, rows.task)
+    test, apart = split.draw(rows.validation, MOST_TEST, SPLIT_SEED), 0
+    if isinstance(data.validation, str):
+        given = labelled.read_rows(recipe, lambda text: None).validation
+        known_keys = set(split.keys(given))
+        kept = np.array([key not in known_keys for key in split.keys(test)], bool)
+        apart, test = int((~kept).sum()), test.filter(pa.array(kept))
+        train, validation = rows.train, _taken(_raw(data.validation, recipe, rows.task), given)
+    else:
+        train, held = _held_out(rows.train, name, data.validation, data.train)
+        validation = _taken(found, held)
+    if not len(test):
+        raise DataError(
+            f"{data.train} leaves no test rows", wanted="rows that the file of validation rows does not hold", fix="give other rows"
+        )
+    tables = {"train": _taken(found, train), "validation": validation, "test": _taken(found, test)}
+    for count in points:
+        if count is not None and count < len(train):
+            tables |= {_learns(count, seed): _taken(found, _some(train, count, seed)) for seed in range(seeds)}
+    written = {part: parquet({each: table.column(each) for each in table.column_names}) for part, table in tables.items()}
+    for part, content in written.items():
+        artifact.write_bytes(place(folder, part), content)
+    known = rows.schema
+    columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
+    sizes = {part: len(table) for part, table in tables.items()}
+    return Parts(task=name, columns=columns, sizes=sizes, files={part: _digest(each) for part, each in written.items()}, apart=apart)
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+def _raw(reference: str, recipe: Recipe, task: str) -> pa.Table:
+    """A file's own rows, in the columns that its task reads."""
+    found = source.read(reference, recipe.data)
+    if task == "auto":
+        return found.table
+    named = recipe.task.get("name", "auto")
+    return labelled.task_for(found.table)[1] if named == "auto" else labelled.arranged(found, task).table
+
+
+def _taken(table: pa.Table, rows: pa.Table) -> pa.Table:
+    """Those of a file's rows that stand in canonical ones, as they came."""
+    chosen = pc.is_in(table.column(ROW), value_set=rows.column(ROW).combine_chunks().cast(table.schema.field(ROW).type))
+    return table.filter(chosen).drop_columns([ROW])
+
+
+def _held_out(rows: pa.Table, task: str, share: float, name: str) -> tuple[pa.Table, pa.Table]:
+    together = catalog.find("tasks", task).together
+    with schema.naming(name):
+        train, held = split.split(rows, share, SPLIT_SEED, stratify=not together and labelled.stratifies(rows), together=together)
+    return train, split.draw(held, MOST_TEST, SPLIT_SEED)
+
+
+def _some(rows: pa.Table, count: int, seed: int) -> pa.Table:
+    """So many rows in the order of the file, drawn by seed: fewer are among more. One of each label comes first, where labels are few."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    if labelled.stratifies(rows):
+        labels = np.array([str(label) for label in column(rows, LABEL)], object)[order]
+        _, first = np.unique(labels, return_index=True)
+        order = np.concatenate([order[np.sort(first)], np.delete(order, first)])
+    return rows.take(pa.array(np.sort(order[:count])))
+
+
+def kept(parts: Parts, folder: Path) -> None:
+    """Raises ContractRefused where a part is not what was written."""
+    for part, digest in parts.files.items():
+        path = place(folder, part)
+        if not path.is_file() or artifact.digest_file(path) != digest:
+            fix = "restore it, or begin again with --overwrite"
+            raise ContractRefused(f"{path} is not the file that the comparison wrote", wanted=f"sha256 {digest}", fix=fix)
+
+
+def rehearsed(recipe: Recipe, folder: Path) -> dict[str, float]:
+    """Prove that rows can be learned from and answer the test rows; the leading figure of baselines on the same rows, by their names.
+
+    Raises DataError where few rows lack a label of the test rows, LedgerRefused for a finding above its limit.
+    """
+    prepared = labelled.prepare(recipe, lambda text: None)
+    if prepared.task.kind not in KINDS:
+        found = f"{recipe.task['name']} gives these rows answers of kind {prepared.task.kind}"
+        raise RecipeError(found, wanted=f"one of {', '.join(KINDS)}", fix="compare runs of adapt with rootstock evaluate")
+    refuse(prepared.ledger, recipe.accept)
+    test = read(recipe, place(folder, "test"))
+    try:
+        prepared.task.answers(test)
+    except DataError as error:
+        found = f"{len(prepared.train):,} rows (seed {recipe.seed}) do not hold every label: {error.found}"
+        raise DataError(found, wanted=error.wanted, fix="give larger numbers of rows with --learning-curve") from None
+    held = baselines(pa.concat_tables([prepared.train, prepared.validation]), test, prepared.task).columns
+    figure = prepared.task.headline[0]
+    return {name: Answered(prepared.task.judged(columns), prepared.task).figure(figure) for name, columns in held.items()}
+
+
+def read(recipe: Recipe, path: Path) -> pa.Table:
+    """Rows of a part with canonical columns, as a recipe that names its columns reads them."""
+    held = labelled.arranged(source.read(str(path), recipe.data), recipe.task["name"])
+    known = schema.recognise(held, **labelled.wanted(recipe.task))
+    rows = schema.canonical(replace(held, name=path.name), known).rows
+    return rows if recipe.task.get("text_pair") or PAIR not in rows.column_names else rows.drop_columns([PAIR])

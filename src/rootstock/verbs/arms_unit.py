@@ -1,0 +1,147 @@
+"""One training of one arm, seen from outside: the recipe, the process that carries it out, and the answers that it leaves."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rootstock.core import artifact
+from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockError, RunFailed, received, retold
+from rootstock.core.recipe import Recipe
+from rootstock.core.watch import Watch
+from rootstock.evaluation.paired import Answered
+from rootstock.verbs import arms_answers
+from rootstock.verbs.arms import Arm
+
+ON = "give the same command again: it goes on from here"
+_CODE = "from rootstock.verbs.arms_child import main; main()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """An arm that learns from some rows (None: all) with a seed. folder: of the comparison."""
+
+    arm: Arm
+    rows: int | None
+    seed: int
+    folder: Path
+    recipe: Recipe
+
+    @property
+    def cell(self) -> str:
+        """What it learns from."""
+        return cell(self.rows, self.seed)
+
+    @property
+    def spoken(self) -> str:
+        """For a person."""
+        return f"{self.arm.name}, {f'{self.rows:,} rows' if self.rows else 'all rows'}, seed {self.seed}"
+
+    @property
+    def run(self) -> Path:
+        """Where it learns."""
+        return self.folder / "runs" / self.arm.key / self.cell
+
+    @property
+    def stem(self) -> Path:
+        """Where its answers go, but for what they end in."""
+        return (self.folder / "answers" / self.arm.key / self.cell).resolve()
+
+    @property
+    def facts(self) -> dict[str, Any] | None:
+        """What it reached and took; None where it has not ended."""
+        path = self.stem.with_suffix(".json")
+        return artifact.read_json(path, wanted="a comparison's answers", fix="remove it") if path.exists() else None
+
+    def answers(self, side: str) -> Answered:
+        """Its answers on the rows of a side."""
+        facts = self.facts
+        assert facts is not None
+        return arms_answers.read(self.stem.with_suffix(f".{side}.safetensors"), facts["task"])
+
+
+def cell(rows: int | None, seed: int) -> str:
+    """Some rows and a seed, in a word."""
+    return f"{rows or 'all'}-{seed}"
+
+
+def carried_out(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Learn in a process of its own, now or on from where it was stopped; the facts of the run.
+
+    A run that diverges or does not fit in memory has facts as well: `failed`, with the reason. rival: the leader that may end it early.
+    """
+    try:
+        return _told(unit, watch, rival)
+    except (Diverged, OutOfMemory) as error:
+        found = {"failed": error.found}
+        artifact.write_json(unit.stem.with_suffix(".json"), found)
+        return found
+    except Interrupted as stop:
+        raise Interrupted(f"stopped in {unit.spoken}: {stop.found.rpartition(': ')[2]}", fix=ON) from None
+    except RootstockError as error:
+        raise retold(error, unit.spoken) from None
+
+
+def order(unit: Unit, rival: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the process that learns is asked for, as JSON."""
+    places = {"place": str(unit.run), "answers": str(unit.stem), "folder": str(unit.folder)}
+    return {"recipe": unit.recipe.plain(), **places, "rival": rival}
+
+
+def _told(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the process that learns says in the end; its events are passed on as they come."""
+    errors = unit.run.with_name(f"{unit.cell}.stderr")
+    errors.parent.mkdir(parents=True, exist_ok=True)
+    with errors.open("w", encoding="utf-8") as stderr:
+        process = _process(stderr)
+    last = _heard(process, json.dumps(order(unit, rival)), watch)
+    if "error" in last:
+        raise received(last["error"], last["found"], last["wanted"], last["fix"])
+    if "done" not in last:
+        said = errors.read_text("utf-8").strip().splitlines()
+        raise RunFailed(
+            f"its process ended with {process.returncode}{f': {said[-1]}' if said else ''}",
+            fix=f"{errors} holds all that it said; free memory if the system ended it; {ON}",
+        )
+    errors.unlink(missing_ok=True)
+    found: dict[str, Any] = last["done"]
+    return found
+
+
+def _heard(process: "subprocess.Popen[str]", asked: str, watch: Watch) -> dict[str, Any]:
+    """The last line of a process that is asked for something; nothing where it ended before it had heard. It is gone afterwards."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    last: dict[str, Any] = {}
+    try:
+        process.stdin.write(asked + "\n")
+        process.stdin.flush()
+        stopped = False
+        for line in process.stdout:
+            last = json.loads(line) if line.startswith("{") else last
+            if "event" in last and last["event"]["event"] != "evaluation":
+                watch.event(last["event"])
+            if not stopped and watch.stop():
+                stopped = True
+                process.stdin.write("stop\n")
+                process.stdin.flush()
+    except BrokenPipeError:
+        return {}
+    finally:
+        if not last.keys() & {"done", "error"}:
+            process.kill()
+        with suppress(BrokenPipeError):  # what it did not read is still to be flushed
+            process.stdin.close()
+        process.stdout.close()
+        process.wait()
+    return last
+
+
+def _process(stderr: Any) -> "subprocess.Popen[str]":
+    """In a session of its own: Ctrl-C is for us, who ask it to save and end."""
+    told = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
+    return subprocess.Popen([sys.executable, "-c", _CODE], text=True, encoding="utf-8", start_new_session=True, **told)

@@ -1,0 +1,90 @@
+"""Which one? Methods and bases measured on the same rows: those that are beaten stop early, and the differences are tested.
+
+What has ended in the folder of a comparison is not done again: the same command goes on where it stopped.
+"""
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rootstock.core import artifact
+from rootstock.core.runfolder import RunFolder
+from rootstock.core.watch import Watch
+from rootstock.report import arms as page
+from rootstock.verbs import arms_results, arms_unit
+from rootstock.verbs.arms_plan import Plan
+from rootstock.verbs.arms_race import Race
+from rootstock.verbs.arms_settle import BEST, FILES, STATE, Settled, check_place, settle
+
+
+def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
+    """Carry a comparison out, or on, and write compare.json, .csv and .html; returns the content of the first.
+
+    One that is to be replaced is removed only when the new one's rows, bases and arms have proved to be good.
+    """
+    if check_place(out, plan) and not overwrite:
+        settled = settle(plan, out, watch)
+    else:
+        with artifact.whole_folder(out.resolve()) as beside:
+            settled = settle(plan, beside, watch)
+        settled = replace(settled, folder=out)
+    race = Race(settled, watch)
+    race.run()
+    facts = arms_results.found(race)
+    if plan.keep:
+        facts["kept"] = _kept(race, watch)
+    shutil.rmtree(out / "runs", ignore_errors=True)
+    for name, text in zip(FILES[1:], (arms_results.table(facts), page.render(facts)), strict=True):
+        artifact.write_text(out / name, text)
+    artifact.write_json(out / FILES[0], facts)
+    return facts
+
+
+def rehearse(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
+    """What would be compared and how long each training would take, with nothing left behind."""
+    goes_on = check_place(out, plan) and not overwrite
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "compare"
+        folder.mkdir()
+        if goes_on:
+            shutil.copy(out / STATE, folder / STATE)
+            shutil.copytree(out / "data", folder / "data")
+        settled = settle(plan, folder, watch)
+        return _rehearsed(settled)
+
+
+def _rehearsed(settled: Settled) -> dict[str, Any]:
+    seconds = {arm.name: round(settled.expected(arm, settled.points[0]), 1) for arm in settled.arms}
+    every = [settled.expected(arm, rows) for arm in settled.arms for rows in settled.points]
+    return {
+        "task": settled.parts.task,
+        "rows": {part: settled.parts.sizes[part] for part in ("train", "validation", "test")},
+        "points": [rows or settled.parts.train_rows for rows in settled.points],
+        "seeds": settled.plan.seeds,
+        "seconds_of_a_training": seconds,
+        "seconds_of_all": round(settled.plan.seeds * sum(every)),
+        "limit_seconds": settled.state["limit"],
+        "notes": list(settled.notes),
+        "skipped": dict(settled.skipped),
+    }
+
+
+def _kept(race: Race, watch: Watch) -> dict[str, Any] | None:
+    """The winner's best run on the validation rows, in a folder of its own; learned again where it is not there any more."""
+    rows = race.settled.points[0]
+    winner, folder = race.winner(rows), race.settled.folder
+    if winner is None:
+        return None
+    unit, place, state = race.best(winner, rows), folder / BEST, race.settled.state
+    named = f"{winner.key}/{unit.cell}"
+    if state.get("best") != named or not RunFolder(place).complete:
+        if not RunFolder(unit.run).complete:
+            watch.say(f"compare   {unit.spoken} is learned again to be kept")
+            arms_unit.carried_out(unit, watch)
+        shutil.rmtree(place, ignore_errors=True)
+        unit.run.rename(place)
+        state["best"] = named
+        race.settled.save()
+    return {"run": str(place), "arm": winner.name, "seed": unit.seed, "chosen_by": "validation rows"}

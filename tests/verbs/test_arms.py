@@ -1,0 +1,186 @@
+"""Arms: how methods, bases and grids cross, and when a training that still goes on counts as beaten."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from rootstock.bases.resolve import resolve
+from rootstock.core.errors import RecipeError, UnknownName, UsageError
+from rootstock.core.objective import Objective
+from rootstock.core.recipe import Recipe
+from rootstock.evaluation.paired import Answered
+from rootstock.tasks.text_classification import TextClassification
+from rootstock.verbs import arms, arms_answers
+from rootstock.verbs.arms_curtail import Curtailed, Rival
+
+COMMON = Recipe.build({"data": {"train": "rows.csv"}}, "")
+
+
+def crossed(methods, bases=("scratch:bert-tiny",), common=COMMON, **more):
+    return arms.crossed(arms.Grid(methods=methods, bases={base: resolve(base) for base in bases}, **more), common)
+
+
+def test_a_grid_reaches_only_the_methods_that_have_its_key():
+    found = crossed(("full", "lora"), sweeps={"method.r": (4, 8), "training.rate": (1e-3, 3e-4)})
+    assert [arm.name for arm in found.arms] == [
+        *("full rate=0.001", "full rate=0.0003"),
+        *("lora r=4 rate=0.001", "lora r=4 rate=0.0003", "lora r=8 rate=0.001", "lora r=8 rate=0.0003"),
+    ]
+    assert found.notes == ("method.r is not for full, which run once without it",)
+    recipe = found.arms[2].recipe(COMMON, {"seed": 7})
+    assert (recipe.method, recipe.training.rate, recipe.seed) == ({"name": "lora", "r": 4}, 1e-3, 7)
+
+
+def test_settings_go_to_those_that_have_them_and_a_recipe_keeps_those_of_its_own_method():
+    found = crossed(
+        ("full", "lora"), common=Recipe.build({**COMMON.plain(), "method": {"name": "lora", "alpha": 3}}, ""), settings={"method.r": 2}
+    )
+    recipes = [arm.recipe(Recipe.build({**COMMON.plain(), "method": {"name": "lora", "alpha": 3}}, ""), {}) for arm in found.arms]
+    assert [recipe.method for recipe in recipes] == [{"name": "full"}, {"name": "lora", "alpha": 3, "r": 2}]
+
+
+def test_scratch_is_the_architecture_with_random_weights_and_the_base_s_own_tokenizer(tiny_base):
+    base = str(tiny_base)
+    recipe = crossed(("scratch",), (base,)).arms[0].recipe(COMMON, {})
+    assert (recipe.base, recipe.tokenizer, recipe.method) == (f"scratch:{tiny_base / 'config.json'}", base, {"name": "full"})
+    assert recipe.training.rate == Objective.rate
+    named = Recipe.build({**COMMON.plain(), "training": {"rate": 1e-4}}, "")
+    assert crossed(("scratch",), (base,), named).arms[0].recipe(named, {}).training.rate == 1e-4
+
+
+def test_names_with_several_bases_and_lists():
+    found = crossed(("lora",), ("scratch:bert-tiny", "scratch:bert-mini"), sweeps={"method.targets": (["query"], ["query", "value"])})
+    assert found.arms[1].name == "lora scratch:bert-tiny targets=query+value"
+    assert found.arms[1].key == "lora-scratch-bert-tiny-targets=query+value"
+
+
+@pytest.mark.parametrize(
+    ("methods", "more", "kind", "said"),
+    [
+        (("ful",), {}, UnknownName, "did you mean 'full'"),
+        (("auto",), {}, UsageError, "--methods holds auto"),
+        (("full", "lora"), {"sweeps": {"method.rr": (1, 2)}}, RecipeError, "none of full, lora has the key 'method.rr'"),
+        (("lora",), {"sweeps": {"method.r": (4, -1)}}, RecipeError, "method.r is -1"),
+        (("full",), {"sweeps": {"training.epoch": (1, 2)}}, RecipeError, "unknown key 'training.epoch'"),
+    ],
+)
+def test_what_is_wrong_with_a_grid_is_said(methods, more, kind, said):
+    with pytest.raises(kind, match=said):
+        crossed(methods, **more)
+
+
+def test_values_are_read_as_they_are_meant():
+    assert arms.read_sweep("method.r=4,8") == ("method.r", (4, 8))
+    assert arms.read_sweep("training.rate=1e-4,3e-4") == ("training.rate", (1e-4, 3e-4))
+    assert arms.read_sweep("method.targets=[query],[query,value]") == ("method.targets", (["query"], ["query", "value"]))
+    for text, said in (("method.r", "--sweep method.r"), ("method.r=4", "leaves no choice"), ("method.r=4,4", "a value twice")):
+        with pytest.raises(UsageError, match=said):
+            arms.read_sweep(text)
+    for text in ("seed=1,2", "base=a,b", "data.rows=5,6", "method.name=full,lora", "method=1,2"):
+        with pytest.raises(UsageError, match="can't be varied"):
+            arms.read_sweep(text)
+
+
+TASK = TextClassification.build({"labels": ["no", "yes"], "several": "no"}, "task")
+
+
+def columns(right, rows=400):
+    """Answers of which a share is right, each row the same for every share: more right means the same and more."""
+    answers = np.tile([0, 1], rows // 2)
+    order = np.random.default_rng(0).permutation(rows)
+    said = np.where(np.argsort(order) < round(right * rows), answers, 1 - answers)
+    return TASK.judged({"scores": np.eye(2)[said], "answers": answers})
+
+
+def hears(tmp_path, evaluations, *, leader=0.9, trajectory=((1 / 3, 0.85), (2 / 3, 0.88), (1.0, 0.9)), constant=0.5):
+    """What becomes of a training with these shares right at these shares of its way."""
+    rival = Rival("leader", Answered(columns(leader), TASK), trajectory, constant)
+    heard = Curtailed(rival, tmp_path / "all-0", tmp_path / "history.jsonl")
+    for step, (share, right) in enumerate(evaluations, 1):
+        heard.event({"event": "step", "step": step, "progress": share})
+        heard.judged(columns(right))
+        heard.event({"event": "evaluation", "step": step, "accuracy": right})
+    return heard
+
+
+def test_a_training_is_ended_where_even_a_straight_line_on_stays_below(tmp_path):
+    heard = hears(tmp_path, [(1 / 3, 0.70), (2 / 3, 0.72)])
+    assert heard.facts["step"] == 2
+    # By hand: half of the way, at 1/3, it had 0.70; another third as steep gains 0.02, and the leader still gained 0.02 from here on.
+    assert heard.facts["credit"] == pytest.approx(0.04)
+    assert [heard.enough(step) for step in (1, 2, 3)] == [False, True, True]
+    again = Curtailed(None, tmp_path / "all-0", tmp_path / "history.jsonl")
+    assert again.enough(2), "a decision that was written down holds for a training that is gone on with"
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "why"),
+    [
+        ([(1 / 3, 0.70)], "before its half nobody is judged"),
+        ([(1 / 3, 0.60), (2 / 3, 0.75)], "at this pace it would reach the leader"),
+        ([(1 / 3, 0.50), (2 / 3, 0.52)], "it has not begun to learn"),
+        ([(1 / 3, 0.85), (2 / 3, 0.88)], "no test tells it from the leader"),
+        ([(1 / 3, 0.89), (2 / 3, 0.60)], "its best state so far is what it would leave"),
+        ([(0.5, 0.60), (1.0, 0.60)], "its own end is no reason to end it"),
+    ],
+)
+def test_a_training_goes_on_where(tmp_path, evaluations, why):
+    if why.startswith("its own end"):
+        evaluations = evaluations[1:]
+    assert not hears(tmp_path, evaluations).facts, why
+
+
+def test_nobody_is_beaten_where_nobody_has_ended(tmp_path):
+    heard = Curtailed(None, tmp_path / "all-0", tmp_path / "history.jsonl")
+    heard.event({"event": "step", "step": 1, "progress": 0.9})
+    heard.judged(columns(0.5))
+    heard.event({"event": "evaluation", "step": 1, "accuracy": 0.5})
+    assert not heard.enough(1)
+
+
+def test_a_best_state_from_before_an_interruption_counts(tmp_path):
+    straight = hears(tmp_path, [(0.3, 0.89), (0.6, 0.60)])
+    assert not straight.facts
+    again = Curtailed(Rival("leader", Answered(columns(0.9), TASK), ((1.0, 0.9),), 0.5), tmp_path / "all-0", tmp_path / "history.jsonl")
+    again.event({"event": "step", "step": 2, "progress": 0.6})
+    again.judged(columns(0.6))
+    again.event({"event": "evaluation", "step": 2, "accuracy": 0.6})
+    assert not again.facts, "its best state so far is what it would leave"
+    again.forget()
+    assert not list(tmp_path.glob("all-0*"))
+
+
+def test_the_way_before_an_interruption_counts(tmp_path):
+    history = tmp_path / "history.jsonl"
+    history.write_text('{"event": "step", "step": 1, "progress": 0.25}\n{"event": "evaluation", "step": 1, "accuracy": 0.7}\n', "utf-8")
+    rival = Rival("leader", Answered(columns(0.9), TASK), ((1.0, 0.9),), 0.5)
+    heard = Curtailed(rival, tmp_path / "all-0", history)
+    heard.event({"event": "step", "step": 2, "progress": 0.5})
+    heard.judged(columns(0.7))
+    heard.event({"event": "evaluation", "step": 2, "accuracy": 0.7})
+    assert heard.facts["credit"] == 0.0
+
+
+def test_of_errors_less_is_better(tmp_path):
+    task = SimpleNamespace(headline=("log_loss",), metrics=lambda columns, names=None: {"log_loss": float(columns["loss"].mean())})
+    low, high = ({"loss": np.full(50, value) + np.tile([0.0, 0.01], 25)} for value in (0.1, 0.6))
+    heard = Curtailed(Rival("leader", Answered(low, task), ((1.0, 0.1),), 0.7), tmp_path / "all-0", Path(tmp_path / "h.jsonl"))
+    heard.event({"event": "step", "step": 1, "progress": 0.3})
+    heard.judged(high)
+    heard.event({"event": "evaluation", "step": 1, "log_loss": 0.62})
+    heard.event({"event": "step", "step": 2, "progress": 0.6})
+    heard.judged(high)
+    heard.event({"event": "evaluation", "step": 2, "log_loss": 0.605})
+    assert heard.facts["leader"] == "leader"
+
+
+def test_answers_come_back_as_they_were_written_also_ragged_ones(tmp_path):
+    ragged = np.fromiter([np.array([0.25, 0.75]), np.array([0.5]), np.array([0.1, 0.2, 0.7])], object, 3)
+    held = {"scores": ragged, "answers": np.array([1, 0, 2]), "texts": np.array(["a", "b", "c"], object)}
+    arms_answers.write(tmp_path / "answers.safetensors", held)
+    found = arms_answers.read(tmp_path / "answers.safetensors", {"name": "multiple-choice"})
+    assert set(found.columns) == {"scores", "answers"}
+    assert [row.tolist() for row in found.columns["scores"]] == [row.tolist() for row in ragged]
+    assert found.rows == 3

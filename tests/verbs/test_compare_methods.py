@@ -1,0 +1,298 @@
+"""A comparison of methods at toy size: carried out, killed and gone on with, kept; and what each part of it says."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.conftest import rows_of, write_csv
+
+from rootstock.core.errors import Diverged, Interrupted, RecipeError, RunFailed, UsageError
+from rootstock.core.recipe import Recipe
+from rootstock.core.watch import Watch
+from rootstock.evaluation.paired import holm
+from rootstock.report import arms as page
+from rootstock.report.arms_text import as_text, verdict
+from rootstock.run.use import Run
+from rootstock.verbs import arms_answers, arms_child, arms_plan, arms_race, arms_results, arms_rows, arms_settle, arms_unit, compare_methods
+
+ASKED = {"methods": "full", "bases": None, "sweep": ["training.rate=3e-3,1e-7"], "learning_curve": "40,all", "keep": "best"}
+CHANGES = {"training.epochs": 4, "training.batch_tokens": 64, "accept": ["duplicates", "contradictions"]}
+
+
+def plan(data, base, changes=(), **given):
+    asked = {**ASKED, "bases": str(base), "seeds": 2, "minutes": None, "halving": True, **given}
+    return arms_plan.asked(str(data), asked, {**CHANGES, **dict(changes)})
+
+
+def inside(unit, watch, rival):
+    """What a process of its own would do, in this one."""
+    return arms_child.carried_out(json.loads(json.dumps(arms_unit.order(unit, rival))), watch)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Rows of which a tenth have the other label, so that nobody is always right."""
+    rng = np.random.default_rng(0)
+    told = {"positive": "negative", "negative": "positive"}
+    return write_csv(
+        tmp_path_factory.mktemp("rows") / "rows.csv", [(text, told[name] if rng.random() < 0.1 else name) for text, name in rows_of(300)]
+    )
+
+
+@pytest.fixture(scope="module")
+def done(rows, tiny_base, tmp_path_factory):
+    """A comparison that was stopped after its first training and gone on with; what was carried out, and what was said."""
+    out, carried, ended, said = tmp_path_factory.mktemp("out") / "compare", [], [], []
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ROOTSTOCK_CACHE", str(out.parent / "cache"))
+
+    def counting(unit, watch, rival):
+        carried.append((unit.arm.name, unit.cell, rival and rival["name"]))
+        found = inside(unit, watch, rival)
+        ended.append(unit)
+        return found
+
+    patch.setattr(arms_unit, "_told", counting)
+    with pytest.raises(Interrupted, match="stopped before full rate=1e-07"):
+        compare_methods.compare(plan(rows, tiny_base), out, Watch(stop=lambda: bool(ended)))
+    assert not (out / "compare.json").exists()
+    found = compare_methods.compare(plan(rows, tiny_base), out, Watch(say=said.append))
+    patch.undo()
+    return out, found, carried, said
+
+
+def point(found, rows):
+    return next(each for each in found["points"] if each["rows"] == rows or (rows is None and each["all"]))
+
+
+def arm(found, rows, name):
+    return next(each for each in point(found, rows)["arms"] if each["arm"] == name)
+
+
+GOOD, BAD = "full rate=0.003", "full rate=1e-07"
+
+
+def test_nothing_is_learned_twice_and_an_arm_that_is_beaten_learns_no_more(done):
+    _, found, carried, said = done
+    names = [(name, cell) for name, cell, _ in carried]
+    assert len(set(names)) == len(names)
+    assert (BAD, "all-0") in names
+    assert (BAD, "all-1") not in names
+    assert [rival for name, cell, rival in carried if (name, cell) == (BAD, "all-0")] == [GOOD]
+    stopped = arm(found, None, BAD)
+    assert (stopped["state"], stopped["seeds"], stopped["why"]["leader"]) == ("stopped", 1, GOOD)
+    assert stopped["why"]["interval"][1] < 0
+    assert any(line.startswith(f"compare   {BAD} with all rows is stopped: -0.") for line in said)
+
+
+def test_the_winner_is_chosen_by_validation_rows_and_differs_on_test_rows_as_the_answers_say(done):
+    out, found, _, _ = done
+    assert point(found, None)["winner"] == GOOD
+    right = []
+    for key in ("full-rate=0.003", "full-rate=1e-07"):
+        facts = json.loads((out / "answers" / key / "all-0.json").read_text())
+        answers = arms_answers.read(out / "answers" / key / "all-0.test.safetensors", facts["task"])
+        right.append(float(np.mean(answers.columns["scores"].argmax(-1) == answers.columns["answers"])))
+        assert arm(found, None, key.replace("-", " ", 1))["test"]["each"][0] == pytest.approx(right[-1])
+    apart = arm(found, None, BAD)["against"]
+    assert apart["seeds"] == 1
+    assert apart["difference"] == pytest.approx(right[1] - right[0])
+    assert apart["holm"] == pytest.approx(holm([apart["p"]])[0])
+    assert arm(found, None, GOOD)["against"] is None
+    each = arm(found, None, GOOD)["test"]
+    assert each["value"] == pytest.approx(np.mean(each["each"]))
+    assert each["interval"][0] < each["value"] < each["interval"][1]
+
+
+def test_parts_share_no_text_and_fewer_rows_are_among_more(done):
+    out, found, _, _ = done
+    texts = {path.stem: set(pq.read_table(path).column("text").to_pylist()) for path in (out / "data").iterdir()}
+    assert not texts["test"] & (texts["train"] | texts["validation"])
+    assert not texts["validation"] & texts["train"]
+    assert texts["train-40-0"] < texts["train"]
+    assert texts["train-40-0"] != texts["train-40-1"]
+    assert found["rows"] == {part: pq.read_metadata(out / "data" / f"{part}.parquet").num_rows for part in ("train", "validation", "test")}
+    assert [each["rows"] for each in found["points"]] == [found["rows"]["train"], 40]
+
+
+def test_points_of_one_seed_are_nested(rows, tmp_path):
+    recipe = Recipe.build({"data": {"train": str(rows), "validation": 0.2}}, "")
+    arms_rows.divided(recipe, tmp_path, points=(20, 60, None), seeds=2, say=lambda text: None)
+    texts = {path.stem: pq.read_table(path).column("text").to_pylist() for path in (tmp_path / "data").iterdir()}
+    for seed in range(2):
+        assert set(texts[f"train-20-{seed}"]) < set(texts[f"train-60-{seed}"]) < set(texts["train"])
+        assert len(texts[f"train-20-{seed}"]) == 20
+
+
+def test_the_kept_run_is_the_winners_best_and_answers(done):
+    out, found, _, _ = done
+    run = Run(out / "best")
+    assert found["kept"]["arm"] == GOOD
+    assert run.recipe.training.rate == 3e-3
+    each = arm(found, None, GOOD)["validation"]["each"]
+    assert found["kept"]["seed"] == int(np.argmax(each))
+    assert run.metrics["metrics"]["accuracy"] == pytest.approx(max(each))
+    assert run.predict(["a good film"]) == ["positive"]
+    assert not (out / "runs").exists()
+
+
+def test_costs_are_those_of_the_run_that_is_kept(done):
+    out, found, _, _ = done
+    size = sum(path.stat().st_size for path in (out / "best" / "model").rglob("*") if path.is_file())
+    assert arm(found, None, GOOD)["artifact_bytes"] == pytest.approx(size, rel=0.01)
+    weights = next(each for each in found["arms"] if each["name"] == GOOD)
+    assert weights["learning"] == weights["parameters"] > 20_000
+    assert arm(found, None, GOOD)["rows_per_second"] > 0
+    assert arm(found, None, GOOD)["peak_bytes"] > 1e8
+
+
+def test_the_page_the_table_and_the_text_say_the_same(done):
+    out, found, _, _ = done
+    assert found == json.loads((out / "compare.json").read_text())
+    html, told = (out / "compare.html").read_text(), as_text(found)
+    for each in found["points"]:
+        assert verdict(found, each) in told
+        assert verdict(found, each)[1:] in html
+        for name in (GOOD, BAD):
+            value = f"{arm(found, each['rows'], name)['test']['value']:.3f}"
+            assert value in html
+            assert value in told
+    assert 'id="plot-cost-memory"' in html
+    assert 'id="plot-curve"' in html
+    lines = (out / "compare.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("arm,method,base,rows,seeds,state,winner,figure,validation,test,low,high,difference,p,p_holm")
+    assert page.render(found) == html
+
+
+def test_more_may_be_asked_later_and_another_thing_may_not(done, rows, tiny_base, monkeypatch):
+    out, found, _, _ = done
+    carried = []
+    monkeypatch.setattr(arms_unit, "_told", lambda unit, watch, rival: carried.append(unit.spoken) or inside(unit, watch, rival))
+    again = compare_methods.compare(plan(rows, tiny_base), out, Watch())
+    assert carried == []
+    assert again["points"] == found["points"]
+    with pytest.raises(UsageError, match="another recipe or --set"):
+        compare_methods.compare(plan(rows, tiny_base, {"training.epochs": 9}), out, Watch())
+    state = (out / "state.json").read_text()
+    (out / "state.json").write_text(json.dumps(json.loads(state) | {"arms": {"full-rate=0.003": "other"}}))
+    with pytest.raises(UsageError, match="another full"):
+        compare_methods.compare(plan(rows, tiny_base), out, Watch())
+    (out / "state.json").write_text(state)
+
+
+def test_a_rehearsal_leaves_nothing(rows, tiny_base, tmp_path):
+    found = compare_methods.rehearse(plan(rows, tiny_base, methods="full,lora,few-shot", sweep=[], seeds=3), tmp_path / "out", Watch())
+    assert set(found["seconds_of_a_training"]) == {"full", "lora", "few-shot"}
+    assert not (tmp_path / "out").exists()
+    assert found["seconds_of_all"] > 3 * 3 * 2 * 12 - 1
+
+
+def test_a_method_that_does_not_fit_is_left_out_with_its_reason(rows, tmp_path):
+    found = compare_methods.rehearse(plan(rows, "scratch:bert-tiny", methods="lora,full", sweep=[]), tmp_path / "out", Watch())
+    assert list(found["seconds_of_a_training"]) == ["full"]
+    assert "lora keeps the base's weights, which are random" in found["skipped"]["lora"]
+    with pytest.raises(RecipeError, match="lora keeps the base's weights"):
+        compare_methods.rehearse(plan(rows, "scratch:bert-tiny", methods="lora", sweep=[]), tmp_path / "out", Watch())
+
+
+def test_a_training_that_breaks_is_told_and_the_others_go_on(rows, tiny_base, tmp_path, monkeypatch):
+    def breaking(unit, watch, rival):
+        if unit.arm.name == BAD:
+            raise Diverged("the loss became nan")
+        return inside(unit, watch, rival)
+
+    monkeypatch.setattr(arms_unit, "_told", breaking)
+    asked = plan(rows, tiny_base, {"training.epochs": 1}, learning_curve=None, seeds=1, keep=None)
+    found = compare_methods.compare(asked, tmp_path / "out", Watch())
+    assert (arm(found, None, BAD)["state"], arm(found, None, BAD)["why"]) == ("failed", "the loss became nan")
+    assert point(found, None)["winner"] == GOOD
+    assert "failed: the loss became nan" in as_text(found)
+    assert "failed: the loss became nan" in page.render(found)
+
+
+def test_what_there_is_no_time_for_is_named(rows, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setattr(arms_unit, "_told", inside)
+    asked = plan(rows, tiny_base, {"training.epochs": 1}, learning_curve=None, seeds=2, keep=None, minutes=60.0)
+    out = tmp_path / "out"
+    settled = arms_settle.settle(asked, out, Watch())
+    assert settled.state["limit"] > max(settled.state["predicted"].values()), "all of it fits, so that nothing is cut"
+    assert settled.unit(settled.arms[0], None, 0).recipe.budget.minutes == pytest.approx(settled.state["limit"] / 60)
+    settled.state["predicted"][settled.arms[1].key] = settled.state["limit"] = 1e9
+    race = arms_race.Race(settled, Watch())
+    race.run()
+    assert [unit.arm.name for unit, _ in race.left] == [BAD, BAD]
+    told = as_text(arms_results.found(race))
+    assert "not run, as the budget of 60.0 minutes is used up: full rate=1e-07 on all rows with seed 0; full rate=1e-07" in told
+
+
+def test_time_is_shared_so_that_who_needs_less_leaves_the_rest(rows, tiny_base):
+    asked = plan(rows, tiny_base, learning_curve=None, seeds=1, halving=False, minutes=5.0)
+    names = "ab"
+    arms = tuple(replace_key(name) for name in names)
+    parts = arms_rows.Parts(task="", columns={}, sizes={"train": 10}, files={})
+    state = {"predicted": {"a": 30.0, "b": 500.0}, "limit": None}
+    settled = arms_settle.Settled(plan=asked, folder=None, state=state, parts=parts, arms=arms)
+    # 300 seconds for two: 24 beside the trainings, 30 for the first, what is left for the second.
+    assert arms_settle._limit(settled, 300) == pytest.approx(300 - 24 - 30)
+    with pytest.raises(UsageError, match="leaves nothing for 2 trainings"):
+        arms_settle._limit(settled, 24)
+
+
+def replace_key(name):
+    from rootstock.verbs.arms import Arm
+
+    return Arm(name=name, method="full", base="", changes={})
+
+
+def test_a_front_holds_whoever_nobody_beats():
+    def line(value, *costs):
+        return {"test": {"value": value}} | dict(zip(arms_results.COSTS, costs, strict=True))
+
+    lines = [line(0.9, 10, 10, 10), line(0.9, 11, 10, 10), line(0.8, 1, 1, 1), line(0.7, 1, 1, 1), {"test": None}]
+    assert arms_results.front(lines, 1.0) == [True, False, True, False, False]
+    assert arms_results.front(lines[2:4], -1.0) == [False, True]
+
+
+def test_a_process_of_its_own_gives_the_same_and_goes_when_nobody_listens(done, rows, tiny_base, tmp_path):
+    out, _, _, _ = done
+    settled = arms_settle.settle(plan(rows, tiny_base), out, Watch())
+    unit = settled.unit(settled.arms[0], None, 0)
+    elsewhere = replace(unit, folder=tmp_path)
+    (tmp_path / "data").symlink_to(out / "data")
+    facts = arms_unit.carried_out(elsewhere, Watch())
+    assert facts["metrics"] == unit.facts["metrics"]
+    assert elsewhere.answers("test").columns["scores"].tobytes() == unit.answers("test").columns["scores"].tobytes()
+    line = json.dumps(arms_unit.order(replace(unit, folder=tmp_path / "other"), None)) + "\n"
+    alone = subprocess.run([sys.executable, "-c", arms_unit._CODE], input=line, capture_output=True, text=True, check=False)
+    assert alone.returncode == 1
+    assert not list((tmp_path / "other").rglob("*.json*"))
+
+
+def test_a_process_that_ends_without_a_word_is_a_failed_run(done, rows, tiny_base, tmp_path, monkeypatch):
+    out, _, _, _ = done
+    settled = arms_settle.settle(plan(rows, tiny_base), out, Watch())
+    monkeypatch.setattr(arms_unit, "_CODE", "raise SystemExit('killed')")
+    with pytest.raises(RunFailed, match=r"full rate=0.003, all rows, seed 0: its process ended with 1: killed"):
+        arms_unit.carried_out(replace(settled.unit(settled.arms[0], None, 0), folder=tmp_path), Watch())
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"task": {"name": "text-to-text"}}, "no leading figure that also chooses"),
+        ({"task": {"name": "masked-lm"}}, "learns without labels"),
+        ({"task": {"name": "preference"}}, "no leading figure"),
+        ({"task": {"name": "image-classification"}}, "holds images"),
+        ({"task": {"parts": {"a": {}}}}, "several tasks"),
+        ({"data": {"train": "rows.csv", "exclude": "list.csv"}}, r"data\.exclude is set"),
+        ({"data": {"train": ("a.csv", "b.csv")}}, "no single file"),
+    ],
+)
+def test_what_can_not_be_compared_on_is_refused_before_anything_is_read(values, said):
+    with pytest.raises(RecipeError, match=said):
+        arms_rows.check(Recipe.build({"data": {"train": "rows.csv"}, **values}, ""))
