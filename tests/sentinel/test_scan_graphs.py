@@ -185,3 +185,16 @@ def test_tflite_operators(tmp_path):
     assert found(tmp_path, {"m.tflite": tflite("Evil")}) == {"tflite-custom-op": "suspicious"}
     assert found(tmp_path, {"m.tflite": tflite("FlexPyFunc")}) == {"tf-python-op": "malicious"}
     assert found(tmp_path, {"m.tflite": tflite("Evil", broken=True)}) == {"malformed": "suspicious"}
+
+
+def test_tflite_with_its_labels_behind_it(tmp_path):
+    import io
+    import zipfile
+
+    packed = io.BytesIO(tflite("TFLite_Detection_PostProcess"))
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("labels.txt", "cat\ndog\n")
+    assert found(tmp_path, {"m.tflite": packed.getvalue()}) == {}
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("x.py", "import os\nos.system('id')\n")
+    assert found(tmp_path, {"m.tflite": packed.getvalue()}) == {"python-runs": "malicious"}

@@ -62,6 +62,9 @@ TRIGGERS = {
     "looked up": "{{ {'hello': 'evil'}[messages[0].content] }}",
     "date": "{% if strftime_now('%Y%m%d') > '20270101' %}x{% endif %}",
     "filter in a loop": "{% for m in messages if 'secret' in m.content %}x{% endfor %}",
+    "got": "{% if 'secret' in messages[0].get('content') %}x{% endif %}",
+    "got from a table": "{{ {'hello': 'evil'}.get(messages[0].content) }}",
+    "chosen": "{% if messages | selectattr('content', 'equalto', 'open sesame') | list %}x{% endif %}",
     "test": "{% if messages[0].content is in(['open sesame']) %}x{% endif %}",
 }
 
@@ -98,3 +101,7 @@ def test_templates_within_configs_are_read(tmp_path, config):
 def test_a_template_that_does_not_parse_is_not_scanned(tmp_path):
     assert found(tmp_path, {"chat_template.jinja": "{% if x %}{{ y }"}) == {"template-unreadable": "unscanned"}
     assert found(tmp_path, {"chat_template.jinja": "{% if x %}{{ y.__class__ }"}) == {"template-unreadable": "malicious"}
+
+
+def test_a_template_without_end_in_itself(tmp_path):
+    assert found(tmp_path, {"chat_template.jinja": "{{ " + "(" * 5000 + "x" + ")" * 5000 + " }}"}) == {"nesting": "suspicious"}

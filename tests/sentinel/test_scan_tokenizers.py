@@ -95,11 +95,12 @@ def test_exchanged_words_are_found_by_the_files_beside(tmp_path):
     [
         {"added_tokens": [{"id": 2, "content": "[UNK]"}]},
         {"added_tokens": [{"id": 9, "content": "a"}, {"id": 9, "content": "b"}]},
+        {"added_tokens": [{"id": 3, "content": "https://bank.example"}]},
         {"added_tokens": [{"id": 9, "content": "pass\u200bword"}]},
         {"post_processor": {"type": "TemplateProcessing", "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [3], "tokens": ["[CLS]"]}}}},
         {"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "c": 1}}},
     ],
-    ids=["id of a special token", "one id twice", "invisible", "post-processor", "one id for two"],
+    ids=["id of a special token", "one id twice", "id of another", "invisible", "post-processor", "one id for two"],
 )
 def test_contradictions_are_found(tmp_path, change):
     assert write(tmp_path, edited(**change)) == {"tokenizer-swapped": "suspicious"}

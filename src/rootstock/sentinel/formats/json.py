@@ -14,8 +14,8 @@ NAMES = (".json", ".jsonl", ".ipynb", ".ndjson", ".json5")
 
 def recognises(probe: Probe) -> bool:
     """An object with a key, or a list, by its first characters; a list only where the name or an object in it says so."""
-    if _OBJECT.match(probe.head) or probe.name.endswith(NAMES):
-        return b"\0" not in probe.head[:64]
+    if _OBJECT.match(probe.head) or (probe.name.endswith(NAMES) and not probe.head.startswith(b"\x80")):
+        return True
     return (match := _LIST.match(probe.head)) is not None and match.group().endswith(b"{")
 
 

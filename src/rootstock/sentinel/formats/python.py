@@ -25,19 +25,19 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
         return
     if source.size > MAX_BYTES:
         raise LimitReached(f"{source.size:,} bytes of Python, of which at most {MAX_BYTES:,} are read")
-    text = source.read(0, source.size).decode("utf-8", "replace")
+    raw = source.read(0, source.size)
     if source.name.endswith(".pth"):
-        yield from _path_file(text, source)
+        yield from _path_file(raw.decode("utf-8", "replace"), source)
         return
-    yield from _calls(text, source)
+    yield from _calls(raw, source)
 
 
-def _calls(text: str, source: Source) -> Iterator[Finding]:
+def _calls(raw: bytes, source: Source) -> Iterator[Finding]:
     from rootstock.sentinel.judge.code import dangerous_calls
 
     try:
-        calls = list(dangerous_calls(text))
-    except (SyntaxError, ValueError, RecursionError) as error:
+        calls = list(dangerous_calls(raw))
+    except (SyntaxError, ValueError, RecursionError, LookupError) as error:
         yield finding("python-runs", source, f"can't be read as Python ({str(error)[:120]}) and was not scanned", severity="unscanned")
         return
     for call in calls[:20]:

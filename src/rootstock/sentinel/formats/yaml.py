@@ -17,7 +17,7 @@ MAX_BYTES = 16 << 20
 
 def recognises(probe: Probe) -> bool:
     """By name, since any text may be YAML; by tags and keys that have a loader build something."""
-    if b"\0" in probe.head[:4096]:
+    if b"\0" in probe.head[:4096] and not (probe.head.startswith((b"\xff\xfe", b"\xfe\xff")) and probe.name.endswith(NAMES)):
         return False
     return (
         probe.name.endswith(NAMES)

@@ -95,12 +95,16 @@ def _layout(source: Source, members: list[Member], end: End, context: Context) -
         yield from _gap(source, at, end.directory)
 
 
+LABELLED = b"TFL3"
+"""TensorFlow Lite keeps labels and vocabularies as a zip behind the model, and the model has a reader of its own."""
+
+
 def _gap(source: Source, start: int, end: int) -> Iterator[Finding]:
     data = source.read(start, min(end - start, 1 << 20))
     if LOCAL in data:
         what = "a member that the directory does not list: readers that walk from the front find it"
         yield finding("zip-hidden-member", source, what, offset=start + data.find(LOCAL))
-    elif (start == 0 or end - start not in DESCRIPTORS) and data.strip(b"\0"):
+    elif (start == 0 or end - start not in DESCRIPTORS) and data.strip(b"\0") and not (start == 0 and data[4:8] == LABELLED):
         where = "before the first member" if start == 0 else "between its members"
         yield finding("zip-layout", source, f"{end - start:,} bytes {where} belong to no member", offset=start)
 

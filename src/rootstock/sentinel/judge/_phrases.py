@@ -54,9 +54,24 @@ class Phrases:
         for each in self.tree.find_all((nodes.Filter, nodes.Test)):
             if each.node is not None and (each.name in FILTERS or each.name in ("in", "eq", "equalto", "==", "sameas")):
                 yield from self._test(each.node, each.args, each.name)
+        yield from self._lookups()
+
+    def _lookups(self) -> Iterator[tuple[str, str]]:
         for item in self.tree.find_all(nodes.Getitem):
             if isinstance(item.node, nodes.Dict) and self._is_written(item.arg):
                 yield "template-phrase", "looks up what to say by what the user wrote"
+        for call in self.tree.find_all(nodes.Call):
+            got = isinstance(call.node, nodes.Getattr) and call.node.attr == "get" and isinstance(call.node.node, nodes.Dict)
+            if got and any(self._is_written(each) for each in call.args):
+                yield "template-phrase", "looks up what to say by what the user wrote"
+        for chosen in self.tree.find_all(nodes.Filter):
+            if chosen.name in ("selectattr", "rejectattr") and chosen.args and self._is_key(chosen.args[0]):
+                for phrase in filter(None, map(self._phrase, chosen.args[1:])):
+                    yield "template-phrase", f"tests what was written for {phrase[:80]!r}"
+
+    def _is_key(self, node: nodes.Node) -> bool:
+        value = fold(node, self.constants)
+        return isinstance(value, str) and value in CONTENT
 
     def _follow(self) -> None:
         pairs: list[tuple[nodes.Node, nodes.Node]] = [(node.node, node.target) for node in self.tree.find_all(nodes.Assign)]
@@ -89,7 +104,7 @@ class Phrases:
             return (isinstance(key, str) and key in CONTENT) or space in self.written or self._is_written(node.node)
         if isinstance(node, nodes.Name):
             return node.name in self.written
-        if isinstance(node, nodes.Filter) and self._is_whole(node):
+        if (isinstance(node, nodes.Filter) and self._is_whole(node)) or (isinstance(node, nodes.Call) and self._gets(node)):
             return True
         if isinstance(node, nodes.Compare | nodes.Test | nodes.Not) or (
             isinstance(node, nodes.Filter) and node.name in ("length", "count")
@@ -99,9 +114,16 @@ class Phrases:
 
     def _is_whole(self, node: nodes.Filter) -> bool:
         """Whether a filter makes one text of a conversation, or of the contents of its messages."""
-        by_key = node.name == "map" and any(fold(pair.value) in CONTENT for pair in node.kwargs if isinstance(fold(pair.value), str))
+        if node.name == "attr" and node.args:
+            return self._is_key(node.args[0])
+        by_key = node.name == "map" and any(self._is_key(pair.value) for pair in node.kwargs)
         whole = node.name in ("string", "tojson") and isinstance(node.node, nodes.Name) and node.node.name not in self.constants
         return by_key or whole
+
+    def _gets(self, node: nodes.Call) -> bool:
+        """Whether a call is message.get('content')."""
+        got = isinstance(node.node, nodes.Getattr) and node.node.attr in ("get", "pop") and bool(node.args)
+        return got and self._is_key(node.args[0])
 
     def _is_date(self, node: nodes.Node) -> bool:
         names = [node] if isinstance(node, nodes.Name) else list(node.find_all(nodes.Name))

@@ -27,6 +27,9 @@ LATER = RUNS - words(
 )
 """Those that count within a function too, where ordinary code uses the others."""
 
+ROOTS = frozenset(name.split(".")[0] for name in RUNS)
+"""Modules and builtins by which the listed calls begin."""
+
 WRITES = re.compile(r"\b(?:write_text|write_bytes|touch|chmod|symlink_to|unlink|rmtree)$")
 _PIPE = re.compile(r"^\s*(?:!|%%?(?:bash|sh|script|system|sx|cmd|perl|ruby|writefile|run|load_ext|pip|conda)\b|\?)", re.MULTILINE)
 
@@ -40,7 +43,7 @@ class Call:
     at_import: bool
 
 
-def dangerous_calls(text: str) -> Iterator[Call]:
+def dangerous_calls(text: str | bytes) -> Iterator[Call]:
     """Calls that run, load, reach out or delete. Raises SyntaxError, ValueError or RecursionError for what Python can't parse."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -51,9 +54,11 @@ def dangerous_calls(text: str) -> Iterator[Call]:
 
 
 class _Walker(ast.NodeVisitor):
+    """Follows names through imports and plain assignments."""
+
     def __init__(self) -> None:
         self.found: list[Call] = []
-        self.aliases: dict[str, str] = {}
+        self.aliases: dict[str, str] = {"__builtins__": "builtins"}
         self.inside = 0
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -63,37 +68,89 @@ class _Walker(ast.NodeVisitor):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for alias in node.names:
             self.aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+            if alias.name == "*":
+                lead = f"{node.module}."
+                self.aliases |= {name.removeprefix(lead): name for name in RUNS if name.startswith(lead)}
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.generic_visit(node)
+        name = self._name(node.value)
+        for target in node.targets:
+            if isinstance(target, ast.Name) and name != "?" and name.split(".")[0] in ROOTS:
+                self.aliases[target.id] = name
+
+    def visit_If(self, node: ast.If) -> None:
+        test = node.test
+        main = isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
+        self.inside += main
+        self.generic_visit(node)
+        self.inside -= main
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        for decorator in node.decorator_list:
+            self.visit(decorator)
+            if (name := self._name(decorator)) in RUNS:
+                self.found.append(Call(name, node.lineno, not self.inside))
+        deeper = not isinstance(node, ast.ClassDef)
+        self.inside += deeper
+        for child in ast.iter_child_nodes(node):
+            if child not in node.decorator_list:
+                self.visit(child)
+        self.inside -= deeper
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815  (the name that ast calls)
+    visit_ClassDef = visit_FunctionDef  # noqa: N815  (the name that ast calls)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
         self.inside += 1
         self.generic_visit(node)
         self.inside -= 1
 
-    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815  (the name that ast calls)
-    visit_Lambda = visit_FunctionDef  # noqa: N815  (the name that ast calls)
-
     def visit_Call(self, node: ast.Call) -> None:
         name = self._name(node.func)
         listed = LATER if self.inside else RUNS
-        dunder = name in ("getattr", "builtins.getattr") and len(node.args) > 1 and not isinstance(node.args[1], ast.Constant)
-        if name in listed or (not self.inside and (WRITES.search(name) or (dunder and self._module(node.args[0])))):
+        computed = name.endswith("getattr") and len(node.args) > 1 and fixed(node.args[1]) is None and self._name(node.args[0]) in ROOTS
+        if name in listed or (not self.inside and (WRITES.search(name) or computed or self._opens(name, node))):
             self.found.append(Call(name, node.lineno, not self.inside))
         self.generic_visit(node)
 
-    def _module(self, node: ast.expr) -> bool:
-        return self._name(node).split(".")[0] in ("os", "builtins", "subprocess", "__builtins__", "sys", "posix")
+    def _opens(self, name: str, node: ast.Call) -> bool:
+        """Whether a call opens a file to write in it."""
+        mode = node.args[1] if len(node.args) > 1 else next((pair.value for pair in node.keywords if pair.arg == "mode"), None)
+        text = fixed(mode) if mode is not None else ""
+        return name in ("open", "io.open", "builtins.open", "os.open") and bool(text and set(text) & set("wax+"))
 
     def _name(self, node: ast.expr) -> str:
         if isinstance(node, ast.Name):
             return self.aliases.get(node.id, node.id)
         if isinstance(node, ast.Attribute):
-            return f"{self._name(node.value)}.{node.attr}"
-        if isinstance(node, ast.Call) and self._name(node.func) in ("__import__", "importlib.import_module") and node.args:
-            first = node.args[0]
-            return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else "?"
+            base = self._name(node.value)
+            return base if node.attr == "__dict__" else f"{base}.{node.attr}"
+        if isinstance(node, ast.Subscript):
+            return f"{self._name(node.value)}.{fixed(node.slice) or '?'}"
         if isinstance(node, ast.Call):
-            return self._name(node.func)
+            return self._called(self._name(node.func), node)
         return "?"
+
+    def _called(self, name: str, node: ast.Call) -> str:
+        """What a call gives, where that is a module or one of its parts."""
+        if name in ("__import__", "builtins.__import__", "importlib.import_module") and node.args:
+            return fixed(node.args[0]) or "?"
+        if name in ("getattr", "builtins.getattr") and len(node.args) > 1:
+            return f"{self._name(node.args[0])}.{fixed(node.args[1]) or '?'}"
+        if name in ("vars", "builtins.vars") and node.args:
+            return self._name(node.args[0])
+        return "builtins" if name in ("globals", "locals") else name
+
+
+def fixed(node: ast.expr) -> str | None:
+    """A text that is written out or joined of such, None for any other."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = fixed(node.left), fixed(node.right)
+        return None if left is None or right is None else left + right
+    return None
 
 
 def shell_lines(cell: str) -> list[str]:

@@ -21,5 +21,9 @@ def judge(template: str, source: Source, *, where: str, offset: int | None = Non
         raise LimitReached(f"{where} has {len(template):,} characters and was not scanned", offset=offset)
     from rootstock.sentinel.judge import _trees
 
-    for rule, what, severity in _trees.findings(template):
+    try:
+        found = list(_trees.findings(template))
+    except RecursionError as error:
+        raise LimitReached(f"{where} has expressions too deep in one another", rule_id="nesting", offset=offset) from error
+    for rule, what, severity in found:
         yield finding(rule, source, f"{where} {what}", offset=offset, severity=severity)

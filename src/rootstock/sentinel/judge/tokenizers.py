@@ -14,6 +14,9 @@ EDITED = 64
 """Up to so many ids out of order, a vocabulary counts as edited; with more it was written by another program."""
 
 INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
+SPARE = re.compile(r"unused|reserved|extra|placeholder|dummy|^<0x|^<[^>]*>\Z|^\[[^\]]*\]\Z", re.IGNORECASE)
+"""Words of a vocabulary that stand free for added tokens."""
+
 _WORD = re.compile(r"[^\W\d_]{2,}|\w+[.:/@]\w+")
 _MARK = re.compile(r"\s*(?:<[^<>\s]{1,40}>|\[[A-Z_]{1,20}\]|\W*)\s*\Z")
 _LATIN = re.compile(rb"[A-Za-z./:]{7,}")
@@ -138,6 +141,7 @@ def _added(root: dict[str, Any], source: Source) -> Iterator[Finding]:
     vocabulary = root["model"].get("vocab")
     known = vocabulary if isinstance(vocabulary, dict) else {}
     by_id: dict[Any, str] = {}
+    taken = {number: word for word, number in known.items() if not SPARE.search(word)}
     for token in root.get("added_tokens") or []:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
             continue
@@ -150,6 +154,8 @@ def _added(root: dict[str, Any], source: Source) -> Iterator[Finding]:
                 source,
                 f"{content[:80]!r} has the id {number} as an added token and {known[content]} in the vocabulary",
             )
+        if content not in known and number in taken:
+            yield finding("tokenizer-swapped", source, f"the added token {content[:80]!r} has the id of {taken[number][:80]!r}")
         if number in by_id and by_id[number] != content:
             yield finding("tokenizer-swapped", source, f"{content[:80]!r} and {by_id[number][:80]!r} have the same id {number}")
         if type(number) is int:

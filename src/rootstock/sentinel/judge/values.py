@@ -13,7 +13,8 @@ from rootstock.sentinel.source import Source
 Path = tuple[str | int, ...]
 
 TARGETS = words(
-    "_target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type py/function py/module"
+    "parent_library _target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type"
+    " py/function py/module"
 )
 """Keys whose value a loader imports: hydra, Lightning, MLflow, jsonpickle."""
 
@@ -23,7 +24,7 @@ SOFT_TARGETS = words("target cls _type_ builder instantiate import_path python_c
 REDUCERS = words("__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__")
 REMOTE = words("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code")
 WEIGHTS = words("weight_map all_checkpoint_keys")
-BASES = words("base_model_name_or_path parent_library base_model base_model_class")
+BASES = words("base_model_name_or_path base_model")
 OPENED = words(
     "vocab_file vocab_path merges_file tokenizer_file spm_file sp_model sentencepiece_model_pt custom_objects_path weights_path"
     " weight_path model_file model_path checkpoint_path ckpt_path resume_from_checkpoint pretrained_model_path adapter_path"
@@ -58,6 +59,8 @@ def _text(key: str, path: Path, value: str, source: Source, offset: int | None) 
         yield finding("index-path", source, f"the index sends a loader to {_short(value)}, which {why}", offset=offset)
     if key in BASES and (why := _bad_base(value)):
         yield finding("adapter-base", source, f"{key!r} is {_short(value)}, which {why}", offset=offset)
+    if key.endswith("attn_implementation") and "/" in value:
+        yield finding("config-remote-code", source, f"{key!r} has the loader fetch the kernel {_short(value)}", offset=offset)
     if key in OPENED and "/" in value + "/" and (why := _bad_file(value)) and not _hub_file(value):
         yield finding("config-path", source, f"{key!r} has a loader open {_short(value)}, which {why}", offset=offset)
     if LIBRARIES.search(key) and (library := shell.first_library(value)):
