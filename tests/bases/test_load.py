@@ -14,7 +14,7 @@ from tests.tiny_models import clip_model, saved
 from rootstock.bases.load import fit, load, tokenizer
 from rootstock.bases.resolve import resolve
 from rootstock.bases.save import save_model
-from rootstock.core.errors import BaseError
+from rootstock.core.errors import BaseError, GateRefused
 from rootstock.core.loaded import Head, Loaded
 
 Config = Callable[..., Any]
@@ -134,9 +134,12 @@ def test_configs_that_fit_nothing(tiny: Path, changes: dict[str, Any]) -> None:
 
 
 def test_a_config_cannot_choose_the_attention_code(tiny: Path) -> None:
-    change_config(tiny, attn_implementation="somebody/kernel")
+    change_config(tiny, attn_implementation="eager")
     config: Any = loaded(tiny, "a", "b").model.config
     assert config._attn_implementation == "sdpa"
+    change_config(tiny, attn_implementation="somebody/kernel")
+    with pytest.raises(GateRefused, match="somebody/kernel"):
+        loaded(tiny, "a", "b")
 
 
 def test_an_adapter_is_not_a_whole_model(tiny: Path) -> None:

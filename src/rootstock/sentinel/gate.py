@@ -98,7 +98,8 @@ def _check_content(folder: Path, files: Sequence[Path]) -> None:
     limits, chosen = Limits(), policy(DEFAULT)
     for found in scan_folder(tree, limits, time.monotonic() + limits.seconds) if tree.names and files else ():
         if chosen.action(found) == "refuse" and found.rule not in HELD_ELSEWHERE:
-            raise GateRefused(f"{found.where}: {found.what} ({found.rule})", wanted="a folder that passes rootstock scan", fix=found.fix)
+            kind = BaseError if found.rule == "malformed" else GateRefused
+            raise kind(f"{found.where}: {found.what} ({found.rule})", wanted="a folder that passes rootstock scan", fix=found.fix)
 
 
 def pickles(folder: Path) -> list[str]:

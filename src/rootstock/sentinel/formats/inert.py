@@ -23,6 +23,10 @@ MAGICS = (
     b"PAR1",
     b"ARROW1\0\0",
 )
+ASCII = bytes((9, 10, 13, *range(32, 127)))
+MANY, FEW = 64, 0.2
+"""Text in an encoding of one byte a letter: so many bytes, at most this share of them beyond ASCII, and no control characters."""
+
 RIFF = (b"WEBP", b"WAVE")
 
 
@@ -38,6 +42,8 @@ def is_text(data: bytes) -> bool:
         return _decodes(data[: len(data) // 2 * 2], "utf-16")
     if any(code in data for code in (b"\0", b"\x01", b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x0e", b"\x7f")):
         return False
+    if len(data) >= MANY and len(data.translate(None, ASCII)) < FEW * len(data):
+        return True  # of one byte a letter, such as Latin-1
     start = next((i for i in range(min(4, len(data))) if data[i] & 0xC0 != 0x80), 0)
     return any(_decodes(data[start : len(data) - cut], "utf-8") for cut in range(4))
 
