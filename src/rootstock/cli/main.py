@@ -10,6 +10,7 @@ import typer
 from rootstock import __version__
 from rootstock.cli import (
     adapt,
+    benchmark,
     compare,
     corpus,
     diff,
@@ -41,6 +42,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "plan": plan.plan,
     "search": search.search,
     "compare": compare.compare,
+    "benchmark": benchmark.benchmark,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
     "export": export.export,

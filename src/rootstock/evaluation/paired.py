@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from rootstock.core.rows import Columns
 from rootstock.core.task import Labelled
-from rootstock.evaluation.intervals import FEWEST
+from rootstock.evaluation.intervals import FEWEST, Limits, around, variance
 
 _MANY = 1e6
 """Degrees of freedom from which on Student's distribution is the normal one."""
@@ -66,19 +66,47 @@ def draw(answers: Sequence[Answered], figure: str, *, seed: int, resamples: int 
     return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, rows)
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of a figure over seeds, its interval at 95 %, and its standard error over rows and seeds."""
+
+    value: float
+    interval: tuple[float, float]
+    error: float
+
+
+def estimate(drawn: Drawn, *, within: Limits) -> Estimate:
+    """Of one way to train. within: the figure's limits."""
+    spread, place = _spread(drawn)
+    return Estimate(drawn.mean, around(drawn.mean, spread, place=place, rows=drawn.rows, within=within), spread**0.5)
+
+
+def together(parts: Sequence[Drawn]) -> Drawn:
+    """The mean of several figures, drawn with as many seeds: those of one test set on the same resamples, others by themselves."""
+    mean_S, mean_RS = (np.mean([getattr(each, side) for each in parts], axis=0) for side in ("whole", "resampled"))
+    return Drawn(mean_S, mean_RS, min(each.rows for each in parts))
+
+
 def difference(first: Drawn, second: Drawn) -> Difference:
     """Of two ways that were tried with the same seeds on the same test rows, and drawn with the same seed.
 
-    The variance of the mean over seeds is that of its paired bootstrap over rows, and of the seeds' own differences the S-th part. Few
-    seeds tell their variance badly, so the interval is Student's, with Welch and Satterthwaite's degrees of freedom. It covers 94 % and
-    more with five seeds, 92 with three, 88 with two (percentiles of a bootstrap over three seeds: 80 to 88). One seed: rows alone.
+    It covers 94 % and more with five seeds, 92 with three, 88 with two (percentiles of a bootstrap over three seeds: 80 to 88). One seed:
+    rows alone.
     """
-    apart_RS, each_S = first.resampled - second.resampled, first.whole - second.whole
-    seeds = len(each_S)
-    of_rows = float(apart_RS.mean(1).var())
-    of_seeds = float(each_S.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    freedom = (of_rows + of_seeds) ** 2 / (of_seeds**2 / (seeds - 1)) if of_seeds else _MANY
-    half = float(stdtrit(min(freedom, _MANY), 0.975)) * (of_rows + of_seeds) ** 0.5
-    value = float(each_S.mean())
-    low, high = value - half, value + half
-    return Difference(value, (low, high), first.rows >= FEWEST and (low > 0 or high < 0))
+    apart = Drawn(first.whole - second.whole, first.resampled - second.resampled, first.rows)
+    low, high = (found := estimate(apart, within=None)).interval
+    return Difference(found.value, (low, high), first.rows >= FEWEST and (low > 0 or high < 0))
+
+
+def _spread(drawn: Drawn) -> tuple[float, float]:
+    """Variance of the mean over seeds, and Student's place of 97.5 % for what tells it.
+
+    The variance is that of the bootstrap over rows, and of the seeds' own figures the S-th part. Few seeds tell their variance badly, so
+    degrees of freedom are Welch and Satterthwaite's.
+    """
+    seeds = len(drawn.whole)
+    of_rows = variance(drawn.resampled.mean(1), drawn.rows)
+    of_seeds = float(drawn.whole.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    told = of_rows**2 / max(drawn.rows - 1, 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0.0)
+    freedom = (of_rows + of_seeds) ** 2 / told if told else _MANY
+    return of_rows + of_seeds, float(stdtrit(min(freedom, _MANY), 0.975))
