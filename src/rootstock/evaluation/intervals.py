@@ -25,6 +25,8 @@ FEWEST = 20
 """Rows that a difference needs to be called real: on fewer no interval is known to be wide enough."""
 _Z = 1.959963984540054
 """The normal distribution's place of 97.5 %."""
+_ALIKE = 1e-15
+"""Variance, in shares, below which resamples differ by rounding alone."""
 _SHARES = ("accuracy", "f1", "precision", "recall", "exact_match", "rouge1", "rouge2", "rougeL", "roc_auc")
 _LIMITS: dict[tuple[str, ...], tuple[float, float]] = {
     _SHARES: (0.0, 1.0),
@@ -79,7 +81,7 @@ def around(whole: float, spread: float, *, place: float, rows: int, within: Limi
         return whole - half, whole + half
     low, high = within
     share = min(max((whole - low) / (high - low), 0.0), 1.0)
-    alike = share * (1 - share) * (high - low) ** 2 / spread if spread > 0 else 0.0
+    alike = share * (1 - share) * (high - low) ** 2 / spread if spread > _ALIKE * (high - low) ** 2 else 0.0
     found = wilson(share * (alike or rows), alike or rows, place if math.isfinite(place) else _Z)
     return low + found[0] * (high - low), low + found[1] * (high - low)
 

@@ -46,6 +46,8 @@ class Member(Settings):
     """Splits that are measured on."""
     files: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Further names of a split's file, without what follows the first point."""
+    rows: dict[str, int] = Field(default_factory=dict)
+    """How many rows a split has as it was published: another number means other rows, and figures that compare with no others."""
     submission: dict[str, str] = Field(default_factory=dict)
     """Name of the file of answers that the benchmark takes, by split."""
 

@@ -11,7 +11,6 @@ _ROW = "{:<8}{:>9}  {:<24}{:>7}   {:<16}{}"
 _HARNESS = {"accuracy": "acc", "matthews": "mcc"}
 """What lm-evaluation-harness calls a figure; the others go by their own names."""
 _HUB = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr"}
-_HUB_TASKS = {"text-classification": "text-classification", "regression": "text-classification"}
 
 
 def as_text(found: Facts) -> str:
@@ -72,7 +71,20 @@ def _notes(found: Facts) -> Iterator[str]:
                 yield f"{name}: measured on {split}, as the rows hold nothing to develop on: not the split that others report"
         lost = {split: each["unlabelled"] for split, each in task["sources"].items() if each["unlabelled"] and not split.startswith("test")}
         yield from (f"{name}: {count:,} rows of {split} have no answer and are left out" for split, count in lost.items())
+        yield from _others(name, task)
         yield from _findings(name, task)
+
+
+def _others(name: str, task: Facts) -> Iterator[str]:
+    """Splits that are not the published ones, told by their number of rows."""
+    for split, each in task["sources"].items():
+        if each["published"] not in (None, each["rows"]):
+            yield f"{name}: {split} has {each['rows']:,} rows, the published one {each['published']:,}: not the same rows"
+
+
+def _published(task: Facts, split: str) -> bool:
+    """Whether a split has as many rows as the published one."""
+    return bool(task["sources"][split]["published"] == task["sources"][split]["rows"])
 
 
 def _findings(name: str, task: Facts) -> Iterator[str]:
@@ -134,8 +146,8 @@ def card(found: Facts) -> str:
         return EvalResult(
             task_type="text-classification",
             task_name=task["title"],
-            dataset_type=found["suite"]["hub"] or found["suite"]["title"],
-            dataset_name=f"{found['suite']['title']} {task['title']}",
+            dataset_type=(found["suite"]["hub"] if _published(task, split) else None) or found["suite"]["title"],
+            dataset_name=f"{found['suite']['title']} {task['title']}" + ("" if _published(task, split) else " (other rows)"),
             dataset_config=name,
             dataset_split=split,
             metric_type=_HUB.get(figure, figure),

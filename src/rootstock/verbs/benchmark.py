@@ -120,7 +120,7 @@ def settle(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> S
         member = plan.suite.tasks[name]
         splits[name] = gathered(plan.suite, name, places.of(name, member), out / "data" / name)
         check_trainable(name, member, splits[name])
-        watch.say(f"rows      {name}: " + ", ".join(f"{each.labelled:,} {split}" for split, each in splits[name].items() if each.labelled))
+        watch.say(f"rows      {name}: " + ", ".join(each.told(split) for split, each in splits[name].items()))
     fixed: dict[str, Any] = {"suite": plan.suite.plain(), "base": base.digest, "changes": dict(plan.changes), "minutes": plan.minutes}
     state = _same(out, fixed, splits) if begun else fixed | {"rows": {}}
     state["rows"] |= {name: {split: each.sha256 for split, each in found.items()} for name, found in splits.items()}
@@ -212,7 +212,7 @@ def _task(settled: Settled, name: str, notes: Mapping[tuple[str, int], dict[str,
         "learns_from": asked.member.learns_from,
         "splits": found,
         "score": _told(score, asked.member.metrics[0]) if score else None,
-        "sources": {split: each.facts for split, each in asked.splits.items()},
+        "sources": {split: {**each.facts, "published": asked.member.rows.get(split)} for split, each in asked.splits.items()},
         "runs": [notes[model.name, model.seed] for model in models],
     }
     return facts, score

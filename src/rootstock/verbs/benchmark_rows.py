@@ -46,6 +46,11 @@ class Split:
         """Rows with an answer."""
         return self.rows - self.unlabelled
 
+    def told(self, name: str) -> str:
+        """How many rows there are, and how many of them have no answer."""
+        without = f" ({self.unlabelled:,} without an answer)" if self.unlabelled else ""
+        return f"{self.rows:,} {name}{without}"
+
     @property
     def facts(self) -> dict[str, Any]:
         """As JSON."""

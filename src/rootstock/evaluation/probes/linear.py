@@ -115,7 +115,6 @@ def shares(right: dict[str, np.ndarray], group_N: np.ndarray, *, seed: int, less
     drawn_RF = intervals.draws(columns, figures, names=list(whole), seed=seed)
     found = {}
     for (name, value), drawn_R in zip(whole.items(), drawn_RF.T, strict=True):
-        within = (0.0, 1.0) if name in right else (-1.0, 1.0)
-        ends = intervals.interval(drawn_R, value, len(groups), within=within)
-        found[name] = {"value": value, "interval": list(ends or within)}
+        ends = intervals.interval(drawn_R, value, len(groups), within=(0.0, 1.0) if name in right else None)
+        found[name] = {"value": value, "interval": list(ends or (-1.0, 1.0))}
     return found
