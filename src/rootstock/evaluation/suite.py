@@ -4,10 +4,10 @@ Nothing else knows a suite: whoever names a file of this form has another one.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from rootstock.core.errors import RecipeError, UnknownName, UsageError
 from rootstock.core.settings import Settings
@@ -78,12 +78,13 @@ class Suite(Settings):
     tasks: dict[str, Member] = Field(min_length=1)
     """Its tasks by name."""
 
-    @model_validator(mode="after")
-    def _known_names(self) -> Self:
-        named = [*self.averaged, *(each.learns_from for each in self.tasks.values() if each.learns_from)]
-        if unknown := [name for name in named if name not in self.tasks]:
-            raise ValueError(f"names of tasks of this suite, not {unknown[0]!r}")
-        return self
+    @field_validator("tasks")
+    @classmethod
+    def _all_that_are_named(cls, tasks: dict[str, Member], info: ValidationInfo) -> dict[str, Member]:
+        named = [*info.data.get("averaged", ()), *(each.learns_from for each in tasks.values() if each.learns_from)]
+        if unknown := [name for name in named if name not in tasks]:
+            raise ValueError(f"a task called {unknown[0]!r} among them, as averaged or learns_from names it")
+        return tasks
 
     def chosen(self, names: str | None) -> tuple[str, ...]:
         """Tasks that a person names with commas between, or all; one that needs another's model comes with it and after it."""

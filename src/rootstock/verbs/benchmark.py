@@ -88,8 +88,15 @@ class Settled:
     def model(self, name: str, seed: int) -> Trained:
         """The model that answers a task."""
         name = self.plan.suite.tasks[name].learns_from or name
-        shared = {"base": self.plan.base, "settings": self.plan.changes, "folder": self.folder, "seed": seed}
-        return Trained(name=name, member=self.plan.suite.tasks[name], splits=self.splits[name], **shared)
+        return Trained(
+            name=name,
+            member=self.plan.suite.tasks[name],
+            splits=self.splits[name],
+            base=self.plan.base,
+            settings=self.plan.changes,
+            seed=seed,
+            folder=self.folder,
+        )
 
 
 def benchmark(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:

@@ -81,8 +81,8 @@ class Places:
                 raise UnknownName(f"task of {suite.title}", name, suite.tasks)
             else:
                 each[name] = place
-        for place in (whole, *each.values()):
-            if place and not place.startswith(PREFIX) and not Path(place).is_dir():
+        for place in filter(None, (whole, *each.values())):
+            if not place.startswith(PREFIX) and not Path(place).is_dir():
                 raise DataError(f"there is no folder {place}", wanted="a folder of the suite's files, hf:NAME, or TASK=FOLDER")
         return cls(whole, each)
 
