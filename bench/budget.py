@@ -41,14 +41,19 @@ def one(method, asked, train, folder):
     ]
     command = [sys.executable, "-m", "rootstock", "adapt", train, *chosen]
     started = time.monotonic()
-    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
     wall = time.monotonic() - started
+    kind = {"method": method, "minutes": asked.minutes, "busy": asked.busy, "seconds": round(wall, 2)}
+    if done.returncode:  # such as features that do not fit into the budget
+        return kind | {"reached": False, "refused": done.stderr.strip().splitlines()[-3:]}
     steps = [event for event in map(json.loads, (out / "history.jsonl").read_text().splitlines()) if event["event"] == "step"]
     budget, last = asked.minutes * 60, steps[-1]["rate"] / max(event["rate"] for event in steps)
     off = wall / budget - 1
-    told = {"method": method, "minutes": asked.minutes, "busy": asked.busy, "seconds": round(wall, 2), "off": round(off, 4)}
-    told |= {"last_rate_of_peak": round(last, 4), "steps": len(steps), "reached": abs(off) <= WITHIN and last <= ENDED}
-    return told | {"learned_until": json.loads((out / "plan.json").read_text())["measured"]["seconds"]}
+    told = kind | {"off": round(off, 4), "last_rate_of_peak": round(last, 4), "steps": len(steps)}
+    return told | {
+        "reached": abs(off) <= WITHIN and last <= ENDED,
+        "learned_until": json.loads((out / "plan.json").read_text())["measured"]["seconds"],
+    }
 
 
 def main():
