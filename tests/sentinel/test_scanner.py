@@ -1,5 +1,6 @@
 """Archives, arrays, links, limits, policies and outputs; the pickles inside are never loaded."""
 
+import base64
 import bz2
 import gzip
 import io
@@ -263,3 +264,69 @@ def test_the_public_name_is_the_function_before_and_after_its_module_is_imported
 def test_a_path_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="there is no"):
         scan(tmp_path / "nothing")
+
+
+# Made by py7zr 1.1.4 of "hello text" as a.txt, PAYLOAD as d/model.pkl and an empty file.
+SEVENS = {
+    "lzma2": (
+        "N3q8ryccAAQUbODUnwAAAAAAAAAVAAAAAAAAAKegBg4BACFoZWxsbyB0ZXh0gASMAm9zjAZzeXN0ZW2TjAR0cnVlhVIuAOAAjABxXQAAgTMHrg/QaX28nz9H"
+        "QQV77dfZBs67JiaWbzK383dyZfu6i1cr6TY75lMbGYp65+fK6RcIbr9cMLQ5fVSzVmu2UI3ct7djYGFQB4V8MvAwNMQfdRUAX/rdDEj3MHrykVAXZu3b+1DB"
+        "3H+aENqhoAAAAAAXBiYBCXkABwsBAAEhIQEYDICNAAA="
+    ),
+    "lzma": (
+        "N3q8ryccAARplPukrwAAAAAAAAAWAAAAAAAAAFaYC7UANBlJ7o3pFrX4h0DjHbMjnpNE5+FbGYHBqrm55xW/vFFyLeBqLXLf//3mEADgAJgAel0AAIEzB64P"
+        "0NNtfJ8/R0FY1v4CaiWo6ICFeym7EsZcb5ENLUpM5OFzoTCH3AUT9oBJ+eq2IJAIJdtaxjoyrm1vM0R0nkyUk8o4p5xBxQbLCHbEX7liVURQbwILS1LhRtU1"
+        "OA90s2aejVT7/8A3IRGENBP2fnI4KOAAAAAAFwYtAQmAggAHCwEAASEhARgMgJkAAA=="
+    ),
+    "bzip2": (
+        "N3q8ryccAATsk99CxQAAAAAAAAAVAAAAAAAAACYwFWFCWmg5MUFZJlNZPszcuQAABdPgFQBAARAAAkaeYEIECAAgADFA00MjJiFNDQMhptQIOS3CNDq62RIY"
+        "2jswCHiR+p74u5IpwoSB9mblyOAAjABwXQAAgTMHrg/Smro9QMCQzuXLdvY7ofSRDn0K2xadKIw1D4umh/JLlOFiUyvzC/itUmjo7bZ7aCyaRzqTHUmWWb+X"
+        "OzxxLg9AbAiMZuUTzwpZ1NFNban+z1ZU9nmMtKdQG6Nf/5kk+NOGLDCFaJ5QAAAAABcGTQEJeAAHCwEAASEhARgMgI0AAA=="
+    ),
+    "deflate": (
+        "N3q8ryccAATDH2NumwAAAAAAAAAVAAAAAAAAAP1QMFrLSM3JyVcoSa0oaWDpYcov7mErriwuSc2d3MNSUlSa2hqkBwDgAIwAb10AAIEzB64P0Es5PJ8/Rzvn"
+        "0R6CkUzhj/67T2/WGwDLfaSCRJdVyoVQA+pMg3rUyJJ5rJynpreFkBocaQzleSBrbqa81WXdDzVMQi+XFe7naPu0NgG/whSSnz15PPlC6rF8Zpo0mku+33+p"
+        "y7qMAAAAABcGJAEJdwAHCwEAASEhARgMgI0AAA=="
+    ),
+    "copy": (
+        "N3q8ryccAARk0C86mgAAAAAAAAAVAAAAAAAAAMBmOlxoZWxsbyB0ZXh0gASMAm9zjAZzeXN0ZW2TjAR0cnVlhVIu4ACQAHBdAACBMweuD9As9LyfP0dnPyeN"
+        "XwC6JxEJnYyuqCE61qNFWbv2hk0HSWc55RpGtYAPXCN3rTVnzNfgRnvxzFBG36Qm0hSJbecLVEjAGmZC/YkOTz72vSTytgNMyx6l+2CD1bx5LASi73e0cq1s"
+        "x7gAAAAAFwYiAQl4AAcLAQABISEBGAyAkQAA"
+    ),
+    "x86 lzma2": (
+        "N3q8ryccAAR4eN2ppQAAAAAAAAAVAAAAAAAAAIs7ok8BACFoZWxsbyB0ZXh0gASMAm9zjAZzeXN0ZW2TjAR0cnVlhVIuAOAAlAB3XQAAgTMHrg/QaX28nzkQ"
+        "nG37Zo4qyIwjZUQaIHdI9HNCKxChr5LVIcQW3rc6SNW8NQpCOvRhff6dk6aOMwXmpXe/NM/edF4cXnOA/2X6pox9qFRDCSu/JZqVCopckNDL95w0/3kxZmj8"
+        "6UkH5Z2A8/s+T/l3QAAAAAAXBiYBCX8ABwsBAAEhIQEYDICVAAA="
+    ),
+    "delta lzma2": (
+        "N3q8ryccAASHmpocpwAAAAAAAAAWAAAAAAAAANy3sa4BACFo/QcAA7FU8RP8DISIdm0EGXptBvoB8Qgm+Xhw/gPwIM3cAOAAmAB5XQAAgTMHrg/QaX28nzkQ"
+        "nG37Zpxlf+rp1+63ATRpJ+ExIxcwdmzSA0KjeOx9jLsTg1+pColdZA5Q5dsnEdi4tT0IY2d1106ZYiE4Tl7YNS228BB3nCzMR0l/Lt8fiwfA58dmLyMM4IWT"
+        "42/14c+oA4dLMgpqkVywAAAAABcGJgEJgIEABwsBAAEhIQEYDICZAAA="
+    ),
+    "zstd": (
+        "N3q8ryccAAS1sAjerQAAAAAAAAAWAAAAAAAAAIMFKDEotS/9AFgRAQBoZWxsbyB0ZXh0gASMAm9zjAZzeXN0ZW2TjAR0cnVlhVIu4ACYAHpdAACBMweuD9C1"
+        "KPyfP0dBhMlsZC/1nuhzICuSkXTx4IOIaLL3X1ikLGWL1cIvc8sMvpatL6HyPyyraKQ+KOLCoNbWwFyZUObJgpyck5KbCDmY82aycetyaIXyH9+m8gkSfynw"
+        "bEqU/9k4PeRPKYDkUOAOxM17wLt0AAAAABcGKwEJgIIABwsBAAEhIQEYDICZAAA="
+    ),
+}
+
+
+@pytest.mark.parametrize("method", SEVENS)
+def test_seven_zip(tmp_path, method):
+    (tmp_path / "m.7z").write_bytes(base64.b64decode(SEVENS[method]))
+    found = {(each.rule, each.members) for each in scan(tmp_path).findings}
+    assert found == ({("not-unpacked", ())} if method == "zstd" else {("pickle-executes", ("d/model.pkl",))})
+
+
+def test_seven_zip_cut_or_flipped_ends_as_findings(tmp_path):
+    data = base64.b64decode(SEVENS["x86 lzma2"])
+    for at in range(len(data)):
+        (tmp_path / "m.7z").write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+        scan(tmp_path / "m.7z")
+        (tmp_path / "m.7z").write_bytes(data[:at])
+        scan(tmp_path / "m.7z")
+
+
+def test_a_long_line_of_text_that_begins_like_an_import(tmp_path):
+    assert rules_of(tmp_path, b"c" + b"97e4dfa6 " * 20_000, "words.txt") == set()
+    assert "pickle-executes" in rules_of(tmp_path, b"S'" + b"a" * 100_000 + b"'\n0cos\nsystem\n(S'true'\ntR.", "words.txt")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, finding
-from rootstock.sentinel.pickles.machine import AWAY, Broken, Machine
+from rootstock.sentinel.pickles.machine import AWAY, Broken, Global, Machine
 from rootstock.sentinel.pickles.steps import prepare
 from rootstock.sentinel.source import Source
 
@@ -87,6 +87,8 @@ def scan(source: Source, context: Context, start: int = 0) -> Iterator[Finding]:
     while at < source.size:
         told = follow(source, context, at)
         count += 1
+        if count == 1 and _is_text(told, source.read(start, 1)):
+            return
         yield from findings(told, source, at)
         for nested in told.machine.nested:
             yield from context.nested(nested)
@@ -96,6 +98,13 @@ def scan(source: Source, context: Context, start: int = 0) -> Iterator[Finding]:
         if told.broken or not looks_like_one(source.read(at, 1 << 16), source.size - at, context):
             break
         context.check_time()
+
+
+def _is_text(told: Told, first: bytes) -> bool:
+    """Whether a run came to nothing that an unpickler would carry out: a text whose first letters are opcodes by chance."""
+    names = [each for each in told.machine.about.values() if isinstance(each, Global)]
+    importable = any(each.name and each.module.partition(".")[0].isidentifier() for each in names)
+    return bool(told.broken) and not told.machine.calls and first != b"\x80" and not importable
 
 
 def findings(told: Told, source: Source, start: int) -> Iterator[Finding]:
