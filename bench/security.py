@@ -1,6 +1,6 @@
 """The sentinel on a catalogue of attack files and benign ones, beside other scanners; writes results/security.json.
 
-    python bench/security.py [--root ../shared/security] [--policy standard] [--only pickle onnx] [--speed]
+    python bench/security.py [--root FOLDER] [--policy standard] [--only pickle onnx] [--speed]
 
 ROOTSTOCK_PEER names a virtual environment with picklescan==1.0.5, modelscan==0.8.8, fickling==0.1.12 or modelaudit==0.2.54; those that are
 there run as commands, one process a case. ROOTSTOCK_SECURITY is another folder of cases, ROOTSTOCK_RESULTS another one for results.
@@ -25,7 +25,7 @@ from pathlib import Path
 from rootstock.sentinel import scan
 
 HERE = Path(__file__).parent
-ROOT = Path(os.environ.get("ROOTSTOCK_SECURITY", HERE.parents[1] / "shared" / "security"))
+ROOT = Path(os.environ.get("ROOTSTOCK_SECURITY", Path(__file__).parents[2] / "shared" / "security"))
 RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", HERE / "results"))
 PEER = Path(os.environ.get("ROOTSTOCK_PEER", "/nowhere"))
 PEERS = {

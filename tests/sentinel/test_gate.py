@@ -82,7 +82,7 @@ def test_weights_that_are_pickles_are_refused_unread(folder: Path, tmp_path: Pat
     said = refused(folder)
     assert name in said
     assert "runs whatever code" in said
-    assert "safe_serialization=True" in said
+    assert "rootstock convert" in said
     assert not marker.exists()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from struct import unpack
 from typing import Any
 
+from rootstock.sentinel.archives.unpack import lzma_filter
 from rootstock.sentinel.findings import LimitReached, Malformed
 
 END, HEADER, STREAMS, FILES, PACK, UNPACK, PARTS = 0, 1, 4, 5, 6, 7, 8
@@ -23,7 +24,7 @@ LZMA, LZMA2, DELTA, COPY, DEFLATE, BZIP2 = b"\x03\x01\x01", b"\x21", b"\x03", b"
 
 @dataclass
 class Folder:
-    """Coders (id, properties) in the order of unpacking, and the bytes of what each gives. parts: sizes of the files one after the other."""
+    """Coders (id, properties) in the order of unpacking, and the bytes that each gives. parts: sizes of the files in turn."""
 
     coders: list[tuple[bytes, bytes]]
     outputs: int
@@ -191,4 +192,4 @@ def _filter(name: bytes, properties: bytes) -> dict[str, Any]:
     if name in BRANCHES:
         return {"id": BRANCHES[name]}
     kind = {LZMA: lzma.FILTER_LZMA1, LZMA2: lzma.FILTER_LZMA2, DELTA: lzma.FILTER_DELTA}[name]
-    return {"id": kind, **lzma._decode_filter_properties(kind, properties)}  # type: ignore[attr-defined]
+    return lzma_filter(kind, properties)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rootstock.sentinel.findings import Malformed
 from rootstock.sentinel.source import Source
 
 CHUNK = 1 << 18
@@ -62,8 +63,9 @@ class Unpacking:
     end: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
-        machine, waiting = self.make(), b""
+        waiting = b""
         try:
+            machine = self.make()
             while True:
                 if not waiting and machine.needs_input:
                     waiting = self.source.read(self.used, CHUNK)
@@ -93,6 +95,13 @@ def unpacking(kind: str, source: Source) -> Unpacking:
 def of_zip_lzma(source: Source) -> Unpacking:
     """LZMA as zip members have it: two bytes of version, two of length, the properties, then the raw stream."""
     head = source.read(0, 9)
-    properties = lzma._decode_filter_properties(lzma.FILTER_LZMA1, head[4:9])  # type: ignore[attr-defined]
-    filters = [{"id": lzma.FILTER_LZMA1, **properties}]
+    filters = [lzma_filter(lzma.FILTER_LZMA1, head[4:9])]
     return Unpacking(source.part(9, source.size - 9), lambda: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters))
+
+
+def lzma_filter(kind: int, properties: bytes) -> dict[str, Any]:
+    """A filter by its properties as archives write them. Raises Malformed where they are none."""
+    try:
+        return {"id": kind, **lzma._decode_filter_properties(kind, properties)}  # type: ignore[attr-defined]
+    except lzma.LZMAError as error:
+        raise Malformed("the properties of its packing are none") from error
