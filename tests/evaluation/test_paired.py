@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from rootstock.evaluation import paired
 from rootstock.evaluation.paired import Answered, Drawn
@@ -41,6 +42,30 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(seeds, least, spread):
     nothing = Drawn(np.zeros(seeds), np.zeros((200, seeds)), rows)
     found = [paired.difference(Drawn(gain.mean(0), weights_RN @ gain, rows), nothing).interval for gain in gains]
     assert least <= np.mean([low <= 0.1 <= high for low, high in found]) <= 0.97
+
+
+@pytest.mark.parametrize(("rows", "differ"), [(100, 0.13), (100, 0.32), (300, 0.08), (1000, 0.05)])
+def test_two_models_that_are_equally_good_are_called_different_in_at_most_five_and_a_half_of_a_hundred(rows, differ):
+    """Exactly: over every number of rows on which one alone is right, with the variance that endless resamples would give."""
+    alarms = 0.0
+    for either in range(1, rows + 1):
+        chance = binom.pmf(either, rows, differ)
+        for first in range(either + 1) if chance > 1e-9 else ():
+            gain = (2 * first - either) / rows
+            spread = (either / rows - gain**2) / rows
+            two = np.array([[gain - spread**0.5], [gain + spread**0.5]])
+            found = paired.difference(Drawn(np.array([gain]), two, rows), Drawn(np.zeros(1), np.zeros((2, 1)), rows))
+            alarms += chance * binom.pmf(first, either, 0.5) * found.separable
+    assert 0.03 < alarms <= 0.055
+
+
+def test_the_mean_of_figures_on_the_same_rows_is_drawn_with_them():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(0, 1, 80), rng.normal(0, 1, 80)
+    parts = [paired.draw([answered(values)], "mean", seed=1, resamples=200) for values in (one, other)]
+    whole = paired.draw([answered((one + other) / 2)], "mean", seed=1, resamples=200)
+    found, wanted = (paired.estimate(each, within=None) for each in (paired.together(parts), whole))
+    assert [found.value, *found.interval, found.error] == pytest.approx([wanted.value, *wanted.interval, wanted.error])
 
 
 def test_many_seeds_give_the_interval_of_their_mean():

@@ -84,7 +84,8 @@ def test_a_constant_guess_counts_as_no_correlation(fake_task):
     found = _scored(model, fake_task(of="number", classes=1), baselines=Baselines({"majority": mean}, {}))
     assert found["beats"] == {"majority": True}
     assert "spearman" not in found["baselines"]["majority"]
-    assert found["differences"]["majority"]["difference"] == found["intervals"]["spearman"]
+    assert found["differences"]["majority"]["difference"] == pytest.approx([1.0, 1.0])
+    assert found["intervals"]["spearman"][0] < 0.9, "fifty rows do not prove a correlation of 1"
 
 
 def test_a_model_of_one_answer_has_no_verdict_on_correlation(fake_task):
@@ -140,4 +141,4 @@ def test_label_sets(fake_task):
     model, words = {"scores": answers_NC * 0.8 + 0.1, "answers": answers_NC}, {"scores": np.ones((80, 3)), "answers": answers_NC}
     found = _scored(model, fake_task(of="classes", classes=3), baselines=Baselines({"majority": words}, {}))
     assert found["beats"] == {"majority": True}
-    assert found["verdict"].startswith("micro f1 1.000 [0.954, 1.000] beats")
+    assert found["verdict"].startswith("micro f1 1.000 [0.953, 1.000] beats")

@@ -58,8 +58,9 @@ def test_messagepack(tmp_path, content, rules):
         (b"{L" + struct.pack(">q", 1) + b"aSL" + struct.pack(">q", 1 << 40) + b"}", {"limit-reached"}),
         (b"{L" + struct.pack(">q", 1) + b"aSi\x1bimport os; os.system('x')  }", {"code-in-text"}),
         (b"{L" + struct.pack(">q", 1) + b"a" + b"[" * 300, {"nesting"}),
+        (b"{L" + struct.pack(">q", 1) + b"a[$Z]}", {"malformed"}),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_ubjson(tmp_path, content, rules):
     assert set(found(tmp_path, {"model.ubj": content})) == rules

@@ -191,3 +191,11 @@ def test_number_details_are_bounded(rows):
 def test_nothing_slow_is_imported():
     code = "import sys, rootstock.tasks._scores; sys.exit(bool({'scipy', 'sklearn', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_f1_is_that_of_the_second_of_two_classes_and_given_only_where_it_is_named():
+    scores_NC, answers_N = _rows(classes=2, seen=2)
+    theirs = reference.f1_score(answers_N, scores_NC.argmax(1))
+    assert scores.class_metrics(scores_NC, answers_N, ("f1",)) == {"f1": pytest.approx(theirs)}
+    assert "f1" not in scores.class_metrics(scores_NC, answers_N)
+    assert scores.class_metrics(*_rows(classes=3, seen=3), ("f1",)) == {}

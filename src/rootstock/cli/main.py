@@ -1,5 +1,7 @@
 """The command: one file a verb; errors become messages and exit codes here and nowhere else."""
 
+import atexit
+import gc
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -10,6 +12,7 @@ import typer
 from rootstock import __version__
 from rootstock.cli import (
     adapt,
+    benchmark,
     compare,
     convert,
     corpus,
@@ -43,6 +46,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "plan": plan.plan,
     "search": search.search,
     "compare": compare.compare,
+    "benchmark": benchmark.benchmark,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
     "export": export.export,
@@ -82,6 +86,7 @@ def main() -> None:
     """Run a verb. Exit codes: 0 done, 1 the run failed, 2 wrong usage or data, 3 refused by a gate, 130 interrupted."""
     from rootstock.core.errors import RootstockError, is_memory_shortage
 
+    atexit.register(gc.freeze)  # or the interpreter looks through millions of objects before it ends: a second that a budget would miss
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an old locale can't show every label, and that is no reason to fail
     try:

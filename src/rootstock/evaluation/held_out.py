@@ -13,7 +13,7 @@ import numpy as np
 
 from rootstock.core.objective import Objective
 from rootstock.core.rows import Columns
-from rootstock.evaluation.intervals import interval
+from rootstock.evaluation.intervals import interval, limits
 
 _RESAMPLES = 1000
 
@@ -45,7 +45,7 @@ def score(
 def between(
     columns: Columns, task: Objective, *, names: Sequence[str], seed: int, document_N: np.ndarray | None = None
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of the named figures over resampled documents; none where there is one document only.
+    """95 % intervals of the named figures over resampled documents; none where there is one document only.
 
     document_N: the number of each row's document; None where each row is one.
     """
@@ -59,7 +59,9 @@ def between(
         chosen_M = np.repeat(np.arange(len(own_N)), times_D[own_N])
         figures = task.metrics({name: values[chosen_M] for name, values in columns.items()}, names)
         found_F[:] = [figures.get(name, np.nan) for name in names]
-    intervals = {name: interval(found_R) for name, found_R in zip(names, found_RF.T, strict=True)}
+    whole = task.metrics(columns, names)
+    drawn = {name: found_R for name, found_R in zip(names, found_RF.T, strict=True) if name in whole}
+    intervals = {name: interval(found_R, whole[name], documents, within=limits(name)) for name, found_R in drawn.items()}
     return {name: found for name, found in intervals.items() if found is not None}
 
 

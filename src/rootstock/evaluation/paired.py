@@ -12,7 +12,7 @@ from scipy.special import stdtr, stdtrit
 
 from rootstock.core.rows import Columns
 from rootstock.core.task import Labelled
-from rootstock.evaluation.intervals import FEWEST
+from rootstock.evaluation.intervals import FEWEST, Limits, around, variance
 
 _MANY = 1e6
 """Degrees of freedom from which on Student's distribution is the normal one."""
@@ -76,33 +76,54 @@ def draw(answers: Sequence[Answered], figure: str, *, seed: int, resamples: int 
     return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, rows)
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of a figure over seeds, its interval at 95 %, and its standard error over rows and seeds."""
+
+    value: float
+    interval: tuple[float, float]
+    error: float
+
+
+def estimate(drawn: Drawn, *, within: Limits) -> Estimate:
+    """Of one way to train. within: the figure's limits."""
+    spread, freedom = _spread(drawn)
+    place = float(stdtrit(freedom, 0.975))
+    return Estimate(drawn.mean, around(drawn.mean, spread, place=place, rows=drawn.rows, within=within), spread**0.5)
+
+
+def together(parts: Sequence[Drawn]) -> Drawn:
+    """The mean of several figures, drawn with as many seeds: those of one test set on the same resamples, others by themselves."""
+    mean_S, mean_RS = (np.mean([getattr(each, side) for each in parts], axis=0) for side in ("whole", "resampled"))
+    return Drawn(mean_S, mean_RS, min(each.rows for each in parts))
+
+
 def difference(first: Drawn, second: Drawn) -> Difference:
     """Of two ways that were tried with the same seeds on the same test rows, and drawn with the same seed.
 
-    The variance of the mean over seeds is that of its paired bootstrap over rows, and of the seeds' own differences the S-th part. Few
-    seeds tell their variance badly, so the interval is Student's, with Welch and Satterthwaite's degrees of freedom. It covers 94 % and
-    more with five seeds, 92 with three, 88 with two (percentiles of a bootstrap over three seeds: 80 to 88). One seed: rows alone.
+    It covers 94 % and more with five seeds, 92 with three, 88 with two (percentiles of a bootstrap over three seeds: 80 to 88). One seed:
+    rows alone.
     """
-    return _moved(first.resampled - second.resampled, first.whole - second.whole, first.rows)
-
-
-def level(drawn: Drawn) -> Difference:
-    """The mean over seeds itself, with the interval that other rows and other seeds would move it in: its difference from nothing."""
-    return _moved(drawn.resampled, drawn.whole, drawn.rows)
-
-
-def _moved(apart_RS: np.ndarray, each_S: np.ndarray, rows: int) -> Difference:
-    seeds = len(each_S)
-    of_rows = float(apart_RS.mean(1).var())
-    of_seeds = float(each_S.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    freedom = min((of_rows + of_seeds) ** 2 / (of_seeds**2 / (seeds - 1)) if of_seeds else _MANY, _MANY)
-    spread = (of_rows + of_seeds) ** 0.5
-    half = float(stdtrit(freedom, 0.975)) * spread
-    value = float(each_S.mean())
-    low, high = value - half, value + half
-    far = value / spread if spread else math.copysign(math.inf, value) if value else 0.0
+    apart = Drawn(first.whole - second.whole, first.resampled - second.resampled, first.rows)
+    low, high = (found := estimate(apart, within=None)).interval
+    far = found.value / found.error if found.error else math.copysign(math.inf, found.value) if found.value else 0.0
+    freedom = _spread(apart)[1]
     p, below = 2 * float(stdtr(freedom, -abs(far))), float(stdtr(freedom, far))
-    return Difference(value, (low, high), rows >= FEWEST and (low > 0 or high < 0), p, below)
+    return Difference(found.value, (low, high), first.rows >= FEWEST and (low > 0 or high < 0), p, below)
+
+
+def _spread(drawn: Drawn) -> tuple[float, float]:
+    """Variance of the mean over seeds, and Student's degrees of freedom of what tells it.
+
+    The variance is that of the bootstrap over rows, and of the seeds' own figures the S-th part. Few seeds tell their variance badly, so
+    degrees of freedom are Welch and Satterthwaite's.
+    """
+    seeds = len(drawn.whole)
+    of_rows = variance(drawn.resampled.mean(1), drawn.rows)
+    of_seeds = float(drawn.whole.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    told = of_rows**2 / max(drawn.rows - 1, 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0.0)
+    freedom = (of_rows + of_seeds) ** 2 / told if told else _MANY
+    return of_rows + of_seeds, min(freedom, _MANY)
 
 
 def holm(chances: Sequence[float]) -> list[float]:

@@ -12,11 +12,9 @@ import numpy as np
 from rootstock.core.rows import Columns
 from rootstock.core.task import ERRORS, Labelled
 from rootstock.evaluation.baselines import Baselines
-from rootstock.evaluation.intervals import FEWEST, at_the_edge, draws, interval
+from rootstock.evaluation.intervals import FEWEST, draws, interval, limits
 
 _SPELLED = {"bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1"}
-_UNBOUNDED = ("number", "completion", "similarity")
-"""Kinds whose figures are no shares of rows."""
 _CALLED = {
     "class": {
         "majority": "always answering the most frequent class",
@@ -54,6 +52,14 @@ class _Rival:
         return self.separable and (self.difference[1] < 0 if self.less else self.difference[0] > 0)
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """The first headline figure of the model: on all rows, and on resamples of them [R]."""
+
+    whole: float
+    resampled: np.ndarray
+
+
 def score(
     columns: Columns, task: Labelled, *, seed: int, overlap_N: np.ndarray | None = None, baselines: Baselines | None = None
 ) -> dict[str, Any]:
@@ -67,13 +73,13 @@ def score(
     columns = task.judged({name: np.asarray(values) for name, values in columns.items()})
     figures = task.metrics(columns)
     drawn_RF = draws(columns, task.metrics, names=names, seed=seed) if rows else np.empty((0, len(names)))
-    intervals = {name: interval(drawn_R) for name, drawn_R in zip(names, drawn_RF.T, strict=True) if name in figures}
-    shares = [name for name in intervals if task.kind not in (*_UNBOUNDED, "text") or name == "exact_match"]
-    intervals |= {name: found and at_the_edge(found, rows) for name in shares if (found := intervals[name])}
+    drawn = {name: drawn_R for name, drawn_R in zip(names, drawn_RF.T, strict=True) if name in figures}
+    intervals = {name: interval(drawn_R, figures[name], rows, within=limits(name)) for name, drawn_R in drawn.items()}
     given = baselines or Baselines({}, {})
     beside = {name: task.judged(found) for name, found in given.columns.items()}
     scored = {name: task.metrics(found) for name, found in beside.items()}
-    rivals = _rivals(beside, scored, task=task, seed=seed, drawn_R=drawn_RF[:, 0]) if names[0] in figures else {}
+    drawn_here = _Drawn(figures[names[0]], drawn_RF[:, 0]) if names[0] in figures else None
+    rivals = _rivals(beside, scored, task=task, seed=seed, drawn=drawn_here) if drawn_here else {}
     return {
         "rows": rows,
         "metrics": figures,
@@ -89,7 +95,7 @@ def score(
 
 
 def _rivals(
-    columns: Mapping[str, Columns], scored: Mapping[str, Mapping[str, float]], *, task: Labelled, seed: int, drawn_R: np.ndarray
+    columns: Mapping[str, Columns], scored: Mapping[str, Mapping[str, float]], *, task: Labelled, seed: int, drawn: _Drawn
 ) -> dict[str, _Rival]:
     """Each baseline against the model on the same resamples (the same seed draws the same rows).
 
@@ -98,10 +104,11 @@ def _rivals(
     headline, found = task.headline[0], {}
     for name, baseline in columns.items():
         defined = headline in scored[name]
-        other_R = draws(baseline, task.metrics, names=(headline,), seed=seed)[:, 0] if defined else np.zeros_like(drawn_R)
-        low, high = interval(drawn_R - other_R) or (0.0, 0.0)
-        separable = len(next(iter(baseline.values()))) >= FEWEST and (low > 0 or high < 0)
+        other_R = draws(baseline, task.metrics, names=(headline,), seed=seed)[:, 0] if defined else np.zeros_like(drawn.resampled)
         called, value = _CALLED.get(task.kind, {}).get(name, name), scored[name].get(headline, 0.0)
+        rows = len(next(iter(baseline.values())))
+        low, high = interval(drawn.resampled - other_R, drawn.whole - value, rows, within=None) or (0.0, 0.0)
+        separable = rows >= FEWEST and (low > 0 or high < 0)
         found[name] = _Rival(called, value, (low, high), separable, headline in ERRORS)
     return found
 

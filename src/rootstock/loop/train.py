@@ -19,6 +19,7 @@ from rootstock.loop.adversary import attackable, attacked
 from rootstock.loop.attention import by_products
 from rootstock.loop.average import Average
 from rootstock.loop.checkpoint import Checkpoint, random_state, set_random_state
+from rootstock.loop.clock import Clock
 from rootstock.loop.coupled import Passed, coupled_gradients, padded_tokens
 from rootstock.loop.crew import Crew, members, shares
 from rootstock.loop.infer import to_device
@@ -74,7 +75,7 @@ class Training:
         self.average = Average(settings.average, settings.average_decay)
         if settings.adversary:
             attackable(job.model, job.task)
-        self.seconds = job.seconds
+        self.clock = Clock(job.seconds)
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
         self._before = 0.0
@@ -94,8 +95,9 @@ class Training:
         while not self._done():
             started = time.perf_counter()
             self._update()
-            self.at.training += time.perf_counter() - started
-            if self._evaluation_due():
+            self.at.training += (took := time.perf_counter() - started)
+            self.clock.updated(took)
+            if self._evaluation_due() and self.clock.fits(self.elapsed()):
                 self._save_what_is_new()
                 self._evaluate()
             self._maybe_save()
@@ -239,14 +241,11 @@ class Training:
 
     def progress(self) -> float:
         """Share of the training done: of the updates, or of the time where that runs out first."""
-        of_steps = self.at.step / self.total
-        return of_steps if self.seconds is None else min(1.0, max(of_steps, self.elapsed() / self.seconds))
+        return min(1.0, max(self.at.step / self.total, self.clock.progress(self.elapsed())))
 
-    def reserve(self, seconds: float) -> None:
-        """Leave so many seconds of the budget to what follows, but never less than a tenth of it to training."""
-        if self.job.seconds is not None:
-            least = 0.1 * self.job.seconds + (self.elapsed() if self.at.step == 0 else 0)  # also where loading took all of it
-            self.seconds = max(self.job.seconds - seconds, least)
+    def reserve(self, fixed: float, passes: int, each: float) -> None:
+        """Leave so many seconds of the budget, and passes over the validation rows, to what follows."""
+        self.clock.reserve(fixed, passes=passes, each=each, begun=self.elapsed() if self.at.step == 0 else 0.0)
 
     @property
     def total(self) -> int:
@@ -261,7 +260,7 @@ class Training:
 
     def _next_progress(self) -> float:
         """Progress at which the rate is read: the middle of the update, so that neither the first nor the last has rate zero."""
-        return min(1.0, self.progress() + 0.5 / self.total)
+        return min(1.0, self.progress() + 0.5 * max(1 / self.total, self.clock.share))
 
     def _done(self) -> bool:
         patience = self.job.settings.patience
@@ -293,6 +292,7 @@ class Training:
                 self.best = {name: value.clone() for name, value in self.weights.state().items()}
             else:
                 at.worse += 1
+        self.clock.measured(time.perf_counter() - started)
         self.job.note(
             {
                 "event": "evaluation",

@@ -25,7 +25,7 @@ from rootstock.loop.history import History, read
 from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
 from rootstock.planning import memory
-from rootstock.run import beneath, finish, held_out, several, several_end
+from rootstock.run import afterwards, beneath, finish, held_out, several, several_end
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
@@ -76,7 +76,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, *, resume: bool) -
             plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
             plan |= {"found": found} if found else {}
             artifact.write_json(folder.path / "plan.json", plan)
-            training.reserve(_afterwards(prepared, plan["predicted"]))
+            training.reserve(*afterwards.kept(prepared, built, plan["predicted"], folder.path, started=watch.started))
             pair.forecast(plan["predicted"])
             started = training.elapsed()
             try:
@@ -150,13 +150,6 @@ def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, found: dict[s
         if not begun and not any(folder.path.iterdir()):
             folder.path.rmdir()
         raise
-
-
-def _afterwards(prepared: Prepared, predicted: dict[str, Any]) -> float:
-    """Seconds to keep for what follows training: two passes over the validation rows (four with a merge), baselines and files."""
-    passes = 4 if prepared.recipe.merge else 2
-    forward: float = predicted["seconds_per_token"] / 3 * float(prepared.encoded_validation.lengths.sum())
-    return 5 + passes * forward
 
 
 def _rates(events: list[Event], seconds: float) -> dict[str, float]:

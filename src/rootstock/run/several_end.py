@@ -110,11 +110,12 @@ def _own(events: list[Event], owners: Mapping[int, str], name: str) -> list[Even
 
 def _metrics(prepared: Joint, found: Mapping[str, dict[str, Any]], draws_R: np.ndarray) -> dict[str, Any]:
     figures = prepared.task.figures({name: each["metrics"] for name, each in found.items()})
-    between = intervals.interval(draws_R)
+    rows = sum(each["rows"] for each in found.values())
+    between = intervals.interval(draws_R, figures[MEAN], rows, within=None)
     names = ", ".join(f"{name}'s {part.task.chosen_by[0]}" for name, part in prepared.parts.items())
     shown = f" [{between[0]:.3f}, {between[1]:.3f}]" if between else ""
     return {
-        "rows": sum(each["rows"] for each in found.values()),
+        "rows": rows,
         "metrics": {MEAN: figures[MEAN]},
         "intervals": {MEAN: list(between)} if between else {},
         "parts": dict(found),

@@ -23,8 +23,13 @@ Rows = TypeVar("Rows")
 
 
 def class_metrics(scores_NC: np.ndarray, answers_N: np.ndarray, names: Collection[str] | None = None) -> dict[str, float]:
-    """Figures of one class a row: all, or only `names` (what a bootstrap needs is a tenth of the work)."""
-    return _figures(_ClassRows(scores_NC, answers_N), _CLASS_FIGURES, names) if len(answers_N) else {}
+    """Figures of one class a row: all, or only `names` (what a bootstrap needs is a tenth of the work).
+
+    f1, the second of two classes against the first, is given only where it is named.
+    """
+    if not len(answers_N):
+        return {}
+    return _figures(_ClassRows(scores_NC, answers_N), {**_CLASS_FIGURES, **_ASKED_FOR}, [*_CLASS_FIGURES] if names is None else names)
 
 
 def label_set_metrics(scores_NC: np.ndarray, answers_NC: np.ndarray, names: Collection[str] | None = None) -> dict[str, float]:
@@ -246,6 +251,9 @@ _CLASS_FIGURES: Mapping[str, Callable[[_ClassRows], float]] = {
     "roc_auc": lambda rows: rows.roc_auc(),
     "calibration_error": lambda rows: rows.calibration.error,
     "log_loss": lambda rows: log_loss(rows.scores, rows.answers),
+}
+_ASKED_FOR: Mapping[str, Callable[[_ClassRows], float]] = {
+    "f1": lambda rows: float(rows.table.f1[1]) if len(rows.table.f1) == 2 else math.nan,  # which class it is of, only an asker knows
 }
 _LABEL_SET_FIGURES: Mapping[str, Callable[[_LabelSetRows], float]] = {
     "micro_f1": lambda rows: rows.micro_f1(),

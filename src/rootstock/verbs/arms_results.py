@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from rootstock.core.task import ERRORS
-from rootstock.evaluation.intervals import FEWEST, at_the_edge
-from rootstock.evaluation.paired import Difference, Drawn, difference, draw, holm, level
+from rootstock.evaluation.intervals import FEWEST, limits
+from rootstock.evaluation.paired import Difference, Drawn, difference, draw, estimate, holm
 from rootstock.verbs import arms_freeze
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_race import Race
@@ -106,7 +106,7 @@ def _point(race: Race, rows: int | None, figure: str) -> dict[str, Any]:
     drawn = {arm.name: _drawn(race, arm, rows, figure) for arm in race.settled.arms if race.done(arm, rows)}
     winner = race.winner(rows)
     apart = _apart(drawn, winner.name) if winner else {}
-    lines = [_line(race, arm, rows, drawn.get(arm.name)) | {"against": apart.get(arm.name)} for arm in race.settled.arms]
+    lines = [_line(race, arm, rows, drawn.get(arm.name), figure) | {"against": apart.get(arm.name)} for arm in race.settled.arms]
     sign = -1.0 if figure in ERRORS else 1.0
     lines.sort(key=lambda each: -sign * each["test"]["value"] if each["test"] else np.inf)
     for each, on in zip(lines, front(lines, sign), strict=True):
@@ -148,8 +148,8 @@ def _difference(one: Drawn, other: Drawn) -> tuple[Difference, int]:
     return difference(one.first(seeds), other.first(seeds)), seeds
 
 
-def _line(race: Race, arm: Arm, rows: int | None, drawn: Drawn | None) -> dict[str, Any]:
-    """One arm on one number of rows."""
+def _line(race: Race, arm: Arm, rows: int | None, told: Drawn | None, figure: str) -> dict[str, Any]:
+    """One arm on one number of rows; told: its figure on the test rows."""
     held = [facts for unit in race.done(arm, rows) if (facts := unit.facts)]
     key, stop = (arm.key, rows), race.stops.get((arm.key, rows))
     state = "failed" if key in race.failed else "stopped" if stop else "finished" if len(held) == race.settled.plan.seeds else "not run"
@@ -159,8 +159,8 @@ def _line(race: Race, arm: Arm, rows: int | None, drawn: Drawn | None) -> dict[s
         "seeds": len(held),
         "state": state,
         "why": race.failed.get(key) or stop,
-        "validation": _level(race.drawn(arm, rows), held[0]["kind"]) if held else None,
-        "test": _level(drawn, held[0]["kind"]) if drawn else None,
+        "validation": _told(race.drawn(arm, rows), figure) if held else None,
+        "test": _told(told, figure) if told else None,
         "seconds": _mean(held, "seconds"),
         "peak_bytes": max((facts["peak_bytes"] for facts in held), default=None),
         "artifact_bytes": _mean(held, "artifact_bytes"),
@@ -171,11 +171,10 @@ def _line(race: Race, arm: Arm, rows: int | None, drawn: Drawn | None) -> dict[s
     }
 
 
-def _level(drawn: Drawn, kind: str) -> dict[str, Any]:
-    """The mean with its interval, which goes no further than the figure can: a share from 0 to 1, a correlation from -1."""
-    told, least = level(drawn), -1.0 if kind in ("number", "similarity") else 0.0
-    interval = told.interval if least else at_the_edge(told.interval, drawn.rows)
-    return {"value": told.value, "interval": [float(np.clip(end, least, 1.0)) for end in interval], "each": drawn.whole.tolist()}
+def _told(drawn: Drawn, figure: str) -> dict[str, Any]:
+    """The mean over seeds, with the interval that other rows and other seeds would move it in."""
+    told = estimate(drawn, within=limits(figure))
+    return {"value": told.value, "interval": list(told.interval), "each": drawn.whole.tolist()}
 
 
 def _mean(held: Sequence[Mapping[str, Any]], key: str) -> float | None:

@@ -17,6 +17,7 @@ from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say, Watch
 from rootstock.evaluation import baselines, frozen, intervals
+from rootstock.evaluation.paired import Difference, Drawn, difference, estimate
 from rootstock.run import vectors
 from rootstock.run.prepared import LabelledRows
 
@@ -31,7 +32,7 @@ class _Scored:
     """A base with its figures as JSON, and what its differences to others are drawn from: figures on resamples, LogME on halves."""
 
     facts: dict[str, Any]
-    resampled: Mapping[str, np.ndarray]
+    resampled: Mapping[str, Drawn]
     evidence: frozen.Evidence
 
     def value(self, score: str) -> float:
@@ -56,18 +57,16 @@ class _Rows:
         """The same, and R² of numbers."""
         return (self.figure, *(() if self.labels.classes else ("r2",)))
 
-    def drawn(self, scores_NC: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
-        """Figures with intervals, the first as the value; and that one on resamples [R]. Equal seeds draw equal rows."""
+    def drawn(self, scores_NC: np.ndarray) -> tuple[dict[str, Any], Drawn]:
+        """Figures with intervals, the first as the value; and that one on resamples. Equal seeds draw equal rows."""
         columns = self.task.judged({"scores": scores_NC, "answers": self.labels.answers})
         whole = self.task.metrics(columns, self.figures)
         drawn_RF = np.nan_to_num(intervals.draws(columns, self.task.metrics, names=self.figures, seed=0, resamples=RESAMPLES))
-        told = [self._interval(each_R) for each_R in drawn_RF.T]
-        found: dict[str, Any] = {"value": whole.get(self.figure, 0.0), "interval": list(told[0])}
-        more = {name: {"value": whole.get(name, 0.0), "interval": list(told[1 + i])} for i, name in enumerate(self.figures[1:])}
-        return found | more, drawn_RF[:, 0]
-
-    def _interval(self, drawn_R: np.ndarray) -> tuple[float, float]:
-        return intervals.at_the_edge(intervals.interval(drawn_R) or (0.0, 0.0), self.labels.answers.shape[0])
+        whole_F, rows = [whole.get(name, 0.0) for name in self.figures], len(self.labels.answers)
+        each = [Drawn(np.array([value]), drawn_R[:, None], rows) for value, drawn_R in zip(whole_F, drawn_RF.T, strict=True)]
+        told = [estimate(one, within=intervals.limits(name)) for one, name in zip(each, self.figures, strict=True)]
+        found, *more = [{"value": one.value, "interval": list(one.interval)} for one in told]
+        return found | dict(zip(self.figures[1:], more, strict=True)), each[0]
 
 
 def one_file(named: Sequence[str], data: str | None) -> str | None:
@@ -140,7 +139,7 @@ def _rows(prepared: LabelledRows) -> _Rows:
     return _Rows(table, prepared.task, labels)
 
 
-def _simple(held: _Rows) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _simple(held: _Rows) -> tuple[dict[str, Any], dict[str, Drawn]]:
     """What needs no base, by the same folds: always one answer, and a linear model of words. As JSON, and on resamples."""
     fold_N = held.labels.folds()
     parts: dict[str, dict[int, np.ndarray]] = {}
@@ -161,7 +160,7 @@ def _joined(parts: Mapping[int, np.ndarray], fold_N: np.ndarray) -> np.ndarray:
     return made_NC
 
 
-def _scored(prepared: LabelledRows, held: _Rows, simple: Mapping[str, np.ndarray], watch: Watch) -> _Scored:
+def _scored(prepared: LabelledRows, held: _Rows, simple: Mapping[str, Drawn], watch: Watch) -> _Scored:
     base = prepared.base
     found = vectors.of(prepared, watch)
     if watch.stop():
@@ -169,7 +168,7 @@ def _scored(prepared: LabelledRows, held: _Rows, simple: Mapping[str, np.ndarray
     probe, probing = _timed(lambda: frozen.probe(found.features, held.labels))
     near, asking = _timed(lambda: frozen.neighbours(found.features, held.labels))
     evidence, weighing = _timed(lambda: frozen.evidence(found.features, held.labels))
-    (probed, probed_R), (voted, voted_R) = held.drawn(probe.scores), held.drawn(near.scores)
+    (probed, probed_by), (voted, voted_by) = held.drawn(probe.scores), held.drawn(near.scores)
     watch.say(f"scored    {base.reference}: {held.figure} of the probe {probed['value']:.3f}")
     rows, cut = len(held.table), prepared.ledger["findings"]["truncation"]["count"]
     cost = {
@@ -187,12 +186,12 @@ def _scored(prepared: LabelledRows, held: _Rows, simple: Mapping[str, np.ndarray
         "probe": probed,
         "neighbours": voted,
         "logme": {"value": evidence.whole, "interval": list(evidence.interval)},
-        "above": {name: _told(probed_R - drawn_R) for name, drawn_R in simple.items()},
+        "above": {name: _told(difference(probed_by, drawn_R)) for name, drawn_R in simple.items()},
         "trained_on": vectors.seen(base, held.table),
         "truncated": cut,
         "cost": cost,
     }
-    return _Scored(facts, {"probe": probed_R, "neighbours": voted_R}, evidence)
+    return _Scored(facts, {"probe": probed_by, "neighbours": voted_by}, evidence)
 
 
 def _timed(make: Callable[[], _Made]) -> tuple[_Made, float]:
@@ -205,13 +204,12 @@ def _difference(first: _Scored, second: _Scored, score: str) -> dict[str, Any]:
     if score == "logme":
         value, between = frozen.apart(first.evidence, second.evidence)
         return {"difference": value, "interval": list(between), "separable": between[0] > 0 or between[1] < 0}
-    told = _told(first.resampled[score] - second.resampled[score])
-    return {"difference": first.value(score) - second.value(score), **told}
+    apart = difference(first.resampled[score], second.resampled[score])
+    return {"difference": apart.value, **_told(apart)}
 
 
-def _told(apart_R: np.ndarray) -> dict[str, Any]:
-    low, high = intervals.interval(apart_R) or (0.0, 0.0)
-    return {"interval": [low, high], "separable": low > 0 or high < 0}
+def _told(apart: Difference) -> dict[str, Any]:
+    return {"interval": list(apart.interval), "separable": apart.separable}
 
 
 def _kendall(left: Sequence[float], right: Sequence[float]) -> float | None:

@@ -112,6 +112,9 @@ def shares(right: dict[str, np.ndarray], group_N: np.ndarray, *, seed: int, less
         return found | ({less[0]: found[less[1]] - found[less[2]]} if less else {})
 
     whole = figures(columns, None)
-    ranges = intervals.bootstrap(columns, figures, names=list(whole), seed=seed)
-    ranges = {name: intervals.at_the_edge(each, len(groups)) if name in right else each for name, each in ranges.items()}
-    return {name: {"value": value, "interval": list(ranges[name])} for name, value in whole.items()}
+    drawn_RF = intervals.draws(columns, figures, names=list(whole), seed=seed)
+    found = {}
+    for (name, value), drawn_R in zip(whole.items(), drawn_RF.T, strict=True):
+        ends = intervals.interval(drawn_R, value, len(groups), within=(0.0, 1.0) if name in right else None)
+        found[name] = {"value": value, "interval": list(ends or (-1.0, 1.0))}
+    return found

@@ -21,24 +21,27 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Figure:
-    """The share of right classes, or R² of numbers, on all rows and on resamples [R] of the groups; equal seeds draw equal groups."""
+    """The share of right classes, or R² of numbers, on all rows and on resamples [R] of the groups; equal seeds draw equal groups.
+
+    groups: how many. within: its limits.
+    """
 
     value: float
     drawn: np.ndarray
-    shares: int
-    """Rows that it is a share of; 0 where it is none."""
+    groups: int
+    within: intervals.Limits
 
     @property
     def told(self) -> dict[str, Any]:
         """With its interval at 95 %, as JSON."""
-        between = intervals.interval(self.drawn) or (self.value, self.value)
-        between = intervals.at_the_edge(between, self.shares) if self.shares else between
+        between = intervals.interval(self.drawn, self.value, self.groups, within=self.within) or (self.value, self.value)
         return {"value": self.value, "interval": list(between)}
 
     def over(self, other: "Figure") -> dict[str, Any]:
         """This minus another, on the same resamples."""
-        low, high = intervals.interval(self.drawn - other.drawn) or (0.0, 0.0)
-        return {"value": self.value - other.value, "interval": [low, high]}
+        apart = self.value - other.value
+        low, high = intervals.interval(self.drawn - other.drawn, apart, self.groups, within=None) or (0.0, 0.0)
+        return {"value": apart, "interval": [low, high]}
 
 
 class Judge:
@@ -54,11 +57,11 @@ class Judge:
         """Of scores [N, C] or [N, 1] against answers [N]."""
         if self.labels.classes:
             found_R = self._sums(scores.argmax(1) == answers) / self._sums(np.ones(len(answers)))
-            return Figure(float(found_R[0]), found_R[1:], len(answers))
+            return Figure(float(found_R[0]), found_R[1:], self.weights.shape[1], (0.0, 1.0))
         answers = np.asarray(answers, np.float64)
         spread_R = self._sums(answers**2) - self._sums(answers) ** 2 / self._sums(np.ones(len(answers)))
         found_R = 1 - self._sums((scores[:, 0] - answers) ** 2) / np.maximum(spread_R, np.finfo(float).tiny)
-        return Figure(float(found_R[0]), found_R[1:], 0)
+        return Figure(float(found_R[0]), found_R[1:], self.weights.shape[1], None)
 
     def _sums(self, each_N: np.ndarray) -> np.ndarray:
         """Over all rows first, then over each resample, [1 + R]."""

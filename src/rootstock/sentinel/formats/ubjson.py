@@ -76,7 +76,9 @@ class _Reader:
             least = SIZES.get(kind, 1) + mapping * 2
             if count * least > self.source.size - self.cursor.position or (not least and count > 1 << 20):
                 raise Malformed(f"{count:,} values are promised", rule_id="header-bomb", offset=self.cursor.position)
-        if kind in SIZES and count >= 0 and not mapping:
+        elif kind:
+            raise Malformed("values of one type without their number", offset=self.cursor.position)
+        if kind in SIZES and not mapping:
             self.cursor.skip(count * SIZES[kind])
             return
         end = b"}" if mapping else b"]"

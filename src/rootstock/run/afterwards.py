@@ -1,0 +1,80 @@
+"""What a run has to do once it has learned, in seconds of this machine as it is now: its time is kept from a budget of minutes.
+
+Everything is tried on a small scale or taken from what the start took, so that a busy machine keeps more.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rootstock.core import artifact
+from rootstock.evaluation.intervals import draws
+from rootstock.run import finish
+from rootstock.run.build import Built
+from rootstock.run.prepared import LabelledRows, Prepared
+
+LOADED = time.monotonic()
+"""When everything that a run needs was imported."""
+_OF_START = 0.25
+"""Card, report and the end of the process, as a share of what importing took: both are the processor's time, so a busy machine has more."""
+_USUAL = 5.0
+"""Seconds kept where nothing can be tried: for what is learned without labels, and for several tasks."""
+_TRIED, _DRAWN = 20, 1000
+"""Resamples that are timed, and those that an interval takes."""
+_BYTES = 8 << 20
+
+
+class Kept(NamedTuple):
+    """Seconds that are needed in any case; and passes over the validation rows, each of so many seconds until one is measured."""
+
+    fixed: float
+    passes: int
+    each: float
+
+
+def kept(prepared: Prepared, built: Built, predicted: dict[str, Any], folder: Path, *, started: float) -> Kept:
+    """For the measurement of the best state (twice: when learning ends, and for the report; again twice for a merge), and all that follows.
+
+    Baselines are fitted now and found again afterwards. started: time.monotonic() when the budget began.
+    """
+    each = predicted["seconds_per_token"] / 3 * float(prepared.encoded_validation.lengths.sum())
+    passes = 4 if prepared.recipe.merge else 2
+    if not prepared.recipe.budget.minutes or not isinstance(prepared, LabelledRows):
+        return Kept(_USUAL, passes, each)
+    settling = _OF_START * max(LOADED - started, 0.0)
+    return Kept(_scoring(prepared, built) + _saving(prepared, built, folder) + settling, passes, each)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.monotonic()
+    found = work()
+    return time.monotonic() - started, found
+
+
+def _scoring(prepared: LabelledRows, built: Built) -> float:
+    """Resamples for the intervals of the model and of each baseline, by a baseline's; and the baselines once more, which may be kept."""
+    _, rivals = _timed(lambda: finish.baselines(prepared, built.before))
+    again, _ = _timed(lambda: finish.baselines(prepared, built.before))
+    if not rivals.columns:
+        return _USUAL
+    task = prepared.task
+    columns = task.judged({name: np.asarray(each) for name, each in next(iter(rivals.columns.values())).items()})
+    tried, _ = _timed(lambda: draws(columns, task.metrics, names=task.headline, seed=0, resamples=_TRIED))
+    return again + tried * _DRAWN / _TRIED * (1 + len(rivals.columns))
+
+
+def _saving(prepared: Prepared, built: Built, folder: Path) -> float:
+    """Writing the model, a last checkpoint (values, their best, two moments) and the digests, by a file of eight megabytes."""
+    learned, whole = (sum(each.numel() for each in built.learner.parameters() if every or each.requires_grad) for every in (False, True))
+    place = folder / ".pace.part"
+
+    def written() -> None:
+        artifact.write_bytes(place, bytes(_BYTES))
+        artifact.digest_file(place)
+
+    seconds, _ = _timed(written)
+    place.unlink(missing_ok=True)
+    return seconds * 4 * (4 * learned + (whole if prepared.saves == "model" else learned)) / _BYTES

@@ -1,0 +1,176 @@
+"""One task of a suite, trained with one seed, and what it answers; kept, so that a benchmark that was stopped goes on."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from safetensors.numpy import load_file, save
+
+from rootstock import catalog
+from rootstock.core import artifact
+from rootstock.core.recipe import Recipe
+from rootstock.core.rows import LABEL, PAIR, TEXT
+from rootstock.core.runfolder import RunFolder, read_recipe
+from rootstock.core.settings import changed
+from rootstock.core.watch import Watch
+from rootstock.data import ledger
+from rootstock.evaluation.paired import Answered
+from rootstock.evaluation.suite import TRAIN, Member
+from rootstock.run.ending import parquet
+from rootstock.run.finish import seen_keys
+from rootstock.run.use import Run
+from rootstock.verbs import api
+from rootstock.verbs.benchmark_rows import INDEX, Split, measured
+
+MOST_HELD = 2000
+"""Training rows that choose the best state, at most: more would hardly choose better and cost as much as the training of a small task."""
+OVERLAP, KNOWN = "overlap", "known"
+"""Of each row measured on: whether the training rows hold it, and whether the base had learned it before."""
+AGAIN = "give the same command again: it goes on from here"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Which model is asked for: the task it learns, how, and whether its folder stays."""
+
+    name: str
+    member: Member
+    splits: Mapping[str, Split]
+    base: str
+    settings: Mapping[str, Any]
+    seed: int
+    folder: Path
+
+    @property
+    def run(self) -> Path:
+        """Where it is trained."""
+        return self.folder / "runs" / f"{self.name}-{self.seed}"
+
+    def recipe(self, minutes: float | None) -> Recipe:
+        """Of the training: a part of the training rows, never those measured on, chooses the best state."""
+        columns = {"text": TEXT, "label": LABEL, **({"text_pair": PAIR} if self.member.text_pair else {})}
+        classes = {"labels": [names[0] for names in self.member.labels], "several": "no"} if self.member.labels else {}
+        rows = self.splits[TRAIN].labelled
+        values = {
+            "base": self.base,
+            "task": {"name": self.member.task, **columns, **classes},
+            "data": {"train": str(self.splits[TRAIN].file.resolve()), "validation": min(0.1, MOST_HELD / rows)},
+            "method": {"name": "auto"},
+            "seed": self.seed,
+            "budget": {"minutes": minutes},
+            "accept": list(ledger.LIMITS),
+        }
+        return Recipe.build(changed(values, self.settings), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A task whose rows a trained model answers. submission: also those that the benchmark alone can judge."""
+
+    name: str
+    member: Member
+    splits: Mapping[str, Split]
+    submission: bool
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Splits with answers."""
+        return measured(self.member, self.splits)
+
+    @property
+    def submitted(self) -> tuple[str, ...]:
+        """Splits whose answers go to the benchmark."""
+        return tuple(each for each in self.member.submission if each in self.splits) if self.submission else ()
+
+
+def noted(trained: Trained, asked: Sequence[Asked]) -> dict[str, Any] | None:
+    """What is known of a model that has ended and answered all that is asked; None where it has not."""
+    path = _place(trained, "json")
+    if not path.is_file():
+        return None
+    found = artifact.read_json(path, wanted="a benchmark's answers", fix="remove it")
+    needed = {name for each in asked for split in (*each.measured, *each.submitted) for name in [f"{each.name}/{split}"]}
+    submitted = {f"{each.name}/{split}" for each in asked for split in each.submitted}
+    return found if needed <= set(found["answered"]) and submitted <= set(found["submitted"]) else None
+
+
+def carried_out(trained: Trained, asked: Sequence[Asked], watch: Watch, *, minutes: float | None, keep: bool) -> dict[str, Any]:
+    """Train, or go on, and keep the answers; the note of it is written last."""
+    begun = RunFolder(trained.run).begun
+    recipe = read_recipe(RunFolder(trained.run).recipe) if begun else trained.recipe(minutes)
+    quiet = Watch(event=lambda event: None if event["event"] == "evaluation" else watch.event(event), stop=watch.stop)
+    run = api.part(recipe, trained.run, quiet, fix=AGAIN)
+    for each in asked:
+        for split in each.measured:
+            artifact.write_bytes(_place(trained, f"{each.name}.{split}.safetensors"), save(_answered(run, each, split, trained.base)))
+        for split in each.submitted:
+            artifact.write_bytes(_place(trained, f"{each.name}.{split}.parquet"), _said(run, each, split))
+    found = _facts(run, trained)
+    found |= {"answered": sorted(f"{each.name}/{split}" for each in asked for split in each.measured)}
+    found |= {"submitted": sorted(f"{each.name}/{split}" for each in asked for split in each.submitted)}
+    artifact.write_json(_place(trained, "json"), found)
+    if not keep:
+        shutil.rmtree(run.path)
+    return found
+
+
+def _place(trained: Trained, ending: str) -> Path:
+    return trained.folder / "answers" / f"{trained.name}-{trained.seed}.{ending}"
+
+
+def answers(trained: Trained, asked: Asked, split: str) -> tuple[Answered, Mapping[str, np.ndarray]]:
+    """What was kept of a split: its answers, and whether its rows were known."""
+    settings = dict(artifact.read_json(_place(trained, "json"), wanted="a benchmark's answers", fix="remove it")["task"])
+    held = load_file(_place(trained, f"{asked.name}.{split}.safetensors"))
+    marks = {name: held.pop(name).astype(bool) for name in (OVERLAP, KNOWN)}
+    return Answered(held, catalog.find("tasks", settings.pop("name")).build(settings, "task")), marks
+
+
+def said(trained: Trained, asked: Asked, split: str) -> pa.Table:
+    """The kept answers to rows of a submission: their number, and what was predicted."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(_place(trained, f"{asked.name}.{split}.parquet"))
+
+
+def _answered(run: Run, asked: Asked, split: str, base: str) -> dict[str, np.ndarray]:
+    rows = asked.splits[split].table(labelled=True)
+    made = run.predictions(rows)
+    columns = run.task.judged({"scores": made.columns["scores"], "answers": run.task.answers(rows)})
+    keys = seen_keys(rows)
+    learned = run.seen()["rows"]
+    known = _known(base)
+    marks = {OVERLAP: np.isin(keys, learned), KNOWN: np.isin(keys, known)}
+    return {name: np.ascontiguousarray(values) for name, values in {**columns, **marks}.items()}
+
+
+def _known(base: str) -> np.ndarray:
+    """Digests of the rows that the base had learned, if it is a run."""
+    place = Path(base)
+    seen = Run(place).seen() if place.is_dir() and RunFolder(place).complete else {}
+    return seen.get("rows", np.empty(0, np.uint64))
+
+
+def _said(run: Run, asked: Asked, split: str) -> bytes:
+    rows = asked.splits[split].table(labelled=False)
+    made = run.predictions(rows.drop_columns([LABEL]))
+    return parquet({INDEX: rows.column(INDEX), "prediction": made.table["predicted"]})
+
+
+def _facts(run: Run, trained: Trained) -> dict[str, Any]:
+    manifest, plan = run.folder.json("manifest.json"), run.folder.json("plan.json")
+    findings = run.folder.json("ledger.json")["findings"]
+    return {
+        "task": run.recipe.task,
+        "method": run.recipe.method,
+        "rows": manifest["rows"],
+        "seconds": plan["measured"]["seconds"],
+        "steps": plan["measured"]["steps"],
+        "chosen_on": run.metrics["metrics"],
+        "findings": {name: {"count": each["count"], "share": each["share"]} for name, each in findings.items()},
+        "seed": trained.seed,
+    }
