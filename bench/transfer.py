@@ -146,7 +146,7 @@ def main():
     out = HERE / "results" / "transfer.json"
     results = json.loads(out.read_text()) if out.exists() else {}
     told = {
-        "minutes": a.minutes,
+        "minutes": None if a.steps else a.minutes,
         "share": a.share,
         "mix": a.mix,
         "base": {**held["metrics"]["metrics"], **held["plan"]["measured"]},

@@ -94,7 +94,7 @@ def test_a_figure_that_is_not_defined_counts_as_zero():
 
 def test_the_level_of_one_way_has_the_interval_of_a_mean():
     values = np.random.default_rng(0).normal(0.3, 1, 400)
-    found = paired.level(paired.draw([answered(values)], "mean", seed=1))
+    found = paired.estimate(paired.draw([answered(values)], "mean", seed=1), within=None)
     error = values.std(ddof=1) / 20
     assert found.value == pytest.approx(values.mean())
     assert found.interval == pytest.approx((values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.02)

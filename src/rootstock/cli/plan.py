@@ -33,18 +33,16 @@ def plan(
 ) -> None:
     """What a training would take of memory, time and money, whether it fits, and what to take."""
     from rootstock.cli.console import Console, assignments, show
+    from rootstock.core.watch import Stops, Watch
+    from rootstock.report import rank_text
     from rootstock.report.plan_text import as_text, ledger_text
     from rootstock.verbs import plan as planning
     from rootstock.verbs import rank
 
     console = Console()
     if ledger:
-        found = planning.errors_so_far()
-        return show(found, ledger_text(found), as_json=as_json)
+        return show(found := planning.errors_so_far(), ledger_text(found), as_json=as_json)
     if rank_bases:
-        from rootstock.core.watch import Stops, Watch
-        from rootstock.report import rank_text
-
         with Stops(console.say) as stops:
             watch = Watch(say=console.say, event=console.event, stop=stops.asked)
             ranked = rank.rank([*rank_bases, *(data or [])], rows_of, watch, rows=rows, changes=assignments(change or []))
@@ -58,6 +56,5 @@ def plan(
     )  # fmt: skip
     if file is not None:
         asked = planning.of_data(asked, file, console.say, base_given=base is not None)
-    measured = planning.measured(asked, console.say) if measure else None
-    found = planning.plan(asked, measured=measured)
+    found = planning.plan(asked, measured=planning.measured(asked, console.say) if measure else None)
     show(found, as_text(found), as_json=as_json)
