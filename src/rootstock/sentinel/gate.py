@@ -98,8 +98,10 @@ def _check_content(folder: Path, files: Sequence[Path]) -> None:
     limits, chosen = Limits(), policy(DEFAULT)
     for found in scan_folder(tree, limits, time.monotonic() + limits.seconds) if tree.names and files else ():
         if chosen.action(found) == "refuse" and found.rule not in HELD_ELSEWHERE:
-            kind = BaseError if found.rule == "malformed" else GateRefused
-            raise kind(f"{found.where}: {found.what} ({found.rule})", wanted="a folder that passes rootstock scan", fix=found.fix)
+            wanted = "a folder that passes rootstock scan"
+            if found.rule == "malformed":
+                raise BaseError(f"{found.where} can't be read: {found.what}", wanted=wanted, fix=found.fix)
+            raise GateRefused(f"{found.where}: {found.what} ({found.rule})", wanted=wanted, fix=found.fix)
 
 
 def pickles(folder: Path) -> list[str]:
