@@ -7,6 +7,8 @@ import io
 import json
 import lzma
 import os
+import pickle
+import random
 import struct
 import tarfile
 import zipfile
@@ -330,3 +332,20 @@ def test_seven_zip_cut_or_flipped_ends_as_findings(tmp_path):
 def test_a_long_line_of_text_that_begins_like_an_import(tmp_path):
     assert rules_of(tmp_path, b"c" + b"97e4dfa6 " * 20_000, "words.txt") == set()
     assert "pickle-executes" in rules_of(tmp_path, b"S'" + b"a" * 100_000 + b"'\n0cos\nsystem\n(S'true'\ntR.", "words.txt")
+
+
+def test_changed_bytes_end_as_findings_of_the_format_and_not_of_a_reader(tmp_path):
+    """Flips, cuts and repeats with a fixed seed; `reader-stopped` is what a reader says that met what nobody foresaw."""
+    joblib = pytest.importorskip("joblib")
+    joblib.dump({"a": np.zeros(3), "b": np.array(["x", None])}, tmp_path / "j")
+    seeds = [(tmp_path / "j").read_bytes(), pickle.dumps({"a": {1, 2}, "b": [b"x" * 300]}, 4), base64.b64decode(SEVENS["delta lzma2"])]
+    seeds += [pack(PAYLOAD) for pack in PACKERS.values()]
+    chance = random.Random(0)
+    for _ in range(1500):
+        data = bytearray(chance.choice(seeds))
+        for _ in range(chance.choice([1, 2, 5])):
+            at = chance.randrange(len(data))
+            change = chance.randrange(4)
+            data[at : at + (change == 1) * chance.randrange(20)] = data[at : at + (change == 2) * chance.randrange(40)]
+            data[at : at + 1] = bytes([chance.randrange(256)])
+        assert "reader-stopped" not in rules_of(tmp_path, bytes(data))

@@ -151,7 +151,13 @@ def scan_source(source: Source, context: Context) -> Iterator[Finding]:
         return
     known = False
     for module in formats():
-        if module.recognises(source.probe):
+        try:
+            fits = module.recognises(source.probe)
+        except SLIPS as slip:
+            known = True
+            yield _stopped(slip, source, module.__name__)
+            continue
+        if fits:
             known = True
             yield from _careful(module.scan(source, context), source, module.__name__)
     if not known:
@@ -175,5 +181,9 @@ def _careful(findings: Iterable[Finding], source: Source, reader: str) -> Iterat
     except OSError as error:
         yield finding("unreadable", source, f"can't be read: {error.strerror or error}")
     except SLIPS as slip:
-        what = f"the reader {reader.rsplit('.', 1)[1]} stopped ({type(slip).__name__}: {str(slip)[:120]}); the rest was not scanned"
-        yield finding("reader-stopped", source, what)
+        yield _stopped(slip, source, reader)
+
+
+def _stopped(slip: BaseException, source: Source, reader: str) -> Finding:
+    what = f"the reader {reader.rsplit('.', 1)[1]} stopped ({type(slip).__name__}: {str(slip)[:120]}); the rest was not scanned"
+    return finding("reader-stopped", source, what)

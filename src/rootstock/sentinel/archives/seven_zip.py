@@ -50,7 +50,7 @@ class Tables:
 
 
 class Reader:
-    """A cursor over a header. Raises IndexError at its end."""
+    """A cursor over a header. Raises Malformed at its end."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -58,7 +58,7 @@ class Reader:
     def take(self, count: int) -> bytes:
         """The next bytes."""
         if count < 0 or self.at + count > len(self.data):
-            raise IndexError("the header ends too early")
+            raise Malformed("its header ends too early")
         self.at += count
         return self.data[self.at - count : self.at]
 

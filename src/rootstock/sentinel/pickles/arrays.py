@@ -2,6 +2,7 @@
 
 import re
 from math import prod
+from struct import error as StructError
 from typing import Any
 
 from rootstock.sentinel.findings import LimitReached
@@ -21,6 +22,13 @@ def skip(machine: Machine, made: Made, at: int) -> int:
     """Where the stream goes on after an array, in the window; 0 where none follows. at: of the BUILD that sets the description."""
     if made.by != ".".join(WRAPPER):
         return 0
+    try:
+        return _skip(machine, made, at)
+    except (ValueError, TypeError, LookupError, StructError) as error:
+        raise LimitReached("an array's description can't be read; the rest of the pickle was not scanned") from error
+
+
+def _skip(machine: Machine, made: Made, at: int) -> int:
     state = _state(machine, made.state)
     start = machine.base + at + 1
     kind, item_bytes = _item(machine, state.get("dtype"))

@@ -1,10 +1,11 @@
 """What a pickle imports, calls and sets: the opcodes that can do harm."""
 
 from collections.abc import Callable
+from struct import error as StructError
 
 from rootstock.sentinel.pickles import arrays
 from rootstock.sentinel.pickles.judge import Verdict, judge
-from rootstock.sentinel.pickles.literals import BYTES, Unreadable, span, value
+from rootstock.sentinel.pickles.literals import BYTES, span, value
 from rootstock.sentinel.pickles.machine import Broken, Global, Machine, Made
 
 RULES = {"executes": "pickle-executes", "code": "pickle-code", "unknown": "pickle-unknown-global", "known": "pickle-known-object"}
@@ -24,7 +25,7 @@ class Calls:
         """A literal by its position. Raises Broken where it can't be read."""
         try:
             return value(self.machine.source, position)
-        except (Unreadable, ValueError, LookupError) as error:
+        except (ValueError, LookupError, StructError) as error:
             raise Broken("a literal can't be read") from error
 
     def report(self, rule: str, at: int, what: str) -> None:

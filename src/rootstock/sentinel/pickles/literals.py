@@ -35,7 +35,7 @@ _PLAIN = {b"N": None, b"\x88": True, b"\x89": False, b")": ()}
 _PACKED = {b"K": "<B", b"M": "<H", b"J": "<i", b"G": ">d"}
 
 
-class Unreadable(Exception):
+class Unreadable(ValueError):
     """A literal that no unpickler would take either."""
 
 
