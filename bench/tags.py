@@ -39,14 +39,22 @@ def ewt():
 SETS = {"wnut17": (wnut17, ".conll", "f1"), "conll2000": (conll2000, ".conll", "f1"), "ewt": (ewt, ".conllu", "accuracy")}
 
 
+def tags(block):
+    """Those of a sentence; of a treebank the parts of speech."""
+    lines = [line.split("\t") if "\t" in line else line.split() for line in block.splitlines() if not line.startswith("# ")]
+    return {line[3] if len(line) == 10 else line[-1] for line in lines}
+
+
 def prepared(name, folder, rows):
-    """Files of a set: the first `rows` sentences to learn from, a tenth of that to choose by, all test sentences."""
+    """Files of a set: the first `rows` sentences to learn from, a fifth of that to choose by, all test sentences whose tags were learned."""
     make, suffix, _ = SETS[name]
-    paths = []
+    paths, known = [], set()
     for part, text, most in zip(("train", "dev", "test"), make(), (rows, max(rows // 5, 200), None), strict=True):
-        blocks = [block for block in text.replace("\n\t\n", "\n\n").strip().split("\n\n") if block.strip()]
+        blocks = [block for block in text.replace("\n\t\n", "\n\n").strip().split("\n\n") if block.strip()][:most]
+        known = known or set().union(*map(tags, blocks))
+        blocks = [block for block in blocks if tags(block) <= known]
         paths.append(Path(folder) / f"{name}-{part}{suffix}")
-        paths[-1].write_text("\n\n".join(blocks[:most]) + "\n", "utf-8")
+        paths[-1].write_text("\n\n".join(blocks) + "\n", "utf-8")
     return paths
 
 
@@ -118,6 +126,7 @@ def main():
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--modes", nargs="+", choices=["default", "tuned"], default=["default", "tuned"], help="of the peer")
     a = parser.parse_args()
     from rootstock.bases.resolve import resolve
 
@@ -127,7 +136,7 @@ def main():
             for name in a.sets:
                 paths = prepared(name, folder, a.rows)
                 row = {"set": name, "seed": seed, "rows": a.rows, "epochs": a.epochs}
-                for mode in ("default", "tuned"):
+                for mode in a.modes:
                     told = {"files": paths, "base": base, "batch": 16, "epochs": a.epochs, "rate": 5e-5, "seed": seed, "mode": mode}
                     beside.record("tags", row | {"who": mode} | beside.peer("trainer", told), [SETS[name][2]])
                 beside.record("tags", row | {"who": "ours"} | ours(paths, folder, a, seed), [SETS[name][2]])
