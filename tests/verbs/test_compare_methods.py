@@ -249,6 +249,15 @@ def replace_key(name):
     return Arm(name=name, method="full", base="", changes={})
 
 
+def test_few_rows_may_lack_classes_that_the_test_rows_have(tiny_base, tmp_path):
+    data = write_csv(tmp_path / "many.csv", [(text, f"kind {number % 12}") for number, (text, _) in enumerate(rows_of(240))])
+    settled = arms_settle.settle(plan(data, tiny_base, learning_curve="10,all", sweep=None), tmp_path / "out", Watch())
+    unit = settled.unit(settled.arms[0], 10, 0)
+    assert len(set(pq.read_table(arms_rows.place(settled.folder, "train-10-0")).column("label").to_pylist())) == 10
+    assert unit.recipe.task["labels"] == sorted(f"kind {number}" for number in range(12))
+    assert "10-0" in settled.state["baselines"]
+
+
 def test_a_front_holds_whoever_nobody_beats():
     def line(value, *costs):
         return {"test": {"value": value}} | dict(zip(arms_results.COSTS, costs, strict=True))

@@ -1,7 +1,7 @@
 """The rows of a comparison of methods: one test part, one validation part, and nested parts to learn from, the same for every arm."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ chooses the state while other figures are quoted; nor of rankings, where a row's
 class Parts:
     """A labelled file in parts. task: its name; columns: by part. sizes, files: rows and sha256 by the name of a part.
 
+    classes: settings of the task that say which answers there are in the whole file: few rows lack some, and the test rows ask for all.
     apart: test rows that were taken out because a given file of validation rows holds their text as well.
     """
 
@@ -44,6 +45,7 @@ class Parts:
     columns: Mapping[str, Any]
     sizes: Mapping[str, int]
     files: Mapping[str, str]
+    classes: Mapping[str, Any] = field(default_factory=dict)
     apart: int = 0
 
     @property
@@ -54,7 +56,7 @@ class Parts:
     @property
     def named(self) -> dict[str, Any]:
         """Keys of a recipe by which a part is read."""
-        return {"task.name": self.task, **{f"task.{part}": name for part, name in self.columns.items()}}
+        return {"task.name": self.task, **{f"task.{part}": name for part, name in {**self.columns, **self.classes}.items()}}
 
     def points(self, wanted: Sequence[int | None]) -> tuple[int | None, ...]:
         """How many rows learn, for each point of the curve, the most first; None is all."""
@@ -134,7 +136,18 @@ def divided(recipe: Recipe, folder: Path, *, points: Sequence[int | None], seeds
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
     sizes = {part: len(table) for part, table in tables.items()}
-    return Parts(task=name, columns=columns, sizes=sizes, files={part: _digest(each) for part, each in written.items()}, apart=apart)
+    files = {part: _digest(each) for part, each in written.items()}
+    classes = _classes(recipe, name, pa.concat_tables([rows.train, rows.validation]))
+    return Parts(task=name, columns=columns, sizes=sizes, files=files, classes=classes, apart=apart)
+
+
+def _classes(recipe: Recipe, name: str, rows: pa.Table) -> dict[str, Any]:
+    """Which classes rows name, and whether a row can have several; nothing of tasks without classes."""
+    settings = {key: value for key, value in recipe.task.items() if key != "name"}
+    with schema.naming(str(recipe.data.train)):
+        fitted = catalog.find("tasks", name).build(settings, "task").fit(rows, rows)
+    found = {key: getattr(fitted, key, ()) for key in ("labels", "several")}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
 
 
 def _digest(data: bytes) -> str:
