@@ -119,6 +119,12 @@ def test_what_is_the_same_has_a_chance_of_one_and_what_never_overlaps_of_none():
     assert difference([answered(np.ones(50))], [answered(np.zeros(50))]).p == 0.0
 
 
+def test_on_few_rows_no_difference_is_told_whatever_it_is():
+    right, wrong = ([answered(np.full(19, each))] for each in (1.0, 0.0))
+    found = difference(wrong, right)
+    assert (found.value, found.separable, found.p, found.below) == (-1.0, False, 1.0, 1.0)
+
+
 def test_holm_multiplies_the_smallest_by_how_many_there_are():
     # By hand: 0.01 x 4, 0.02 x 3, 0.03 x 2 (not below the one before), 0.5 x 1; as R's p.adjust(c(.03, .01, .5, .02), "holm").
     assert paired.holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])

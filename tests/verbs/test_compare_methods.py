@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -227,7 +228,19 @@ def test_what_there_is_no_time_for_is_named(rows, tiny_base, tmp_path, monkeypat
     race.run()
     assert [unit.arm.name for unit, _ in race.left] == [BAD, BAD]
     told = as_text(arms_results.found(race))
-    assert "not run, as the budget of 60.0 minutes is used up: full rate=1e-07 on all rows with seed 0; full rate=1e-07" in told
+    assert "not run, as the budget of 60 minutes is used up: full rate=1e-07 on all rows with seed 0; full rate=1e-07" in told
+
+
+def test_what_a_training_took_that_was_stopped_is_spent(rows, tiny_base, tmp_path, monkeypatch):
+    def stopped(unit, watch, rival):
+        time.sleep(0.05)
+        raise Interrupted("saved at step 1")
+
+    monkeypatch.setattr(arms_unit, "_told", stopped)
+    settled = arms_settle.settle(plan(rows, tiny_base, learning_curve=None, seeds=1, keep=None), tmp_path / "out", Watch())
+    with pytest.raises(Interrupted):
+        arms_race.Race(settled, Watch()).run()
+    assert json.loads((tmp_path / "out" / "state.json").read_text())["spent"] >= 0.05
 
 
 def test_time_is_shared_so_that_who_needs_less_leaves_the_rest(rows, tiny_base):

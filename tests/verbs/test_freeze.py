@@ -50,7 +50,7 @@ def test_the_proposal_is_measured_against_the_mean_of_the_random_ones():
     means = [drawn[name].mean for name in ("probe", "random 1", "random 2")]
     assert found["over_random"]["difference"] == pytest.approx(means[0] - (means[1] + means[2]) / 2)
     assert (found["beaten"], found["over_random"]["separable"], found["over_full"]["better"]) == (2, True, False)
-    assert "is better than as many blocks frozen at random: ahead of 2 of 2" in found["verdict"]
+    assert "is better than the mean of 2 random freezes of its size: ahead of 2 of them" in found["verdict"]
     assert "not separable" in freeze.judged({"probe": measured(0.8), "random 1": measured(0.8)})["verdict"]
 
 

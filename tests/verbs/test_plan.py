@@ -137,6 +137,12 @@ def test_settings_are_told_apart_and_others_refused():
     [
         ({"rows": 0}, UsageError, "--rows"),
         ({"epochs": -1.0}, UsageError, "--epochs"),
+        ({"epochs": float("nan")}, UsageError, "--epochs is nan"),
+        ({"epochs": float("inf")}, UsageError, "--epochs is inf"),
+        ({"seconds": -172_800.0}, UsageError, "--days is -2"),
+        ({"tasks": 0}, UsageError, "--tasks is 0"),
+        ({"disk_bytes": 0}, UsageError, "--disk is 0"),
+        ({"price": float("nan")}, UsageError, "--price is nan"),
         ({"memory_bytes": 0}, UsageError, "--memory"),
         ({"precision": "fp8"}, UsageError, "fp32 or bf16"),
         ({"precision": "bf16", "device": "t4", "methods": ("full",)}, RecipeError, "no products in bf16"),

@@ -40,7 +40,8 @@ class Answered:
 class Difference:
     """The mean over seeds of first minus second, its interval at 95 %, and whether the test rows and seeds tell the two apart.
 
-    p: how often so large a difference, to either side, would be met where there is none. below: the same for so low a one.
+    p: how often so large a difference, to either side, would be met where there is none. below: the same for so low a one. Both are 1 on
+    fewer than FEWEST rows, which tell nothing.
     """
 
     value: float
@@ -106,10 +107,11 @@ def difference(first: Drawn, second: Drawn) -> Difference:
     """
     apart = Drawn(first.whole - second.whole, first.resampled - second.resampled, first.rows)
     low, high = (found := estimate(apart, within=None)).interval
+    if first.rows < FEWEST:
+        return Difference(found.value, (low, high), separable=False)
     far = found.value / found.error if found.error else math.copysign(math.inf, found.value) if found.value else 0.0
     freedom = _spread(apart)[1]
-    p, below = 2 * float(stdtr(freedom, -abs(far))), float(stdtr(freedom, far))
-    return Difference(found.value, (low, high), first.rows >= FEWEST and (low > 0 or high < 0), p, below)
+    return Difference(found.value, (low, high), low > 0 or high < 0, 2 * float(stdtr(freedom, -abs(far))), float(stdtr(freedom, far)))
 
 
 def _spread(drawn: Drawn) -> tuple[float, float]:

@@ -361,7 +361,7 @@ class Run:
 
     def seen(self) -> dict[str, np.ndarray]:
         """Digests of the rows that were learned from ("rows") and of those that chose the best state; empty where nobody kept them."""
-        if self.folder.alone and not (self.path / "seen.safetensors").is_file():
+        if not (self.path / "seen.safetensors").is_file() and (self.folder.alone or "seen.safetensors" not in self._written):
             return {}
         found: dict[str, np.ndarray] = load_file(self._intact("seen.safetensors"))
         return found

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors.numpy import load_file
 
 from rootstock import catalog
 from rootstock.bases import heads
@@ -28,7 +27,6 @@ from rootstock.core.watch import Say, Watch
 from rootstock.data.split import keys
 from rootstock.loop import precision
 from rootstock.run import choices, features, labelled
-from rootstock.run.finish import seen_keys
 from rootstock.run.opened import randomised
 from rootstock.run.prepared import LabelledRows, Place
 
@@ -138,9 +136,3 @@ def of(prepared: LabelledRows, watch: Watch, *, random: int | None = None) -> Ve
         cached=cached,
         peak_bytes=None if cached else peak_since(),
     )
-
-
-def seen(base: Resolved, rows: pa.Table) -> int:
-    """How many of these rows the base's own run learned from."""
-    place = Path(base.reference).expanduser() / "seen.safetensors"
-    return int(np.isin(seen_keys(rows), load_file(place)["rows"]).sum()) if place.is_file() else 0

@@ -24,7 +24,7 @@ from rootstock.verbs.arms_curtail import ALPHA
 from rootstock.verbs.arms_settle import Settled
 from rootstock.verbs.arms_unit import Unit
 
-_OVER = "the budget of {minutes} minutes is used up"
+_OVER = "the budget of {minutes:g} minutes is used up"
 
 
 @dataclass
@@ -51,9 +51,11 @@ class Race:
         for seed in range(plan.seeds):
             for rows in self.settled.points:
                 for arm in self.order():
-                    self._one(self.settled.unit(arm, rows, seed))
-                    self.settled.state["spent"] = before + time.monotonic() - since
-                    self.settled.save()
+                    try:
+                        self._one(self.settled.unit(arm, rows, seed))
+                    finally:  # what a training took that was stopped is spent as well
+                        self.settled.state["spent"] = before + time.monotonic() - since
+                        self.settled.save()
                 if plan.halving:
                     self._judge(rows, seed + 1)
 
@@ -128,7 +130,7 @@ class Race:
         """The facts of a training that is carried out now; None where there is no time for it, which is noted."""
         if self.watch.stop():
             raise Interrupted(f"stopped before {unit.spoken}", fix=arms_unit.ON)
-        done, over = self.done(unit.arm, unit.rows), _OVER.format(minutes=self.settled.plan.minutes)
+        done, over = self.done(unit.arm, unit.rows), _OVER.format(minutes=self.settled.plan.minutes or 0)
         expected = max((each["wall"] for one in done if (each := one.facts)), default=self.settled.expected(unit.arm, unit.rows))
         if time.monotonic() + expected > self.end:
             self.left.append((unit, over))

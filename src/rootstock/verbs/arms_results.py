@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rootstock.core.task import ERRORS
-from rootstock.evaluation.intervals import FEWEST, limits
+from rootstock.evaluation.intervals import limits
 from rootstock.evaluation.paired import Difference, Drawn, difference, draw, estimate, holm
 from rootstock.verbs import arms_freeze
 from rootstock.verbs.arms import Arm
@@ -129,7 +129,6 @@ def _apart(drawn: Mapping[str, Drawn], winner: str) -> dict[str, dict[str, Any]]
     others = [name for name in drawn if name != winner]
     each = [_difference(drawn[name], drawn[winner]) for name in others]
     corrected = holm([one.p for one, _ in each])
-    enough = next(iter(drawn.values())).rows >= FEWEST
     return {
         name: {
             "difference": one.value,
@@ -137,7 +136,7 @@ def _apart(drawn: Mapping[str, Drawn], winner: str) -> dict[str, dict[str, Any]]
             "seeds": seeds,
             "p": one.p,
             "holm": fair,
-            "separable": enough and fair < _LEVEL,
+            "separable": fair < _LEVEL,
         }
         for name, (one, seeds), fair in zip(others, each, corrected, strict=True)
     }

@@ -22,6 +22,7 @@ from rootstock.evaluation.paired import Answered
 from rootstock.evaluation.suite import TRAIN, Member
 from rootstock.run.ending import parquet
 from rootstock.run.finish import seen_keys
+from rootstock.run.known import known
 from rootstock.run.use import Run
 from rootstock.verbs import api
 from rootstock.verbs.benchmark_rows import INDEX, Split, measured
@@ -141,18 +142,8 @@ def _answered(run: Run, asked: Asked, split: str, base: str) -> dict[str, np.nda
     rows = asked.splits[split].table(labelled=True)
     made = run.predictions(rows)
     columns = run.task.judged({"scores": made.columns["scores"], "answers": run.task.answers(rows)})
-    keys = seen_keys(rows)
-    learned = run.seen()["rows"]
-    known = _known(base)
-    marks = {OVERLAP: np.isin(keys, learned), KNOWN: np.isin(keys, known)}
+    marks = {OVERLAP: np.isin(seen_keys(rows), run.seen()["rows"]), KNOWN: known(base, rows)}
     return {name: np.ascontiguousarray(values) for name, values in {**columns, **marks}.items()}
-
-
-def _known(base: str) -> np.ndarray:
-    """Digests of the rows that the base had learned, if it is a run."""
-    place = Path(base)
-    seen = Run(place).seen() if place.is_dir() and RunFolder(place).complete else {}
-    return seen.get("rows", np.empty(0, np.uint64))
 
 
 def _said(run: Run, asked: Asked, split: str) -> bytes:

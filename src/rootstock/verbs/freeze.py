@@ -92,7 +92,7 @@ def _told(found: Difference, sign: float) -> dict[str, Any]:
 
 def _verdict(over: Difference, beaten: int, count: int, full: Difference | None) -> str:
     said = "better than" if over.separable and over.value > 0 else "worse than" if over.separable else "not separable from"
-    found = f"the probe's freeze is {said} as many blocks frozen at random: ahead of {beaten} of {count}, {_spelled(over)}"
+    found = f"the probe's freeze is {said} the mean of {count} random freezes of its size: ahead of {beaten} of them, {_spelled(over)}"
     return found if full is None else f"{found}; against no freeze {_spelled(full)}"
 
 

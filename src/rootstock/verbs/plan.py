@@ -1,5 +1,6 @@
 """Before spending: what each method would take of memory, time and money, on this machine or another."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +78,7 @@ def amount(text: str | None, option: str) -> int | None:
     found = re.fullmatch(r"([\d.]+)\s*([kMGT]?)B?", text.strip(), re.IGNORECASE)
     try:
         return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " ")) if found else int("")
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UsageError(f"{option} is {text}", wanted="an amount such as 16GB") from None
 
 
@@ -268,12 +269,15 @@ def this_machine() -> devices.Device:
 
 
 def _check(asked: Asked) -> None:
-    for name, value, least in (("--rows", asked.rows, 1), ("--length", asked.length, 4), ("--labels", asked.labels, 1)):
-        if value < least:
-            raise UsageError(f"{name} is {value}", wanted=f"{least} or more")
-    for name, amount_ in (("--epochs", asked.epochs), ("--memory", asked.memory_bytes)):
-        if amount_ is not None and amount_ <= 0:
-            raise UsageError(f"{name} is {amount_:g}", wanted="more than 0")
+    least = (("--rows", asked.rows, 1), ("--length", asked.length, 4), ("--labels", asked.labels, 1), ("--tasks", asked.tasks, 1))
+    for name, value, fewest in least:
+        if value < fewest:
+            raise UsageError(f"{name} is {value}", wanted=f"{fewest} or more")
+    days = None if asked.seconds is None else asked.seconds / 86_400
+    positive = {"epochs": asked.epochs, "memory": asked.memory_bytes, "days": days, "disk": asked.disk_bytes, "price": asked.price}
+    for option, amount_ in positive.items():
+        if amount_ is not None and not (0 < amount_ < math.inf or (amount_ == 0 and option == "price")):
+            raise UsageError(f"--{option} is {amount_:g}", wanted="more than 0")
     if asked.precision not in ("auto", "fp32", "bf16"):
         raise UsageError(f"--precision is {asked.precision}", wanted="auto, fp32 or bf16")
 

@@ -12,6 +12,7 @@ from rootstock.evaluation import intervals
 from rootstock.evaluation.frozen import FOLDS, Labels
 from rootstock.evaluation.probes import own
 from rootstock.run import vectors
+from rootstock.run.known import known
 from rootstock.run.opened import Opened
 from rootstock.run.prepared import LabelledRows
 
@@ -59,7 +60,7 @@ def measure(asked: Asked, watch: Watch, told: Callable[[int, int], None], *, bes
         "folds": FOLDS,
         "left_out": {name: rows[name] for name in ("dropped", "not_drawn") if rows.get(name)},
         "truncated": asked.prepared.ledger["findings"]["truncation"]["count"],
-        "trained_on": vectors.seen(asked.prepared.base, vectors.table(asked.prepared)),
+        "trained_on": int(known(asked.prepared.base.reference, vectors.table(asked.prepared)).sum()),
         "first_words": len(set(asked.words)),
         "simplest": floor.told,
         "best": layered.best,

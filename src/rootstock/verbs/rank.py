@@ -19,6 +19,7 @@ from rootstock.core.watch import Say, Watch
 from rootstock.evaluation import baselines, frozen, intervals
 from rootstock.evaluation.paired import Difference, Drawn, difference, estimate
 from rootstock.run import vectors
+from rootstock.run.known import known
 from rootstock.run.prepared import LabelledRows
 
 SCORES = ("probe", "neighbours", "logme")
@@ -187,7 +188,7 @@ def _scored(prepared: LabelledRows, held: _Rows, simple: Mapping[str, Drawn], wa
         "neighbours": voted,
         "logme": {"value": evidence.whole, "interval": list(evidence.interval)},
         "above": {name: _told(difference(probed_by, drawn_R)) for name, drawn_R in simple.items()},
-        "trained_on": vectors.seen(base, held.table),
+        "trained_on": int(known(base.reference, held.table).sum()),
         "truncated": cut,
         "cost": cost,
     }
