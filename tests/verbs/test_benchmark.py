@@ -14,7 +14,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from tests.conftest import rows_of
 
-from rootstock.core.errors import DataError, Interrupted, UnknownName, UsageError
+from rootstock.core.errors import DataError, Interrupted, RecipeError, UnknownName, UsageError
 from rootstock.core.watch import Watch
 from rootstock.evaluation import suite as suites
 from rootstock.report import benchmark as page
@@ -102,6 +102,24 @@ def test_a_suite_is_a_file(tmp_path):
         suites.find("gleu")
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"task": "text-classification", "metrics": ["acc"]}, "one has no figure 'acc' of 2 classes"),
+        ({"task": "text-classification", "metrics": ["f1"], "labels": [["a"], ["b"], ["c"]]}, "no figure 'f1' of 3 classes"),
+        ({"task": "regression", "metrics": ["r2", "accuracy"]}, "one has no figure 'accuracy'"),
+    ],
+)
+def test_a_figure_that_is_not_there_is_refused_before_anything_is_learned(values, said):
+    with pytest.raises(RecipeError, match=said):
+        benchmark_units.check_figures("one", suites.Member.build({"title": "One", "text": ["text"], **values}, ""))
+
+
+def test_every_figure_of_the_suites_that_come_along_is_there():
+    for name, member in GLUE.tasks.items():
+        benchmark_units.check_figures(name, member)
+
+
 # -- rows -------------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +161,9 @@ def test_what_is_wrong_with_rows_is_said(glue, tmp_path):
         Places.told([str(glue)], GLUE).of("rte", GLUE.tasks["rte"])
     with pytest.raises(UnknownName, match="'mrcp'"):
         Places.told([f"mrcp={glue}"], GLUE)
+    for word in ("cola=", f"cola={tmp_path / 'gone'}"):
+        with pytest.raises(DataError, match="there is no folder"):
+            Places.told([word], GLUE)
     bad = tmp_path / "CoLA"
     shutil.copytree(glue / "CoLA", bad)
     text = (bad / "dev.tsv").read_text().splitlines()
@@ -276,6 +297,14 @@ def test_another_plan_or_place_is_refused(plan, tmp_path):
     with pytest.raises(UsageError, match=r"holds other files: mine\.txt"):
         benchmark.benchmark(plan("cola"), out, Watch(), overwrite=True)
     assert (out / "benchmark.json").exists()
+    (out / "mine.txt").unlink()
+    (tmp_path / "bad" / "CoLA").mkdir(parents=True)
+    with pytest.raises(DataError, match="has no rows of train"):
+        benchmark.benchmark(plan("cola", data=(str(tmp_path / "bad"),)), out, Watch(), overwrite=True)
+    assert (out / "benchmark.json").exists(), "results go when the new rows are known to be good"
+    for minutes in (0.0, -1.0, float("nan")):
+        with pytest.raises(RecipeError, match=r"budget\.minutes"):
+            plan(minutes=minutes)
     for key in ("base", "seed", "task.label", "data.train", "budget.minutes"):
         with pytest.raises(UsageError, match="the benchmark sets"):
             plan(changes={key: 1})

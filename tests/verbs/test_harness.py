@@ -96,3 +96,9 @@ def test_a_file_that_is_no_task_is_refused(place):
             harness._names(["bad.yaml"])
     with pytest.raises(UsageError, match=r"there is no file gone\.yaml"):
         harness._names(["gone.yaml"])
+
+
+def test_a_share_that_a_task_gives_in_percent_gets_an_interval_around_itself():
+    low, high = harness._between("f1", 70.0, 1.0, 50)["interval"]
+    assert (low + high) / 2 == pytest.approx(70.0)
+    assert high - low == pytest.approx(2 * quantile(50))

@@ -19,7 +19,7 @@ from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
 Kind = Literal["class", "classes", "number", "tags", "span", "choice", "text", "completion", "preference", "similarity", "retrieval"]
-ERRORS = frozenset({"log_loss", "root_mean_squared_error", "loss", "perplexity"})
+ERRORS = frozenset({"log_loss", "root_mean_squared_error", "mean_absolute_error", "calibration_error", "loss", "perplexity"})
 """Figures of which less is better."""
 
 

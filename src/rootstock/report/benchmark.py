@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
+from rootstock.core.task import ERRORS
 from rootstock.report import words
 from rootstock.report.facts import Facts
 
@@ -121,7 +122,7 @@ def harness(found: Facts) -> dict[str, Any]:
             for figure, each in held["figures"].items():
                 key = _HARNESS.get(figure, figure)
                 results[called] |= {f"{key},none": each["value"], f"{key}_stderr,none": each["error"]}
-            better[called] = {_HARNESS.get(figure, figure): True for figure in held["figures"]}
+            better[called] = {_HARNESS.get(figure, figure): figure not in ERRORS for figure in held["figures"]}
             rows[called] = {"original": held["rows"], "effective": held["rows"]}
     return {
         "results": results,

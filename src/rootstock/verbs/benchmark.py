@@ -29,7 +29,8 @@ from rootstock.verbs.benchmark_units import Asked, Trained
 FILES = ("benchmark.json", "lm_eval.json", "README.md")
 """What is written of the results: all of it, the layout of lm-evaluation-harness, and a card with the hub's model-index."""
 STATE = "state.json"
-_OWN = (*FILES, STATE, "data", "runs", "answers", submission.FOLDER)
+DATA = "data"
+_OWN = (*FILES, STATE, DATA, "runs", "answers", submission.FOLDER)
 _VARIED = {
     "seed": "--seeds says how many are tried, from 0 on",
     "base": "it stands behind the suite",
@@ -61,7 +62,7 @@ class Plan:
         for key in self.changes:
             if own := next((each for each in _VARIED if f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.")), None):
                 raise UsageError(f"--set {key}: the benchmark sets {own} itself", wanted="keys that are the same for all", fix=_VARIED[own])
-        Recipe.build(changed({"data": {"train": "rows"}}, self.changes), "")
+        Recipe.build(changed({"data": {"train": "rows"}, "budget": {"minutes": self.minutes}}, self.changes), "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +119,20 @@ def settle(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> S
     begun = _check_place(out)
     base = resolve(plan.base)
     places = Places.told(plan.data, plan.suite)
+    for name in plan.tasks:
+        units.check_figures(name, plan.suite.tasks[name])
     if begun and overwrite:
-        for name in _OWN:
-            shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
-        begun = False
+        shutil.rmtree(out / DATA, ignore_errors=True)  # it is made again of the files that are named
     splits = {}
     for name in plan.tasks:
         member = plan.suite.tasks[name]
-        splits[name] = gathered(plan.suite, name, places.of(name, member), out / "data" / name)
+        splits[name] = gathered(plan.suite, name, places.of(name, member), out / DATA / name)
         check_trainable(name, member, splits[name])
         watch.say(f"rows      {name}: " + ", ".join(each.told(split) for split, each in splits[name].items()))
+    if begun and overwrite:  # results go only now that the new rows have proved to be good
+        for name in {*_OWN} - {DATA}:
+            shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
+        begun = False
     fixed: dict[str, Any] = {"suite": plan.suite.plain(), "base": base.digest, "changes": dict(plan.changes), "minutes": plan.minutes}
     state = _same(out, fixed, splits) if begun else fixed | {"rows": {}}
     state["rows"] |= {name: {split: each.sha256 for split, each in found.items()} for name, found in splits.items()}
@@ -140,7 +145,7 @@ def _check_place(out: Path) -> bool:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file", wanted="a folder for the benchmark", fix="choose another --out")
     held = [each.name for each in out.iterdir() if not each.name.endswith(".part")] if out.exists() else []
-    begun = STATE in held or held == ["data"]
+    begun = STATE in held or held == [DATA]
     if held and (not begun or set(held) - {*_OWN}):
         strangers = ", ".join(sorted(set(held) - ({*_OWN} if begun else set()))[:3])
         wanted = "a new or empty folder, or a benchmark's"

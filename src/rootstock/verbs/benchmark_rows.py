@@ -76,13 +76,13 @@ class Places:
         for word in given:
             name, sign, place = word.partition("=")
             if not sign or Path(word).exists():
-                whole = word
+                whole = _placed(word)
             elif name not in suite.tasks:
                 raise UnknownName(f"task of {suite.title}", name, suite.tasks)
             else:
-                each[name] = place
-        for place in filter(None, (whole, *each.values())):
-            if not place.startswith(PREFIX) and not Path(place).is_dir():
+                each[name] = _placed(place)
+        for place in (*([] if whole is None else [whole]), *each.values()):
+            if not place.startswith(PREFIX) and not (place and Path(place).is_dir()):
                 raise DataError(f"there is no folder {place}", wanted="a folder of the suite's files, hf:NAME, or TASK=FOLDER")
         return cls(whole, each)
 
@@ -100,6 +100,10 @@ class Places:
             wanted = f"a folder called {' or '.join(dict.fromkeys((member.title, name, *member.folders)))}"
             raise DataError(f"{self.whole} has no rows of {name}", wanted=wanted, fix=f"name it: --data {name}=FOLDER, or leave {name} out")
         return str(found[0])
+
+
+def _placed(word: str) -> str:
+    return word if word.startswith(PREFIX) or not word else str(Path(word).expanduser())
 
 
 def gathered(suite: Suite, name: str, place: str, folder: Path) -> dict[str, Split]:

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save
 
 from rootstock import catalog
 from rootstock.core import artifact
+from rootstock.core.errors import RecipeError, nearest
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, TEXT
 from rootstock.core.runfolder import RunFolder, read_recipe
@@ -86,6 +87,26 @@ class Asked:
     def submitted(self) -> tuple[str, ...]:
         """Splits whose answers go to the benchmark."""
         return tuple(each for each in self.member.submission if each in self.splits) if self.submission else ()
+
+
+def check_figures(name: str, member: Member) -> None:
+    """Raise RecipeError for a figure that is not there for this task and its classes: answers that are all right define each that is."""
+    labels = [names[0] for names in member.labels] or ["0", "1"]
+    settings, scores, of = dict[str, Any](labels=labels, several="no"), np.eye(len(labels)), f" of {len(labels)} classes"
+    if member.task == "regression":
+        settings, scores, of = {}, np.arange(3.0)[:, None], ""
+    task = catalog.find("tasks", member.task).build(settings, "task")
+    columns = task.judged({"scores": scores, "answers": np.arange(len(scores))})
+    for figure in member.metrics:
+        try:
+            given = task.metrics(columns, (figure,))
+        except KeyError:
+            given = {}
+        if figure not in given:
+            there = task.metrics(columns)
+            near = nearest(figure, there)
+            fix = f"did you mean {near!r}?" if near else ""
+            raise RecipeError(f"{name} has no figure {figure!r}{of}", wanted=f"one of {', '.join(there)}", fix=fix)
 
 
 def noted(trained: Trained, asked: Sequence[Asked]) -> dict[str, Any] | None:
