@@ -61,12 +61,12 @@ def test_columns_are_named_and_numbers_have_r2(command):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("probe base --data few.csv", "holds 12 labelled rows"),
+        ("probe base --data few.csv", "there are 12 labelled rows"),
         ("probe base --data task=gone.csv", "does not exist"),
         ("probe base --data task=tags.jsonl", "one class or one number"),
         ("probe scratch:bert-tiny --data rows.csv", "has random weights"),
         ("probe base --suite pos --data pos=. --set task.label=x", "--set is for labelled rows"),
-        ("probe base --data rows.csv --set method.head=knn", "method.head can't be set here"),
+        ("probe base --data rows.csv --set method.head=knn", "this command sets method.head itself"),
         ("probe base --data rows.csv --set task.label=nobody", "nobody"),
     ],
 )

@@ -118,7 +118,7 @@ def test_the_command_as_it_is_written(command, knowing, blind, reviews):
         (["minilm", "minilm2"], "reviews", {}, "minilm2"),
         (["minilm", "tiny"], None, {}, "no rows are named"),
         (["tiny", "minilm"], "few", {}, "labelled rows"),
-        (["tiny", "minilm"], "reviews", {"method.head": "knn"}, "method.head can't be set here"),
+        (["tiny", "minilm"], "reviews", {"method.head": "knn"}, "this command sets method.head itself"),
     ],
 )
 def test_what_can_not_be_ranked(tiny_base, reviews, tmp_path, bases, rows, changes, said):

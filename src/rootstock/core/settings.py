@@ -1,7 +1,7 @@
 """Typed settings: frozen, keyword-only, an unknown key an error that gives the nearest name."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -89,6 +89,13 @@ def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
             section.clear()
         section[last] = value
     return values
+
+
+def check_free(changes: Iterable[str], own: Mapping[str, str], who: str) -> None:
+    """Raise UsageError for a key of --set that whoever asks sets itself. own: such keys, and what to use instead."""
+    for key in changes:
+        if taken := next((each for each in own if f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.")), None):
+            raise UsageError(f"--set {key}: {who} sets {taken} itself", wanted="keys that are the same for all", fix=own[taken])
 
 
 def _below(section: Any, key: str) -> Any:

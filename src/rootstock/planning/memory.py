@@ -15,7 +15,8 @@ PRODUCT_BYTES = 650_000
 """What oneDNN's code for a product in bf16 takes: 0.62 to 0.72 MB were measured for 180 sizes (torch 2.13, AVX-512 with bf16), and
 0 in fp32. It is other code on another processor: what it differs by is in what --this-machine measures."""
 ENDING_BYTES = 60_000_000
-"""What scikit-learn, scipy and the report's libraries take, which are imported when the training has ended: 56 to 62 MB in three runs."""
+"""Allowed for scikit-learn, scipy and the report's libraries, which are imported when the training has ended. In the few runs that were
+looked at the end added 12 to 56 MiB (docs/log.md), least where the copy in bf16 had gone before."""
 _BEHIND = ".original_module."
 """In the names of modules that peft keeps behind the head that learns."""
 _OF_ATTENTION = 3

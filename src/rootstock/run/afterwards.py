@@ -1,6 +1,6 @@
 """What a run has to do once it has learned, in seconds of this machine as it is now: its time is kept from a budget of minutes.
 
-Everything is tried on a small scale or taken from what the start took, so that a busy machine keeps more.
+Scoring and saving are tried on a small scale; for the rest a share of what the start took is allowed, so that a busy machine keeps more.
 """
 
 import time
@@ -19,7 +19,8 @@ from rootstock.run.prepared import LabelledRows, Prepared
 LOADED = time.monotonic()
 """When everything that a run needs was imported."""
 _OF_START = 0.25
-"""Card, report and the end of the process, as a share of what importing took: both are the processor's time, so a busy machine has more."""
+"""Card, report and the end of the process, as a share of what importing took: an allowance, not a measurement. Both are the processor's
+time, so that a busy machine keeps more."""
 _USUAL = 5.0
 """Seconds kept where nothing can be tried: for what is learned without labels, and for several tasks."""
 _TRIED, _DRAWN = 20, 1000

@@ -22,9 +22,11 @@ from rootstock.core.loaded import Loaded
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import peak_since, restart_peak
 from rootstock.core.rows import TEXT, column
-from rootstock.core.settings import changed
+from rootstock.core.settings import changed, check_free
 from rootstock.core.watch import Say, Watch
 from rootstock.data.split import keys
+from rootstock.evaluation.frozen import Labels
+from rootstock.evaluation.intervals import FEWEST
 from rootstock.loop import precision
 from rootstock.run import choices, features, labelled
 from rootstock.run.opened import randomised
@@ -32,12 +34,13 @@ from rootstock.run.prepared import LabelledRows, Place
 
 _KINDS = ("class", "number")
 _OWN = {
-    "base": "the bases are named before it",
-    "method.name": "vectors are those of feature-extraction",
-    "method.head": "no head is trained",
-    "training.rate": "nothing is trained",
+    "base": "name bases before --data",
+    "data.train": "--data names the rows",
+    "method.name": "leave it out: vectors are those of feature-extraction",
+    "method.head": "leave it out: no head is trained",
+    "training.rate": "leave it out: nothing is trained",
 }
-"""Keys of the recipe that this sets itself, and why."""
+"""Keys of the recipe that this sets itself, and what to do instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +68,7 @@ def prepare(base: Resolved, data: str, say: Say, *, changes: Mapping[str, Any], 
 
     Raises UsageError for labels that are neither classes nor numbers, for random weights, and for a key that is set here.
     """
-    own = _OWN | ({"method.layer": "every layer is asked"} if every else {})
-    for key in own.keys() & changes.keys():
-        raise UsageError(f"{key} can't be set here: {own[key]}", wanted="other keys of task, data or method", fix="leave it out")
+    check_free(changes, _OWN | ({"method.layer": "leave it out: every layer is asked"} if every else {}), "this command")
     if base.scratch:
         raise UsageError(
             f"{base.reference} has random weights", wanted="a base that was trained", fix="leave it out: it has learned nothing yet"
@@ -102,6 +103,14 @@ def table(prepared: LabelledRows) -> pa.Table:
 def groups(rows: pa.Table) -> np.ndarray:
     """Equal numbers for rows of equal texts, [N]: they are no two rows where one is learned from and the other measured."""
     return np.asarray(np.unique(np.array(keys(rows)), return_inverse=True)[1])
+
+
+def labels(prepared: LabelledRows, rows: pa.Table) -> Labels:
+    """The answers of the rows, and which of them are equal texts. UsageError where they are too few for any interval."""
+    if len(rows) < FEWEST:
+        raise UsageError(f"there are {len(rows)} labelled rows", wanted=f"{FEWEST} or more", fix="add rows")
+    classes = len(getattr(prepared.task, "labels", ())) if prepared.task.kind == "class" else 0
+    return Labels(prepared.task.answers(rows), groups(rows), classes, prepared.recipe.seed)
 
 
 def first_words(rows: pa.Table) -> list[str]:

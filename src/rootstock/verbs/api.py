@@ -25,6 +25,8 @@ from rootstock.run.prepared import Prepared, ledgers
 from rootstock.run.use import Run
 
 _LOG = logging.getLogger("rootstock")
+AGAIN = "give the same command again: it goes on from here"
+"""How to go on with what has parts that are runs."""
 _SECTIONS = ("tokenizer", "add_tokens", "augment", "teacher", "training", "budget", "accept", "merge", "seed", "track")
 """Parts of a recipe that adapt() takes by their own names."""
 

@@ -74,7 +74,7 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
         watch.event(told)
 
     heard = Watch(event=event, stop=watch.stop, judged=curtailed.judged, enough=curtailed.enough)
-    run = api.part(recipe, place, heard, fix="give the same command again: it goes on from here")
+    run = api.part(recipe, place, heard, fix=api.AGAIN)
     peak = peak_since()
     rows = {side: arms_rows.read(recipe, arms_rows.place(Path(order["folder"]), side)) for side in SIDES}
     made: dict[str, Any] = {}

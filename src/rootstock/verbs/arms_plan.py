@@ -8,7 +8,7 @@ from typing import Any
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import UsageError
 from rootstock.core.recipe import Recipe
-from rootstock.core.settings import changed
+from rootstock.core.settings import changed, check_free
 from rootstock.data import ledger
 from rootstock.verbs import api, arms_freeze, arms_rows
 from rootstock.verbs.arms import USUAL, Grid, read_sweep
@@ -57,9 +57,7 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
 
     Raises UsageError for a key that the comparison sets itself, RecipeError and BaseError for what can't be compared on.
     """
-    for key in changes:
-        if own := next((each for each in _OWN if key == each or key.startswith(f"{each}.") or each.startswith(f"{key}.")), None):
-            raise UsageError(f"--set {key}: the comparison sets {own} itself", wanted="keys that are the same for all", fix=_OWN[own])
+    check_free(changes, _OWN, "the comparison")
     of_method = {key: value for key, value in changes.items() if key.startswith("method.")}
     common = {key: value for key, value in changes.items() if key not in of_method}
     recipe, methods, bases = _recipe(target, common)

@@ -18,7 +18,7 @@ from rootstock.core.errors import Interrupted
 from rootstock.core.task import ERRORS
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Drawn, difference, draw
-from rootstock.verbs import arms_unit
+from rootstock.verbs import api, arms_unit
 from rootstock.verbs.arms import SCRATCH_ARM, Arm
 from rootstock.verbs.arms_curtail import ALPHA
 from rootstock.verbs.arms_settle import Settled
@@ -129,7 +129,7 @@ class Race:
     def _carried_out(self, unit: Unit) -> dict[str, Any] | None:
         """The facts of a training that is carried out now; None where there is no time for it, which is noted."""
         if self.watch.stop():
-            raise Interrupted(f"stopped before {unit.spoken}", fix=arms_unit.ON)
+            raise Interrupted(f"stopped before {unit.spoken}", fix=api.AGAIN)
         done, over = self.done(unit.arm, unit.rows), _OVER.format(minutes=self.settled.plan.minutes or 0)
         expected = max((each["wall"] for one in done if (each := one.facts)), default=self.settled.expected(unit.arm, unit.rows))
         if time.monotonic() + expected > self.end:

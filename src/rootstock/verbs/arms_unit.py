@@ -14,10 +14,9 @@ from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockE
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
-from rootstock.verbs import arms_answers
+from rootstock.verbs import api, arms_answers
 from rootstock.verbs.arms import Arm
 
-ON = "give the same command again: it goes on from here"
 _CODE = "from rootstock.verbs.arms_child import main; main()"
 
 
@@ -81,7 +80,7 @@ def carried_out(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None = None
         artifact.write_json(unit.stem.with_suffix(".json"), found)
         return found
     except Interrupted as stop:
-        raise Interrupted(f"stopped in {unit.spoken}: {stop.found.rpartition(': ')[2]}", fix=ON) from None
+        raise Interrupted(f"stopped in {unit.spoken}: {stop.found.rpartition(': ')[2]}", fix=api.AGAIN) from None
     except RootstockError as error:
         raise retold(error, unit.spoken) from None
 
@@ -105,7 +104,7 @@ def _told(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None) -> dict[str
         said = errors.read_text("utf-8").strip().splitlines()
         raise RunFailed(
             f"its process ended with {process.returncode}{f': {said[-1]}' if said else ''}",
-            fix=f"{errors} holds all that it said; free memory if the system ended it; {ON}",
+            fix=f"{errors} holds all that it said; free memory if the system ended it; {api.AGAIN}",
         )
     errors.unlink(missing_ok=True)
     found: dict[str, Any] = last["done"]

@@ -15,12 +15,13 @@ from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core import artifact
 from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.recipe import Recipe
-from rootstock.core.settings import changed
+from rootstock.core.settings import changed, check_free
 from rootstock.core.watch import Watch
 from rootstock.evaluation.intervals import limits
 from rootstock.evaluation.paired import Drawn, draw, estimate, together
 from rootstock.evaluation.suite import Suite
 from rootstock.report import benchmark as page
+from rootstock.verbs import api
 from rootstock.verbs import benchmark_submission as submission
 from rootstock.verbs import benchmark_units as units
 from rootstock.verbs.benchmark_rows import Places, Split, check_trainable, gathered
@@ -59,9 +60,7 @@ class Plan:
     keep: bool = False
 
     def __post_init__(self) -> None:
-        for key in self.changes:
-            if own := next((each for each in _VARIED if f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.")), None):
-                raise UsageError(f"--set {key}: the benchmark sets {own} itself", wanted="keys that are the same for all", fix=_VARIED[own])
+        check_free(self.changes, _VARIED, "the benchmark")
         Recipe.build(changed({"data": {"train": "rows"}, "budget": {"minutes": self.minutes}}, self.changes), "")
 
 
@@ -175,7 +174,7 @@ def _trained(settled: Settled, watch: Watch) -> dict[tuple[str, int], dict[str, 
         note = units.noted(trained, asked)
         if note is None:
             if watch.stop():
-                raise Interrupted(f"stopped after {len(todo) - len(missing)} of {len(todo)} trainings", fix=units.AGAIN)
+                raise Interrupted(f"stopped after {len(todo) - len(missing)} of {len(todo)} trainings", fix=api.AGAIN)
             share = None if settled.plan.minutes is None else max(settled.plan.minutes - spent, 0.05 * settled.plan.minutes) / len(missing)
             note = units.carried_out(trained, asked, watch, minutes=share, keep=settled.plan.keep)
             missing.pop()

@@ -32,7 +32,6 @@ MOST_HELD = 2000
 """Training rows that choose the best state, at most: more would hardly choose better and cost as much as the training of a small task."""
 OVERLAP, KNOWN = "overlap", "known"
 """Of each row measured on: whether the training rows hold it, and whether the base had learned it before."""
-AGAIN = "give the same command again: it goes on from here"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +124,7 @@ def carried_out(trained: Trained, asked: Sequence[Asked], watch: Watch, *, minut
     begun = RunFolder(trained.run).begun
     recipe = read_recipe(RunFolder(trained.run).recipe) if begun else trained.recipe(minutes)
     quiet = Watch(event=lambda event: None if event["event"] == "evaluation" else watch.event(event), stop=watch.stop)
-    run = api.part(recipe, trained.run, quiet, fix=AGAIN)
+    run = api.part(recipe, trained.run, quiet, fix=api.AGAIN)
     for each in asked:
         for split in each.measured:
             artifact.write_bytes(_place(trained, f"{each.name}.{split}.safetensors"), save(_answered(run, each, split, trained.base)))

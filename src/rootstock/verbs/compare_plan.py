@@ -8,7 +8,7 @@ from typing import Any
 from rootstock.core.errors import UnknownName, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, TEXT
-from rootstock.core.settings import changed
+from rootstock.core.settings import changed, check_free
 from rootstock.data import ledger
 from rootstock.planning.compute import Budget
 from rootstock.verbs.scaling_points import amount
@@ -49,11 +49,7 @@ class Plan:
     pretraining: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in self.changes:
-            if own := next((each for each in _VARIED if _touches(key, each)), None):
-                raise UsageError(
-                    f"--set {key}: the comparison sets {own} itself", wanted="keys that are the same for all", fix=_VARIED[own]
-                )
+        check_free(self.changes, _VARIED, "the comparison")
         for key in self.pretraining:
             if key != "seed" and (not key.startswith("training.") or key in _SHARED_OUT):
                 found = f"--pretrain-set {key}: the comparison sets it itself"
@@ -72,10 +68,6 @@ class Plan:
         """Everything that is read."""
         configs = [each for each in self.architectures.values() if each.endswith(".json")]
         return [*self.corpora, *self.downstream.values(), *configs, *([str(self.tokenizer)] if self.tokenizer else [])]
-
-
-def _touches(key: str, own: str) -> bool:
-    return key == own or key.startswith(f"{own}.") or own.startswith(f"{key}.")
 
 
 def budget(minutes: float | None, flops: str | None, tokens: str | None) -> Budget:

@@ -189,7 +189,7 @@ def answered(unit: Unit, watch: Watch) -> Answered:
 def carried_out(recipe: Recipe, place: Path, watch: Watch) -> Run:
     """A run of its own, gone on with where it was begun; what it says is kept from the screen."""
     quiet = Watch(event=lambda event: None if event["event"] == "evaluation" else watch.event(event), stop=watch.stop)
-    return api.part(recipe, place, quiet, fix="give the same command again: it goes on from here")
+    return api.part(recipe, place, quiet, fix=api.AGAIN)
 
 
 def _rows(unit: Unit) -> pa.Table:

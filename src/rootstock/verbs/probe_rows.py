@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rootstock import catalog
-from rootstock.core.errors import UsageError
 from rootstock.core.watch import Say, Watch
-from rootstock.evaluation import intervals
 from rootstock.evaluation.frozen import FOLDS, Labels
 from rootstock.evaluation.probes import own
 from rootstock.run import vectors
@@ -27,7 +25,6 @@ class Asked:
     prepared: LabelledRows
     labels: Labels
     words: list[str]
-    place: Path
 
 
 def read(place: Path, opened: Opened, say: Say, *, limit: int, seed: int, changes: Mapping[str, Any]) -> Asked:
@@ -35,11 +32,7 @@ def read(place: Path, opened: Opened, say: Say, *, limit: int, seed: int, change
     settings = {"data.rows": ROWS * limit, "seed": seed, **changes}
     prepared = vectors.prepare(opened.base, str(place), say, changes=settings, every=True)
     table = vectors.table(prepared)
-    if len(table) < intervals.FEWEST:
-        raise UsageError(f"{place} holds {len(table)} labelled rows", wanted=f"{intervals.FEWEST} or more", fix="add rows")
-    classes = len(getattr(prepared.task, "labels", ())) if prepared.task.kind == "class" else 0
-    labels = Labels(prepared.task.answers(table), vectors.groups(table), classes, seed)
-    return Asked(prepared, labels, vectors.first_words(table), place)
+    return Asked(prepared, vectors.labels(prepared, table), vectors.first_words(table))
 
 
 def measure(asked: Asked, watch: Watch, told: Callable[[int, int], None], *, beside_random: bool) -> dict[str, Any]:

@@ -133,11 +133,7 @@ def _quiet(_: str) -> None:
 
 def _rows(prepared: LabelledRows) -> _Rows:
     table = vectors.table(prepared)
-    if len(table) < intervals.FEWEST:
-        raise UsageError(f"there are {len(table)} labelled rows", wanted=f"{intervals.FEWEST} or more", fix="add rows")
-    classes = len(getattr(prepared.task, "labels", ())) if prepared.task.kind == "class" else 0
-    labels = frozen.Labels(prepared.task.answers(table), vectors.groups(table), classes, prepared.recipe.seed)
-    return _Rows(table, prepared.task, labels)
+    return _Rows(table, prepared.task, vectors.labels(prepared, table))
 
 
 def _simple(held: _Rows) -> tuple[dict[str, Any], dict[str, Drawn]]:
