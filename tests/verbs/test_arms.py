@@ -12,7 +12,7 @@ from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.evaluation.paired import Answered
 from rootstock.tasks.text_classification import TextClassification
-from rootstock.verbs import arms, arms_answers
+from rootstock.verbs import arms, kept_answers
 from rootstock.verbs.arms_curtail import Curtailed, Rival
 
 COMMON = Recipe.build({"data": {"train": "rows.csv"}}, "")
@@ -179,8 +179,8 @@ def test_of_errors_less_is_better(tmp_path):
 def test_answers_come_back_as_they_were_written_also_ragged_ones(tmp_path):
     ragged = np.fromiter([np.array([0.25, 0.75]), np.array([0.5]), np.array([0.1, 0.2, 0.7])], object, 3)
     held = {"scores": ragged, "answers": np.array([1, 0, 2]), "texts": np.array(["a", "b", "c"], object)}
-    arms_answers.write(tmp_path / "answers.safetensors", held)
-    found = arms_answers.read(tmp_path / "answers.safetensors", {"name": "multiple-choice"})
+    kept_answers.write(tmp_path / "answers.safetensors", held)
+    found = kept_answers.read(tmp_path / "answers.safetensors", {"name": "multiple-choice"})
     assert set(found.columns) == {"scores", "answers"}
     assert [row.tolist() for row in found.columns["scores"]] == [row.tolist() for row in ragged]
     assert found.rows == 3

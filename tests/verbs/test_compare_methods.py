@@ -18,7 +18,7 @@ from rootstock.evaluation.paired import holm
 from rootstock.report import arms as page
 from rootstock.report.arms_text import as_text, verdict
 from rootstock.run.use import Run
-from rootstock.verbs import arms_answers, arms_child, arms_plan, arms_race, arms_results, arms_rows, arms_settle, arms_unit, compare_methods
+from rootstock.verbs import arms_child, arms_plan, arms_race, arms_results, arms_rows, arms_settle, arms_unit, compare_methods, kept_answers
 
 ASKED = {"methods": "full", "bases": None, "sweep": ["training.rate=3e-3,1e-7"], "learning_curve": "40,all", "keep": "best"}
 CHANGES = {"training.epochs": 4, "training.batch_tokens": 64, "accept": ["duplicates", "contradictions"]}
@@ -96,7 +96,7 @@ def test_the_winner_is_chosen_by_validation_rows_and_differs_on_test_rows_as_the
     right = []
     for key in ("full-rate=0.003", "full-rate=1e-07"):
         facts = json.loads((out / "answers" / key / "all-0.json").read_text())
-        answers = arms_answers.read(out / "answers" / key / "all-0.test.safetensors", facts["task"])
+        answers = kept_answers.read(out / "answers" / key / "all-0.test.safetensors", facts["task"])
         right.append(float(np.mean(answers.columns["scores"].argmax(-1) == answers.columns["answers"])))
         assert arm(found, None, key.replace("-", " ", 1))["test"]["each"][0] == pytest.approx(right[-1])
     apart = arm(found, None, BAD)["against"]

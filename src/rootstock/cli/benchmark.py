@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
+
+_HARNESS = ("words", "harness", "limit", "batch", "out", "as_json")
+_SUITE = ("words", "tasks", "data", "method", "seeds", "minutes", "change", "submission", "keep", "out", "overwrite", "as_json")
 
 
 def benchmark(
+    context: Context,
     words: Annotated[list[str], Argument(metavar="[SUITE] BASE", help="glue, or a suite's YAML file; then a base or a run.")],
     tasks: Annotated[str | None, Option(help="Tasks of the suite with commas between [all].")] = None,
     data: Annotated[list[str] | None, Option(help="FOLDER of the suite's files, hf:NAME, or TASK=FOLDER; repeatable [the hub].")] = None,
@@ -27,13 +31,14 @@ def benchmark(
     from dataclasses import replace
 
     from rootstock import STARTED
-    from rootstock.cli.console import Console, assignments, show
+    from rootstock.cli.console import Console, assignments, check_beside, show
     from rootstock.core.watch import Stops, Watch
     from rootstock.report.benchmark import as_text
     from rootstock.verbs import benchmark as benchmarking
     from rootstock.verbs import benchmark_words
 
     asked = benchmark_words.told(words, harness)
+    check_beside(context, *(("--lm-eval", _HARNESS) if asked.harness else ("a suite", _SUITE)))
     console = Console()
     watch = Watch(say=console.say, event=console.event, started=STARTED)
     if asked.harness:

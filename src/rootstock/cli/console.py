@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Collection
 from typing import Any
 
 _REFRESH_SECONDS = 0.5
@@ -97,6 +98,17 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise UsageError(f"--set {pair}: the value is no YAML", wanted="a number, a word, or a [list, of, words]") from None
     return found
+
+
+def check_beside(context: Any, mode: str, names: Collection[str]) -> None:
+    """Raise UsageError for an option that was given and means nothing beside `mode`. names: parameters that mean something there."""
+    from rootstock.core.errors import UsageError
+
+    for each in context.command.params:
+        source = context.get_parameter_source(each.name)
+        if each.name not in names and source is not None and source.name != "DEFAULT":
+            option = each.opts[0] if each.opts[0].startswith("-") else each.name
+            raise UsageError(f"{option} is given, and means nothing beside {mode}", fix=f"leave {option} or {mode} out")
 
 
 def _span(seconds: float) -> str:

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
 
 def plan(
+    context: Context,
     data: Annotated[list[str] | None, Argument(help="Labelled rows, to plan for just these and be advised; or further bases.")] = None,
     rank_bases: Annotated[list[str] | None, Option("--rank-bases", help="Rank this base and those after it by frozen vectors.")] = None,
     rows_of: Annotated[str | None, Option("--data", help="Labelled rows to rank bases by.")] = None,
@@ -23,16 +24,13 @@ def plan(
     disk: Annotated[str | None, Option(help="Disk that there is for them, such as 2GB.")] = None,
     price: Annotated[float | None, Option(help="Dollars an hour [the device's list price].")] = None,
     precision: Annotated[str, Option(help="auto, fp32 or bf16.")] = "auto",
-    measure: Annotated[
-        bool,
-        Option("--this-machine", help="Measure this machine: by a short run where there is data, else by ten seconds of made-up rows."),
-    ] = False,
+    measure: Annotated[bool, Option("--this-machine", help="Measure this machine: by a short run on data, else by made-up rows.")] = False,
     ledger: Annotated[bool, Option("--ledger", help="How far the forecasts of the runs so far were off, and nothing else.")] = False,
     change: Annotated[list[str] | None, Option("--set", help="method.key=value of the first method, training.micro_tokens=…")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What a training would take of memory, time and money, whether it fits, and what to take."""
-    from rootstock.cli.console import Console, assignments, show
+    from rootstock.cli.console import Console, assignments, check_beside, show
     from rootstock.core.watch import Stops, Watch
     from rootstock.report import rank_text
     from rootstock.report.plan_text import as_text, ledger_text
@@ -41,8 +39,10 @@ def plan(
 
     console = Console()
     if ledger:
+        check_beside(context, "--ledger", ("ledger", "as_json"))
         return show(found := planning.errors_so_far(), ledger_text(found), as_json=as_json)
     if rank_bases:
+        check_beside(context, "--rank-bases", ("rank_bases", "data", "rows_of", "rows", "change", "as_json"))
         with Stops(console.say) as stops:
             watch = Watch(say=console.say, event=console.event, stop=stops.asked)
             ranked = rank.rank([*rank_bases, *(data or [])], rows_of, watch, rows=rows, changes=assignments(change or []))

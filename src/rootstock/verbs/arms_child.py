@@ -23,7 +23,7 @@ from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Event, Watch
 from rootstock.planning.memory import counted
 from rootstock.run.use import Run
-from rootstock.verbs import api, arms_answers, arms_rows
+from rootstock.verbs import api, arms_rows, kept_answers
 from rootstock.verbs.arms_curtail import Curtailed, Rival, trajectory
 
 SIDES = "test", "validation"
@@ -88,7 +88,7 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
             made["details"] = run.task.details(columns)
         judged = run.task.judged(columns)
         made[side]["metrics"] = run.task.metrics(judged)
-        arms_answers.write(answers.with_suffix(f".{side}.safetensors"), judged)
+        kept_answers.write(answers.with_suffix(f".{side}.safetensors"), judged)
     found = _facts(run, made, peak) | {"stopped": curtailed.facts or None}
     artifact.write_json(answers.with_suffix(".json"), found)
     curtailed.forget()

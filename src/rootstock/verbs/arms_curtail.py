@@ -19,7 +19,7 @@ from rootstock.core.task import ERRORS
 from rootstock.core.watch import Event
 from rootstock.evaluation.paired import Answered, Drawn, difference, draw
 from rootstock.loop.history import read
-from rootstock.verbs import arms_answers
+from rootstock.verbs import kept_answers
 
 EARLIEST = 0.5
 """Share of the training before which no run is judged by a comparison with one that has ended."""
@@ -57,7 +57,7 @@ class Rival:
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Self:
         """As a parent tells a child: the answers as a file, the rest as JSON."""
-        answers = arms_answers.read(Path(told["answers"]), told["task"])
+        answers = kept_answers.read(Path(told["answers"]), told["task"])
         return cls(told["name"], answers, tuple((share, figure) for share, figure in told["trajectory"]), told["constant"])
 
 
@@ -83,7 +83,7 @@ class Curtailed:
         kept = stem.with_suffix(_DECISION)
         self._latest: Columns = {}
         before = stem.with_suffix(_BEST)
-        self._best = Answered(arms_answers.columns(before), rival.answers.task) if rival and before.exists() else None
+        self._best = Answered(kept_answers.columns(before), rival.answers.task) if rival and before.exists() else None
         self._met = {0.0: rival.constant, **dict(trajectory(history, rival.figure))} if rival else {}
         self.facts: dict[str, Any] = artifact.read_json(kept, wanted="a decision", fix="remove it") if kept.exists() else {}
 
@@ -103,7 +103,7 @@ class Curtailed:
         now = self._met[self._share] = float(event[self._rival.figure])
         if self._best is None or self._rival.sign * now > self._rival.sign * self._best.figure(self._rival.figure):
             self._best = Answered(self._latest, self._rival.answers.task)
-            arms_answers.write(self._stem.with_suffix(_BEST), self._latest)
+            kept_answers.write(self._stem.with_suffix(_BEST), self._latest)
         if EARLIEST <= self._share < 1 and (told := self._judge(self._rival, self._best)):
             self.facts = told | {"step": event["step"]}
             artifact.write_json(self._stem.with_suffix(_DECISION), self.facts)

@@ -1,5 +1,6 @@
 """What a comparison of methods is asked for: the plan, and its parts as a person writes them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         raise UsageError("--sweep names a key twice", wanted="one --sweep with all values of a key")
     if given["keep"] not in (None, "best"):
         raise UsageError(f"--keep is {given['keep']}", wanted="best", fix="give --keep best, or leave it out")
-    if given["minutes"] is not None and not given["minutes"] > 0:
+    if given["minutes"] is not None and not 0 < given["minutes"] < math.inf:
         raise UsageError(f"--minutes is {given['minutes']:g}", wanted="more than 0")
     found = {base: resolve(_anchored(base)) for base in bases}
     return Plan(

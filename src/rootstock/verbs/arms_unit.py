@@ -14,7 +14,7 @@ from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockE
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
-from rootstock.verbs import api, arms_answers
+from rootstock.verbs import api, kept_answers
 from rootstock.verbs.arms import Arm
 
 _CODE = "from rootstock.verbs.arms_child import main; main()"
@@ -60,7 +60,7 @@ class Unit:
         """Its answers on the rows of a side."""
         facts = self.facts
         assert facts is not None
-        return arms_answers.read(self.stem.with_suffix(f".{side}.safetensors"), facts["task"])
+        return kept_answers.read(self.stem.with_suffix(f".{side}.safetensors"), facts["task"])
 
 
 def cell(rows: int | None, seed: int) -> str:

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from safetensors.numpy import load_file, save
 
 from rootstock import catalog
 from rootstock.core import artifact
 from rootstock.core.errors import RecipeError, nearest
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import LABEL, PAIR, TEXT
+from rootstock.core.rows import LABEL, PAIR, TEXT, Columns
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.settings import changed
 from rootstock.core.watch import Watch
@@ -25,7 +24,7 @@ from rootstock.run.ending import parquet
 from rootstock.run.finish import seen_keys
 from rootstock.run.known import known
 from rootstock.run.use import Run
-from rootstock.verbs import api
+from rootstock.verbs import api, kept_answers
 from rootstock.verbs.benchmark_rows import INDEX, Split, measured
 
 MOST_HELD = 2000
@@ -127,7 +126,7 @@ def carried_out(trained: Trained, asked: Sequence[Asked], watch: Watch, *, minut
     run = api.part(recipe, trained.run, quiet, fix=api.AGAIN)
     for each in asked:
         for split in each.measured:
-            artifact.write_bytes(_place(trained, f"{each.name}.{split}.safetensors"), save(_answered(run, each, split, trained.base)))
+            kept_answers.write(_place(trained, f"{each.name}.{split}.safetensors"), _answered(run, each, split, trained.base))
         for split in each.submitted:
             artifact.write_bytes(_place(trained, f"{each.name}.{split}.parquet"), _said(run, each, split))
     found = _facts(run, trained)
@@ -145,10 +144,10 @@ def _place(trained: Trained, ending: str) -> Path:
 
 def answers(trained: Trained, asked: Asked, split: str) -> tuple[Answered, Mapping[str, np.ndarray]]:
     """What was kept of a split: its answers, and whether its rows were known."""
-    settings = dict(artifact.read_json(_place(trained, "json"), wanted="a benchmark's answers", fix="remove it")["task"])
-    held = load_file(_place(trained, f"{asked.name}.{split}.safetensors"))
-    marks = {name: held.pop(name).astype(bool) for name in (OVERLAP, KNOWN)}
-    return Answered(held, catalog.find("tasks", settings.pop("name")).build(settings, "task")), marks
+    task = artifact.read_json(_place(trained, "json"), wanted="a benchmark's answers", fix="remove it")["task"]
+    found = kept_answers.read(_place(trained, f"{asked.name}.{split}.safetensors"), task)
+    marks = {name: found.columns[name].astype(bool) for name in (OVERLAP, KNOWN)}
+    return Answered({name: values for name, values in found.columns.items() if name not in marks}, found.task), marks
 
 
 def said(trained: Trained, asked: Asked, split: str) -> pa.Table:
@@ -158,12 +157,12 @@ def said(trained: Trained, asked: Asked, split: str) -> pa.Table:
     return pq.read_table(_place(trained, f"{asked.name}.{split}.parquet"))
 
 
-def _answered(run: Run, asked: Asked, split: str, base: str) -> dict[str, np.ndarray]:
+def _answered(run: Run, asked: Asked, split: str, base: str) -> Columns:
     rows = asked.splits[split].table(labelled=True)
     made = run.predictions(rows)
     columns = run.task.judged({"scores": made.columns["scores"], "answers": run.task.answers(rows)})
     marks = {OVERLAP: np.isin(seen_keys(rows), run.seen()["rows"]), KNOWN: known(base, rows)}
-    return {name: np.ascontiguousarray(values) for name, values in {**columns, **marks}.items()}
+    return {**columns, **marks}
 
 
 def _said(run: Run, asked: Asked, split: str) -> bytes:
