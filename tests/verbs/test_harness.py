@@ -10,6 +10,7 @@ from tests.tiny_models import WORDS, causal_model, masked_model, saved, with_bos
 
 from rootstock.core.errors import BaseError, UsageError
 from rootstock.evaluation.intervals import around, quantile
+from rootstock.report import benchmark as page
 from rootstock.verbs import harness
 
 ROWS = [
@@ -60,7 +61,7 @@ def test_a_local_task_gives_the_figure_that_the_model_gives_by_hand(place):
     between = around(right, acc["error"] ** 2, place=quantile(len(ROWS)), rows=len(ROWS), within=(0.0, 1.0))
     assert acc["interval"] == pytest.approx(between)
     assert found["tasks"]["which_word"]["rows"] == len(ROWS)
-    assert "which_word" in harness.as_text(found)
+    assert "which_word" in page.of_harness(found)
     from lm_eval.utils import make_table
 
     assert "which_word" in make_table(found["harness"])

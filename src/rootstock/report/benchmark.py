@@ -23,6 +23,19 @@ def as_text(found: Facts) -> str:
     return "\n".join([*lines, "", *_average(found), *_notes(found), *_submission(found)])
 
 
+def of_harness(found: Facts) -> str:
+    """What lm-evaluation-harness measured, a line for each figure."""
+    lines = [f"lm-evaluation-harness: {found['base']['name']}; intervals at 95 % from its standard errors", ""]
+    lines.append(f"{'task':<24}{'rows':>8}  {'figure':<24}{'value':>9}   95 %")
+    for name, task in found["tasks"].items():
+        for figure, each in task["figures"].items():
+            shown = f"[{each['interval'][0]:.4f}, {each['interval'][1]:.4f}]" if each["interval"] else "no interval"
+            lines.append(f"{name:<24}{task['rows']:>8,}  {figure:<24}{each['value']:>9.4f}   {shown}")
+    if found["limit"]:
+        lines.append(f"at most {found['limit']:,} rows of each task: for trials only")
+    return "\n".join(lines)
+
+
 def _before(found: Facts) -> list[str]:
     """What the base had learned before, if it is a run."""
     run = found["base"]["run"]

@@ -76,7 +76,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, *, resume: bool) -
             plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
             plan |= {"found": found} if found else {}
             artifact.write_json(folder.path / "plan.json", plan)
-            training.reserve(*afterwards.kept(prepared, built, plan["predicted"], folder.path, started=watch.started))
+            training.reserve(*afterwards.kept(prepared, built, plan["predicted"], folder.path, started=pair.watch.started))
             pair.forecast(plan["predicted"])
             started = training.elapsed()
             try:

@@ -10,6 +10,7 @@ from rootstock.core.errors import UsageError
 from rootstock.core.watch import Watch
 from rootstock.evaluation import suite as suites
 from rootstock.evaluation.suite import Suite
+from rootstock.report import benchmark as page
 from rootstock.verbs.benchmark import FILES
 
 
@@ -48,4 +49,4 @@ def by_harness(asked: Asked, out: Path, *, limit: int | None, batch: int, watch:
     found = harness.evaluate(asked.base, asked.harness, limit=limit, batch=batch, say=watch.say)
     artifact.write_json(out / FILES[1], found.pop("harness"))
     artifact.write_json(out / FILES[0], found)
-    return found, f"{harness.as_text(found)}\n\nresults   {out / FILES[0]}"
+    return found, f"{page.of_harness(found)}\n\nresults   {out / FILES[0]}"

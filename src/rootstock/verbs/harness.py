@@ -142,16 +142,3 @@ def _between(figure: str, value: float, error: Any, rows: int) -> dict[str, Any]
     if within and not within[0] <= value <= within[1]:  # some of its tasks give a share in percent
         within = None
     return {"error": error, "interval": list(around(value, error**2, place=quantile(rows), rows=rows, within=within))}
-
-
-def as_text(found: Mapping[str, Any]) -> str:
-    """The figures, a line each."""
-    lines = [f"lm-evaluation-harness: {found['base']['name']}; intervals at 95 % from its standard errors", ""]
-    lines.append(f"{'task':<24}{'rows':>8}  {'figure':<24}{'value':>9}   95 %")
-    for name, task in found["tasks"].items():
-        for figure, each in task["figures"].items():
-            shown = f"[{each['interval'][0]:.4f}, {each['interval'][1]:.4f}]" if each["interval"] else "no interval"
-            lines.append(f"{name:<24}{task['rows']:>8,}  {figure:<24}{each['value']:>9.4f}   {shown}")
-    if found["limit"]:
-        lines.append(f"at most {found['limit']:,} rows of each task: for trials only")
-    return "\n".join(lines)
