@@ -98,6 +98,9 @@ def test_a_suite_is_a_file(tmp_path):
     place.write_text(yaml.safe_dump(facts | {"averaged": ["two"]}))
     with pytest.raises(UsageError, match="a task called 'two' among them"):
         suites.find(str(place))
+    place.write_text(yaml.safe_dump({**facts, "tasks": {"one": facts["tasks"]["one"] | {"task": "text-classification"}}}))
+    with pytest.raises(UsageError, match="two classes or more, each with its spellings"):
+        suites.find(str(place))
     with pytest.raises(UnknownName, match="no benchmark named 'gleu'"):
         suites.find("gleu")
 
@@ -105,7 +108,7 @@ def test_a_suite_is_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"task": "text-classification", "metrics": ["acc"]}, "one has no figure 'acc' of 2 classes"),
+        ({"task": "text-classification", "metrics": ["acc"], "labels": [["a"], ["b"]]}, "one has no figure 'acc' of 2 classes"),
         ({"task": "text-classification", "metrics": ["f1"], "labels": [["a"], ["b"], ["c"]]}, "no figure 'f1' of 3 classes"),
         ({"task": "regression", "metrics": ["r2", "accuracy"]}, "one has no figure 'accuracy'"),
     ],

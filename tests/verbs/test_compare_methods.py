@@ -18,7 +18,18 @@ from rootstock.evaluation.paired import holm
 from rootstock.report import arms as page
 from rootstock.report.arms_text import as_text, verdict
 from rootstock.run.use import Run
-from rootstock.verbs import arms_child, arms_plan, arms_race, arms_results, arms_rows, arms_settle, arms_unit, compare_methods, kept_answers
+from rootstock.verbs import (
+    arms,
+    arms_child,
+    arms_plan,
+    arms_race,
+    arms_results,
+    arms_rows,
+    arms_settle,
+    arms_unit,
+    compare_methods,
+    kept_answers,
+)
 
 ASKED = {"methods": "full", "bases": None, "sweep": ["training.rate=3e-3,1e-7"], "learning_curve": "40,all", "keep": "best"}
 CHANGES = {"training.epochs": 4, "training.batch_tokens": 64, "accept": ["duplicates", "contradictions"]}
@@ -214,6 +225,20 @@ def test_a_training_that_breaks_is_told_and_the_others_go_on(rows, tiny_base, tm
     assert point(found, None)["winner"] == GOOD
     assert "failed: the loss became nan" in as_text(found)
     assert "failed: the loss became nan" in page.render(found)
+
+
+def test_a_winner_that_breaks_when_it_is_learned_again_keeps_its_answers(tmp_path, monkeypatch):
+    def breaking(unit, watch, rival):
+        raise Diverged("the loss became nan")
+
+    monkeypatch.setattr(arms_unit, "_told", breaking)
+    arm = arms.Arm(name="full", method="full", base="b", changes={})
+    unit = arms_unit.Unit(arm=arm, rows=None, seed=0, folder=tmp_path, recipe=Recipe.build({}, ""))
+    unit.stem.parent.mkdir(parents=True)
+    unit.stem.with_suffix(".json").write_text('{"seconds": 3}')
+    with pytest.raises(RunFailed, match="could not be learned again to be kept: the loss became nan"):
+        compare_methods._again(unit, Watch())
+    assert unit.facts == {"seconds": 3}
 
 
 def test_what_there_is_no_time_for_is_named(rows, tiny_base, tmp_path, monkeypatch):

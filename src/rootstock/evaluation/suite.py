@@ -36,7 +36,7 @@ class Member(Settings):
     """Names of the column of the second text."""
     label: tuple[str, ...] = ("label",)
     """Names of the column of the answer."""
-    labels: tuple[tuple[str, ...], ...] = ()
+    labels: tuple[tuple[str, ...], ...] = Field(default=(), validate_default=True)
     """Classes in their order, each with all its spellings; the first is the one of submissions. F1 is that of the second class."""
     between: tuple[float, float] | None = None
     """Least and largest number that an answer can be; what a model says beyond is submitted as these."""
@@ -50,6 +50,13 @@ class Member(Settings):
     """How many rows a split has as it was published: another number means other rows, and figures that compare with no others."""
     submission: dict[str, str] = Field(default_factory=dict)
     """Name of the file of answers that the benchmark takes, by split."""
+
+    @field_validator("labels")
+    @classmethod
+    def _named_where_classes_are_learned(cls, labels: tuple[tuple[str, ...], ...], info: ValidationInfo) -> tuple[tuple[str, ...], ...]:
+        if info.data.get("task") == "text-classification" and (len(labels) < 2 or not all(labels)):
+            raise ValueError("two classes or more, each with its spellings, as a text-classification has them: [[no], [yes]]")
+        return labels
 
     def stems(self, split: str) -> tuple[str, ...]:
         """What the file of a split may be called, the likeliest first."""

@@ -89,7 +89,7 @@ class Asked:
 
 def check_figures(name: str, member: Member) -> None:
     """Raise RecipeError for a figure that is not there for this task and its classes: answers that are all right define each that is."""
-    labels = [names[0] for names in member.labels] or ["0", "1"]
+    labels = [names[0] for names in member.labels]
     settings, scores, of = dict[str, Any](labels=labels, several="no"), np.eye(len(labels)), f" of {len(labels)} classes"
     if member.task == "regression":
         settings, scores, of = {}, np.arange(3.0)[:, None], ""

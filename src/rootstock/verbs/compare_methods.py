@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rootstock.core import artifact
+from rootstock.core.errors import RunFailed
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Watch
 from rootstock.report import arms as page
-from rootstock.verbs import arms_results, arms_unit
+from rootstock.verbs import api, arms_results, arms_unit
 from rootstock.verbs.arms_plan import Plan
 from rootstock.verbs.arms_race import Race
 from rootstock.verbs.arms_settle import BEST, FILES, STATE, Settled, check_place, settle
+from rootstock.verbs.arms_unit import Unit
 
 
 def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
@@ -82,9 +84,18 @@ def _kept(race: Race, watch: Watch) -> dict[str, Any] | None:
     if state.get("best") != named or not RunFolder(place).complete:
         if not RunFolder(unit.run).complete:
             watch.say(f"compare   {unit.spoken} is learned again to be kept")
-            arms_unit.carried_out(unit, watch)
+            _again(unit, watch)
         shutil.rmtree(place, ignore_errors=True)
         unit.run.rename(place)
         state["best"] = named
         race.settled.save()
     return {"run": str(place), "arm": winner.name, "seed": unit.seed, "chosen_by": "validation rows"}
+
+
+def _again(unit: Unit, watch: Watch) -> None:
+    """Learn what was learned before. What is known of it stays where it breaks this time, and RunFailed says so."""
+    before = unit.facts
+    found = arms_unit.carried_out(unit, watch)
+    if "failed" in found:
+        artifact.write_json(unit.stem.with_suffix(".json"), before)
+        raise RunFailed(f"{unit.spoken} could not be learned again to be kept: {found['failed']}", fix=api.AGAIN)
