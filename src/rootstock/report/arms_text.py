@@ -151,13 +151,9 @@ def baselines(point: Facts) -> str:
 def _point(facts: Facts, point: Facts) -> Iterator[str]:
     rows = [cells(facts, point, each) for each in point["arms"]]
     head = ("arm", "seeds", words.figure_name(facts["figure"]), *HEAD[3:])
-    widths = [max(len(line[place]) for line in (head, *rows)) for place in range(len(head) - 1)]
     yield ""
     yield f"{rows_of(point)} to learn from"
-    for line in (head, *rows):
-        first, *others, last = line
-        cut = [f"{each:>{width}}" for each, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join([f"{first:<{widths[0]}}", *cut, last]).rstrip()
+    yield from words.aligned([head, *rows], left=(0, -1))
     if point["baselines"]:
         yield f"beside them: {baselines(point)}"
     yield verdict(facts, point)

@@ -42,7 +42,11 @@ def ledger_text(found: Facts) -> str:
     rows = [["base", "method", "runs", *(f"{word}: {part}" for word in _FIGURES for part in ("median", "worst", "of"))]]
     for each in found["errors"]:
         rows.append([each["base"], each["method"], str(each["runs"]), *(cell for word in _FIGURES for cell in _error(each[word]))])
-    lines = [f"ledger    {found['ledger']}: {words.several(found['runs'], 'run')}; planned / measured - 1", "", *_columns(rows, left=2)]
+    lines = [
+        f"ledger    {found['ledger']}: {words.several(found['runs'], 'run')}; planned / measured - 1",
+        "",
+        *words.aligned(rows, left=(0, 1)),
+    ]
     for each in found["errors"]:
         for word, reasons in each["left_out"].items():
             told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
@@ -60,14 +64,6 @@ def _error(found: Facts | None) -> list[str]:
         return ["–", "–", "0"]
     between = f" [{found['low']:+.0%}, {found['high']:+.0%}] {found['level']:.0%}" if found["level"] else ""
     return [f"{found['median']:+.0%}{between}", f"{found['worst']:+.0%}", str(found["count"])]
-
-
-def _columns(rows: list[list[str]], *, left: int = 1) -> list[str]:
-    """Cells under each other; the first `left` columns begin at their left."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows
-    ]
 
 
 def _here_before(plan: Facts) -> Iterator[str]:
@@ -110,7 +106,7 @@ def _table(plan: Facts) -> list[str]:
     if any(each["dollars"] is not None for each in methods):
         rows.append(["cost", *(f"${each['dollars']:,.2f}" for each in methods)])
     rows.append(["saved", *(_bytes(each["saved_bytes"]) for each in methods)])
-    return _columns(rows)
+    return list(words.aligned(rows, left=(0,)))
 
 
 def _beside(method: Facts) -> str:

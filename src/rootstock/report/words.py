@@ -1,7 +1,7 @@
 """Numbers and names as a person reads them."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 _FIGURES = {
@@ -151,9 +151,11 @@ def several(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Cells under one another."""
+def aligned(rows: Iterable[Sequence[str]], *, left: Collection[int] | None = None) -> Iterator[str]:
+    """Cells under one another. left: places of columns whose cells begin together, as words do (None: all); others end together."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    words = {place % len(widths) for place in (range(len(widths)) if left is None else left)}
     for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        cells = (cell.ljust(width) if at in words else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        yield "  ".join(cells).rstrip()
