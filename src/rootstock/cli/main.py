@@ -32,8 +32,10 @@ from rootstock.cli import (
     scaling,
     scan,
     search,
+    sign,
     tasks,
     tokenizer,
+    verify,
     verify_resume,
 )
 from rootstock.cli.console import show
@@ -56,6 +58,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "generate": generate.generate,
     "scan": scan.scan,
     "convert": convert.convert,
+    "verify": verify.verify,
+    "sign": sign.sign,
     "verify-resume": verify_resume.verify_resume,
     "diff": diff.diff,
     "tasks": tasks.tasks,
