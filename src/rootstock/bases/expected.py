@@ -27,7 +27,9 @@ def expected(folder: Path) -> Expected | None:
             model: Any = cls(config)
             model.tie_weights()
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ImportError) as error:
-        raise BaseError(f"{folder / 'config.json'} describes no model that can be built: {error}", wanted="the config of these weights") from error
+        raise BaseError(
+            f"{folder / 'config.json'} describes no model that can be built: {error}", wanted="the config of these weights"
+        ) from error
     groups: dict[int, list[str]] = {}
     held = model.state_dict(keep_vars=True)
     for name, tensor in held.items():

@@ -45,7 +45,9 @@ def verify(place: Path, asked: Asked) -> dict[str, Any]:
         raise UsageError(f"there is no {place}", wanted="a model's folder, a run, or a safetensors file", fix="check the path")
     shapes = _Shapes()
     whole = WeightIntegrityValidator(expected=shapes.of).validate(place, reference=_folder_of(asked.reference))
-    wanted = asked.source is not None or signer is not None or signatures.signature_of(place) is not None
+    there, keys = signatures.signature_of(place), any(each.keys or each.identities for each in checker.store.values())
+    wanted = asked.source is not None or signer is not None or (there is not None and keys)
+    whole.notes += [f"{there} was not checked: give --signature, or a trust store with keys"] if there and not wanted else []
     origin = checker.verify(place, asked.source, check_signature=wanted, signer=signer, held=whole.files)
     issues = [*whole.issues, *(each for each in origin.issues if each not in whole.issues)]
     whole.notes += shapes.notes

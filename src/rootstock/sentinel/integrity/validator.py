@@ -116,7 +116,9 @@ class WeightIntegrityValidator:
         for each in found.changed:
             if each.edited:
                 rows = ", ".join(f"{row} ({words[row]!r})" if row in words else str(row) for row in each.named)
-                result.issues.append(f"Edited rows: {each.name} differs from the reference in {each.changed_rows} of {each.shape[0]:,}: {rows}")
+                result.issues.append(
+                    f"Edited rows: {each.name} differs from the reference in {each.changed_rows} of {each.shape[0]:,}: {rows}"
+                )
 
 
 def _judge(each: numbers.Statistics, result: Integrity, *, strict: bool) -> None:

@@ -56,7 +56,7 @@ def sign(folder: Path, key: Path, out: Path | None = None) -> Path:
             signer.set_hashing_config(how).sign(folder, beside)
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{folder} can't be signed with {key}: {error}",
+            f"{folder} can't be signed with {key}: {'it is no key of an elliptic curve' if isinstance(error, AttributeError) else error}",
             wanted="a private key in PEM on P-256, P-384 or P-521, and a folder without links",
             fix="make a key: openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
         ) from error
@@ -89,7 +89,8 @@ def _verifier(verifying: Any, by: Path | Identity) -> Any:
     try:
         return verifying.Config().use_elliptic_key_verifier(public_key=by)
     except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"{by} is no public key that can be used: {error}", wanted="a public key in PEM on P-256, P-384 or P-521") from error
+        said = "it is of no elliptic curve" if isinstance(error, AttributeError) else error
+        raise UsageError(f"{by} is no public key that can be used: {said}", wanted="PEM, on P-256, P-384 or P-521") from error
 
 
 def _of_sigstore(by: Path | Identity) -> tuple[type[Exception], ...]:
