@@ -6,12 +6,12 @@ import os
 import sys
 
 import pytest
+from tests.sentinel.test_integrity import folder_of, weights
 
 from rootstock.bases.resolve import KNOWN, resolve
 from rootstock.core.errors import RootstockError, UnknownName, UsageError
 from rootstock.sentinel import ModelProvenanceChecker
 from rootstock.sentinel.provenance import claims, digests, signatures, trust
-from tests.sentinel.test_integrity import folder_of, weights
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ class ModelProvenanceChecker:
     ) -> Provenance:
         """Compare a model with what is known of its publisher.
 
-        expected_source: a publisher, such as meta-llama, or a hub id. check_signature: ask for one, unless pinned digests prove the weights.
+        expected_source: a publisher, such as meta-llama, or a hub id. check_signature: ask for one, unless pins prove the weights.
         signer: a key or identity that must have signed, whoever the publisher. held: digests, where they are known already.
         Raises UsageError where the path is missing, or a signature can't be checked for want of a package.
         """
@@ -104,11 +104,11 @@ class ModelProvenanceChecker:
     def _signers(self, source: str | None) -> list[tuple[Publisher | None, Path | Identity]]:
         """Keys and identities of the publisher that is meant, or of all."""
         meant = [trust.publisher(source, self.store)] if source else list(self.store.values())
-        return [(each, by) for each in meant if each is not None for by in (*each.keys, *each.identities)]
+        return [(each, by) for each in meant if each is not None for by in [*each.signers]]
 
     def _source(self, expected: str, result: Provenance) -> None:
         """What speaks for and against the publisher that is expected."""
-        wanted = expected.split("/")[0]
+        wanted = expected.split("/", maxsplit=1)[0]
         said = result.declared.get("repository")
         compared = (said or "") if "/" in expected else (said or "").split("/")[0]
         if said and compared.lower() != expected.lower():

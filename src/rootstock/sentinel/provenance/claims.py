@@ -23,7 +23,7 @@ _SNAPSHOT = re.compile(r"(models|datasets|spaces)--(.+)")
 
 @dataclass(frozen=True)
 class Claim:
-    """A digest that a file should have. name: relative to the folder. digest: sha256, or git's sha1 of 40 digits. by: the file that says so."""
+    """A digest that a file should have. name: relative to the folder. digest: sha256, or git's sha1. by: the file that says so."""
 
     name: str
     digest: str

@@ -71,7 +71,7 @@ def check(folder: Path, signature: Path, by: Path | Identity) -> Signed | str:
     verifying = needed("model_signing.verifying", "the check of a signature", extra=_EXTRA)
     config = _verifier(verifying, by)
     bad: type[Exception] = needed("cryptography.exceptions", "the check of a signature", extra=_EXTRA).InvalidSignature
-    errors = (bad, OSError, *SLIPS, *_of_sigstore(by))
+    errors: tuple[type[Exception], ...] = (bad, OSError, *SLIPS, *_of_sigstore(by))
     try:
         with contextlib.redirect_stdout(None):  # the package prints a remark about old formats
             config.verify(folder, signature)

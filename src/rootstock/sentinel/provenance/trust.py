@@ -34,6 +34,11 @@ class Publisher:
     identities: tuple[Identity, ...] = ()
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    @property
+    def signers(self) -> tuple[Path | Identity, ...]:
+        """Keys and identities, of which any may sign."""
+        return (*self.keys, *self.identities)
+
     def pins(self) -> dict[str, str]:
         """sha256 to model and file, of all that is pinned."""
         return {digest: f"{model}: {name}" for model, held in self.digests.items() for name, digest in held.items()}
@@ -59,7 +64,7 @@ def load(path: Path | None = None) -> dict[str, Publisher]:
 
 def publisher(name: str, store: Mapping[str, Publisher]) -> Publisher | None:
     """A publisher by its name, or by the name before the slash of a hub id; None where the store has none."""
-    wanted = name.split("/")[0].lower()
+    wanted = name.split("/", maxsplit=1)[0].lower()
     return next((each for key, each in store.items() if key.lower() == wanted), None)
 
 
