@@ -34,7 +34,7 @@ def told(place: Path, form: str, policy: Path | None) -> tuple[str, list[str]]:
 def refuse(issues: list[str], place: Path) -> None:
     """Raises GateRefused where a link is another than declared, or a licence does not fit."""
     if issues:
-        raise GateRefused(f"the lineage of {place} has {len(issues):,} issues", fix="; ".join(issues[:4]))
+        raise GateRefused(f"the lineage of {place} has {len(issues):,} issue{'s' if len(issues) != 1 else ''}", fix="; ".join(issues[:4]))
 
 
 def _formed(root: Link, form: str, metrics: dict[str, Any], issues: list[str], notes: list[str]) -> str:

@@ -1,5 +1,6 @@
 """The verbs verify and sign: is a model whole, and does it come from whom it is said to come from."""
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class Asked:
             raise UsageError("a key and an identity were given", wanted="one of them", fix="leave one out")
         if self.identity is not None and self.issuer is not None:
             return Identity(self.identity, self.issuer)
+        if self.key is not None and not self.key.is_file():
+            raise UsageError(f"there is no public key {self.key}", wanted="a file in PEM", fix="check the path")
         return self.key
 
 
@@ -104,9 +107,13 @@ def _words(place: Path, whole: validator.Integrity, origin: Provenance, issues: 
     if whole.unclaimed:
         lines.append(f"note      no digest is known of {', '.join(whole.unclaimed)}: a bit that flipped in it can't be found")
     lines += [f"found     {each}" for each in issues]
-    verdict = f"{len(issues):,} issues found" if issues else "none found by these checks"
+    verdict = f"{_counted(issues)} found" if issues else "none found by these checks"
     proof = "" if origin.proven else "; nothing proves who made it"
     return "\n".join([*lines, f"verdict   {verdict}{proof}"])
+
+
+def _counted(issues: Sized) -> str:
+    return f"{len(issues):,} issue{'s' if len(issues) != 1 else ''}"
 
 
 def _change(each: difference.Change) -> str:
@@ -118,7 +125,7 @@ def _change(each: difference.Change) -> str:
 def refuse(told: dict[str, Any], place: Path) -> None:
     """Raises GateRefused where anything was found."""
     if told["issues"]:
-        raise GateRefused(f"{place} has {len(told['issues']):,} issues", fix="read them above; docs/provenance.md says what each means")
+        raise GateRefused(f"{place} has {_counted(told['issues'])}", fix="read them above; docs/provenance.md says what each means")
 
 
 def sign(place: Path, key: Path, out: Path | None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class ModelProvenanceChecker:
 
         expected_source: a publisher, such as meta-llama, or a hub id. check_signature: ask for one, unless pins prove the weights.
         signer: a key or identity that must have signed, whoever the publisher. held: digests, where they are known already.
-        Raises UsageError where the path is missing, or a signature can't be checked for want of a package.
+        Raises UsageError where the path is missing, or where a signature can't be checked for want of a package.
         """
         place = Path(model_path)
         result = Provenance(files=dict(held) if held is not None else digests.each(place, digests.files(place)))
