@@ -56,6 +56,7 @@ bench: install
 # ROOTSTOCK_PEER: a virtual environment with picklescan==1.0.5 modelscan==0.8.8 fickling==0.1.12 modelaudit==0.2.54, where they are to run too.
 bench-security: install
 	$(BIN)/python bench/security.py --speed
+	$(BIN)/python bench/integrity.py
 
 kills: install
 	$(BIN)/python bench/kills.py

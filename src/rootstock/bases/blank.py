@@ -105,7 +105,7 @@ def blank(reference: str, head: Head | None, *, device: str = "meta", blocks: in
     kind = values.get("model_type")
     scratch.register(kind)
     try:
-        config = transformers.AutoConfig.for_model(**{key: value for key, value in values.items() if key not in _NOT_SHAPES})
+        config = transformers.AutoConfig.for_model(**{key: value for key, value in values.items() if key not in NOT_SHAPES})
     except (KeyError, TypeError, ValueError) as error:
         raise BaseError(f"{reference} is a {kind}, which transformers does not know", fix="choose another base") from error
     for name in sorted(head.options if head else (), key=lambda name: name != "num_labels"):
@@ -124,5 +124,5 @@ def blank(reference: str, head: Head | None, *, device: str = "meta", blocks: in
 
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
-_NOT_SHAPES = ("torch_dtype", "dtype", "transformers_version", "architectures", "_name_or_path", "quantization_config", "generator_sizes")
+NOT_SHAPES = ("torch_dtype", "dtype", "transformers_version", "architectures", "_name_or_path", "quantization_config", "generator_sizes")
 """Keys of a config.json that say nothing of its shapes."""

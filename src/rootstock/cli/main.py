@@ -22,6 +22,7 @@ from rootstock.cli import (
     fill,
     generate,
     inspect,
+    lineage,
     methods,
     plan,
     predict,
@@ -32,8 +33,10 @@ from rootstock.cli import (
     scaling,
     scan,
     search,
+    sign,
     tasks,
     tokenizer,
+    verify,
     verify_resume,
 )
 from rootstock.cli.console import show
@@ -56,6 +59,9 @@ VERBS: dict[str, Callable[..., None]] = {
     "generate": generate.generate,
     "scan": scan.scan,
     "convert": convert.convert,
+    "verify": verify.verify,
+    "sign": sign.sign,
+    "lineage": lineage.lineage,
     "verify-resume": verify_resume.verify_resume,
     "diff": diff.diff,
     "tasks": tasks.tasks,

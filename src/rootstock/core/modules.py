@@ -6,7 +6,7 @@ from typing import Any
 
 from rootstock.core.errors import UsageError
 
-_PACKAGES = {"markdown_it": "markdown-it-py", "stdnum": "python-stdnum", "ahocorasick": "pyahocorasick"}
+_PACKAGES = {"markdown_it": "markdown-it-py", "stdnum": "python-stdnum", "ahocorasick": "pyahocorasick", "model_signing": "model-signing"}
 """Modules whose package has another name."""
 
 

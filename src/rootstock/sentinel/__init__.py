@@ -13,12 +13,16 @@ _HOMES = {
     "Report": "rootstock.sentinel.scanner",
     "Finding": "rootstock.sentinel.findings",
     "Limits": "rootstock.sentinel.limits",
+    "ModelProvenanceChecker": "rootstock.sentinel.provenance.checker",
+    "WeightIntegrityValidator": "rootstock.sentinel.integrity.validator",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from rootstock.sentinel.findings import Finding as Finding
+    from rootstock.sentinel.integrity.validator import WeightIntegrityValidator as WeightIntegrityValidator
     from rootstock.sentinel.limits import Limits as Limits
+    from rootstock.sentinel.provenance.checker import ModelProvenanceChecker as ModelProvenanceChecker
     from rootstock.sentinel.scanner import Report as Report
     from rootstock.sentinel.scanner import scan as scan
 

@@ -1,0 +1,191 @@
+"""Origin is proven by keys and pinned digests, declared by all else, and the two are never mixed."""
+
+import hashlib
+import json
+import os
+import sys
+
+import pytest
+from tests.sentinel.test_integrity import folder_of, weights
+
+from rootstock.bases.resolve import KNOWN, resolve
+from rootstock.core.errors import RootstockError, UnknownName, UsageError
+from rootstock.sentinel import ModelProvenanceChecker
+from rootstock.sentinel.provenance import claims, digests, signatures, trust
+
+
+@pytest.fixture(autouse=True)
+def no_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nowhere"))
+    monkeypatch.delenv("ROOTSTOCK_TRUST", raising=False)
+
+
+@pytest.fixture
+def model(tmp_path):
+    return folder_of(tmp_path / "model", weights())
+
+
+def sha(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def store(tmp_path, text):
+    path = tmp_path / "trust.yaml"
+    path.write_text(text)
+    return path
+
+
+def pinned(tmp_path, model):
+    return store(
+        tmp_path, f"publishers:\n  meta-llama:\n    digests:\n      tiny: {{model.safetensors: {sha(model / 'model.safetensors')}}}\n"
+    )
+
+
+def test_a_pinned_digest_proves_the_source(tmp_path, model):
+    result = ModelProvenanceChecker(trust_store=pinned(tmp_path, model)).verify(model_path=model, expected_source="meta-llama")
+    assert result.verified
+    assert result.source == "meta-llama"
+    assert result.issues == []
+
+
+def test_unknown_source_and_missing_signature_are_said(model):
+    result = ModelProvenanceChecker().verify(model_path=str(model), expected_source="meta-llama", check_signature=True)
+    assert not result.verified
+    assert [each.split(":")[0] for each in result.issues] == ["Missing signature", "Unknown source"]
+
+
+def test_another_publisher_than_expected(tmp_path, model):
+    result = ModelProvenanceChecker(trust_store=pinned(tmp_path, model)).verify(model, "mistralai")
+    assert [each.split(":")[0] for each in result.issues] == ["Source mismatch"]
+
+
+def test_one_changed_bit_takes_the_proof_away(tmp_path, model):
+    checker = ModelProvenanceChecker(trust_store=pinned(tmp_path, model))
+    data = bytearray((model / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (model / "model.safetensors").write_bytes(data)
+    result = checker.verify(model, "meta-llama", check_signature=False)
+    assert [each.split(":")[0] for each in result.issues] == ["Digest mismatch", "Unknown source"]
+
+
+def test_what_the_shipped_store_pins_is_what_bases_pin():
+    for name, known in KNOWN.items():
+        owner, model = known.hub_id.split("/")
+        assert trust.load()[owner].digests[model] == {"model.safetensors": known.sha256}, name
+
+
+def test_minilm_is_known_without_a_store():
+    assert ModelProvenanceChecker().verify(resolve("minilm").folder, "sentence-transformers").verified
+
+
+def test_the_cache_of_the_hub_is_compared_with_the_bytes(tmp_path):
+    root = tmp_path / "models--meta-llama--Tiny"
+    blobs, snapshot = root / "blobs", root / "snapshots" / ("c" * 40)
+    made = folder_of(tmp_path / "made", weights(), claimed=False)
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for name, digest in (("model.safetensors", sha(made / "model.safetensors")), ("config.json", digests.blob(made / "config.json"))):
+        (blobs / digest).write_bytes((made / name).read_bytes())
+        (snapshot / name).symlink_to(f"../../blobs/{digest}")
+    result = ModelProvenanceChecker().verify(snapshot, "meta-llama", check_signature=False)
+    assert result.declared["repository"] == "meta-llama/Tiny"
+    assert [each.split(":")[0] for each in result.issues] == ["Unknown source"]  # declared is not proven
+    (blobs / sha(made / "model.safetensors")).write_bytes(b"other")
+    changed = ModelProvenanceChecker().verify(snapshot, "other/Tiny", check_signature=False)
+    assert [each.split(":")[0] for each in changed.issues] == ["Digest mismatch", "Source mismatch", "Unknown source"]
+
+
+def test_the_notes_of_a_local_download_are_compared(tmp_path, model):
+    notes = model / ".cache/huggingface/download"
+    notes.mkdir(parents=True)
+    (notes / "model.safetensors.metadata").write_text(f"{'a' * 40}\n{'b' * 64}\n1700000000.0\n")
+    (notes / "config.json.metadata").write_text(f"{'a' * 40}\n{digests.blob(model / 'config.json')}\n1700000000.0\n")
+    assert claims.hub(model) == claims.Hub(None, "a" * 40)
+    issues = ModelProvenanceChecker().verify(model, check_signature=False).issues
+    assert [each for each in issues if "the hub's metadata says" in each and "model.safetensors" in each]
+    assert not [each for each in issues if "config.json" in each]
+
+
+def test_the_blob_id_is_that_of_git(tmp_path):
+    (tmp_path / "x").write_bytes(b"hello\n")
+    assert digests.blob(tmp_path / "x") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def test_a_run_one_level_above_knows_its_model(tmp_path, model):
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": {"model/config.json": "0" * 64}}))
+    assert any("../manifest.json" in each for each in ModelProvenanceChecker().verify(model, check_signature=False).issues)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[", UsageError),
+        ("publishers: []", UsageError),
+        ("publishers: {a: {kees: []}}", UnknownName),
+        ("publishers: {a: {digests: {m: {f: 12}}}}", UsageError),
+        ("publishers: {a: {identities: [{identity: x}]}}", UsageError),
+        ("publishers: {a: 3}", UsageError),
+    ],
+)
+def test_a_wrong_store_is_told(tmp_path, text, error):
+    with pytest.raises(error):
+        trust.load(store(tmp_path, text))
+
+
+def test_a_store_that_is_named_must_be_there(tmp_path):
+    with pytest.raises(UsageError, match="no trust store"):
+        trust.load(tmp_path / "none.yaml")
+
+
+def test_without_the_extra_signing_is_refused_with_its_name(tmp_path, model, monkeypatch):
+    (tmp_path / "key.pem").write_text("x")
+    monkeypatch.setitem(sys.modules, "model_signing.signing", None)
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+    with pytest.raises(UsageError, match=r"rootstock\[security\]"):
+        signatures.sign(model, tmp_path / "key.pem")
+
+
+# -- with the extra security ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key(tmp_path):
+    pytest.importorskip("model_signing.signing")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def made(name):
+        private = ec.generate_private_key(ec.SECP256R1())
+        plain = serialization.NoEncryption()
+        pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        (tmp_path / f"{name}.pem").write_bytes(pem)
+        public = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / f"{name}.pub").write_bytes(public)
+        return tmp_path / f"{name}.pem", tmp_path / f"{name}.pub"
+
+    return made
+
+
+def test_signed_and_verified_and_every_change_found(tmp_path, model, key):
+    private, public = key("mine")
+    signatures.sign(model, private)
+    checker = ModelProvenanceChecker(trust_store=store(tmp_path, "publishers: {acme: {keys: [mine.pub]}}"))
+    assert checker.verify(model, "acme").verified
+    assert checker.verify(model, signer=public).verified
+    assert not checker.verify(model, signer=key("other")[1]).verified
+    (model / "extra.py").write_text("x")
+    assert any("extra.py" in each for each in checker.verify(model, "acme").issues)
+    (model / "extra.py").unlink()
+    (model / "config.json").write_text("{}")
+    assert any(each.startswith("Signature mismatch") and "config.json" in each for each in checker.verify(model, "acme").issues)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"dsseEnvelope": {}}', os.urandom(64)])
+def test_a_broken_signature_is_an_issue(tmp_path, model, key, data):
+    _, public = key("mine")
+    (model / "model.sig").write_bytes(data)
+    try:
+        issues = ModelProvenanceChecker().verify(model, signer=public).issues
+    except RootstockError as error:
+        pytest.fail(str(error))
+    assert any(each.startswith("Signature mismatch") for each in issues)
