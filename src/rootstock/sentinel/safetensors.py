@@ -61,6 +61,8 @@ def data_start(source: Source) -> int:
 def parse(source: Source) -> tuple[dict[str, str], dict[str, Any]]:
     """Metadata, and the entry of every tensor with its dtype, shape and data_offsets. Raises Malformed for a header that is none."""
     raw = source.read(8, data_start(source) - 8)
+    if raw[:1].isspace():
+        raise _damaged("its header begins with white space, and not with its brace", 8)
     try:
         tensors = json.loads(raw.decode(), object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:

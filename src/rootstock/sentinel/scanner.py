@@ -35,6 +35,26 @@ SLIPS = (
 """What a reader may raise on bytes that nobody foresaw; it becomes a finding. A bug in Rootstock is told as unscanned, not as clean."""
 
 
+WEIGHTS = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".onnx",
+    ".gguf",
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".npz",
+    ".npy",
+    ".joblib",
+    ".pkl",
+    ".tflite",
+)
+"""Names under which an empty file is a damaged one."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What a scan found. files: scanned, with their sizes in bytes. refused: whether the policy says no."""
@@ -148,6 +168,8 @@ def _context(limits: Limits, until: float) -> Context:
 def scan_source(source: Source, context: Context) -> Iterator[Finding]:
     """All formats that a source holds at once: a file may be a pickle from its first byte and a zip from its last."""
     if not source.size:
+        if source.name.endswith(WEIGHTS) and not source.members:
+            yield finding("malformed", source, "an empty file under the name of weights")
         return
     known = False
     for module in formats():

@@ -43,6 +43,8 @@ class Header:
     data: int = 0
     attributes: int = 0
     system: int = 0
+    other_name: str = ""
+    """The name of the Unicode path field, where there is one: some readers take it instead."""
 
 
 def find_end(source: Source) -> End | None:
@@ -98,7 +100,9 @@ def central(source: Source, end: End) -> Iterator[Header]:
         after = at + _CENTRAL.size + name
         size, packed, offset = _wide(data[after : after + extra], [size, packed, offset])
         text = _text(data[at + _CENTRAL.size : after], flags)
-        yield Header(text, flags, method, crc, packed, size, offset + end.shift, 0, attributes, made >> 8)
+        yield Header(
+            text, flags, method, crc, packed, size, offset + end.shift, 0, attributes, made >> 8, _other_name(data[after : after + extra])
+        )
         at = after + extra + comment
     if at != len(data):
         raise Malformed("its directory is damaged", offset=end.directory + at)
@@ -117,6 +121,17 @@ def local(source: Source, offset: int) -> Header | None:
 
 def _text(raw: bytes, flags: int) -> str:
     return raw.decode("utf-8" if flags & 0x800 else "cp437", "replace")
+
+
+def _other_name(extra: bytes) -> str:
+    """The text of an Info-ZIP Unicode path field; empty where there is none."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = int.from_bytes(extra[at : at + 2], "little"), int.from_bytes(extra[at + 2 : at + 4], "little")
+        if kind == 0x7075:
+            return extra[at + 9 : at + 4 + length].decode("utf-8", "replace")
+        at += 4 + length
+    return ""
 
 
 def _wide(extra: bytes, values: list[int]) -> list[int]:

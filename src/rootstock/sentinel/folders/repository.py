@@ -19,12 +19,19 @@ BY_NAME = {
     "pipeline.py": "diffusers runs it as a custom pipeline",
     "setup.py": "installing the folder runs it",
     "conftest.py": "running tests in the folder runs it",
+    ".envrc": "direnv runs it where somebody enters the folder",
     "sitecustomize.py": "Python runs it at start where the folder is on its path",
     "usercustomize.py": "Python runs it at start where the folder is on its path",
 }
 PACKAGING = frozenset(("setup.py", "conftest.py"))
 """Run by somebody who installs or tests the folder; no loader of models does."""
 
+_GIT = re.compile(
+    r"^\s*(?:(?:fsmonitor|sshCommand|hooksPath|editor|pager|askPass|gitProxy|command|helper|clean|smudge|process|textconv)"
+    r"\s*=(?!\s*(?:true\b|false\b|git-lfs ))"
+    r"|url\s*=\s*(?=ext::|-))([^\n]+)",
+    re.MULTILINE | re.IGNORECASE,
+)
 LIBRARIES = re.compile(r"\.(?:so(?:\.\d+)*|dll|dylib|pyd|ocx)\Z")
 MODEL_CODE = re.compile(
     r"(?:modeling|configuration|tokenization|processing|image_processing|feature_extraction|video_processing)_\w+\.py\Z"
@@ -38,6 +45,8 @@ def scan(tree: Tree, context: Context) -> Iterator[Finding]:
         context.check_time()
         yield from _by_name(name, tree)
         base = PurePosixPath(name).name.lower()
+        if name.endswith((".gitmodules", ".git/config")):
+            yield from _git(name, tree)
         if base == "mlmodel":
             yield from _mlflow(name, tree, present)
         elif base in (
@@ -74,6 +83,15 @@ def _by_name(name: str, tree: Tree) -> Iterator[Finding]:
         yield finding("remote-code", source, f"{name} is named like code that trust_remote_code runs", severity="note")
     else:
         yield finding("native-library", source, f"{name} is a native library beside a model")
+
+
+def _git(name: str, tree: Tree) -> Iterator[Finding]:
+    """Settings by which git runs a command."""
+    source = _open(tree, name)
+    text = source.read(0, min(source.size, SMALL)).decode("utf-8", "replace") if source else ""
+    for match in _GIT.finditer(text):
+        assert source is not None
+        yield finding("remote-code", source, f"git runs {match[1].strip()[:120]!r} because {name} says so", offset=match.start())
 
 
 def _auto_map(name: str, tree: Tree, present: frozenset[str]) -> Iterator[Finding]:
@@ -120,6 +138,11 @@ def _mlflow(name: str, tree: Tree, present: frozenset[str]) -> Iterator[Finding]
             source,
             f"MLflow puts the folder {place[:80]!r} first on Python's path; in it: {', '.join(found)[:160] or 'nothing'}",
         )
+    for match in re.finditer(r"^\s*model_code_path\s*:\s*['\"]?([^\s'\"]+)", text, re.MULTILINE):
+        yield finding("mlflow-loader", source, f"MLflow runs {match[1][:120]!r} to load the model", offset=match.start())
+    for match in re.finditer(r"^\s*(?:data|python_model|pickled_model|model_path)\s*:\s*['\"]?([^\s'\"]+)", text, re.MULTILINE):
+        if why := paths.escapes(match[1]):
+            yield finding("config-path", source, f"MLflow loads {match[1][:120]!r}, which {why}", offset=match.start())
     for match in re.finditer(r"^\s*loader_module\s*:\s*['\"]?([\w.]+)", text, re.MULTILINE):
         if names.judge(match[1]) != "note":
             yield finding("mlflow-loader", source, f"MLflow imports {match[1]!r} to load the model", offset=match.start())

@@ -7,6 +7,7 @@ from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, Malformed, finding
 from rootstock.sentinel.source import Source, Tree
 
+CONFIG = "tokenizer_config.json"
 MAX_BYTES = 64 << 20
 MAX_TOKENS = 1_000_000
 
@@ -17,7 +18,9 @@ def scan(tree: Tree, context: Context) -> Iterator[Finding]:
     for name in tree.names:
         if PurePosixPath(name).name == "tokenizer.json":
             folder = PurePosixPath(name).parent
-            beside = [str(folder / other) for other in ("vocab.txt", "vocab.json", "added_tokens.json") if str(folder / other) in present]
+            beside = [
+                str(folder / other) for other in ("vocab.txt", "vocab.json", "added_tokens.json", CONFIG) if str(folder / other) in present
+            ]
             if beside:
                 yield from _compare(name, beside, tree, context)
 
@@ -35,10 +38,11 @@ def _compare(name: str, beside: list[str], tree: Tree, context: Context) -> Iter
         if source is None:
             continue
         try:
-            listed = _lines(source, context) if other.endswith(".txt") else _table(source, context)
+            read = _lines if other.endswith(".txt") else _decoder if other.endswith(CONFIG) else _table
+            listed = read(source, context)
         except Malformed:
             continue
-        wanted = {**known, **added} if other.endswith("added_tokens.json") else known
+        wanted = {**known, **added} if other.endswith(("added_tokens.json", CONFIG)) else known
         wrong = [(token, number) for token, number in listed.items() if token in wanted and wanted[token] != number]
         if wrong:
             examples = "; ".join(f"{token[:40]!r} is {number} here and {wanted[token]} there" for token, number in wrong[:3])
@@ -79,6 +83,16 @@ def _table(source: Source, context: Context) -> dict[str, int]:
     from rootstock.sentinel.parse.json_events import events
 
     return {str(e.path[0]): e.value for e in events(source, context) if len(e.path) == 1 and type(e.value) is int}
+
+
+def _decoder(source: Source, context: Context) -> dict[str, int]:
+    from rootstock.sentinel.parse.json_events import events
+
+    return {
+        str(e.value): int(str(e.path[1]))
+        for e in events(source, context)
+        if len(e.path) == 3 and (e.path[0], e.path[2]) == ("added_tokens_decoder", "content") and str(e.path[1]).isdecimal()
+    }
 
 
 def _lines(source: Source, context: Context) -> dict[str, int]:

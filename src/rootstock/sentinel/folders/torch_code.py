@@ -11,9 +11,9 @@ CODE = re.compile(r"(?:[^/]+/)?code/.*\.py", re.IGNORECASE)
 DATA = re.compile(r"(?:[^/]+/)?(?:data|constants)\.pkl", re.IGNORECASE)
 PACKAGE = re.compile(r"(?:[^/]+/)?\.data/(?:extern_modules|python_version)")
 FILES = re.compile(
-    rb"\b(?:torch|ops\.aten|ops\.prim|aten|prim)\.(save|from_file|load|manual_seed_from_file|_save|_load|fork|PythonOp)\s*\("
+    rb"\b(?:torch|ops\s*\.\s*aten|ops\s*\.\s*prim|aten|prim)\s*\.\s*(save|from_file|load|manual_seed_from_file|_save|_load|fork|PythonOp)\s*\("
 )
-OPERATORS = re.compile(rb"\bops\.(\w+)\.(\w+)")
+OPERATORS = re.compile(rb"\bops\s*\.\s*(\w+)\s*\.\s*(\w+)")
 KNOWN = frozenset(
     b"aten prim prims quantized quantized_decomposed _quantized torchvision image torchaudio torchtext sparse mkldnn mkldnn_prepacked "
     b"prepacked xnnpack rand static_runtime inductor c10d _c10d_functional onnx profiler".split()

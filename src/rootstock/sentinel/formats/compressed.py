@@ -60,8 +60,10 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
     yield from context.nested(inner)
     if stream.problem:
         yield finding("malformed", source, stream.problem, offset=stream.used)
-    elif old + stream.used < source.size:
-        yield from context.nested(source.part(old + stream.used, source.size, member=f"behind the {kind} stream"))
+    elif (end := old + stream.used) < source.size:
+        padding = source.read(end, 1 << 16)
+        end += len(padding) - len(padding.lstrip(b"\0")) if kind in ("gzip", "xz") else 0  # readers skip zeros between streams
+        yield from context.nested(source.part(end, source.size, member=f"behind the {kind} stream"))
 
 
 def _unpacked(source: Source, context: Context, kind: str) -> tuple[Source, Unpacking, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from math import prod
+from pathlib import PurePosixPath
 
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, Malformed, finding
@@ -98,6 +99,9 @@ class _Model:
         elif field.number == TRAINING:
             for graph in self.root.inner(field).of(1, 2):
                 yield from self._graph(graph)
+        elif field.number not in SCHEMA and field.end - field.start > 8:
+            inner = self.source.part(field.start, field.end - field.start, member=f"field {field.number}")
+            yield from (each for each in self.context.nested(inner) if each.rule != "unknown-format")
         elif field.number == 6:
             yield from texts.judge("doc_string", self.root.text_of(field), self.source, self.context, offset=field.start)
 
@@ -181,6 +185,14 @@ class _Model:
         for key in ("offset", "length"):
             if key in external and not (external[key].isdigit() and len(external[key]) < 19):
                 yield finding("onnx-tensor", self.source, f"tensor {name!r} has the {key} {external[key][:40]!r}", offset=tensor.start)
+                return
+        tree = self.source.tree
+        place = str(PurePosixPath(self.source.place).parent / external.get("location", ""))
+        if tree is not None and place in tree.names:
+            end, size = int(external.get("offset", 0)) + int(external.get("length", 0)), tree.open(place).size
+            if end > size:
+                what = f"tensor {name!r} ends at byte {end:,} of {place[:120]!r}, which has {size:,}"
+                yield finding("onnx-tensor", self.source, what, offset=tensor.start)
 
     def _shape(self, name: str, tensor: Message, kind: int, sizes: tuple[int, int]) -> Iterator[Finding]:
         shape = [signed(value) for value in tensor.numbers(1)]

@@ -8,6 +8,8 @@ from rootstock.sentinel.findings import Finding, LimitReached, finding
 from rootstock.sentinel.source import Probe, Source
 
 MAX_BYTES = 8 << 20
+_CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
+PLAIN_CODINGS = (b"utf-8", b"utf8", b"utf-8-sig", b"ascii", b"us-ascii", b"latin-1", b"latin1", b"iso-8859-1", b"iso-8859-15", b"cp1252")
 _SHEBANG = re.compile(rb"#!\s*\S*\bpython")
 
 
@@ -35,6 +37,11 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
 def _calls(raw: bytes, source: Source) -> Iterator[Finding]:
     from rootstock.sentinel.judge.code import dangerous_calls
 
+    if (coding := _CODING.search(raw[:400])) and coding[1].lower().replace(b"_", b"-") not in PLAIN_CODINGS:
+        what = f"it says that it is written in {coding[1].decode()!r}, so that its text means something else than it shows"
+        yield finding("python-runs", source, what, severity="suspicious")
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raw = raw.decode("utf-16", "replace").encode()
     try:
         calls = list(dangerous_calls(raw))
     except (SyntaxError, ValueError, RecursionError, LookupError) as error:
@@ -59,4 +66,6 @@ def _path_file(text: str, source: Source) -> Iterator[Finding]:
 def _is_text_or_code(probe: Probe) -> bool:
     if probe.name.endswith((".pyc", ".pyo")):
         return probe.head[2:4] == b"\r\n" or probe.size < 16
-    return b"\0" not in probe.head and probe.head[:1] not in (b"\x80", b"P")
+    if probe.head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    return b"\0" not in probe.head[:64] and probe.head[:1] not in (b"\x80", b"P")

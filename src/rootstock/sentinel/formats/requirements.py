@@ -5,13 +5,18 @@ from collections.abc import Iterator
 
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, finding
+from rootstock.sentinel.judge import paths
 from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.source import Probe, Source
 
 MAX_BYTES = 4 << 20
 _FILE = re.compile(r"(?:.*[-_.])?(?:requirements|constraints)(?:[-_.].*)?\.(?:txt|in)\Z|python_env\.txt\Z")
+LISTS = ("conda.yaml", "conda.yml", "environment.yml", "environment.yaml", "python_env.yaml")
+"""Environments with packages of pip in them, an item a line."""
 _INDEX = re.compile(r"(?:^|\s)(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host)[=\s]+(\S+)")
 _ADDRESS = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?[a-z][a-z0-9+.-]*://(?:[^/@\s]*@)?([^/\s:#]+)(/[^/\s]*)?", re.IGNORECASE)
+_PATH = re.compile(r"(?:-e|--editable|-r|--requirement|-c|--constraint)[=\s]*(\S+)|([./~][^\s;]*)")
+_WHEEL = re.compile(r"[./\w-]*\.(?:whl|tar\.gz|zip)(?:\s|\Z)")
 HOSTS = words(
     "pypi.org files.pythonhosted.org download.pytorch.org pypi.nvidia.com data.pyg.org pypi.ngc.nvidia.com storage.googleapis.com"
     " test.pypi.org huggingface.co"
@@ -31,13 +36,13 @@ KNOWN = sorted(
         " setuptools ipython jupyter notebook beautifulsoup4 langchain llama-index openai anthropic tiktoken vllm flash-attn"
     )
 )
-OTHERS = words("dataset request torchx keras3 numba pandera lightning-fabric jaxlib flask-ml tritonclient nlpk spacey click")
+OTHERS = words("dataset request torchx keras3 numba pandera lightning-fabric jaxlib flask-ml tritonclient nlpk spacey click python")
 """Packages that exist and stand one letter away from a known one."""
 
 
 def recognises(probe: Probe) -> bool:
     """By name, which is what people install from."""
-    return bool(_FILE.match(probe.name)) and b"\0" not in probe.head
+    return (bool(_FILE.match(probe.name)) or probe.name in LISTS) and b"\0" not in probe.head
 
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:
@@ -46,6 +51,8 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
         raise LimitReached(f"{source.size:,} bytes of requirements, of which at most {MAX_BYTES:,} are read")
     for number, whole in enumerate(source.read(0, source.size).decode("utf-8", "replace").splitlines(), 1):
         if line := re.sub(r"(?:^|\s)#.*", "", whole).strip():
+            if source.name in LISTS:
+                line = line.removeprefix("-").strip(" '\"")
             yield from _line(line, number, source)
 
 
@@ -56,6 +63,10 @@ def _line(line: str, number: int, source: Source) -> Iterator[Finding]:
         host = (address[1] if address else match[1]).lower()
         if host not in HOSTS:
             yield finding("requirement-source", source, f"{where} has packages come from {host}")
+    if (out := _PATH.match(line)) and (why := paths.escapes(out[1] or out[2])) and why != "is an address, not a file beside it":
+        yield finding("requirement-source", source, f"{where} installs what lies at {(out[1] or out[2])[:120]!r}, which {why}")
+    if _WHEEL.match(line):
+        yield finding("requirement-source", source, f"{where} installs a file instead of a package of an index")
     if line.startswith("-"):
         return
     address = _ADDRESS.search(line)

@@ -29,7 +29,7 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
     for key, text in metadata.items():
         yield from texts.judge(key, text, source, context, offset=8)
     for name in tensors:
-        if any(ord(letter) < 32 for letter in name) or len(name) > 4096:
+        if any(ord(letter) < 32 for letter in name) or len(name) > 4096 or name.startswith("/") or "../" in name:
             yield finding("safetensors-layout", source, f"a tensor's name is {name[:60]!r}", offset=8)
     try:
         safetensors.check(source, tensors)

@@ -21,7 +21,8 @@ FILES = re.compile(
     r"(?:TFRecord|TextLine|FixedLengthRecord|Sql|LMDB|CSV|ExperimentalCSV|ExperimentalSql|ExperimentalLMDB|IO|Snapshot|Load|Save)Dataset(?:V\d)?\Z|"
     r"DatasetToTFRecord|ImmutableConst\Z|(?:Save|SaveSlices|Restore|RestoreSlice)\Z|LoadAndRemapMatrix|GenerateVocabRemapping|"
     r"Debug(?:Identity|NanCount|NumericSummary)(?:V\d)?\Z|CreateSummary(?:File|Db)Writer|Write\w*Summary\Z|"
-    r"DataService\w+|RegisterDataset\w*|Rpc\w+|BigQuery\w*|CompressElementToFile|TensorArrayToFile|TPUEmbeddingActivationsFile|DeleteFile|RenameFile|"
+    r"DataService\w+|RegisterDataset\w*|(?:Try)?Rpc\w*|DistributedSave|FileSystemSetConfiguration|GcsConfigureCredentials|"
+    r"SqliteDataset|ImportEvent|IgniteDataset|BigtableClient|BigQuery\w*|CompressElementToFile|TensorArrayToFile|TPUEmbeddingActivationsFile|DeleteFile|RenameFile|"
     r"Tensorflow>WriteFile|KafkaDataset\w*|IO>\w+|DecodeLibsvmFile"
 )
 TEXT_OPERATOR = re.compile(rb"\bop\s*:\s*[\"'](\w+)[\"']")
@@ -32,7 +33,7 @@ def recognises(probe: Probe) -> bool:
     """A message with the fields of a SavedModel or a graph; graphs as text and Keras' metadata by name."""
     if probe.name.endswith((".pbtxt", ".pb")):
         return True
-    return _is_graph(probe) or (probe.head[:1] == b"\x08" and _is_saved_model(probe))
+    return _is_meta_graph(probe) or _is_graph(probe) or (probe.head[:1] == b"\x08" and _is_saved_model(probe))
 
 
 def _is_saved_model(probe: Probe) -> bool:
@@ -43,6 +44,11 @@ def _is_saved_model(probe: Probe) -> bool:
         and b"\x0a" in probe.head[at : at + 12]
         and b"Const" in probe.head
     )
+
+
+def _is_meta_graph(probe: Probe) -> bool:
+    """A graph of TensorFlow 1 with its settings, as it lies beside checkpoints."""
+    return probe.name.endswith(".meta") and probe.head[:1] == b"\x0a" and fits(probe.head, probe.size, META_GRAPH, needed=frozenset((1, 2)))
 
 
 def _is_graph(probe: Probe) -> bool:
@@ -61,6 +67,8 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
     elif source.name == "saved_model.pb" or _is_saved_model(source.probe):
         for graph in message(source).of(2):
             yield from reader.meta_graph(graph)
+    elif _is_meta_graph(source.probe):
+        yield from reader.meta_graph(message(source))
     elif _is_graph(source.probe):
         yield from reader.graph(message(source), 0)
     else:
@@ -129,6 +137,12 @@ class _Reader:
             and not stream.startswith("log(")
         ):
             rule = "tf-file-op"
+        if (
+            operator.startswith(("DecodeProto", "EncodeProto"))
+            and (self.setting(attributes, "descriptor_source") or "local://") not in ("local://",)
+            and not self.setting(attributes, "descriptor_source").startswith("bytes://")
+        ):
+            rule = "tf-file-op"
         if operator in ("CacheDataset", "CacheDatasetV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2"):
             return
         if rule and (operator, place) not in self.told:
@@ -155,7 +169,7 @@ class _Reader:
 
     def constant(self, tensor: Message, depth: int) -> Iterator[Finding]:
         for field in tensor.fields():
-            if field.number == 8 and field.wire == BYTES and field.end - field.start > 16:
+            if field.number in (4, 8) and field.wire == BYTES and field.end - field.start > 16:
                 yield from self.serial(tensor.inner(field), depth)
 
     def serial(self, part: Message, depth: int) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from rootstock.sentinel.source import Probe, Source
 NAMES = (".yaml", ".yml")
 FILES = frozenset(("mlmodel", "mlproject", ".yamllint"))
 _TELLING = re.compile(
-    rb"!!python/|!<tag:yaml\.org,2002:python|tag:yaml\.org,2002:python|^\s*(?:- )?_target_\s*:|!(?:new|apply|name):", re.MULTILINE
+    rb"!!python/|!<tag:yaml\.org,2002:python|tag:yaml\.org,2002:python|^\s*(?:- )?_target_\s*:|!(?:new|apply|name|obj):", re.MULTILINE
 )
 MAX_BYTES = 16 << 20
 
@@ -35,6 +35,8 @@ def scan(source: Source, context: Context) -> Iterator[Finding]:
         raise LimitReached(f"{source.size:,} bytes of YAML, of which at most {MAX_BYTES:,} are read")
     document = Document(source.read(0, source.size), context)
     yield from judge(document.events(), source, context)
+    if document.size > max(1e6, 10 * source.size):
+        yield finding("header-bomb", source, f"its aliases stand for {document.size:.0e} values when they are written out")
     for tag, value, offset in document.tags:
         yield from _tag(tag, value, offset, source)
     if document.broken and (source.name.endswith(NAMES) or source.name in FILES):
@@ -69,7 +71,7 @@ def _tag(tag: str, value: str, offset: int, source: Source) -> Iterator[Finding]
         )
         return
     kind, _, name = tag.lstrip("!").partition(":")
-    if kind in ("new", "apply", "name", "module") and name:
+    if kind in ("new", "apply", "name", "module", "obj") and name:
         severity = names.judge(name)
         yield finding("config-target", source, f"the tag {tag[:120]!r} has a loader call {name[:80]!r}", offset=offset, severity=severity)
     elif kind.startswith("include"):

@@ -24,7 +24,8 @@ STRUCTURE = words(
 """Keys of the parts of a message: `'image' in content` asks for the kind of a part."""
 
 _TAG = re.compile(
-    r"\s*(?:</?[|a-zA-Z_][\w|:. -]{0,40}[|]?/?>?|<\|?/?|\|?>|\[/?(?:INST|THINK|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|"
+    r"\s*(?:(?:<\|\w+\|>\w{0,20})+|"
+    r"</?[|a-zA-Z_][\w|:. -]{0,40}[|]?/?>?|<\|?/?|\|?>|\[/?(?:INST|THINK|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|"
     r"AVAILABLE_TOOLS|IMG|IMG_BREAK|AUDIO|ARGS|CALL_ID|TRANSCRIBE)\]|/(?:no_?)?think(?:ing)?|/system_override|<<?/?SYS>?>|`{3}\w*|\W*)\s*\Z"
 )
 """Marks of a conversation's form, not words: tags, <|turns|>, [INST], /think, fences."""
@@ -76,6 +77,10 @@ class Phrases:
     def _follow(self) -> None:
         pairs: list[tuple[nodes.Node, nodes.Node]] = [(node.node, node.target) for node in self.tree.find_all(nodes.Assign)]
         pairs += [(node.iter, node.target) for node in self.tree.find_all(nodes.For)]
+        macros = {macro.name: macro for macro in self.tree.find_all(nodes.Macro)}
+        for call in self.tree.find_all(nodes.Call) if macros else ():
+            if isinstance(call.node, nodes.Name) and call.node.name in macros:
+                pairs += zip(call.args, macros[call.node.name].args, strict=False)
         for value, target in pairs:
             names = [target, *target.find_all(nodes.Name)] if isinstance(target, nodes.Name) else list(target.find_all(nodes.Name))
             for name in names:

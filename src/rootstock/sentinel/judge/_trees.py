@@ -24,6 +24,7 @@ RUNNERS = words("open eval exec __import__ compile getattr setattr globals local
 HANDLES = words("lipsum cycler joiner self request config g url_for get_flashed_messages")
 """Globals by which known escapes begin and which no chat template needs."""
 
+MOST_TURNS = 1_000_000
 BY_ATTRIBUTE = words("attr map selectattr rejectattr sort groupby unique sum min max")
 _GENERATION = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
 
@@ -105,6 +106,9 @@ def _filter(node: nodes.Filter, constants: dict[str, Any]) -> Iterator[tuple[str
 def _call(node: nodes.Call, constants: dict[str, Any]) -> Iterator[tuple[str, str]]:
     called = node.node
     name = called.name if isinstance(called, nodes.Name) else called.attr if isinstance(called, nodes.Getattr) else ""
+    times = max((value for each in node.args if isinstance(value := fold(each, constants), int)), default=0)
+    if name == "range" and times > MOST_TURNS:
+        yield "template-computed", f"loops {times:,} times"
     if name in RUNNERS:
         yield "template-escape", f"calls {name!r}"
     if name in ("format", "format_map") and isinstance(called, nodes.Getattr):

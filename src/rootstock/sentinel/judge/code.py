@@ -4,7 +4,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rootstock.sentinel.judge.words import words
 
@@ -17,7 +17,8 @@ RUNS = words(
     " ctypes.cdll.LoadLibrary ctypes.PyDLL code.interact types.CodeType types.FunctionType webbrowser.open socket.socket"
     " socket.create_connection urllib.request.urlopen urllib.request.urlretrieve requests.get requests.post httpx.get httpx.post"
     " torch.ops.load_library torch.utils.cpp_extension.load torch.hub.load shutil.rmtree os.remove os.unlink os.rmdir pip.main"
-    " asyncio.create_subprocess_shell asyncio.create_subprocess_exec multiprocessing.util.spawnv_passfds"
+    " get_ipython.system get_ipython.getoutput get_ipython.sx get_ipython.run_cell_magic get_ipython.run_line_magic"
+    " pandas.read_pickle joblib.load asyncio.create_subprocess_shell asyncio.create_subprocess_exec multiprocessing.util.spawnv_passfds"
 )
 """Calls that run a command or code, load objects, reach the network or delete."""
 
@@ -31,7 +32,9 @@ ROOTS = frozenset(name.split(".")[0] for name in RUNS)
 """Modules and builtins by which the listed calls begin."""
 
 WRITES = re.compile(r"\b(?:write_text|write_bytes|touch|chmod|symlink_to|unlink|rmtree)$")
-_PIPE = re.compile(r"^\s*(?:!|%%?(?:bash|sh|script|system|sx|cmd|perl|ruby|writefile|run|load_ext|pip|conda)\b|\?)", re.MULTILINE)
+_PIPE = re.compile(
+    r"^\s*(?:[\w, ]+=\s*[!]|!|%%?(?:bash|sh|script|system|sx|cmd|perl|ruby|writefile|run|load|load_ext|pip|conda)\b|\?)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def dangerous_calls(text: str | bytes) -> Iterator[Call]:
         tree = ast.parse(text)
     walker = _Walker()
     walker.visit(tree)
-    yield from walker.found
+    yield from walker.all()
 
 
 class _Walker(ast.NodeVisitor):
@@ -59,7 +62,22 @@ class _Walker(ast.NodeVisitor):
     def __init__(self) -> None:
         self.found: list[Call] = []
         self.aliases: dict[str, str] = {"__builtins__": "builtins"}
-        self.inside = 0
+        self.inside = self.classes = 0
+        self.within: list[str] = []
+        self.held: dict[str, list[Call]] = {}
+        self.called: set[str] = set()
+
+    def all(self) -> Iterator[Call]:
+        """Calls in order; those of a function that is called at import happen then as well."""
+        pending, seen = list(self.called), set(self.called)
+        while pending:
+            for call in self.held.pop(pending.pop(), []):
+                if call.name in RUNS:
+                    self.found.append(replace(call, at_import=True))
+                elif call.name not in seen:
+                    seen.add(call.name)
+                    pending.append(call.name)
+        yield from self.found
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -91,12 +109,19 @@ class _Walker(ast.NodeVisitor):
             self.visit(decorator)
             if (name := self._name(decorator)) in RUNS:
                 self.found.append(Call(name, node.lineno, not self.inside))
-        deeper = not isinstance(node, ast.ClassDef)
-        self.inside += deeper
-        for child in ast.iter_child_nodes(node):
-            if child not in node.decorator_list:
+        if isinstance(node, ast.ClassDef):
+            self.classes += 1
+            for child in (*node.bases, *node.keywords, *node.body):
                 self.visit(child)
-        self.inside -= deeper
+            self.classes -= 1
+            return
+        self.visit(node.args)  # defaults are computed where the function is defined
+        self.inside += 1
+        self.within.append(f"{'.' * self.classes}{node.name}")
+        for child in node.body:
+            self.visit(child)
+        self.within.pop()
+        self.inside -= 1
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815  (the name that ast calls)
     visit_ClassDef = visit_FunctionDef  # noqa: N815  (the name that ast calls)
@@ -108,6 +133,16 @@ class _Walker(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = self._name(node.func)
+        if self.within:
+            self.held.setdefault(self.within[0], []).append(Call(name, node.lineno, at_import=False))
+        elif not self.inside:
+            self.called.add(name)
+            handed = [self._name(each) for each in (*node.args, *(pair.value for pair in node.keywords))]
+            self.found += [Call(each, node.lineno, at_import=True) for each in handed if each in LATER and "." in each]
+            if isinstance(node.func, ast.Lambda):
+                self.visit(node.func.body)
+        if not self.inside and name.endswith(".__subclasses__"):
+            self.found.append(Call("__subclasses__", node.lineno, at_import=True))
         listed = LATER if self.inside else RUNS
         computed = name.endswith("getattr") and len(node.args) > 1 and fixed(node.args[1]) is None and self._name(node.args[0]) in ROOTS
         if name in listed or (not self.inside and (WRITES.search(name) or computed or self._opens(name, node))):
@@ -126,11 +161,20 @@ class _Walker(ast.NodeVisitor):
         if isinstance(node, ast.Attribute):
             base = self._name(node.value)
             return base if node.attr == "__dict__" else f"{base}.{node.attr}"
+        if isinstance(node, ast.NamedExpr):
+            return self._name(node.value)
         if isinstance(node, ast.Subscript):
-            return f"{self._name(node.value)}.{fixed(node.slice) or '?'}"
+            return self._item(node)
         if isinstance(node, ast.Call):
             return self._called(self._name(node.func), node)
         return "?"
+
+    def _item(self, node: ast.Subscript) -> str:
+        """What an index takes out: of a list of one, of sys.modules, of a module's names."""
+        if isinstance(node.value, ast.List | ast.Tuple) and len(node.value.elts) == 1:
+            return self._name(node.value.elts[0])
+        base, key = self._name(node.value), fixed(node.slice) or "?"
+        return key if base == "sys.modules" or (base, key) == ("builtins", "__builtins__") else f"{base}.{key}"
 
     def _called(self, name: str, node: ast.Call) -> str:
         """What a call gives, where that is a module or one of its parts."""

@@ -5,10 +5,10 @@ from typing import Any
 
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, Severity, finding
-from rootstock.sentinel.judge import keras, names, notebooks, symbols, templates, tokenizers, values
+from rootstock.sentinel.judge import keras, names, notebooks, paths, symbols, templates, tokenizers, values
 from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.parse.json_events import Event
-from rootstock.sentinel.source import Source
+from rootstock.sentinel.source import Source, of_bytes
 
 BULK = 4096
 """Plain values that a list or object keeps in the tree; a vocabulary's others are judged and let go."""
@@ -28,6 +28,8 @@ def judge(stream: Iterable[Event], source: Source, context: Context) -> Iterator
             vocabulary.see(event)
         elif event.kind != "end":
             yield from values.judge(event.path, event.value, source, offset=event.offset)
+            if event.kind == "value" and isinstance(event.value, str) and (inside := values.packed_pickle(event.value)):
+                yield from context.nested(of_bytes(inside, path=source.path, members=(*source.members, f"base64 of {_dotted(event.path)}")))
             if event.kind == "value" and isinstance(event.value, str) and templates.is_template(event.value):
                 yield from templates.judge(event.value, source, where=f"the template {_dotted(event.path)}", offset=event.offset)
         tree.see(event)
@@ -58,6 +60,8 @@ def _modules(root: Any, source: Source) -> Iterator[Finding]:
             level: Severity = severity if severity != "note" or package == "sentence_transformers" else "suspicious"
             if level != "note":
                 yield finding("config-target", source, f"a module has the type {item['type']!r}, which a loader imports", severity=level)
+            if isinstance(item.get("path"), str) and (why := paths.escapes(item["path"])):
+                yield finding("config-path", source, f"a module lies at {item['path'][:120]!r}, which {why}")
     if isinstance(root, dict) and isinstance(root.get("_class_name"), list | str) and "_diffusers_version" in root:
         yield from _pipeline(root, source)
 

@@ -36,7 +36,7 @@ HIDDEN = words("os sys subprocess builtins pickle socket importlib shutil ctypes
 _RUNNER = re.compile(
     r"^(?:_?(?:exec|eval|system|popen|spawn|run_(?:module|path|command|script)|subprocess|import|load_(?:library|module|file|pickle|op_library)|"
     r"compile_file|execfile|urlretrieve|urlopen|download\w*|get_file|get_(?:method|object|class|obj|static_method)|call_function|unpickle|"
-    r"unsafe_load|_load|from_pickle|load_lambda|python_\w+lambda|pickle_load|resolve_name|locate|import_module)\w*|loads?|_call_|__\w+__|"
+    r"unsafe_load|_load|from_pickle|read_pickle|instantiate|call|memmap|fromfile|genfromtxt|loadtxt|loadmat|load_lambda|python_\w+lambda|pickle_load|resolve_name|locate|import_module)\w*|loads?|_call_|__\w+__|"
     r"globals|getattr|setattr|open|run|input|compile|py_func\w*|numpy_function)$",
     re.IGNORECASE,
 )

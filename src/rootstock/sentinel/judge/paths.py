@@ -16,7 +16,7 @@ def escapes(path: str) -> str:
         return "is absolute"
     if ".." in PurePosixPath(path.replace("\\", "/")).parts:
         return "climbs out of the folder"
-    if path.startswith(("|", "$", "%")):
+    if path.startswith(("|", "$", "%", "*")):
         return "is no plain name"
     return ""
 

@@ -26,6 +26,8 @@ def judge(key: str, text: str, source: Source, context: Context, *, offset: int 
     elif _YAML.search(text):
         yield from context.nested(inside)
         return
+    if packed := values.packed_pickle(text):
+        yield from context.nested(of_bytes(packed, path=source.path, members=(*inside.members, "base64")))
     yield from values.judge((key,), text, source, offset=offset)
 
 

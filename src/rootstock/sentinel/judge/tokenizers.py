@@ -10,6 +10,7 @@ from rootstock.sentinel.findings import Finding, finding
 from rootstock.sentinel.parse.json_events import Event
 from rootstock.sentinel.source import Source
 
+MAX_WORDS = 1_000_000
 EDITED = 64
 """Up to so many ids out of order, a vocabulary counts as edited; with more it was written by another program."""
 
@@ -18,6 +19,8 @@ SPARE = re.compile(r"unused|reserved|extra|placeholder|dummy|^<0x|^<[^>]*>\Z|^\[
 """Words of a vocabulary that stand free for added tokens."""
 
 _WORD = re.compile(r"[^\W\d_]{2,}|\w+[.:/@]\w+")
+_VALUE = re.compile(r"^[\w$\u20a0-\u20bf\u00a3\u00a5]*[0-9$\u20a0-\u20bf\u00a3\u00a5]\Z")
+"""A digit, a number or the sign of a currency, which no normal form puts in place of another text."""
 _MARK = re.compile(r"\s*(?:<[^<>\s]{1,40}>|\[[A-Z_]{1,20}\]|\W*)\s*\Z")
 _LATIN = re.compile(rb"[A-Za-z./:]{7,}")
 _REGEX_SYNTAX = re.compile(
@@ -35,10 +38,16 @@ class Vocabulary:
         self.inversions: list[str] = []
         self.count = 0
         self.twice: list[str] = []
+        self.words: set[str] = set()
 
     def see(self, event: Event) -> None:
         """Take the next value in."""
         path = event.path
+        if len(path) == 4 and path[:2] == ("model", "vocab") and path[3] == 0 and isinstance(event.value, str):
+            if event.value in self.words and len(self.twice) < 3:
+                self.twice.append(f"{event.value!r} stands in the vocabulary twice")
+            if len(self.words) < MAX_WORDS:
+                self.words.add(event.value)
         if len(path) != 3 or path[0] != "model" or path[1] != "vocab" or type(event.value) is not int:
             return
         self.count += 1
@@ -92,7 +101,7 @@ def _step(part: str, step: dict[str, Any], source: Source) -> Iterator[Finding]:
         text, regex = _pattern(pattern)
         into = str(content) if kind == "Replace" else ""
         removes = kind == "Replace" or step.get("behavior") == "Removed"
-        if removes and (_says(text, regex) or (_WORD.search(into) and not _MARK.match(into))):
+        if removes and (_says(text, regex) or _VALUE.search(into) or (_WORD.search(into) and not _MARK.match(into))):
             yield finding("tokenizer-rewrites", source, f"the {part} rewrites {text[:80]!r} into {into[:80]!r} before the model sees it")
     elif kind in ("Prepend", "Append"):
         text = str(step.get("prepend", step.get("append", "")))
@@ -110,6 +119,8 @@ def _pattern(pattern: Any) -> tuple[str, bool]:
 
 def _says(text: str, regex: bool) -> bool:
     """Whether a pattern is about words and not about spaces, marks and classes of characters."""
+    if not regex and re.search(r"[\w$\u20a0-\u20bf]*\d{2,}", text):
+        return True
     if regex:
         text = _REGEX_SYNTAX.sub("", text)
         return bool(re.search(r"[^\W\d_]{3,}", text))
@@ -166,14 +177,19 @@ def _special(root: dict[str, Any], source: Source) -> Iterator[Finding]:
     """Ids that the post-processor adds, against the tokens that they claim to be."""
     vocabulary = root["model"].get("vocab")
     known = dict(vocabulary) if isinstance(vocabulary, dict) else {}
+    special: set[str] = set()
     for token in root.get("added_tokens") or []:
         if isinstance(token, dict) and isinstance(token.get("content"), str):
             known[token["content"]] = token.get("id")
+            special.add(token["content"])
     for step in _steps(root.get("post_processor")):
         table = step.get("special_tokens")
         for entry in table.values() if isinstance(table, dict) else []:
             ids, texts = (entry.get("ids"), entry.get("tokens")) if isinstance(entry, dict) else (None, None)
             for number, text in zip(ids if isinstance(ids, list) else [], texts if isinstance(texts, list) else [], strict=False):
+                if isinstance(text, str) and _WORD.fullmatch(text) and text not in special:
+                    what = f"the post-processor puts the word {text[:80]!r} into every text"
+                    yield finding("tokenizer-rewrites", source, what)
                 if isinstance(text, str) and text in known and known[text] != number:
                     yield finding(
                         "tokenizer-swapped",

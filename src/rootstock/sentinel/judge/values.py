@@ -1,10 +1,11 @@
 """Values of configs in any text format, one at a time: what a loader would import, run, render or open because a value says so."""
 
+import binascii
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from rootstock.sentinel.findings import Finding, finding
+from rootstock.sentinel.findings import Finding, Severity, finding
 from rootstock.sentinel.judge import names, paths, shell
 from rootstock.sentinel.judge.templates import is_template
 from rootstock.sentinel.judge.words import words
@@ -21,6 +22,9 @@ TARGETS = words(
 SOFT_TARGETS = words("target cls _type_ builder instantiate import_path python_class")
 """Keys that some loaders import and others do not: only what runs code counts."""
 
+CLASSES = words("activation_function activation_fn sbert_ce_default_activation_function loss_function")
+"""Keys that hold a short name, or the full name of a class that sentence-transformers imports."""
+
 REDUCERS = words("__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__")
 REMOTE = words("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code")
 WEIGHTS = words("weight_map all_checkpoint_keys")
@@ -29,14 +33,25 @@ OPENED = words(
     "vocab_file vocab_path merges_file tokenizer_file spm_file sp_model sentencepiece_model_pt custom_objects_path weights_path"
     " weight_path model_file model_path checkpoint_path ckpt_path resume_from_checkpoint pretrained_model_path adapter_path"
     " lora_path config_file data_file python_model code_path code_paths loader_path special_tokens_map_file artifacts module_path"
-    " preprocessor_path"
+    " preprocessor_path handler modelFile serializedFile extraFiles requirementsFile model_code_path"
 )
 """Keys whose value a loader opens."""
 
 LIBRARIES = re.compile(
     r"(?:^|_)(?:library|libraries|plugin|plugins|custom_op\w*|shared_object|extension|extensions|op_library|so_path|dll)$"
 )
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]*={0,3}")
+_PROTO = re.compile("gA[I-X]")
+"""The opcode PROTO with a protocol from 2 to 5."""
 _RESOLVER = re.compile(r"\$\{\s*(?:eval|python|exec|shell|cmd|oc\.create|hydra\.\w*call)\b\s*:")
+
+
+def packed_pickle(text: str) -> bytes:
+    """The bytes of a pickle that a text holds as base64; empty where it does not."""
+    if len(text) < 24 or not _PROTO.match(text) or not _BASE64.fullmatch(text):
+        return b""
+    text = re.sub(r"[\s=]", "", text).replace("-", "+").replace("_", "/")
+    return binascii.a2b_base64(text[: len(text) - (len(text) % 4 == 1)] + "===")
 
 
 def judge(path: Path, value: Any, source: Source, *, offset: int | None = None) -> Iterator[Finding]:
@@ -68,13 +83,14 @@ def _text(key: str, path: Path, value: str, source: Source, offset: int | None) 
     if _RESOLVER.search(value):
         yield finding("config-target", source, f"{_short(value)} computes a value by running code", offset=offset)
     if (code := shell.first_code(value)) and not is_template(value):
-        yield finding("code-in-text", source, f"the value of {key!r} is code: {code!r}", offset=offset)
+        rows: Severity | None = "note" if source.name.endswith((".jsonl", ".ndjson")) else None  # texts to train on may speak of code
+        yield finding("code-in-text", source, f"the value of {key!r} is code: {code!r}", offset=offset, severity=rows)
 
 
 def _target(key: str, value: str, source: Source, offset: int | None) -> Iterator[Finding]:
-    if key not in TARGETS and key not in SOFT_TARGETS:
-        return
     name = value.strip()
+    if key not in TARGETS and key not in SOFT_TARGETS and not (key in CLASSES and "." in name and names.reads_as_name(name)):
+        return
     if not names.reads_as_name(name):
         name = name.split("(")[0].split(" ")[0]
     severity = names.judge(name) if name else "note"

@@ -18,6 +18,9 @@ class Document:
         self.tags: list[tuple[str, str, int]] = []
         self.broken = ""
         self._anchors: dict[str, Any] = {}
+        self._sizes: dict[str, float] = {}
+        self._open: list[tuple[str | None, float]] = []
+        self.size = 0.0
         self._stack: list[_Open] = []
 
     def events(self) -> Iterator[Event]:
@@ -35,12 +38,25 @@ class Document:
 
     def _event(self, token: Any) -> Iterator[Event]:
         kind = type(token).__name__
+        self._grow(kind, getattr(token, "anchor", None))
         if kind in ("MappingEndEvent", "SequenceEndEvent"):
             yield Event("end", self._stack.pop().path, None, token.start_mark.index)
         elif kind in ("MappingStartEvent", "SequenceStartEvent"):
             yield from self._start(token, kind == "MappingStartEvent")
         elif kind in ("ScalarEvent", "AliasEvent"):
             yield from self._scalar(token, kind == "AliasEvent")
+
+    def _grow(self, kind: str, anchor: str | None) -> None:
+        """Count the values that the document has when every alias is written out."""
+        if kind in ("MappingStartEvent", "SequenceStartEvent"):
+            self._open.append((anchor, self.size))
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            name, before = self._open.pop()
+            if name:
+                self._sizes[name] = self.size - before
+        elif kind == "AliasEvent":
+            self.size += self._sizes.get(anchor or "", 0)
+        self.size += 1
 
     def _start(self, token: Any, mapping: bool) -> Iterator[Event]:
         self._note(token.tag, "", token.start_mark.index)

@@ -3,16 +3,25 @@
 from collections.abc import Callable
 from struct import error as StructError
 
+from rootstock.sentinel.findings import LimitReached
 from rootstock.sentinel.pickles import arrays
-from rootstock.sentinel.pickles.judge import Verdict, judge
-from rootstock.sentinel.pickles.literals import BYTES, span, value
+from rootstock.sentinel.pickles.judge import SCRIPT, Verdict, judge
+from rootstock.sentinel.pickles.literals import BYTES, LONGEST, TEXT, span, value
 from rootstock.sentinel.pickles.machine import Broken, Global, Machine, Made
+from rootstock.sentinel.source import of_bytes
 
 RULES = {"executes": "pickle-executes", "code": "pickle-code", "unknown": "pickle-unknown-global", "known": "pickle-known-object"}
 NEST = frozenset(["torch.storage._load_from_bytes", "pickle.loads", "_pickle.loads", "cPickle.loads", "dill.loads", "dill._dill.loads"])
 """Callables whose first argument is a file of its own, given as bytes."""
 
+NAMING = frozenset(["numpy.core._ufunc_reconstruct", "numpy._core._ufunc_reconstruct"])
+"""Callables that import what their two arguments name, and give it back."""
+
+ASKING = frozenset(["builtins.getattr", "__builtin__.getattr", "builtins.type", "__builtin__.type"])
+"""Callables that are judged by what they are called with: the member of an enumeration is data, and so is the type of None."""
+
 MAX_ABOUT = 400_000
+MAX_ENCODED = 32 << 20
 
 
 class Calls:
@@ -36,13 +45,19 @@ class Calls:
         """Push what an import gives."""
         texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in (module, name)]
         verdict: Verdict = judge(texts[0], texts[1])
+        if texts[0].partition(".")[0] == SCRIPT and not self.machine.source.members:
+            verdict = Verdict("unknown", f"imports {texts[0]}.{texts[1]} of TorchScript's name space, outside of any archive")
         refused = verdict.kind in ("executes", "code", "unknown")
-        if verdict.kind != "data":
+        asking = f"{texts[0]}.{texts[1]}" in ASKING
+        if verdict.kind != "data" and not asking:
             self.report(RULES[verdict.kind], at, verdict.what)
         self.machine.globals += 1
         if arrays.is_wrapper(texts[0], texts[1]):
             self.machine.keep_children = True
-        self.machine.stack.append(self._node(Global(texts[0], texts[1], refused)))
+        node = self._node(Global(texts[0], texts[1], refused))
+        if asking or f"{texts[0]}.{texts[1]}" in NEST | NAMING:
+            self.machine.watched.add(node)
+        self.machine.stack.append(node)
 
     def _node(self, about: object) -> int:
         full = len(self.machine.about) >= MAX_ABOUT and not isinstance(about, Global)
@@ -97,8 +112,14 @@ class Calls:
         machine.calls += 1
         if known is None and callee >= 0:
             raise Broken("it calls something that can't be called")
+        if isinstance(known, Global) and str(known) in ASKING:
+            self._asked(known, arguments, at)
+            return
+        if isinstance(known, Global) and str(known) in NAMING:
+            self._named(arguments, at)
+            return
         if isinstance(known, Global):
-            self._nest(known, arguments)
+            self._nest(known, arguments, at)
             made = Made(str(known), known.refused, arguments[:8])
         else:
             refused = bool(known and known.refused)
@@ -110,12 +131,59 @@ class Calls:
             machine.holding(node, [tuple_])
         machine.stack.append(node)
 
-    def _nest(self, known: Global, arguments: tuple[int, ...]) -> None:
+    def _asked(self, known: Global, arguments: tuple[int, ...], at: int) -> None:
+        """getattr of an imported name: as good as its dotted import, or data if it is a constant. type of a literal: its class."""
+        owner = self.machine.what(arguments[0]) if arguments else None
+        name = self.literal(arguments[1]) if len(arguments) == 2 and arguments[1] >= 0 else None
+        if known.name == "type" and len(arguments) == 1 and arguments[0] >= 0:
+            self.machine.stack.append(self._node(Made("builtins.type", refused=False)))
+        elif known.name == "getattr" and isinstance(owner, Global) and isinstance(name, str) and name.isidentifier() and not owner.refused:
+            if name.isupper() and not name.startswith("_"):
+                self.machine.stack.append(self._node(Made(str(owner), refused=False)))
+            else:
+                self.global_(owner.module, f"{owner.name}.{name}", at)
+        else:
+            self.report("pickle-executes", at, f"calls {known} on what is made while loading, which leads to any object of the interpreter")
+            self.machine.stack.append(self._node(Made(str(known), refused=True)))
+
+    def _named(self, arguments: tuple[int, ...], at: int) -> None:
+        """An import by a call: as good as STACK_GLOBAL."""
+        if len(arguments) != 2:
+            raise Broken("it imports something by a call without a module and a name")
+        self.machine.stack.extend(arguments)
+        self.stack_global(at)
+
+    def _nest(self, known: Global, arguments: tuple[int, ...], at: int) -> None:
         """Bytes that are handed to a loader are scanned as the file that they are."""
-        source = self.machine.source
-        if str(known) in NEST and arguments and arguments[0] >= 0 and source.read(arguments[0], 1) in {bytes((c,)) for c in BYTES}:
-            offset, length = span(source, arguments[0])
+        if str(known) not in NEST or not arguments:
+            return
+        source, position = self.machine.source, arguments[0]
+        if position >= 0 and source.read(position, 1) in {bytes((c,)) for c in BYTES + TEXT}:
+            offset, length = span(source, position)
             self.machine.nested.append(source.part(offset, length, member=f"bytes at {offset}"))
+        elif (data := self._encoded(position)) is not None:
+            self.machine.nested.append(of_bytes(data, path=source.path, members=(*source.members, f"bytes made for {known}")))
+        else:
+            self.report(
+                "pickle-computed-bytes", at, f"hands {known} bytes that are computed while loading, so that no reader can tell them"
+            )
+
+    def _encoded(self, position: int) -> bytes | None:
+        """Bytes as protocols below 3 write them: a text, and the call that encodes it."""
+        made = self.machine.what(position)
+        if not isinstance(made, Made) or made.by not in ("_codecs.encode", "builtins.bytes") or len(made.arguments) != 2:
+            return None
+        offsets = made.arguments
+        if min(offsets) < 0 or self.literal(offsets[1]) not in ("latin1", "latin-1"):
+            return None
+        source = self.machine.source
+        width = span(source, offsets[0])[1] if source.read(offsets[0], 1) in {bytes((c,)) for c in TEXT} else LONGEST
+        if width > MAX_ENCODED:
+            raise LimitReached(f"a text of {width:,} bytes that becomes a file of its own was not scanned")
+        try:
+            return str(value(source, offsets[0], max(width, LONGEST))).encode("latin-1")
+        except (ValueError, LookupError, StructError):
+            return None
 
     def build(self, at: int) -> None:
         """BUILD: __setstate__, or attributes from a dict."""

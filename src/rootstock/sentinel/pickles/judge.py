@@ -5,6 +5,7 @@ values) and [objects] (estimators, modules and settings: data only, and named in
 "unknown": either is refused.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,10 @@ FILES = {"numpy": "numpy", "torch": "torch", "sklearn": "sklearn", "scipy": "sci
 
 SCRIPT = "__torch__"
 """TorchScript's name space: its classes are read from the code in the archive, which is checked by itself, and not imported."""
+
+_MODEL = re.compile(r"transformers\.models\.\w+\.(?:modeling|configuration)_\w+|transformers\.activations")
+_CLASS = re.compile(r"[A-Z][A-Za-z0-9]*")
+"""Modules and settings of transformers, which are torch modules and plain values."""
 
 Kind = Literal["data", "known", "unknown", "executes", "code"]
 DOORS = frozenset(
@@ -65,6 +70,8 @@ def _listed(module: str, name: str) -> Literal["data", "known"] | None:
     table = _known(FILES.get(package) or ("python" if module in _known("python") else "others"))
     if found := table.get(module, {}).get(name):
         return found
+    if _MODEL.fullmatch(module) and _CLASS.fullmatch(name):
+        return "known"
     if package == "sklearn" and not module.startswith(("sklearn.datasets", "sklearn.externals")):
         return "known" if name in _anywhere("sklearn") else None
     return None

@@ -58,7 +58,7 @@ def value(source: Source, position: int, longest: int = LONGEST) -> Any:
         return unpack(_PACKED[opcode], source.read(position + 1, FIXED_WIDTHS[opcode] - 1))[0]
     if opcode in COUNTED:
         offset, length = span(source, position)
-        return _counted(opcode, source.read(offset, min(length, LONGEST)))
+        return _counted(opcode, source.read(offset, min(length, max(longest, LONGEST))))
     line, end, _ = source.read(position + 1, longest).partition(b"\n")
     if not end:
         raise Unreadable

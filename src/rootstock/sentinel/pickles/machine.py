@@ -82,6 +82,7 @@ class Machine:
         self.position, self.resume, self.frame_end, self.protocol = 0, 0, 0, 0
         self.done = False
         self.calls = self.globals = 0
+        self.watched: set[int] = set()
         self.steps: list[Step] = []
         self.spawn: Step = lambda offset: offset
 
@@ -167,6 +168,8 @@ class Machine:
         number, sizes, depths = ~node, self.sizes, self.depths
         if not items:
             return
+        if self.watched and not self.watched.isdisjoint(items):
+            self.handed_on(items)
         size, deepest = sizes[number] + len(items), 1
         if min(items) < 0:
             for item in items:
@@ -177,6 +180,14 @@ class Machine:
         sizes[number] = size if size < 1e30 else 1e30
         if deepest >= depths[number]:
             depths[number] = deepest + 1 if deepest < 65_000 else 65_000
+
+    def handed_on(self, items: list[int]) -> None:
+        """A loader of files that is put into a value and not called here: an object that is harmless alone may call it."""
+        told = self.watched.intersection(items)
+        self.watched -= told
+        for node in told:
+            what = f"hands {self.about[~node]} on as a value, so that what it is called with can't be told"
+            self.found.append(("pickle-computed-bytes", self.base + self.position, what))
 
     def what(self, value: int) -> Any:
         """What is known of a node that is no plain container."""

@@ -18,6 +18,12 @@ DEEP = 2000
 MOST_NAMED = 40
 """Findings of one rule in one pickle that are listed one by one."""
 
+PADDING = (b"\0", b"\t", b"\n", b"\r", b" ")
+MOST_PADDING = 1 << 16
+PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
+PROGRAMS = (b"\x7fELF", b"MZ", b"\x1f\x8b\x08", b"#!/", b"\xcf\xfa\xed\xfe", b"BZh9", b"\xfd7zXZ")
+"""What is scanned behind a pickle though it is none; raw numbers of torch's old files stand there as well."""
+
 FIRST = frozenset(b"\x80(])}cildIJKMNSTUVXBCFGL\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96\x88\x89PgQ")
 """Bytes that a pickle can begin with; one without PROTO can begin with any opcode that needs no stack."""
 
@@ -95,9 +101,21 @@ def scan(source: Source, context: Context, start: int = 0) -> Iterator[Finding]:
         if told.limit:
             raise told.limit
         at = told.end
-        if told.broken or not looks_like_one(source.read(at, 1 << 16), source.size - at, context):
+        if told.broken:
+            return
+        if source.read(at, 1) in PADDING:
+            at += _padding(source.read(at, MOST_PADDING))
+        if not looks_like_one(source.read(at, 1 << 16), source.size - at, context):
             break
         context.check_time()
+    if at < source.size and source.read(at, 8).startswith(PROGRAMS):
+        yield from context.nested(source.part(at, source.size - at, member="behind the pickle"))
+
+
+def _padding(rest: bytes) -> int:
+    """Bytes to skip to the next pickle, where zeros or white space lead to one that says what it is."""
+    skipped = len(rest) - len(rest.lstrip(b"\0\t\n\r "))
+    return skipped if rest[skipped : skipped + 1] == b"\x80" and rest[skipped + 1 : skipped + 2] in PROTOCOLS else 0
 
 
 def _is_text(told: Told, first: bytes) -> bool:
