@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 
 import pytest
@@ -180,7 +179,7 @@ def test_signed_and_verified_and_every_change_found(tmp_path, model, key):
     assert any(each.startswith("Signature mismatch") and "config.json" in each for each in checker.verify(model, "acme").issues)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"dsseEnvelope": {}}', os.urandom(64)])
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"dsseEnvelope": {}}', bytes(range(160, 224))])
 def test_a_broken_signature_is_an_issue(tmp_path, model, key, data):
     _, public = key("mine")
     (model / "model.sig").write_bytes(data)

@@ -77,7 +77,7 @@ def test_packed_twice_is_found_and_plain_passes(tmp_path, packer):
 
 @pytest.mark.parametrize("packer", ["gzip", "bzip2", "xz", "zlib"])
 def test_what_lies_behind_or_before_a_break_is_scanned(tmp_path, packer):
-    data = PACKERS[packer](PAYLOAD + os.urandom(5000))
+    data = PACKERS[packer](PAYLOAD + random.Random(0).randbytes(5000))
     assert "pickle-executes" in rules_of(tmp_path, data[:-20]) or packer in ("bzip2", "xz")
     assert "malformed" in rules_of(tmp_path, data[:-20])
     assert "pickle-executes" in rules_of(tmp_path, PACKERS[packer](PLAIN) + PAYLOAD)
@@ -159,7 +159,7 @@ def scan_bytes(tmp_path, data):
 def test_a_torch_tar_of_old(tmp_path):
     """A storage's numbers stand between two pickles; the payload is in the second one."""
     first = b"\x80\x02(X\x01\x00\x00\x001X\x03\x00\x00\x00cpuctorch\nFloatStorage\nt."
-    storages = b"\x80\x02K\x02." + first + struct.pack("<Q", 3) + os.urandom(12) + b"cos\nsystem\n(S'true'\ntR."
+    storages = b"\x80\x02K\x02." + first + struct.pack("<Q", 3) + bytes(range(12)) + b"cos\nsystem\n(S'true'\ntR."
     assert rules_of(tmp_path, tarred([("pickle", PLAIN), ("storages", storages)])) >= {"pickle-executes"}
 
 
