@@ -57,7 +57,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def _scoring(prepared: LabelledRows, built: Built) -> float:
     """Resamples for the intervals of the model and of each baseline, by a baseline's; and the baselines once more, which may be kept."""
-    _, rivals = _timed(lambda: finish.baselines(prepared, built.before))
+    rivals = finish.baselines(prepared, built.before)
     again, _ = _timed(lambda: finish.baselines(prepared, built.before))
     if not rivals.columns:
         return _USUAL

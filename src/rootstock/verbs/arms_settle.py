@@ -13,16 +13,16 @@ from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, RecipeError, UsageError
 from rootstock.core.watch import Watch
-from rootstock.corpus.place import check_apart
 from rootstock.data import source
-from rootstock.verbs import api, arms, arms_freeze, arms_rows
+from rootstock.verbs import api, arms, arms_freeze, arms_rows, compare_place
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_plan import Plan
 from rootstock.verbs.arms_rows import Parts
 from rootstock.verbs.arms_unit import Unit, cell
+from rootstock.verbs.compare_place import STATE
 
 FILES = "compare.json", "compare.csv", "compare.html"
-STATE, BEST = "state.json", "best"
+BEST = "best"
 _OWN = (*FILES, STATE, BEST, "data", "runs", "answers")
 _WAY = "methods"
 _OVERHEAD = 12.0
@@ -74,21 +74,8 @@ def check_place(out: Path, plan: Plan) -> bool:
 
     Raises UsageError for a file, a folder of anything else, and one that lies in what is read.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", wanted="a folder for the comparison", fix="choose another --out")
-    check_apart(out, plan.inputs)
-    if not out.exists() or not any(out.iterdir()):
-        return False
-    begun = (out / STATE).is_file() and _state(out).get("way") == _WAY
-    strangers = sorted(each.name for each in out.iterdir() if not begun or (each.name not in _OWN and not each.name.endswith(".part")))
-    if strangers:
-        found = f"{out} holds other files: {', '.join(strangers[:3])}"
-        raise UsageError(found, wanted="a new or empty folder, or that of a comparison of methods", fix="choose another --out")
-    return True
-
-
-def _state(folder: Path) -> dict[str, Any]:
-    return artifact.read_json(folder / STATE, wanted="the state of a comparison", fix="choose another --out")
+    called = "that of a comparison of methods"
+    return compare_place.begun(out, plan.inputs, own=_OWN, ours=lambda state: state.get("way") == _WAY, called=called)
 
 
 def settle(plan: Plan, folder: Path, watch: Watch) -> Settled:
@@ -134,7 +121,7 @@ def _begun(plan: Plan, folder: Path) -> dict[str, Any]:
     if not (folder / STATE).exists():
         empty: dict[str, Any] = {"parts": None, "arms": {}, "predicted": {}, "baselines": {}, "limit": None, "spent": 0.0}
         return {"way": _WAY, "fixed": fixed} | empty
-    state = _state(folder)
+    state = compare_place.state(folder)
     for name, value in fixed.items():
         if state["fixed"].get(name) != value:
             fix = "choose another --out, or give --overwrite"

@@ -3,8 +3,6 @@
 What has ended in the folder of a comparison is not done again: the same command goes on where it stopped.
 """
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,9 +17,9 @@ from rootstock.loop.history import read
 from rootstock.planning.compute import Cost
 from rootstock.report import compare as page
 from rootstock.run.use import Run
-from rootstock.verbs import compare_bases, compare_transfer
+from rootstock.verbs import compare_bases, compare_place, compare_transfer
 from rootstock.verbs.compare_plan import Plan
-from rootstock.verbs.compare_settle import FILES, STATE, Settled, check_place, settle
+from rootstock.verbs.compare_settle import FILES, Settled, check_place, settle
 from rootstock.verbs.compare_transfer import Downstream
 
 Answers = Mapping[tuple[str, str, int | None], Sequence[Answered]]
@@ -33,12 +31,9 @@ def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> 
 
     One that is to be replaced is removed only when the new one's data, tokenizer and bases have proved to be good.
     """
-    if check_place(out, plan) and not overwrite:
-        settled = settle(plan, out, watch)
-    else:
-        with artifact.whole_folder(out.resolve()) as beside:
-            settled = settle(plan, beside, watch)
-        settled = replace(settled, folder=out)
+    with compare_place.settling(out, goes_on=check_place(out, plan) and not overwrite) as folder:
+        settled = settle(plan, folder, watch)
+    settled = replace(settled, folder=out)
     pretrained = {name: _pretrained(settled, name, watch) for name in plan.architectures}
     found = _facts(settled, pretrained) | _results(settled, _adapted(settled, pretrained, watch))
     artifact.write_json(out / FILES[0], found)
@@ -49,13 +44,7 @@ def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> 
 def rehearse(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
     """What each objective would get and how long it would take, with nothing left behind."""
     goes_on = check_place(out, plan) and not overwrite
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "compare"
-        if goes_on:
-            folder.mkdir()
-            for name in (STATE, "data", "tokenizer"):
-                copy = shutil.copytree if (out / name).is_dir() else shutil.copy
-                copy(out / name, folder / name)
+    with compare_place.rehearsing(out, ("data", "tokenizer"), goes_on=goes_on) as folder:
         settled = settle(plan, folder, watch)
     return {"budget": settled.state["budget"], "objectives": {name: asdict(share) for name, share in settled.shares.items()}}
 

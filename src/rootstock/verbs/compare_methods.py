@@ -4,7 +4,6 @@ What has ended in the folder of a comparison is not done again: the same command
 """
 
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from rootstock.core.errors import RunFailed
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Watch
 from rootstock.report import arms as page
-from rootstock.verbs import api, arms_results, arms_unit
+from rootstock.verbs import api, arms_results, arms_unit, compare_place
 from rootstock.verbs.arms_plan import Plan
 from rootstock.verbs.arms_race import Race
-from rootstock.verbs.arms_settle import BEST, FILES, STATE, Settled, check_place, settle
+from rootstock.verbs.arms_settle import BEST, FILES, Settled, check_place, settle
 from rootstock.verbs.arms_unit import Unit
 
 
@@ -26,12 +25,9 @@ def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> 
 
     One that is to be replaced is removed only when the new one's rows, bases and arms have proved to be good.
     """
-    if check_place(out, plan) and not overwrite:
-        settled = settle(plan, out, watch)
-    else:
-        with artifact.whole_folder(out.resolve()) as beside:
-            settled = settle(plan, beside, watch)
-        settled = replace(settled, folder=out)
+    with compare_place.settling(out, goes_on=check_place(out, plan) and not overwrite) as folder:
+        settled = settle(plan, folder, watch)
+    settled = replace(settled, folder=out)
     race = Race(settled, watch)
     race.run()
     facts = arms_results.found(race)
@@ -47,14 +43,8 @@ def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> 
 def rehearse(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
     """What would be compared and how long each training would take, with nothing left behind."""
     goes_on = check_place(out, plan) and not overwrite
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "compare"
-        folder.mkdir()
-        if goes_on:
-            shutil.copy(out / STATE, folder / STATE)
-            shutil.copytree(out / "data", folder / "data")
-        settled = settle(plan, folder, watch)
-        return _rehearsed(settled)
+    with compare_place.rehearsing(out, ("data",), goes_on=goes_on) as folder:
+        return _rehearsed(settle(plan, folder, watch))
 
 
 def _rehearsed(settled: Settled) -> dict[str, Any]:

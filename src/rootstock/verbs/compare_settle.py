@@ -16,17 +16,16 @@ from rootstock.core.method import MOST_EPOCHS
 from rootstock.core.recipe import DataSettings
 from rootstock.core.watch import Watch
 from rootstock.corpus.labelled import corpus_digest
-from rootstock.corpus.place import check_apart
 from rootstock.corpus.sources import describe
 from rootstock.data import source
 from rootstock.planning.compute import FORMULA, MEANING, Budget, Cost, Share, share_out
 from rootstock.run.use import Run
-from rootstock.verbs import compare_bases, compare_overlap, compare_transfer
+from rootstock.verbs import compare_bases, compare_overlap, compare_place, compare_transfer
+from rootstock.verbs.compare_place import STATE
 from rootstock.verbs.compare_plan import Plan
 from rootstock.verbs.compare_transfer import Downstream, Unit
 
 FILES = "compare.json", "compare.html"
-STATE = "state.json"
 _OWN = (*FILES, STATE, "tokenizer", "tokenizer-learned", "architectures", "data", "pretrained", "runs", "answers")
 _FILLED = {"downstream": dict, "overlap": dict, "length": int, "baselines": dict, "tried": list, "costs": dict, "budget": dict}
 """Parts of the state beside what is fixed and the architectures, empty at first."""
@@ -73,17 +72,7 @@ class Settled:
 
 def check_place(out: Path, plan: Plan) -> bool:
     """Whether a comparison lies there. Raises UsageError for a file, a folder of anything else, and one that lies in what is read."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", wanted="a folder for the comparison", fix="choose another --out")
-    check_apart(out, plan.inputs)
-    if not out.exists() or not any(out.iterdir()):
-        return False
-    begun = (out / STATE).is_file() and set(_FILLED) <= set(_state(out))
-    strangers = sorted(each.name for each in out.iterdir() if not begun or (each.name not in _OWN and not each.name.endswith(".part")))
-    if strangers:
-        found = f"{out} holds other files: {', '.join(strangers[:3])}"
-        raise UsageError(found, wanted="a new or empty folder, or a comparison's", fix="choose another --out")
-    return True
+    return compare_place.begun(out, plan.inputs, own=_OWN, ours=lambda state: set(_FILLED) <= set(state))
 
 
 def settle(plan: Plan, folder: Path, watch: Watch) -> Settled:
@@ -125,7 +114,7 @@ def _begun(plan: Plan, read: Mapping[str, source.Source], folder: Path) -> dict[
     identities = {name: compare_bases.identity(each) for name, each in plan.architectures.items()}
     if not (folder / STATE).exists():
         return {"fixed": fixed, "architectures": identities} | {key: kind() for key, kind in _FILLED.items()}
-    state = _state(folder)
+    state = compare_place.state(folder)
     for name, value in fixed.items():
         if state["fixed"].get(name) != value:
             raise _other(name, state["fixed"].get(name))
@@ -137,10 +126,6 @@ def _begun(plan: Plan, read: Mapping[str, source.Source], folder: Path) -> dict[
 
 def _other(name: str, held: Any) -> UsageError:
     return UsageError(f"the comparison was begun with another {name}", wanted=str(held), fix="choose another --out, or give --overwrite")
-
-
-def _state(folder: Path) -> dict[str, Any]:
-    return artifact.read_json(folder / STATE, wanted="the state of a comparison", fix="choose another --out")
 
 
 def _spelled(reference: str) -> str:

@@ -1,0 +1,62 @@
+"""Where a comparison lies, of objectives or of methods: whose folder it is, what is settled in it, and where that is tried."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rootstock.core import artifact
+from rootstock.core.errors import UsageError
+from rootstock.corpus.place import check_apart
+
+STATE = "state.json"
+"""What a comparison is gone on by."""
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """What was settled there."""
+    return artifact.read_json(folder / STATE, wanted="the state of a comparison", fix="choose another --out")
+
+
+def begun(
+    out: Path, inputs: Iterable[str], *, own: Collection[str], ours: Callable[[Mapping[str, Any]], bool], called: str = "a comparison's"
+) -> bool:
+    """Whether one lies there. own: names that it may have there. ours: whether a state is one of its kind, which a person calls so.
+
+    Raises UsageError for a file, a folder of anything else, and one that lies in what is read.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file", wanted="a folder for the comparison", fix="choose another --out")
+    check_apart(out, inputs)
+    if not out.exists() or not any(out.iterdir()):
+        return False
+    known = (out / STATE).is_file() and ours(state(out))
+    strangers = sorted(each.name for each in out.iterdir() if not known or (each.name not in own and not each.name.endswith(".part")))
+    if strangers:
+        found = f"{out} holds other files: {', '.join(strangers[:3])}"
+        raise UsageError(found, wanted=f"a new or empty folder, or {called}", fix="choose another --out")
+    return True
+
+
+@contextmanager
+def settling(out: Path, *, goes_on: bool) -> Iterator[Path]:
+    """The folder to settle in: its own where it goes on, else one beside it, which takes its name when everything has proved to be good."""
+    if goes_on:
+        yield out
+        return
+    with artifact.whole_folder(out.resolve()) as beside:
+        yield beside
+
+
+@contextmanager
+def rehearsing(out: Path, names: Iterable[str], *, goes_on: bool) -> Iterator[Path]:
+    """A folder to settle in that is gone afterwards; with those parts of what lies there where it goes on."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "compare"
+        folder.mkdir()
+        for name in (STATE, *names) if goes_on else ():
+            copy = shutil.copytree if (out / name).is_dir() else shutil.copy
+            copy(out / name, folder / name)
+        yield folder
