@@ -172,6 +172,8 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"{shown}; without these: {_short(leakage.get('without'))}")
     if metrics.get("broken_images"):
         lines.append(f"{metrics['broken_images']:,} images beside these {metrics['rows']:,} can't be read and were left out")
+    if metrics.get("unseen_rows"):
+        lines.append(f"{metrics['unseen_rows']:,} rows beside these {metrics['rows']:,} have a label that no training row had: left out")
     if "leakage" in metrics and metrics["leakage"] is None:
         lines.append("which of these rows were trained on is not known: the model came without its run")
     if metrics.get("truncated_rows"):

@@ -13,7 +13,7 @@ def evaluate(
     text: Annotated[str | None, Option(help="Column of the text [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
-    accept: Annotated[list[str] | None, Option(help="unlabelled: leave out rows that have no label.")] = None,
+    accept: Annotated[list[str] | None, Option(help="unlabelled, unseen: leave out rows with no label, or with one that training lacked.")] = None,
     change: Annotated[list[str] | None, Option("--set", help="How to read the file, such as data.encoding=latin-1.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -23,8 +23,9 @@ def evaluate(
     from rootstock.data.ledger import check_names
     from rootstock.run.use import Reading, Run
 
-    check_names(accept or ())
+    left_out = {name: name in (accept or ()) for name in ("unlabelled", "unseen")}
+    check_names(name for name in accept or () if name not in left_out)
     columns = {"text": text, "text_pair": text_pair, "label": label}
-    reading = Reading(columns=columns, settings=assignments(change or []), unlabelled="unlabelled" in (accept or ()))
+    reading = Reading(columns=columns, settings=assignments(change or []), **left_out)
     found = Run(run).part(part).evaluate(data, reading=reading, say=Console().say)
     show(found, "\n".join(figures(found)), as_json=as_json)

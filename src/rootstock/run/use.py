@@ -33,6 +33,7 @@ from rootstock.data import batches, formats, schema, source
 from rootstock.evaluation import score as evaluation
 from rootstock.loop import infer, precision
 from rootstock.run import contract, labelled_pictures, reference
+from rootstock.run.answerable import answerable
 from rootstock.run.finish import seen_keys
 from rootstock.run.labelled import arranged
 from rootstock.run.prepared import Place, device_name
@@ -63,12 +64,13 @@ _READING = ("data.format", "data.encoding", "data.header", "data.quoting")
 class Reading:
     """How a file is to be read. columns: by role (text, text_pair, label). settings: such as {"data.encoding": "latin-1"}.
 
-    unlabelled: rows without a label are left out instead of refused.
+    unlabelled, unseen: rows without a label, or with one that training lacked, are left out instead of refused.
     """
 
     columns: Mapping[str, str | None] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     unlabelled: bool = False
+    unseen: bool = False
 
 
 class Run:
@@ -354,10 +356,10 @@ class Run:
         chose_rows: rows that were not trained on but chose the best state, so that figures on them flatter the model.
         """
         read = self.read(path, labelled=True, reading=reading, say=say)
-        rows = read.rows
         with schema.naming(path):
+            rows, unseen = answerable(read.rows, self.task, leave_out=reading is not None and reading.unseen, say=say)
             self.task.answers(rows)
-        return self.scored(rows) | {"broken_images": sum(read.broken.values())}
+        return self.scored(rows) | {"broken_images": sum(read.broken.values()), "unseen_rows": unseen}
 
     def seen(self) -> dict[str, np.ndarray]:
         """Digests of the rows that were learned from ("rows") and of those that chose the best state; empty where nobody kept them."""

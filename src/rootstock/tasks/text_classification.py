@@ -228,7 +228,7 @@ def _check_known(rows: pa.Table, names: Sequence[str], several: bool, kind: str)
         raise DataError(
             f"{kind} {row} has the label {name!r}, which no training row has{more}",
             wanted=f"one of {_listed(names, 20)}",
-            fix="correct the label, or add training rows that have it",
+            fix="correct the label, or add training rows that have it" + ("; evaluate --accept unseen leaves such rows out" if kind == "row" else ""),
         )
 
 

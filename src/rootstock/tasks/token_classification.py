@@ -103,7 +103,7 @@ class TokenClassification(Scored):
                 raise DataError(
                     f"row {row} has the tag {strange[0]!r}, which no training row has",
                     wanted=f"one of {', '.join(map(repr, self.labels[:20]))}",
-                    fix="correct the tag, or add training rows that have it",
+                    fix="correct the tag, or add training rows that have it; evaluate --accept unseen leaves such rows out",
                 )
             found.append(np.array([number[name] for name in names], dtype=np.int16))
         return found
