@@ -13,7 +13,7 @@ def evaluate(
     text: Annotated[str | None, Option(help="Column of the text [the one learned from].")] = None,
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
-    accept: Annotated[list[str] | None, Option(help="unlabelled, unseen: leave out rows with no label, or with one that training lacked.")] = None,
+    accept: Annotated[list[str] | None, Option(help="unlabelled, unseen: leave out rows without a label or with a new one.")] = None,
     change: Annotated[list[str] | None, Option("--set", help="How to read the file, such as data.encoding=latin-1.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -20,8 +20,10 @@ def answerable(rows: pa.Table, task: Labelled, *, leave_out: bool, say: Say) -> 
     left = rows.filter(pa.array([not names for names in strange], pa.bool_()))
     lost = [(row, names[0]) for row, names in zip(column(rows, ROW), strange, strict=True) if names]
     if not len(left):
-        raise DataError("no row has a label that the run has learned", wanted=f"labels such as {sorted(known)[0]!r}", fix="name another file")
+        wanted = f"labels such as {min(known)!r}"
+        raise DataError("no row has a label that the run has learned", wanted=wanted, fix="name another file")
     if lost:
         row, name = lost[0]
-        say(f"data      {len(lost):,} of {len(rows):,} rows have a label that no training row had and are left out, such as row {row}: {name!r}")
+        share = f"{len(lost):,} of {len(rows):,} rows have a label that no training row had"
+        say(f"data      {share} and are left out, such as row {row}: {name!r}")
     return left, len(lost)

@@ -225,10 +225,11 @@ def _check_known(rows: pa.Table, names: Sequence[str], several: bool, kind: str)
     if strange:
         name, row = next(iter(strange.items()))
         more = f" ({len(strange)} such labels: {_listed(sorted(strange), 5)})" if len(strange) > 1 else ""
+        leave_out = "; evaluate --accept unseen leaves such rows out" if kind == "row" else ""
         raise DataError(
             f"{kind} {row} has the label {name!r}, which no training row has{more}",
             wanted=f"one of {_listed(names, 20)}",
-            fix="correct the label, or add training rows that have it" + ("; evaluate --accept unseen leaves such rows out" if kind == "row" else ""),
+            fix=f"correct the label, or add training rows that have it{leave_out}",
         )
 
 
