@@ -227,6 +227,22 @@ def test_a_training_that_breaks_is_told_and_the_others_go_on(rows, tiny_base, tm
     assert "failed: the loss became nan" in page.render(found)
 
 
+def test_who_was_beaten_by_one_that_fails_later_races_again(rows, tiny_base, tmp_path, monkeypatch):
+    def breaking(unit, watch, rival):
+        if (unit.arm.name, unit.seed) == (GOOD, 1):
+            raise Diverged("the loss became nan")
+        return inside(unit, watch, rival)
+
+    said = []
+    monkeypatch.setattr(arms_unit, "_told", breaking)
+    asked = plan(rows, tiny_base, learning_curve=None, seeds=2)
+    found = compare_methods.compare(asked, tmp_path / "out", Watch(say=said.append))
+    assert any(line.startswith(f"compare   {BAD} with all rows is stopped") for line in said)
+    assert f"compare   {BAD} goes on, as {GOOD}, which had beaten it, failed" in said
+    assert [(arm(found, None, name)["state"], arm(found, None, name)["seeds"]) for name in (GOOD, BAD)] == [("failed", 1), ("finished", 2)]
+    assert (point(found, None)["winner"], found["kept"]["arm"]) == (BAD, BAD)
+
+
 def test_a_winner_that_breaks_when_it_is_learned_again_keeps_its_answers(tmp_path, monkeypatch):
     def breaking(unit, watch, rival):
         raise Diverged("the loss became nan")
@@ -303,6 +319,9 @@ def test_a_front_holds_whoever_nobody_beats():
     lines = [line(0.9, 10, 10, 10), line(0.9, 11, 10, 10), line(0.8, 1, 1, 1), line(0.7, 1, 1, 1), {"test": None}]
     assert arms_results.front(lines, 1.0) == [True, False, True, False, False]
     assert arms_results.front(lines[2:4], -1.0) == [False, True]
+    ended = line(0.8, 1, 1, 1) | {"state": "stopped", "why": {"after": arms_race.PART}}
+    assert arms_results.front([lines[0], ended], 1.0) == [True, False]
+    assert arms_results.front([lines[0], ended | {"why": {"after": 1}}], 1.0) == [True, True]
 
 
 def test_a_process_of_its_own_gives_the_same_and_goes_when_nobody_listens(done, rows, tiny_base, tmp_path, monkeypatch):

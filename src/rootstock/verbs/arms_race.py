@@ -9,6 +9,7 @@ who drop a half at each rung whatever the difference; racing by tests: Maron and
 import math
 import shutil
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ from rootstock.verbs.arms_curtail import ALPHA
 from rootstock.verbs.arms_settle import Settled
 from rootstock.verbs.arms_unit import Unit
 
+PART = "part of the first seed"
+"""After what an arm stopped that was ended while it learned; others stop after a number of seeds."""
 _OVER = "the budget of {minutes:g} minutes is used up"
 
 
@@ -31,7 +34,7 @@ _OVER = "the budget of {minutes:g} minutes is used up"
 class Race:
     """How a comparison went. stops: by (arm, rows), why it learned with no further seed.
 
-    left: trainings that were not run, with the reason. failed: by (arm, rows), why a training broke.
+    left: trainings that were not run, with the reason. failed: by (arm, rows), why a training broke. revived: stopped by one that broke.
     end: time.monotonic() from which on nothing more is learned.
     """
 
@@ -40,6 +43,7 @@ class Race:
     stops: dict[tuple[str, int | None], dict[str, Any]] = field(default_factory=dict)
     failed: dict[tuple[str, int | None], str] = field(default_factory=dict)
     left: list[tuple[Unit, str]] = field(default_factory=list)
+    revived: set[tuple[str, int | None]] = field(default_factory=set)
     end: float = math.inf
     _drawn: dict[tuple[str, int | None], Drawn] = field(default_factory=dict)
 
@@ -50,14 +54,32 @@ class Race:
         self.end = math.inf if plan.minutes is None else since + 60 * plan.minutes - before
         for seed in range(plan.seeds):
             for rows in self.settled.points:
-                for arm in self.order():
-                    try:
-                        self._one(self.settled.unit(arm, rows, seed))
-                    finally:  # what a training took that was stopped is spent as well
-                        self.settled.state["spent"] = before + time.monotonic() - since
-                        self.settled.save()
+                waiting = deque(self.order())
+                while waiting:
+                    arm = waiting.popleft()
+                    first = min(len(self.done(arm, rows)), seed) if (arm.key, rows) in self.revived else seed
+                    for each in range(first, seed + 1):
+                        try:
+                            self._one(self.settled.unit(arm, rows, each))
+                        finally:  # what a training took that was stopped is spent as well
+                            self.settled.state["spent"] = before + time.monotonic() - since
+                            self.settled.save()
+                    waiting += self._revived(rows)
                 if plan.halving:
                     self._judge(rows, seed + 1)
+
+    def _revived(self, rows: int | None) -> list[Arm]:
+        """Arms that were stopped by one that has failed since: they race again where they were, as nothing else speaks against them."""
+        broken = {arm.name for arm in self.settled.arms if (arm.key, rows) in self.failed}
+        found = [arm for arm in self.settled.arms if self.stops.get((arm.key, rows), {}).get("leader") in broken]
+        for arm in found:
+            leader = self.stops.pop((arm.key, rows))["leader"]
+            self.revived.add((arm.key, rows))
+            for seed in range(self.settled.plan.seeds):
+                self.settled.unit(arm, rows, seed).forget_stop()
+            self._drawn.pop((arm.key, rows), None)
+            self.watch.say(f"compare   {arm.name} goes on, as {leader}, which had beaten it, failed")
+        return found
 
     def order(self) -> list[Arm]:
         """A frozen base is quick and gives a leader soon; random weights come last, as they are likeliest to be beaten."""
@@ -110,17 +132,16 @@ class Race:
         key = unit.arm.key, unit.rows
         if key in self.stops or key in self.failed:
             return
+        if not self.settled.plan.halving:
+            unit.forget_stop()
         facts = unit.facts
-        if facts and facts.get("stopped") and not self.settled.plan.halving:
-            unit.stem.with_suffix(".stopped.json").unlink(missing_ok=True)
-            facts = None
         if facts is None and (facts := self._carried_out(unit)) is None:
             return
         if "failed" in facts:
             self.failed[key] = facts["failed"]
             return self.watch.say(f"compare   {unit.spoken}: failed, {facts['failed']}")
         if facts.get("stopped"):
-            self.stops[key] = {"after": "part of the first seed", **facts["stopped"]}
+            self.stops[key] = {"after": PART, **facts["stopped"]}
         figure = next(iter(unit.answers("validation").task.headline))
         told = f"{figure} {facts['metrics']['validation'].get(figure, float('nan')):.4f} on validation rows, {facts['seconds']:,.0f} s"
         ended = f", ended at {facts['stopped']['share']:.0%} as beaten by {facts['stopped']['leader']}" if facts.get("stopped") else ""

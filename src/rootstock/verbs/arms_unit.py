@@ -56,6 +56,12 @@ class Unit:
         path = self.stem.with_suffix(".json")
         return artifact.read_json(path, wanted="a comparison's answers", fix="remove it") if path.exists() else None
 
+    def forget_stop(self) -> None:
+        """As if a training that a rival ended early had not begun; one that ended by itself stays."""
+        if (self.facts or {}).get("stopped"):
+            for ending in (".stopped.json", ".json"):
+                self.stem.with_suffix(ending).unlink(missing_ok=True)
+
     def answers(self, side: str) -> Answered:
         """Its answers on the rows of a side."""
         facts = self.facts
