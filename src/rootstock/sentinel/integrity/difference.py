@@ -20,7 +20,7 @@ _ROWS_NAMED = 16
 _FEW = 0.01
 """A share of rows; an embedding of which fewer changed was edited and not trained."""
 _BLOCK = re.compile(r"(?:^|\.)(?:layer|layers|h|block|blocks|encoder|decoder)\.(\d+)\.")
-_EMBEDDING = re.compile(r"(word_embeddings|embed_tokens|wte|tok_embeddings|shared|word_embedding|embedding)\.weight$")
+EMBEDDING = re.compile(r"(word_embeddings|embed_tokens|wte|tok_embeddings|shared|word_embedding|embedding)\.weight$")
 _HEAD = re.compile(r"(^|\.)(classifier|score|lm_head|qa_outputs|cls|pre_classifier|classification_head|decoder)\.")
 
 
@@ -51,7 +51,7 @@ class Change:
     @property
     def edited(self) -> bool:
         """A table of embeddings of which a few rows changed and all others are bit for bit the same."""
-        return bool(_EMBEDDING.search(self.name)) and 0 < self.changed_rows <= max(1, _FEW * self.shape[0]) and len(self.shape) == 2
+        return bool(EMBEDDING.search(self.name)) and 0 < self.changed_rows <= max(1, _FEW * self.shape[0]) and len(self.shape) == 2
 
 
 @dataclass
@@ -84,9 +84,9 @@ class Difference:
 
 def between(model: Mapping[str, Stored], reference: Mapping[str, Stored]) -> Difference:
     """Compare tensor by tensor; a prefix that one side alone has, such as `bert.`, is seen through."""
-    result, partners = Difference(), _partners(model, reference)
+    result, found = Difference(), partners(model, reference)
     for name, tensor in model.items():
-        other = partners.get(name)
+        other = found.get(name)
         if other is None:
             result.added.append(name)
         elif tensor.shape != reference[other].shape or not (tensor.readable and reference[other].readable):
@@ -97,11 +97,11 @@ def between(model: Mapping[str, Stored], reference: Mapping[str, Stored]) -> Dif
             result.same += 1
         else:
             result.changed.append(change)
-    result.lacking = sorted(set(reference) - set(partners.values()))
+    result.lacking = sorted(set(reference) - set(found.values()))
     return result
 
 
-def _partners(model: Mapping[str, Stored], reference: Mapping[str, Stored]) -> dict[str, str]:
+def partners(model: Mapping[str, Stored], reference: Mapping[str, Stored]) -> dict[str, str]:
     """Name here to name there: the same, or the only one of which one ends with the other."""
     found = {name: name for name in model if name in reference}
     for name in [name for name in model if name not in found]:

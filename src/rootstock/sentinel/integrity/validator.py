@@ -1,6 +1,5 @@
 """Is this model whole: digests, structure, shapes, numbers, and what differs from a reference."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any
 
 from rootstock.core.errors import UsageError
 from rootstock.sentinel.findings import Malformed
-from rootstock.sentinel.integrity import configured, difference, numbers
+from rootstock.sentinel.integrity import configured, difference, numbers, opened
 from rootstock.sentinel.integrity.configured import Expected
 from rootstock.sentinel.integrity.difference import Difference
 from rootstock.sentinel.integrity.tensors import Stored, stored
@@ -109,10 +108,10 @@ class WeightIntegrityValidator:
         result.notes += told[1] + plain[1]
 
     def _compare(self, place: Path, reference: Path, result: Integrity) -> None:
-        mine, theirs = _model(place), _model(reference)
+        mine, theirs = opened.model(place), opened.model(reference)
         found = difference.between(mine, theirs)
         result.difference = found
-        words = _vocabulary(place)
+        words = opened.vocabulary(place)
         for each in found.changed:
             if each.edited:
                 rows = ", ".join(f"{row} ({words[row]!r})" if row in words else str(row) for row in each.named)
@@ -146,34 +145,6 @@ def _sharded(folder: Path, held: Mapping[str, dict[str, Stored]]) -> list[str]:
     shards = set(mapping.values())
     known = {name for place, tensors in held.items() if place in shards for name in tensors}
     return issues + [f"Unlisted tensor: {name} lies in a shard and not in {_INDEX}" for name in sorted(known - set(mapping))]
-
-
-def _model(place: Path) -> dict[str, Stored]:
-    """All tensors of a model's folder, of a run's model, or of one file. Raises UsageError where they can't be read."""
-    folder = place / "model" if (place / "model").is_dir() else place
-    if (place / "merged").is_dir() and not list(folder.glob("model*.safetensors")):
-        folder = place / "merged"
-    paths = [place] if place.is_file() else sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise UsageError(f"{place} holds no safetensors weights", wanted="a model's folder, a run, or a file", fix="check the path")
-    try:
-        return {name: each for path in paths for name, each in stored(path).items()}
-    except Malformed as damage:
-        raise UsageError(f"{place} can't be compared: {damage.what}", wanted="weights that are whole") from damage
-
-
-def _vocabulary(place: Path) -> dict[int, str]:
-    """Id to token of the tokenizer beside a model; empty where there is none that can be read."""
-    for folder in (place, place / "model", place / "merged"):
-        try:
-            inner = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            continue
-        if isinstance(inner, dict):
-            return {number: word for word, number in inner.items() if isinstance(number, int)}
-        if isinstance(inner, list):
-            return {number: str(pair[0]) for number, pair in enumerate(inner) if isinstance(pair, list) and pair}
-    return {}
 
 
 def as_json(found: Integrity) -> dict[str, Any]:
