@@ -4,7 +4,7 @@ Shape letters: N sentences, B rows of a batch, T tokens, M positions that are as
 Rows of one length go together: nothing is padded, so a sentence's score does not depend on its neighbours.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,10 +54,17 @@ class _Questions:
     sentences: np.ndarray
 
 
-def log_likelihoods(scorer: Scorer, sentences: Sequence[str]) -> Scores:
-    """Score each sentence, equal ones once. Special tokens are read and not scored; without a BOS neither is the first token."""
-    unique = list(dict.fromkeys(sentences))
-    encoded = scorer.tokens(unique, add_special_tokens=scorer.masked)
+def log_likelihoods(scorer: Scorer, sentences: Sequence[str], *, only: Sequence[Collection[int] | None] | None = None) -> Scores:
+    """Score each sentence, equal ones once. Special tokens are read and not scored; without a BOS neither is the first token.
+
+    only: places of the tokens of each sentence that are scored, as the tokenizer gives them (a masked model's special tokens count, a BOS
+    that is put before does not); None: all.
+    """
+    keys = [
+        (text, None if each is None else frozenset(each)) for text, each in zip(sentences, only or [None] * len(sentences), strict=True)
+    ]
+    unique = list(dict.fromkeys(keys))
+    encoded = scorer.tokens([text for text, _ in unique], add_special_tokens=scorer.masked)
     rows = [ids if scorer.masked else _with_bos(scorer, ids) for ids in encoded["input_ids"]]
     nats_N = np.array([np.nan if len(ids) > scorer.room else 0.0 for ids in rows])
     fitting = [int(i) for i in np.argsort([len(ids) for ids in rows], kind="stable") if 0 < len(rows[i]) <= scorer.room]
@@ -65,14 +72,19 @@ def log_likelihoods(scorer: Scorer, sentences: Sequence[str]) -> Scores:
     done = asked = unknown = 0
     for chosen in _chunks(scorer, fitting, rows):
         ids_NT = np.array([rows[i] for i in chosen])
-        words = [encoded.word_ids(i) for i in chosen]
-        batch = _masked(scorer, ids_NT, words, chosen) if scorer.masked else _causal(ids_NT, chosen)
+        words = [_scored(encoded.word_ids(i), unique[i][1]) for i in chosen]
+        batch = _masked(scorer, ids_NT, words, chosen) if scorer.masked else _causal(ids_NT, words, chosen)
         np.add.at(nats_N, batch.sentences, _answers(scorer, batch))
         asked += len(batch.wanted)
         unknown += int((batch.wanted == scorer.tokens.unk_token_id).sum()) if scorer.tokens.unk_token_id is not None else 0
         scorer.passed(done := done + sum(_cost(scorer, len(rows[i])) for i in chosen), total)
-    place = {text: i for i, text in enumerate(unique)}
-    return Scores(nats_N[[place[text] for text in sentences]], unknown / max(1, asked))
+    place = {key: i for i, key in enumerate(unique)}
+    return Scores(nats_N[[place[key] for key in keys]], unknown / max(1, asked))
+
+
+def _scored(words: Sequence[int | None], only: Collection[int] | None) -> list[int | None]:
+    """The word of each token, None where it is not asked for."""
+    return [word if only is None or place in only else None for place, word in enumerate(words)]
 
 
 def logits_at(model: nn.Module, ids_BT: Tensor, asked_BT: Tensor) -> Tensor:
@@ -116,11 +128,13 @@ def _chunks(scorer: Scorer, order: Sequence[int], rows: Sequence[list[int]]) -> 
         yield chosen
 
 
-def _causal(ids_NT: np.ndarray, sentences: Sequence[int]) -> _Questions:
-    """Each token is asked for where the one before it is read."""
-    asked_NT = np.ones_like(ids_NT, dtype=bool)
-    asked_NT[:, -1:] = False
-    return _Questions(ids_NT, asked_NT, ids_NT[:, 1:].ravel(), np.repeat(sentences, max(0, ids_NT.shape[1] - 1)))
+def _causal(ids_NT: np.ndarray, words: Sequence[Sequence[int | None]], sentences: Sequence[int]) -> _Questions:
+    """Each token is asked for where the one before it is read; the words lack a BOS that was put before them."""
+    begun = ids_NT.shape[1] - len(words[0])
+    asked_NT = np.zeros_like(ids_NT, dtype=bool)
+    wanted_NT = np.array([[word is not None for word in each[1 - begun :]] for each in words], dtype=bool).reshape(len(words), -1)
+    asked_NT[:, :-1] = wanted_NT
+    return _Questions(ids_NT, asked_NT, ids_NT[:, 1:][wanted_NT], np.repeat(sentences, wanted_NT.sum(1)))
 
 
 def _masked(scorer: Scorer, ids_NT: np.ndarray, words: Sequence[Sequence[int | None]], sentences: Sequence[int]) -> _Questions:
