@@ -55,7 +55,7 @@ class Engine:
     def stream(self, name: str, prompt: Prompt, how: Writing) -> AsyncIterator[Piece]:
         """A text as it is written. Closing the iterator stops the writing.
 
-        Raises at the first piece: Overloaded, UnknownModel, RowRefused (a prompt that leaves no room), UsageError (a model that writes nothing).
+        Raises at the first piece: Overloaded, UnknownModel, RowRefused (no room for the prompt), UsageError (no writer).
         """
         raise NotImplementedError
 
