@@ -91,6 +91,14 @@ def load(base: Resolved, head: Head, *, seed: int, dropout: float | None = None)
     return Loaded(model, head, _fresh(base, model, report))
 
 
+def skeleton(base: Resolved, head: Head) -> Any:
+    """The base's architecture with the task's head, without memory for its weights."""
+    with quiet(), _explained(base):
+        config = _config(base)
+        _apply(config, head.options, None)
+        return _skeleton(_auto(head), config).eval()
+
+
 def tokenizer(base: Resolved) -> Any:
     """The fast tokenizer of a base, with the tokens that are added to it; random bases borrow minilm's where they were given none."""
     folder = base.folder or base.tokenizer or resolve("minilm").folder

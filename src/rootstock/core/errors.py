@@ -4,11 +4,16 @@ RootstockError               exit code 1: the run failed
 ├── RunFailed                something broke while running: the message says what is kept
 │   ├── WriteFailed          a full disk, a read-only folder
 │   ├── OutOfMemory          a step did not fit
-│   └── Diverged             the loss is no number any more, or no rate lowers it
+│   ├── Diverged             the loss is no number any more, or no rate lowers it
+│   ├── Overloaded           a served model's queue is full: carries in how many seconds to ask again
+│   │   └── Draining         it is shutting down, and takes nothing more
+│   └── TimedOut             a served answer was not ready in the time that was given
 ├── UsageError               exit code 2: wrong usage, recipe or data
 │   ├── UnknownName          a name the catalog does not hold; carries the nearest
+│   │   └── UnknownModel     a model that is not served
 │   ├── RecipeError          a key or a value of the recipe
 │   ├── DataError            a data file: names the file, and the row where there is one
+│   │   └── RowRefused       a row of a request; carries its number
 │   └── BaseError            a base or tokenizer that can't be used
 ├── Refused                  exit code 3: a gate said no
 │   ├── GateRefused          the sentinel: a file that could run code, or whose digest is wrong
@@ -83,6 +88,22 @@ class Diverged(RunFailed):
     """The loss stopped being a number, or no rate lowers it: another rate may."""
 
 
+class Overloaded(RunFailed):
+    """The queue is full. retry_after: seconds after which to ask again."""
+
+    def __init__(self, found: str, *, retry_after: float, wanted: str = "", fix: str = "ask again later") -> None:
+        super().__init__(found, wanted=wanted, fix=fix)
+        self.retry_after = retry_after
+
+
+class Draining(Overloaded):
+    """What is accepted is being answered, and nothing more is."""
+
+
+class TimedOut(RunFailed):
+    """No answer in the time that was given."""
+
+
 class UsageError(RootstockError):
     """Wrong usage, recipe or data."""
 
@@ -102,12 +123,29 @@ class UnknownName(UsageError):
         )
 
 
+class UnknownModel(UnknownName):
+    """No model of this name is served. nearest: the served name closest to it, or None."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        self.name, self.nearest = name, nearest(name, known)
+        super().__init__("model", name, known[:20])
+
+
 class RecipeError(UsageError):
     """A key or a value of the recipe is wrong."""
 
 
 class DataError(UsageError):
     """A data file can't be used as it is."""
+
+
+class RowRefused(DataError):
+    """A row of a request can't be answered. index: its place among the rows, from 0. why: the reason alone."""
+
+    def __init__(self, index: int, why: str, *, wanted: str = "", fix: str = "") -> None:
+        super().__init__(f"row {index}: {why}", wanted=wanted, fix=fix)
+        self.index, self.why = index, why
 
 
 class BaseError(UsageError):

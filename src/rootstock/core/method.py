@@ -32,6 +32,18 @@ class Tap:
     """The head's name in the model, where it is one fresh linear layer and nothing more."""
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What a method left in a folder, where that can be put beside a base which others use at the same time.
+
+    updates: A [R, I] and B [O, R] of each matrix that becomes W + B·A, by the module's name in the base. tensors: whole parameters by
+    their names in the model, the head's above all; where a whole model was saved, all of them.
+    """
+
+    updates: Mapping[str, tuple[Tensor, Tensor]]
+    tensors: Mapping[str, Tensor]
+
+
 class Answer:
     """What a transformers model returns, as far as tasks read it."""
 
@@ -204,6 +216,10 @@ class Method(Settings, ABC):
     def merge(self, model: nn.Module) -> nn.Module:
         """The same outputs as one plain model; an adapter is folded into its base. MergeRefused where that can't be."""
         return self.keep(model)
+
+    def saved(self, folder: Path) -> Saved | None:
+        """What is beside the base in a folder; None where that is more than products of low rank and whole parameters."""
+        return None
 
     def restore(self, loaded: Loaded, folder: Path) -> nn.Module:
         """Base and saved adapter together again, for methods that save one; ContractRefused where a tensor is missing."""

@@ -63,6 +63,11 @@ class Ragged:
         """Length of each row, shape [N]."""
         return np.diff(self.offsets)
 
+    def part(self, start: int, stop: int) -> "Ragged":
+        """Some rows that stand together."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.flat[offsets[0] : offsets[-1]], offsets - offsets[0])
+
     def padded(self, rows: np.ndarray, value: int) -> np.ndarray:
         """The chosen rows as one int64 array [B, T], filled up with `value` on the right."""
         starts, lengths = self.offsets[rows], self.lengths[rows]
@@ -96,6 +101,11 @@ class Encoded:
         """Tokens of each row's text [N], a pair's of both: counted once, however many views of it pass. The cost where there is no text."""
         texts = [self.tokens[name].lengths for name in ("input_ids", "pair_ids") if name in self.tokens]
         return np.minimum(np.sum(texts, axis=0), self.lengths) if texts else self.lengths
+
+    def part(self, start: int, stop: int) -> "Encoded":
+        """Some rows that stand together."""
+        tokens = {name: held.part(start, stop) for name, held in self.tokens.items()}
+        return Encoded(tokens, {name: each[start:stop] for name, each in self.dense.items()}, self.lengths[start:stop])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it as named flat arrays, for keeping."""

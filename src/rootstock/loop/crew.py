@@ -5,7 +5,6 @@ fixed order by `precision.Weights.pull`, so a run still repeats bit for bit) and
 the next.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from rootstock.core.loaded import configs
+from rootstock.core.twin import same_weights
 from rootstock.loop.trim import TrimmedEmbedding
 
 Item = TypeVar("Item")
@@ -103,11 +103,8 @@ class Crew:
 
 
 def twin(model: nn.Module) -> nn.Module:
-    """The same model once more on the same weights: a change of one is a change of both, but each has gradients of its own."""
-    shared: dict[int, object] = {id(p): nn.Parameter(p.data, requires_grad=p.requires_grad) for p in model.parameters()}
-    shared |= {id(buffer): buffer for buffer in model.buffers()}
-    shared |= {id(module.table): module.table for module in model.modules() if isinstance(module, TrimmedEmbedding)}
-    return copy.deepcopy(model, shared)
+    """The same model once more on the same weights, and on the same whole tables of which it trains some rows."""
+    return same_weights(model, [module.table for module in model.modules() if isinstance(module, TrimmedEmbedding)])
 
 
 def shares(sizes: Mapping[str, int], count: int) -> list[list[str]]:

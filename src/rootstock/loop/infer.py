@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from rootstock.core.linear import fused
 from rootstock.core.mode import in_mode
 from rootstock.core.objective import Contrastive, in_groups
+from rootstock.core.products import by_products
 from rootstock.core.rows import Columns
 from rootstock.core.task import Batch, Labelled, Uniform
-from rootstock.loop.attention import by_products
 from rootstock.loop.crew import Crew
-from rootstock.loop.linear import fused
 
 
 class Rows(Protocol):

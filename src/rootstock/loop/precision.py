@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from rootstock.core.numbers import convert
 from rootstock.core.resources import bf16_is_fast
 
 
@@ -31,25 +32,12 @@ class Weights:
         self.model = model
         self._original = {name: p.data for name, p in model.named_parameters()}
         self._factors = [(buffer, buffer.data) for buffer in model.buffers() if buffer.dim() > 1 and buffer.is_floating_point()]
-        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-        if dtype != torch.float32:
-            self._convert(dtype, fresh)
+        self._hooks = convert(model, dtype, fresh)
         live = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names = list(live)
         self.masters = {name: p if p.dtype == torch.float32 else nn.Parameter(self._original[name]) for name, p in live.items()}
         self._live = {name: p for name, p in live.items() if p is not self.masters[name]}
         self._rooms: dict[str, Tensor] = {}
-
-    def _convert(self, dtype: torch.dtype, fresh: Collection[str]) -> None:
-        for buffer, values in self._factors:  # matrices that do not learn, such as shared random projections
-            buffer.data = values.to(dtype)
-        for name, module in self.model.named_modules():
-            if any(f"{name}.{key}".lstrip(".") in fresh for key, _ in module.named_parameters(recurse=False)):
-                self._hooks.append(module.register_forward_pre_hook(_to_fp32))
-                continue
-            for parameter in module.parameters(recurse=False):
-                if parameter.is_floating_point():  # weights of four bits stay packed
-                    parameter.data = parameter.data.to(dtype)
 
     def pull(self, names: Iterable[str], members: Sequence[Mapping[str, nn.Parameter]]) -> None:
         """Give these masters the sum of the members' gradients; those without stay without, or decay would shrink them.
@@ -100,10 +88,6 @@ class Weights:
             buffer.data = held
         for hook in self._hooks:
             hook.remove()
-
-
-def _to_fp32(_: nn.Module, arguments: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments)
 
 
 @contextmanager

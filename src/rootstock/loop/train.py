@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from rootstock.core import layers
 from rootstock.core.coupled import Coupled
 from rootstock.core.errors import ContractRefused, Diverged, Interrupted
+from rootstock.core.products import by_products
 from rootstock.core.task import Batch, Loss
 from rootstock.loop.adversary import attackable, attacked
-from rootstock.loop.attention import by_products
 from rootstock.loop.average import Average
 from rootstock.loop.checkpoint import Checkpoint, random_state, set_random_state
 from rootstock.loop.clock import Clock

@@ -16,6 +16,7 @@ from torch import nn
 from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError, nearest
 from rootstock.core.heads import head_of
 from rootstock.core.loaded import Head, Loaded
+from rootstock.core.method import Saved
 
 # Importing peft draws random numbers: a first run in a process would start from other weights than a second.
 with torch.random.fork_rng(devices=[]):
@@ -205,7 +206,7 @@ def lora_updates(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """
     path = folder / "adapter_config.json"
     config = peft.PeftConfig.from_pretrained(str(folder)) if path.is_file() and "peft_type" in json.loads(path.read_text("utf-8")) else None
-    kind = "no adapter of peft" if config is None else "dora" if getattr(config, "use_dora", False) else config.peft_type.value.lower()
+    kind = "no adapter of peft" if config is None else _kind(config)
     if config is None or kind != "lora" or config.bias != "none":
         raise RecipeError(
             f"{folder} holds {kind}",
@@ -214,7 +215,15 @@ def lora_updates(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         )
     if getattr(config, "trainable_token_indices", None):
         raise RecipeError(f"{folder} holds rows of new tokens", wanted="adapters over the base's own vocabulary", fix="name other runs")
-    tensors, found = load_file(folder / "adapter_model.safetensors"), {}
+    return _updates(config, load_file(folder / "adapter_model.safetensors"))
+
+
+def _kind(config: Any) -> str:
+    return "dora" if getattr(config, "use_dora", False) else str(config.peft_type.value).lower()
+
+
+def _updates(config: Any, tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    found = {}
     for name, down_RI in tensors.items():
         if name.endswith(".lora_A.weight"):
             module, rank = original(name.removesuffix(".lora_A.weight")), len(down_RI)
@@ -222,6 +231,18 @@ def lora_updates(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
             scale = alpha / (math.sqrt(rank) if config.use_rslora else rank)
             found[module] = (down_RI, scale * tensors[name.replace(".lora_A.", ".lora_B.")])
     return found
+
+
+def saved(folder: Path) -> Saved | None:
+    """A LoRA that does no more than add B·A, with the whole parameters beside it; None for anything else."""
+    config = peft.PeftConfig.from_pretrained(str(folder))
+    if _kind(config) != "lora" or config.bias != "none" or getattr(config, "trainable_token_indices", None):
+        return None
+    tensors = load_file(folder / "adapter_model.safetensors")
+    updates, beside = _updates(config, tensors), {name: value for name, value in tensors.items() if ".lora_" not in name}
+    if len(tensors) != 2 * len(updates) + len(beside):  # vectors of embeddings, or another part that is no product
+        return None
+    return Saved(updates, {original(name): value for name, value in beside.items()})
 
 
 def as_lora(model: nn.Module, updates: Mapping[str, tuple[torch.Tensor, torch.Tensor]], fresh: frozenset[str]) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from rootstock.core.loaded import Head, Loaded
-from rootstock.core.method import Method
+from rootstock.core.method import Method, Saved
 
 
 class InPeft(Method, ABC):
@@ -29,6 +29,12 @@ class InPeft(Method, ABC):
         from rootstock.methods import _peft
 
         return _peft.merged(model)
+
+    def saved(self, folder: Path) -> Saved | None:
+        """Where it is a LoRA and no more."""
+        from rootstock.methods import _peft
+
+        return _peft.saved(folder) if self.packed is None else None
 
     def restore(self, loaded: Loaded, folder: Path) -> nn.Module:
         """The base with the adapter that `folder` holds."""

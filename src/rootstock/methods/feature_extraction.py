@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field, field_validator
+from safetensors.torch import load_file
 from torch import nn
 
 from rootstock.core.errors import MergeRefused, RecipeError
 from rootstock.core.loaded import Head, Loaded
-from rootstock.core.method import Method, Tap, learning, train_only
+from rootstock.core.method import Method, Saved, Tap, learning, train_only
 from rootstock.core.rows import Columns
 from rootstock.methods import _heads, _inside, _logistic
 from rootstock.methods._truncated import truncate
@@ -160,6 +161,13 @@ class FeatureExtraction(Method):
         if isinstance(model, _heads.OnFeatures):
             raise MergeRefused("a head beside its base can't be folded", wanted="a linear head on one layer", fix="use it unmerged")
         return self.keep(model)
+
+    def saved(self, folder: Path) -> Saved | None:
+        """The head, and the base where it was saved with it; None where the saved model ends below the base's last layer."""
+        files = sorted(folder.glob("*.safetensors"))
+        if isinstance(self.layer, int) or len(files) != 1:
+            return None
+        return Saved({}, load_file(files[0]))
 
     def restore(self, loaded: Loaded, folder: Path) -> nn.Module:
         """The base with the head that `folder` holds."""

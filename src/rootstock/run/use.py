@@ -157,7 +157,7 @@ class Run:
         return str(beside) if moved else self.recipe.base
 
     @cached_property
-    def _admitted(self) -> Resolved:
+    def admitted(self) -> Resolved:
         """model/ after the gate, each file of it as the run wrote it and as its contract says."""
         found = resolve(str(self.folder.model))
         assert found.admission is not None
@@ -190,12 +190,12 @@ class Run:
         """The tokenizer that was trained with, None for images; ContractRefused where the folder holds another."""
         if self.task.reads == "images":
             return None
-        return bases.tokenizer(self._admitted)
+        return bases.tokenizer(self.admitted)
 
     @property
     def weights(self) -> str:
         """The digest of what is in model/."""
-        return self._admitted.digest
+        return self.admitted.digest
 
     @cached_property
     def model(self) -> nn.Module:
@@ -217,7 +217,7 @@ class Run:
 
     def load(self) -> nn.Module:
         """The model in fp32, an adapter on its base."""
-        head, seed, admitted = self.task.head(), self.recipe.seed, self._admitted
+        head, seed, admitted = self.task.head(), self.recipe.seed, self.admitted
         if self.contract["saves"] == "model":
             return bases.load(admitted, head, seed=seed).model
         base = self.base("adapter was trained on")

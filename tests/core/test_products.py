@@ -9,8 +9,8 @@ import transformers
 from tests.conftest import make_tokenizer
 from tests.tiny_models import clip_model
 
-from rootstock.loop import attention
-from rootstock.loop.attention import NAME, by_products
+from rootstock.core import products as attention
+from rootstock.core.products import NAME, by_products
 
 B, H, T, D = 3, 4, 6, 8
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from rootstock.loop import linear
+from rootstock.core import linear
 
 
 def test_the_same_numbers_and_no_trace(monkeypatch):
