@@ -33,7 +33,7 @@ class Limits:
     body_seconds: float = 20.0
 
     def __post_init__(self) -> None:
-        options = {"max-body": self.body_bytes, "max-rows": self.rows, "max-tokens": self.tokens, "rate": self.rate, "timeout": self.seconds}
+        options = {"max-body": self.body_bytes, "max-rows": self.rows, "max-tokens": self.tokens, "rate": self.rate}
         for option, value in options.items():
             if value is not None and value <= 0:
                 raise UsageError(f"--{option} is {value:g}", wanted="more than 0")

@@ -6,7 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, to_json
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
+
+from rootstock.core.errors import Draining, Overloaded, RootstockError, RowRefused, TimedOut, UnknownModel, UsageError
+
+UNAVAILABLE = "model_unavailable"
+"""The code of an error of which the client is told nothing more: the log has it."""
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _WANTED = {
@@ -60,6 +66,38 @@ def busy(seconds: float, message: str, code: str) -> Turned:
 def broken() -> Turned:
     """A fault of ours. What it was stands in the log, under the request's id."""
     return Turned(500, "the server failed to answer; its log says why, under this answer's X-Request-Id", code="internal_error")
+
+
+def of_engine(error: RootstockError, field: str) -> Turned:
+    """What an engine's error says to a client. field: where the body has its rows. What a folder on disk lacks is told to the log only."""
+    match error:
+        case UnknownModel():
+            near = f"; did you mean {error.nearest!r}?" if error.nearest else ""
+            return Turned(404, f"no model of this name is served{near}", field="model", code="model_not_found")
+        case RowRefused():
+            where = f"{field}[{error.index}]"
+            return Turned(422, f"{where}: {error.why}", field=where, code="row_refused")
+        case Draining():
+            return draining()
+        case Overloaded():
+            return busy(error.retry_after, "too much is asked at the moment", "overloaded")
+        case TimedOut():
+            return Turned(504, "no answer in the time that is allowed", code="timed_out")
+        case UsageError() if type(error) is UsageError:
+            return Turned(400, error.found + (f"; wanted: {error.wanted}" if error.wanted else ""), field="model", code="wrong_model")
+        case _:
+            return Turned(503, "the model can't be served now; the server's log says why", field="model", code=UNAVAILABLE)
+
+
+def unrouted(error: HTTPException) -> Turned:
+    """No such path, or another method there."""
+    message = "there is nothing at this path" if error.status_code == 404 else "this path takes another method"
+    return Turned(error.status_code, message, code="not_found" if error.status_code == 404 else "method", headers=error.headers)
+
+
+def draining() -> Turned:
+    """The server is going down: what it has accepted it answers, and nothing more is."""
+    return Turned(503, "the server is shutting down", code="draining", headers={"Retry-After": "1"})
 
 
 def invalid(error: ValidationError) -> Turned:

@@ -23,14 +23,14 @@ B = TypeVar("B", bound=Body)
 
 
 class Visit:
-    """What is known of a request. model and rows: as far as it came; they and the status are what the log tells."""
+    """What is known of a request. model and rows: as far as it came; they and the status are what the log tells. fault: one was noted."""
 
-    __slots__ = ("asker", "headers", "id", "model", "path", "rows", "scope", "started", "status")
+    __slots__ = ("asker", "fault", "headers", "id", "model", "path", "rows", "scope", "started", "status")
 
     def __init__(self, scope: Scope) -> None:
         self.scope, self.id, self.started = scope, uuid4().hex[:16], time.perf_counter()
         self.headers: dict[bytes, bytes] = {}
-        self.status, self.rows = 0, 0
+        self.status, self.rows, self.fault = 0, 0, False
         self.model: str | None = None
         self.path, self.asker = "", ""
 
