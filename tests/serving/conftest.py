@@ -1,5 +1,7 @@
 """A server in this process on a fake engine, and its client."""
 
+# ruff: noqa: E402  (packages that may be missing come first)
+
 import asyncio
 import io
 import json

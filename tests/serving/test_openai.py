@@ -1,5 +1,7 @@
 """OpenAI's own client against the server: its shapes, its streams, its errors."""
 
+# ruff: noqa: E402  (a package that may be missing comes first)
+
 import asyncio
 import json
 from contextlib import asynccontextmanager
@@ -11,10 +13,11 @@ import httpx
 
 from rootstock.serving.told import Piece
 
-MODEL, ASKED = (
-    "writer",
-    [{"role": "developer", "content": "be short"}, {"role": "user", "content": [{"type": "text", "text": "one two three"}]}],
-)
+MODEL = "writer"
+ASKED = [
+    {"role": "developer", "content": "be short"},
+    {"role": "user", "content": [{"type": "text", "text": "one two three"}]},
+]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def serve(
     max_loaded: Annotated[int, Option(help="Models in memory; others are read when they are asked for.")] = 128,
     precision: Annotated[str, Option(help="auto, float32, bfloat16 or int8.")] = "auto",
 ) -> None:
-    """Answer over HTTP with finished runs: predictions, vectors, texts; OpenAI's clients work unchanged. SIGTERM answers what was accepted."""
+    """Answer over HTTP with finished runs: predictions, vectors, texts; OpenAI's clients work unchanged. SIGTERM lets it finish."""
     from rootstock.cli.console import Console
     from rootstock.serving.limits import Limits
     from rootstock.serving.settings import EngineSettings

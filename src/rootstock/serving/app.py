@@ -82,9 +82,7 @@ def front(engine: Engine, rules: Rules, journal: Journal, *, ready: Callable[[],
     return Front(app, door, described)
 
 
-_DESCRIPTION = (
-    "Predictions, vectors and texts of the models that are served here. The paths of OpenAI's interface take its clients unchanged."
-)
+_DESCRIPTION = "Predictions, vectors and texts of the models that are served here. OpenAI's clients work unchanged."
 
 
 def _routes(api: FastAPI, native: Native, openai: OpenAI) -> Callable[[], dict[str, Any]]:

@@ -126,12 +126,8 @@ class Door:
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self._rules.hosts is not None and name not in self._rules.hosts:
             raise Turned(403, "the server is not known by this name", code="wrong_host")
-        origin = visit.headers.get(b"origin")
-        if (
-            origin is not None
-            and origin.decode("latin-1") not in self._rules.origins
-            and origin.decode("latin-1").partition("://")[2] != host
-        ):
+        origin = visit.headers.get(b"origin", b"").decode("latin-1")
+        if origin and origin not in self._rules.origins and origin.partition("://")[2] != host:
             raise Turned(403, "pages of this origin may not ask; --cors-origin lets one in", code="wrong_origin")
 
     def _asker(self, visit: Visit) -> str:

@@ -21,9 +21,7 @@ class Meters:
         self.registry = CollectorRegistry()
         kwargs: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("rootstock_requests", "Answered requests.", ("route", "status"), **kwargs)
-        self._seconds = Histogram(
-            "rootstock_request_seconds", "From the request's head to its answer's end.", ("route",), buckets=_SECONDS, **kwargs
-        )
+        self._seconds = Histogram("rootstock_request_seconds", "From head to answer.", ("route",), buckets=_SECONDS, **kwargs)
         Gauge("rootstock_requests_in_progress", "Requests being answered.", **kwargs).set_function(busy)
         self.registry.register(_OfEngine(figures))
         self._children: dict[tuple[str, int], tuple[Any, Any]] = {}

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
@@ -95,7 +95,7 @@ class OpenAI:
             raise Turned(422, f"{field}: wanted at most {self._desk.limits.tokens:,}", field=field, code="too_many_tokens")
         return Writing(max_tokens=most, temperature=body.temperature, top_p=body.top_p, stop=body.stops, seed=body.seed)
 
-    async def _write(self, request: Request, body: Drawn, prompts: list[Prompt], how: Writing, shape: Shape) -> Response:
+    async def _write(self, request: Request, body: Drawn, prompts: Sequence[Prompt], how: Writing, shape: Shape) -> Response:
         field = "messages" if shape.chat else "prompt"
         streams = [self._desk.engine.stream(body.model, prompt, how) for prompt in prompts]
         if body.stream:
@@ -122,7 +122,7 @@ async def _collected(pieces: AsyncIterator[Piece]) -> tuple[str, Piece]:
     return "".join(texts), last
 
 
-async def _pieces(shape: Shape, body: Drawn, first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[Mapping[str, Any]]:
+async def _pieces(shape: Shape, body: Drawn, first: Piece, rest: AsyncIterator[Piece]) -> AsyncGenerator[Mapping[str, Any], None]:
     """A stream's events, of which the last counts tokens where that was asked for."""
     head = shape.head(body.model) | {"object": shape.part}
     last = first

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 over httptools, with the two bounds that it lacks: on the size of a request's head, and on the time until it is there."""
+"""uvicorn's HTTP/1.1 over httptools, with the two bounds that it lacks: on a head's size, and on the time it takes."""
 
 import asyncio
 from typing import Any

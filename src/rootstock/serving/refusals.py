@@ -73,20 +73,21 @@ def of_engine(error: RootstockError, field: str) -> Turned:
     match error:
         case UnknownModel():
             near = f"; did you mean {error.nearest!r}?" if error.nearest else ""
-            return Turned(404, f"no model of this name is served{near}", field="model", code="model_not_found")
+            turned = Turned(404, f"no model of this name is served{near}", field="model", code="model_not_found")
         case RowRefused():
             where = f"{field}[{error.index}]"
-            return Turned(422, f"{where}: {error.why}", field=where, code="row_refused")
+            turned = Turned(422, f"{where}: {error.why}", field=where, code="row_refused")
         case Draining():
-            return draining()
+            turned = draining()
         case Overloaded():
-            return busy(error.retry_after, "too much is asked at the moment", "overloaded")
+            turned = busy(error.retry_after, "too much is asked at the moment", "overloaded")
         case TimedOut():
-            return Turned(504, "no answer in the time that is allowed", code="timed_out")
+            turned = Turned(504, "no answer in the time that is allowed", code="timed_out")
         case UsageError() if type(error) is UsageError:
-            return Turned(400, error.found + (f"; wanted: {error.wanted}" if error.wanted else ""), field="model", code="wrong_model")
+            turned = Turned(400, error.found + (f"; wanted: {error.wanted}" if error.wanted else ""), field="model", code="wrong_model")
         case _:
-            return Turned(503, "the model can't be served now; the server's log says why", field="model", code=UNAVAILABLE)
+            turned = Turned(503, "the model can't be served now; the server's log says why", field="model", code=UNAVAILABLE)
+    return turned
 
 
 def unrouted(error: HTTPException) -> Turned:

@@ -34,10 +34,8 @@ class Body(BaseModel):
 
 def _kind(value: Any) -> str | None:
     """Which member of a union is meant; what is wrong is then told of that one alone. The marks keep these names out of messages."""
-    return next(
-        (name for kind, name in ((str, "<text>"), (list, "<list>"), (dict, "<object>"), (Fields, "<object>")) if isinstance(value, kind)),
-        None,
-    )
+    kinds = ((str, "<text>"), (list, "<list>"), (dict | Fields, "<object>"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), None)
 
 
 Texts = Annotated[

@@ -67,7 +67,7 @@ def serve(asked: Asked, say: Say) -> None:
     from rootstock.serving.journal import Journal
     from rootstock.serving.process import Place
     from rootstock.serving.process import serve as live
-    from rootstock.serving.shelf import Shelf
+    from rootstock.serving.watched import Watched
 
     asked.check()
     named = _named(asked.runs)
@@ -82,15 +82,13 @@ def serve(asked: Asked, say: Say) -> None:
             info = engine.load(name, folder)
             say(f"loaded    {name}  {info.task or 'base'}  {info.method}  on {info.base}  {info.precision}")
         journal = Journal()
-        shelf = Shelf(asked.models, engine, journal, taken=named) if asked.models else None
+        shelf = Watched(asked.models, engine, journal, taken=named) if asked.models else None
         if shelf:
             shelf.look()
         if not engine.models() and not asked.watch:
             raise UsageError(f"{asked.models} holds no run that can be served", wanted="finished runs", fix="--watch waits for the first")
         _warn(place, tokens, say)
-        say(
-            f"serving   {len(engine.models()):,} models at {place.url(taken)}  (/docs explains the paths; Ctrl-C answers what is asked and ends)"
-        )
+        say(f"serving   {len(engine.models()):,} models at {place.url(taken)}  (/docs explains the paths; Ctrl-C ends)")
         live(_front(asked, engine, tokens, place, journal), place, taken, journal, _life(engine, shelf if asked.watch else None, journal))
         journal.note("ended")
         journal.close()
@@ -133,7 +131,7 @@ class _Opener:
 
 def _named(runs: Sequence[str]) -> dict[str, Path]:
     """Folders by the names that they are served under. Raises UsageError for a name that won't do, or comes twice."""
-    from rootstock.serving.shelf import NAME
+    from rootstock.serving.watched import NAME
 
     found: dict[str, Path] = {}
     for each in runs:
