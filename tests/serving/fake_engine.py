@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
-from rootstock.core.errors import Draining, Overloaded, RowRefused, TimedOut, UnknownModel, UsageError
+from rootstock.core.errors import Draining, GateRefused, Overloaded, RowRefused, TimedOut, UnknownModel, UsageError
 from rootstock.serving.told import ModelInfo, Piece
 
 
@@ -30,6 +30,14 @@ class FakeEngine:
 
     def figures(self):
         return {"queue_rows": 3, "rows": 7, "seconds": {"compute": 0.5}, "precision": "float32"}
+
+    async def drain(self):
+        assert not self.inside
+
+    def add(self, name, folder):
+        if (folder / "refused").exists():
+            raise GateRefused(f"{folder} was refused")
+        return self.load(name, folder)
 
     def load(self, name, folder):
         self.held[name] = info(name, base=str(folder))
@@ -59,6 +67,8 @@ class FakeEngine:
 
     async def predict(self, name, rows, *, timeout_s):
         async with self._asked(name, "predict"):
+            if rows[0] == {"text": "slow"}:
+                await asyncio.sleep(float(rows[1]["text"]))
             for index, row in enumerate(rows):
                 if "text" not in row:
                     raise RowRefused(index, "there is no text")

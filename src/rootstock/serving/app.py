@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -15,7 +15,6 @@ from rootstock import __version__
 from rootstock.core.errors import RootstockError
 from rootstock.serving.desk import Desk, answer
 from rootstock.serving.door import Door, Rules
-from rootstock.serving.engine import Engine
 from rootstock.serving.journal import Journal
 from rootstock.serving.meters import CONTENT_TYPE, Meters
 from rootstock.serving.native import PREDICT, Native
@@ -24,6 +23,9 @@ from rootstock.serving.pages import page
 from rootstock.serving.refusals import Turned
 from rootstock.serving.schema import Body, ChatBody, CompletionBody, EmbeddingsBody, PredictBody
 from rootstock.serving.visit import visit_of
+
+if TYPE_CHECKING:  # a front can be tried without torch
+    from rootstock.serving.engine import Engine
 
 _BODIES: tuple[type[Body], ...] = (PredictBody, EmbeddingsBody, CompletionBody, ChatBody)
 _ERRORS = {
@@ -48,7 +50,7 @@ class Front:
     described: Callable[[], dict[str, Any]]
 
 
-def front(engine: Engine, rules: Rules, journal: Journal, *, ready: Callable[[], bool] = lambda: True) -> Front:
+def front(engine: "Engine", rules: Rules, journal: Journal, *, ready: Callable[[], bool] = lambda: True) -> Front:
     """The application on an engine. ready: whether all that should be served by now is."""
     api = FastAPI(title="rootstock serve", version=__version__, description=_DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None)
     door = Door(api, rules, journal)

@@ -1,18 +1,20 @@
 """What all endpoints share: the body, the bounds, the wait for the engine, and answers as JSON."""
 
 from collections.abc import Awaitable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from rootstock.core.errors import RootstockError, UnknownModel
-from rootstock.serving.engine import Engine
 from rootstock.serving.limits import Limits
 from rootstock.serving.refusals import UNAVAILABLE, Turned, of_engine
 from rootstock.serving.schema import Body
 from rootstock.serving.visit import Visit, attended, body_of, visit_of
+
+if TYPE_CHECKING:  # a front can be tried without torch
+    from rootstock.serving.engine import Engine
 
 B = TypeVar("B", bound=Body)
 T = TypeVar("T")
@@ -21,7 +23,7 @@ T = TypeVar("T")
 class Desk:
     """Where requests meet the engine."""
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: "Engine", limits: Limits) -> None:
         self.engine, self.limits = engine, limits
 
     async def read(self, request: Request, kind: type[B], path: str) -> B:

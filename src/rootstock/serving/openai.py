@@ -13,12 +13,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from rootstock.serving.desk import Desk, answer
-from rootstock.serving.engine import Prompt
 from rootstock.serving.events import Events
 from rootstock.serving.refusals import Turned
 from rootstock.serving.schema import ChatBody, CompletionBody, Drawn, EmbeddingsBody
 from rootstock.serving.told import Piece, Writing
 
+Prompt = str | Sequence[Mapping[str, str]]
 _COMPLETION_TOKENS = 16
 """OpenAI's own default for completions."""
 

@@ -55,12 +55,19 @@ class Place:
         """The socket, taken but not yet listening. Raises UsageError where it can't be had."""
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
-            found = socket.socket(family, kind, protocol)
+        except OSError as error:
+            raise self._taken(error) from None
+        found = socket.socket(family, kind, protocol)
+        try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind(address)
         except (OSError, OverflowError) as error:
-            raise UsageError(f"can't listen on {self.host}:{self.port}: {error}", fix="choose another --port or --host") from None
+            found.close()
+            raise self._taken(error) from None
         return found
+
+    def _taken(self, error: Exception) -> UsageError:
+        return UsageError(f"can't listen on {self.host}:{self.port}: {error}", fix="choose another --port or --host")
 
     def url(self, taken: socket.socket) -> str:
         """What to ask."""

@@ -4,11 +4,14 @@ import asyncio
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rootstock.core.errors import RootstockError, UnknownModel
 from rootstock.core.runfolder import RunFolder
-from rootstock.serving.engine import Engine
 from rootstock.serving.journal import Journal
+
+if TYPE_CHECKING:  # a front can be tried without torch
+    from rootstock.serving.engine import Engine
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 """What a model may be called: a piece of a path that needs no escapes."""
@@ -23,7 +26,7 @@ class Watched:
     A folder that is being copied has come to rest when two looks find the same. taken: names that are served from elsewhere.
     """
 
-    def __init__(self, folder: Path, engine: Engine, journal: Journal, *, taken: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, engine: "Engine", journal: Journal, *, taken: Collection[str] = ()) -> None:
         self._folder, self._engine, self._journal, self._taken = folder, engine, journal, frozenset(taken)
         self._served: dict[str, Seen] = {}
         self._refused: dict[str, Seen] = {}
