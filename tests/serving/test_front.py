@@ -24,6 +24,15 @@ def test_predictions_come_in_the_rows_order(house):
     ]
 
 
+@pytest.mark.parametrize("name", ["reviews", "nobody", "a/b", "", "reviews:predict", "%2e"])
+def test_the_way_past_the_router_is_the_same(house, name):
+    short, long = house(), house()
+    long.front.door.shortcut = lambda scope, receive: None
+    first, second = short.predict("a", model=name), long.predict("a", model=name)
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+    assert [line["path"] for line in short.log()] == [line["path"] for line in long.log()]
+
+
 def test_the_body_as_curl_sends_it(house):
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert house().ask("POST", "/v1/models/reviews:predict", content=b'{"inputs": ["a"]}', headers=kind).status_code == 200

@@ -57,6 +57,7 @@ def front(engine: "Engine", rules: Rules, journal: Journal, *, ready: Callable[[
     meters = door.meters = Meters(engine.figures, lambda: door.busy)
     desk = Desk(engine, rules.limits)
     native, openai = Native(desk, int(time.time())), OpenAI(desk)
+    door.shortcut = native.shortcut
     described = _routes(api, native, openai)
 
     async def healthz() -> Response:

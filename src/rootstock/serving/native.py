@@ -1,11 +1,13 @@
 """Models and their answers, in the server's own shapes."""
 
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from rootstock.core.errors import UnknownModel
 from rootstock.serving.desk import Desk, answer
@@ -15,6 +17,7 @@ from rootstock.serving.told import ModelInfo
 from rootstock.serving.visit import visit_of
 
 PREDICT = "/v1/models/{name}:predict"
+_BEFORE, _AFTER = PREDICT.split("{name}")
 
 
 class Native:
@@ -30,6 +33,14 @@ class Native:
         rows = [plain(row) for row in body.inputs]
         made = self._desk.engine.predict(name, rows, timeout_s=self._desk.limits.seconds)
         return answer({"model": name, "predictions": await self._desk.wait(request, made, "inputs")})
+
+    def shortcut(self, scope: Scope, receive: Receive) -> Coroutine[Any, Any, Response] | None:
+        """The commonest request, by its path alone; the router would find the same endpoint."""
+        path = scope["path"]
+        if scope["method"] != "POST" or not path.startswith(_BEFORE) or not path.endswith(_AFTER):
+            return None
+        name = path[len(_BEFORE) : -len(_AFTER)]
+        return self.predict(Request(scope, receive), name) if name and "/" not in name else None
 
     async def models(self, request: Request) -> Response:
         """All models: what they learned, what their rows hold, what they can do."""

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from secrets import token_hex
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from pydantic import ValidationError
 from starlette.types import Receive, Scope
@@ -28,7 +28,7 @@ class Visit:
     __slots__ = ("asker", "fault", "headers", "id", "model", "path", "rows", "scope", "started", "status")
 
     def __init__(self, scope: Scope) -> None:
-        self.scope, self.id, self.started = scope, uuid4().hex[:16], time.perf_counter()
+        self.scope, self.id, self.started = scope, token_hex(8), time.perf_counter()
         self.headers: dict[bytes, bytes] = {}
         self.status, self.rows, self.fault = 0, 0, False
         self.model: str | None = None

@@ -8,7 +8,8 @@ from typing import Any
 from rootstock.core.errors import GateRefused, UsageError
 from rootstock.core.modules import needed
 from rootstock.core.watch import Say
-from rootstock.run.use import Run
+from rootstock.run import served
+from rootstock.run.prepared import device_name
 from rootstock.sentinel.provenance.checker import ModelProvenanceChecker
 from rootstock.serving.engine import Engine
 from rootstock.serving.limits import Limits, Tokens, read_tokens
@@ -76,7 +77,7 @@ def serve(asked: Asked, say: Say) -> None:
     tokens = read_tokens(asked.token_file) if asked.token_file else None
     opener = _Opener(ModelProvenanceChecker(trust_store=asked.trust) if asked.signed else None)
     taken = place.bound()
-    engine = Engine(asked.engine, opener)
+    engine = Engine(asked.engine, opener, device=device_name())
     try:
         for name, folder in named.items():
             info = engine.load(name, folder)
@@ -119,14 +120,14 @@ class _Opener:
     def __init__(self, checker: ModelProvenanceChecker | None) -> None:
         self._checker = checker
 
-    def __call__(self, folder: Path) -> Run:
+    def __call__(self, folder: Path) -> Any:
         """Raises GateRefused for a folder without a signature that holds."""
         if self._checker is not None:
             found = self._checker.verify(folder, check_signature=True)
             if not found.verified:
                 what = found.issues[0] if found.issues else "nothing proves who made it"
                 raise GateRefused(f"{folder}: {what}", wanted="a signature of somebody in the trust store", fix="rootstock sign")
-        return Run(folder)
+        return served.opened(folder)
 
 
 def _named(runs: Sequence[str]) -> dict[str, Path]:
