@@ -10,7 +10,7 @@ LEVELS = [
     {"core"},
     {"sentinel"},
     {"tasks", "methods", "bases", "data"},
-    {"corpus", "loop", "evaluation", "planning", "report"},
+    {"corpus", "loop", "evaluation", "planning", "report", "serving"},
     {"catalog"},
     {"run"},
     {"verbs"},
