@@ -58,6 +58,11 @@ def generate(reference: str, prompt: str, drawing: Drawing) -> dict[str, Any]:
     if opened.kind not in ("causal", "seq2seq"):
         wanted = "…ForCausalLM, …LMHeadModel or …ForConditionalGeneration"
         raise BaseError(f"{reference} ({opened.architecture}) generates no text", wanted=wanted, fix="pretrain one with --task causal-lm")
+    return go_on(opened, prompt, drawing)
+
+
+def go_on(opened: Opened, prompt: str, drawing: Drawing) -> dict[str, Any]:
+    """The same by a model that is open. Raises UsageError for a prompt that leaves no room."""
     ids = _read(opened, prompt)
     room = opened.room - (0 if opened.kind == "seq2seq" else len(ids))
     if len(ids) > opened.room or room < 1:
