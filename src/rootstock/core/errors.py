@@ -4,7 +4,8 @@ RootstockError               exit code 1: the run failed
 ├── RunFailed                something broke while running: the message says what is kept
 │   ├── WriteFailed          a full disk, a read-only folder
 │   ├── OutOfMemory          a step did not fit
-│   └── Diverged             the loss is no number any more, or no rate lowers it
+│   ├── Diverged             the loss is no number any more, or no rate lowers it
+│   └── PeerLost             another worker of the same training is gone
 ├── UsageError               exit code 2: wrong usage, recipe or data
 │   ├── UnknownName          a name the catalog does not hold; carries the nearest
 │   ├── RecipeError          a key or a value of the recipe
@@ -81,6 +82,10 @@ class OutOfMemory(RunFailed):
 
 class Diverged(RunFailed):
     """The loss stopped being a number, or no rate lowers it: another rate may."""
+
+
+class PeerLost(RunFailed):
+    """Another process of the same training is gone; what it said tells why."""
 
 
 class UsageError(RootstockError):
