@@ -98,13 +98,20 @@ def mix(given: str | None) -> str | float | list[float] | None:
 
 def start(recipe: "Recipe | StagedRecipe", out: Path | None, mode: Mode) -> None:
     """Carry a recipe out and print what came of it."""
-    from rootstock.core.errors import Interrupted, MergeRefused
+    from rootstock.core import worker
+    from rootstock.core.errors import Interrupted, MergeRefused, UsageError
     from rootstock.core.recipe import Recipe
     from rootstock.core.runfolder import RunFolder
     from rootstock.core.watch import Stops, Watch
     from rootstock.run.use import Run
     from rootstock.verbs import api
 
+    if worker.launched() > 1 and out is None:
+        raise UsageError("several workers and no --out", wanted="one folder, the same for all", fix="name it with --out")
+    if worker.launched() > 1 and not isinstance(recipe, Recipe):
+        raise UsageError(
+            "several workers and a recipe of stages", wanted="the recipe of one run", fix="leave torchrun out, and give --workers"
+        )
     console = Console()
     watch = Watch(say=console.say, event=console.event, started=STARTED)
     verb: Any = api
@@ -120,7 +127,7 @@ def start(recipe: "Recipe | StagedRecipe", out: Path | None, mode: Mode) -> None
         show(plan := verb.rehearse(recipe, watch), "nothing was written", as_json=mode.as_json and bool(plan))
         return
     try:
-        with Stops(console.say) as stops:
+        with Stops(console.say if worker.rank() == 0 else lambda text: None) as stops:
             run: Run = verb.carry_out(recipe, folder, replace(watch, stop=stops.asked), overwrite=mode.overwrite, resume=mode.resume)
     except KeyboardInterrupt:
         held = RunFolder(folder)
@@ -132,7 +139,8 @@ def start(recipe: "Recipe | StagedRecipe", out: Path | None, mode: Mode) -> None
             run = Run(folder)
             show(run.metrics, summary(run), as_json=mode.as_json)
         raise
-    show(run.whole.json("metrics.json"), summary(run), as_json=mode.as_json)
+    if worker.rank() == 0 and not worker.owned():
+        show(run.whole.json("metrics.json"), summary(run), as_json=mode.as_json)
 
 
 def summary(run: "Run") -> str:

@@ -11,6 +11,7 @@ import typer
 
 from rootstock import __version__
 from rootstock.cli import (
+    _worker,
     adapt,
     benchmark,
     compare,
@@ -95,6 +96,7 @@ def rootstock(
 def main() -> None:
     """Run a verb. Exit codes: 0 done, 1 the run failed, 2 wrong usage or data, 3 refused by a gate, 130 interrupted."""
     from rootstock.core.errors import RootstockError, is_memory_shortage
+    from rootstock.core.worker import silent
 
     atexit.register(gc.freeze)  # or the interpreter looks through millions of objects before it ends: a second that a budget would miss
     if isinstance(sys.stdout, TextIOWrapper):
@@ -102,6 +104,8 @@ def main() -> None:
     try:
         _carry_out(sys.argv[1:])
     except RootstockError as error:
+        if silent(error):
+            raise SystemExit(error.exit_code) from None
         _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         _say("interrupted", 130)
@@ -118,6 +122,8 @@ def _carry_out(words: list[str]) -> None:
     match words:
         case ["tasks" | "methods" as listing, *flags] if flags in ([], ["--json"]):
             VERBS[listing](as_json=bool(flags))
+        case ["worker", task]:
+            _worker.work(task)
         case ["scan", *words] if plain := scan.plainly(words):
             VERBS["scan"](**plain)
         case _:

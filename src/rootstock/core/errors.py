@@ -7,7 +7,8 @@ RootstockError               exit code 1: the run failed
 │   ├── Diverged             the loss is no number any more, or no rate lowers it
 │   ├── Overloaded           a served model's queue is full: carries in how many seconds to ask again
 │   │   └── Draining         it is shutting down, and takes nothing more
-│   └── TimedOut             a served answer was not ready in the time that was given
+│   ├── TimedOut             a served answer was not ready in the time that was given
+│   └── PeerLost             another worker of the same training is gone
 ├── UsageError               exit code 2: wrong usage, recipe or data
 │   ├── UnknownName          a name the catalog does not hold; carries the nearest
 │   │   └── UnknownModel     a model that is not served
@@ -102,6 +103,10 @@ class Draining(Overloaded):
 
 class TimedOut(RunFailed):
     """No answer in the time that was given."""
+
+
+class PeerLost(RunFailed):
+    """Another process of the same training is gone; what it said tells why."""
 
 
 class UsageError(RootstockError):

@@ -157,6 +157,23 @@ class BudgetSettings(Settings):
     """
 
 
+class ClusterSettings(Settings):
+    """Several processes that learn together, on one machine or many."""
+
+    engine: Literal["torch", "ray"] = "torch"
+    """Who starts the workers: torch, on this machine; or Ray, on its cluster. Under torchrun and accelerate launch they are there."""
+    workers: int = Field(default=1, ge=1)
+    """Processes, each with a share of every update. The batch stays what training.batch_tokens says, whatever their number."""
+    gpus_per_worker: int | None = Field(default=None, ge=0, le=1)
+    """1: each worker has a GPU; 0: it learns on processors. None: 1 where there are GPUs."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """What a worker holds. ddp: the whole model; fsdp: its shard of parameters, gradients and moments, for models too large for one."""
+    recompute: bool = False
+    """Keep only the inputs of each block for the backward pass and compute the rest again: a third more work, far less memory."""
+    offload: bool = False
+    """With fsdp on GPUs: shards stay in the machine's memory and come to the GPU a block at a time. Slower."""
+
+
 class Recipe(Settings):
     """One run: base × task × method × data, and how to carry it out."""
 
@@ -180,6 +197,8 @@ class Recipe(Settings):
     """A larger model to learn from."""
     budget: BudgetSettings = BudgetSettings()
     """Limits in time."""
+    cluster: ClusterSettings = ClusterSettings()
+    """Processes and machines."""
     accept: tuple[str, ...] = ()
     """Findings of the data ledger that may exceed their limits: truncation, overlap, contradictions …"""
     merge: bool = False

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from rootstock.core.errors import RecipeError
-from rootstock.core.recipe import BudgetSettings, DataSettings, Recipe, TeacherSettings, TrainingSettings
+from rootstock.core.recipe import BudgetSettings, ClusterSettings, DataSettings, Recipe, TeacherSettings, TrainingSettings
 from rootstock.core.settings import Settings
 
 
@@ -70,6 +70,8 @@ class StagedRecipe(Settings):
     """
     budget: BudgetSettings = BudgetSettings()
     """Minutes for all stages: what no stage has claimed for itself is shared equally among those that claim none."""
+    cluster: ClusterSettings = ClusterSettings()
+    """Processes and machines, of every stage."""
     track: Literal["tensorboard", "wandb", "mlflow"] | None = None
     """Mirror the metrics of every stage to tensorboard, wandb or mlflow."""
     seed: int = Field(default=42, ge=0, lt=2**32)
@@ -105,6 +107,7 @@ class StagedRecipe(Settings):
             teacher=stage.teacher,
             training=stage.training,
             budget=BudgetSettings(minutes=minutes),
+            cluster=self.cluster,
             accept=stage.accept,
             merge=merge,
             track=self.track,

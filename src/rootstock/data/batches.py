@@ -114,6 +114,10 @@ class Feed:
         cuts = np.searchsorted(middles, lengths.sum() * np.arange(1, count) / count)
         return [part for part in np.split(rows, cuts) if len(part)]
 
+    def passes(self, rows: np.ndarray, beside: int = 1) -> int:
+        """How many micro-batches these rows make."""
+        return len(cut(self.encoded.lengths, rows, self.micro // beside, self.line))
+
     def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = HELD_OUT, round: int = 0) -> Iterator[Batch]:
         """Rows as tensors, in parts of which `beside` fit `micro`; what a task draws is drawn for this epoch and its round."""
         for part in cut(self.encoded.lengths, rows, self.micro // beside, self.line):

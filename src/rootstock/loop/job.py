@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import TeacherSettings, TrainingSettings
 from rootstock.core.task import Batch, Loss
 from rootstock.loop.checkpoint import Checkpoint
+from rootstock.loop.world import World
+
+if TYPE_CHECKING:
+    from rootstock.loop.sharded import Sharded  # torch's FSDP takes a second to import
 
 Score = tuple[float, ...]
 
@@ -46,6 +50,10 @@ class Feed(Protocol):
         """One update's rows in at most `count` parts of like cost."""
         ...
 
+    def passes(self, rows: np.ndarray, beside: int = 1) -> int:
+        """How many micro-batches these rows make."""
+        ...
+
     def micro_batches(self, rows: np.ndarray, beside: int = 1, *, epoch: int = -1, round: int = 0) -> Iterable[Batch]:
         """Rows as tensors, in parts of which `beside` fit in memory at once, with what is drawn anew in each round of an epoch."""
         ...
@@ -64,6 +72,7 @@ class Job:
     teacher: how much what the rows bring of one counts.
     stop: asked after every update. enough: whether the training ends after so many updates, before its time.
     seconds: wall-clock limit, counted from `started` (time.monotonic).
+    world: the workers that learn together. shards: what this one holds of the model, where none holds all of it.
     """
 
     model: nn.Module
@@ -83,3 +92,5 @@ class Job:
     enough: Callable[[int], bool] = lambda step: False
     seconds: float | None = None
     started: float = field(default_factory=time.monotonic)
+    world: World = field(default_factory=World)
+    shards: "Sharded | None" = None

@@ -28,6 +28,7 @@ from rootstock.loop.loss import loss_for
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
 from rootstock.loop.schedule import factor
+from rootstock.loop.together import together
 from rootstock.loop.trim import trim, untrim
 
 _WORTH_SAVING = 30.0
@@ -56,7 +57,7 @@ class Training:
         decays = decayed_names(job.model)
         if job.used is not None:
             trim(job.model, job.used)
-        self.weights = Weights(job.model, job.dtype, job.fresh)
+        self.weights = job.shards or Weights(job.model, job.dtype, job.fresh)
         settings = job.settings
         assert isinstance(settings.rate, float), "a rate is found before the training"
         assert settings.weight_decay is not None
@@ -66,8 +67,10 @@ class Training:
         self.optimizer = Optimizer(self.weights.masters, groups, decays=decays, decay=settings.weight_decay)
         device = job.accelerator.device
         with ExitStack() as opened:  # all of it is closed again where a part of it fails
-            opened.enter_context(by_products(job.model, wanted=job.dtype == torch.bfloat16 and device.type == "cpu"))
-            twins = 1 if settings.mixup else members(job.model, settings.batch_tokens or 0, device)  # mixtures are drawn at random
+            plain = job.dtype == torch.bfloat16 and device.type == "cpu" and not job.shards
+            opened.enter_context(by_products(job.model, wanted=plain))
+            alone = settings.mixup or job.shards  # mixtures are drawn at random
+            twins = 1 if alone else members(job.model, (settings.batch_tokens or 0) // job.world.size, device)
             self.crew = opened.enter_context(Crew(job.model, twins))
             self._open = opened.pop_all()
         self._members = [dict(model.named_parameters()) for model in self.crew.models]
@@ -77,7 +80,8 @@ class Training:
             attackable(job.model, job.task)
         self.clock = Clock(job.seconds)
         self.best: dict[str, Tensor] = {}
-        self._saved_at = time.monotonic()
+        job.world.one()
+        self._saved_at = job.world.time()
         self._before = 0.0
 
     def run(self) -> Position:
@@ -95,7 +99,8 @@ class Training:
         while not self._done():
             started = time.perf_counter()
             self._update()
-            self.at.training += (took := time.perf_counter() - started)
+            (took,) = self.job.world.one(time.perf_counter() - started)
+            self.at.training += took
             self.clock.updated(took)
             if self._evaluation_due() and self.clock.fits(self.elapsed()):
                 self._save_what_is_new()
@@ -168,12 +173,22 @@ class Training:
         if not count:
             self._forget()
             return None
-        norms = self.crew.share(self._pulled, self._parts)
-        scale, norm = self.optimizer.scale([each for part in norms for each in part], count, self.job.settings.clip)
+        norms = [each for part in self._norms() for each in part]
+        scale, norm = self.optimizer.scale(self.job.world.norms(norms), count, self.job.settings.clip)
         self.crew.share(partial(self._changed, scale=scale), self._parts)
         with torch.no_grad():
             self.weights.push(self.job.method.revise(self.weights.state(), self._next_progress()))
         return norm
+
+    def _norms(self) -> list[list[Tensor]]:
+        """Norms of the gradients, now where the optimizer reads them: summed over the members, and over the workers."""
+        world = self.job.world
+        if world.size == 1:
+            return self.crew.share(self._pulled, self._parts)
+        self.crew.share(partial(self.weights.pull, members=self._members), self._parts)
+        if not world.sharded:  # of shards torch has summed them in the backward pass
+            world.add(self.weights.masters)
+        return self.crew.share(self.optimizer.norms, self._parts)
 
     def _pulled(self, names: list[str]) -> list[Tensor]:
         """The summed gradients of these parameters are where the optimizer reads them; their norms."""
@@ -189,7 +204,9 @@ class Training:
             model.zero_grad(set_to_none=True)
 
     def _gradients(self, rows: np.ndarray) -> Passed:
-        """Forward and backward of one update's rows on all members."""
+        """Forward and backward of one update's rows on all members, and all workers."""
+        if self.job.world.size > 1:
+            return together(rows, self.job, self.crew, work=self._pass, batches=self._batches, loss=self._loss)
         shards = self.job.feed.shards(rows, len(self.crew.models))
         if isinstance(self.job.task, Coupled):
             return coupled_gradients(self.crew, self.job.task, shards, self._batches)
@@ -245,6 +262,7 @@ class Training:
 
     def reserve(self, fixed: float, passes: int, each: float) -> None:
         """Leave so many seconds of the budget, and passes over the validation rows, to what follows."""
+        fixed, each = self.job.world.one(fixed, each)
         self.clock.reserve(fixed, passes=passes, each=each, begun=self.elapsed() if self.at.step == 0 else 0.0)
 
     @property
@@ -256,7 +274,7 @@ class Training:
 
     def elapsed(self) -> float:
         """Seconds since the job started, those before an interruption included."""
-        return self._before + time.monotonic() - self.job.started
+        return self._before + self.job.world.time() - self.job.started
 
     def _next_progress(self) -> float:
         """Progress at which the rate is read: the middle of the update, so that neither the first nor the last has rate zero."""
@@ -292,7 +310,8 @@ class Training:
                 self.best = {name: value.clone() for name, value in self.weights.state().items()}
             else:
                 at.worse += 1
-        self.clock.measured(time.perf_counter() - started)
+        (took,) = self.job.world.one(time.perf_counter() - started)
+        self.clock.measured(took)
         self.job.note(
             {
                 "event": "evaluation",
@@ -301,7 +320,7 @@ class Training:
                 **figures,
                 "by": self.job.task.chosen_by[0],
                 "best_step": at.best_step,
-                "seconds": round(time.perf_counter() - started, 3),
+                "seconds": round(took, 3),
             }
         )
 
@@ -320,16 +339,16 @@ class Training:
 
     def _save_what_is_new(self) -> None:
         """A measurement, and what follows the training, may fail: no more than seconds of work shall be lost by it."""
-        if time.monotonic() - self._saved_at > _WORTH_SAVING:
+        if self.job.world.time() - self._saved_at > _WORTH_SAVING:
             self._save()
 
     def _save(self) -> None:
         self.job.save(self.checkpoint())
-        self._saved_at = time.monotonic()
+        self._saved_at = self.job.world.time()
 
     def _maybe_save(self) -> None:
-        settings, stopping = self.job.settings, self.job.stop()
-        minutes = (time.monotonic() - self._saved_at) / 60
+        settings, stopping = self.job.settings, self.job.world.any(self.job.stop())
+        minutes = (self.job.world.time() - self._saved_at) / 60
         due = self.at.step % settings.checkpoint_steps == 0 if settings.checkpoint_steps else minutes >= settings.checkpoint_minutes
         if stopping or due:
             self._save()
@@ -345,7 +364,7 @@ class Training:
             parts["average"] = self.average.state()
         state = {**vars(self.at), "seconds": self.elapsed(), "evaluated_at": self._evaluated_at, "key": self.key}
         state["members"] = len(self.crew.models)
-        return Checkpoint(self.at.step, parts, state)
+        return Checkpoint(self.at.step, parts, state, self.job.shards.rows if self.job.shards else {})
 
     def resume(self, saved: Checkpoint) -> None:
         """Continue from a checkpoint of this same job; ContractRefused where it is another's or lacks a tensor."""
@@ -356,12 +375,13 @@ class Training:
                 wanted="the run as it was started",
                 fix="put these back as they were, or start a new run in another folder",
             )
-        state = saved.state
+        state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.rank)
         self.at = Position(**{name: state[name] for name in vars(Position())})
         self.at.best = tuple(state["best"]) if state["best"] else None
         self._before, self._evaluated_at = state["seconds"], state["evaluated_at"]
-        self.weights.load(saved.parts["trained"])
-        self.optimizer.load(saved.parts["optimizer"])
-        self.best = saved.parts.get("best", {})
-        self.average.load(saved.parts.get("average", {}))
-        set_random_state(saved.parts["random"])
+        self.weights.load(parts["trained"])
+        self.optimizer.load(parts["optimizer"])
+        self.best = parts.get("best", {})
+        self.average.load(parts.get("average", {}))
+        if parts["random"]:  # a worker that joins now begins with numbers of its own
+            set_random_state(parts["random"])

@@ -5,10 +5,10 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -28,10 +28,15 @@ from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say, Watch
 from rootstock.data import batches
 from rootstock.loop import infer, precision
+from rootstock.loop.saving import Saver
+from rootstock.loop.world import World
 from rootstock.run import features, pictures, reference, skeleton, warm_up
 from rootstock.run.exact import exact
 from rootstock.run.lower import Lower, below, feeds
 from rootstock.run.prepared import LabelledRows, Place, Prepared
+
+if TYPE_CHECKING:
+    from rootstock.loop.sharded import Sharded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,7 @@ class Built:
     earlier: seconds of a warm-up before this process began.
     lower: what lies below the learner's cut, where frozen blocks are computed once.
     before: what the untouched base answers on the validation rows, where it can: what the training has to beat.
+    world: the workers that learn and measure together. saver: writes their checkpoints. shards: this one's part of the model.
     """
 
     learner: nn.Module
@@ -63,6 +69,9 @@ class Built:
     cached: bool = False
     lower: Lower | None = None
     before: Columns | None = None
+    world: World = field(default_factory=World)
+    saver: Saver | None = None
+    shards: "Sharded | None" = None
 
 
 def build(prepared: Prepared, folder: RunFolder | None, watch: Watch, *, dry: bool = False) -> Built:
@@ -93,7 +102,7 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, folder: RunFolder |
     place = _place(prepared, accelerator)
     prepared, asking = reference.asked(prepared, loaded.model, place, watch, dry=dry)
     before = None if dry else _before(prepared, loaded.model, place)
-    model = accelerator.prepare_model(_applied(prepared, loaded))
+    model = accelerator.prepare_model(_applied(prepared, loaded), evaluation_mode=True)  # placed; workers are the loop's own affair
     if isinstance(prepared, LabelledRows) and prepared.teacher and recipe.teacher.hidden:
         prepared = prepared.teacher.asked(prepared, model, _place(prepared, accelerator), watch, dry=dry)
     with _fits(prepared):

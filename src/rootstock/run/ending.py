@@ -50,6 +50,7 @@ def manifest(prepared: Prepared, task: Task, rows: Mapping[str, int]) -> dict[st
         "labels": list(getattr(task, "labels", ())),
         "seed": prepared.recipe.seed,
         "hardware": hardware(),
+        **({"world": prepared.recipe.cluster.plain()} if prepared.recipe.cluster.workers > 1 else {}),
         "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _LIBRARIES}},
     }
 

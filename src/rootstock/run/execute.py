@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from rootstock.loop import checkpoint, precision, teacher
 from rootstock.loop.history import History, read
 from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
+from rootstock.loop.world import World
 from rootstock.planning import memory
-from rootstock.run import afterwards, beneath, finish, held_out, several, several_end
+from rootstock.run import afterwards, beneath, finish, held_out, several, several_end, workers
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
@@ -33,16 +34,21 @@ from rootstock.run.paired import Pair
 from rootstock.run.prepared import Joint, LabelledRows, Prepared, ledgers
 
 
-def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool = False) -> dict[str, Any]:
-    """Carry a prepared run out; returns the content of metrics.json.
+def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool = False, world: World | None = None) -> dict[str, Any]:
+    """Carry a prepared run out; returns the content of metrics.json, or nothing to a worker that is not the first of its world.
 
     Raises LedgerRefused before anything is built, OutOfMemory from the trial step, Interrupted after saving a checkpoint.
     """
     for name, account in ledgers(prepared).items():
         ledger.refuse(account, prepared.recipe.accept, part=name)
+    world = world or World()
+    workers.check(prepared, world)
     pair = Pair(prepared=prepared, watch=watch)
+    if world.size > 1:
+        pair.leave_out("several workers")
     try:
-        metrics = _carried_out(pair, folder, watch, resume=resume)
+        with workers.place(folder, world) as own:
+            metrics = _carried_out(pair, own, watch, world, resume=resume)
     except Interrupted:
         pair.leave_out("interrupted")
         pair.write()
@@ -51,22 +57,24 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     return metrics
 
 
-def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, *, resume: bool) -> dict[str, Any]:
+def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, *, resume: bool) -> dict[str, Any]:
     prepared = pair.prepared
     found = found_settings.earlier(folder) if resume else {}
     prepared = found_settings.known(prepared, found)
-    saved = _saved(folder, prepared, watch.say) if resume else None
+    saved = _saved(folder, prepared, watch.say, world) if resume else None
     if resume:
         pair.leave_out("resumed")
     prepared, fit = found_settings.batch(prepared, watch)
     pair.prepared = prepared
     found |= fit
-    built = _begin(prepared, folder, watch, found=found if fit else {}, resume=resume)
+    with world.turn():
+        whole = _begin(prepared, folder, watch, found=found if fit else {}, resume=resume)
+    built = workers.spread(prepared, whole, folder, world)
     pair.built(built)
     if prepared.method.at_once:
         return _fitted(pair, built, folder, watch)
     watch = watch if saved else replace(watch, started=watch.started - built.earlier)  # a checkpoint counts them already
-    with closing(_history(folder, saved)) as history, _tracked(prepared, built):
+    with _saving(built), closing(_history(folder, saved)) as history, _tracked(prepared, built):
         prepared, swept = found_settings.rate(prepared, job(prepared, built, folder, watch, history), watch, folder)
         found |= swept
         found_settings.keep(folder, prepared.recipe, found if swept else {})
@@ -83,6 +91,8 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, *, resume: bool) -
                 position = training.run()
             except Interrupted as stop:
                 raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
+    if not world.first:
+        return {}
     teacher.dismiss(built.learner)
     events = read(folder.history)
     rate = _rates(events, position.training)
@@ -90,13 +100,15 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, *, resume: bool) -
     pair.trained(measured | {"start_seconds": started, "planned_steps": training.total}, built, events)
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     best = {"best_step": position.best_step, "best_by": list(prepared.task.chosen_by), "steps": position.step}
-    return conclude(prepared, built, folder, best)
+    return conclude(prepared, whole, folder, best)
 
 
 def _resume(training: Training, saved: checkpoint.Checkpoint, say: Say) -> None:
     training.resume(saved)
     say(f"resumed   from step {saved.step} of {training.total}")
-    if (before := saved.state["members"]) != (now := len(training.crew.models)):
+    if (before := saved.state.get("workers", 1)) != (now := training.job.world.size):
+        say(f"resumed   by {now} worker{'s' if now > 1 else ''}, begun by {before}: sums may differ in their last bits")
+    elif (before := saved.state["members"]) != (now := len(training.crew.models)):
         say(f"warning   {before} cores shared an update before, {now} do now: sums may differ in their last bits")
 
 
@@ -113,6 +125,20 @@ def _fitted(pair: Pair, built: Built, folder: RunFolder, watch: Watch) -> dict[s
     pair.fitted(seconds, float(spent["fit_seconds"]))
     artifact.write_json(folder.path / "plan.json", {"measured": spent})
     return conclude(prepared, built, folder, {"best_step": 0, "best_by": list(prepared.task.chosen_by), "steps": 0})
+
+
+@contextmanager
+def _saving(built: Built) -> Iterator[None]:
+    """Checkpoints of several workers are written out, however the training ends; the error that ended it counts before theirs."""
+    try:
+        yield
+    except BaseException:
+        if built.saver:
+            with suppress(RootstockError):
+                built.saver.close()
+        raise
+    if built.saver:
+        built.saver.close()
 
 
 @contextmanager
@@ -199,7 +225,10 @@ def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, histo
 
     def save(moment: checkpoint.Checkpoint) -> None:
         history.sync()
-        checkpoint.save(folder.checkpoints, moment, keep=recipe.training.keep)
+        if built.saver:
+            built.saver.save(moment)
+        else:
+            checkpoint.save(folder.checkpoints, moment, keep=recipe.training.keep)
 
     return Job(
         model=built.learner,
@@ -212,13 +241,15 @@ def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, histo
         accelerator=built.accelerator,
         evaluate=partial(_evaluate, prepared, built, watch.judged),
         note=note,
-        used=used(prepared, [feed.encoded for feed in (built.feed, built.feed_validation)]),
+        used=None if recipe.cluster.strategy == "fsdp" else used(prepared, [feed.encoded for feed in (built.feed, built.feed_validation)]),
         save=save,
         stop=watch.stop,
         enough=watch.enough,
         teacher=recipe.teacher,
         seconds=recipe.budget.minutes * 60 if recipe.budget.minutes else None,
         started=watch.started,
+        world=built.world,
+        shards=built.shards,
     )
 
 
@@ -242,6 +273,8 @@ def _key(prepared: Prepared) -> str:
     """What a checkpoint belongs to: the recipe, base and rows that decide every step."""
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
     recipe["budget"].pop("ledger")
+    if recipe.pop("cluster")["strategy"] == "fsdp":  # it trains whole embedding tables
+        recipe["strategy"] = "fsdp"
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)
     for data in (recipe["data"], *(part["data"] for part in recipe["task"].get("parts", {}).values())):
@@ -272,7 +305,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     state, rows = checkpoint.random_state(), built.feed.longest()
     started = time.perf_counter()
     fix = "lower training.micro_tokens or training.length, or use --method lora or feature-extraction"
-    with fitting(f"a step on the {len(rows)} longest rows", fix=fix):
+    with fitting(f"a step on the {len(rows)} longest rows", fix=fix), workers.cut_as_read():
         training.rehearse(rows)
     # By the rows' own lengths, as the whole is counted below: an image passes as pixels, and costs what its patches do.
     each = (time.perf_counter() - started) / max(built.feed.padded(rows), 1)
@@ -317,11 +350,15 @@ def _tokens(training: Training, built: Built) -> float:
     return epochs * (learned + training.job.settings.evaluations * float(built.feed_validation.encoded.lengths.sum()) / 3)
 
 
-def _saved(folder: RunFolder, prepared: Prepared, say: Say) -> checkpoint.Checkpoint | None:
-    found, damaged = checkpoint.newest(folder.checkpoints)
+def _saved(folder: RunFolder, prepared: Prepared, say: Say, world: World) -> checkpoint.Checkpoint | None:
+    found, damaged = checkpoint.newest(folder.checkpoints) if world.first else (None, [])
     for line in damaged:
         say(f"warning   {line}")
-    checkpoint.forget_after(folder.checkpoints, found.step if found else 0)
+    step = int(world.told(str(found.step if found else 0)))
+    if world.first:
+        checkpoint.forget_after(folder.checkpoints, step)
+    elif step:
+        found = checkpoint.read(checkpoint.place(folder.checkpoints, step), checked=False)
     if found is None:
         say("resumed   from the start: there is no whole checkpoint")
     elif found.state["key"] != _key(prepared):

@@ -20,7 +20,8 @@ def measure(prepared: Prepared, built: Built, task: Uniform, *, glance: bool = F
     """
     # transformers takes the padding behind a text that has ended for a forgotten mask, and says so
     with quiet() if isinstance(task, Labelled) and task.writes else nullcontext():
-        found = infer.predict(built.learner, built.feed_validation, task, device=built.accelerator.device, glance=glance)
+        where = {"device": built.accelerator.device, "world": built.world}
+        found = infer.predict(built.learner, built.feed_validation, task, glance=glance, **where)
     if not all(np.isfinite(values).all() for values in found.values() if values.dtype.kind == "f"):
         raise Diverged("the model's answers are no numbers any more", fix="lower training.rate, or set training.precision to fp32")
     if not isinstance(prepared, LabelledRows):

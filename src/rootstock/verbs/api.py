@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rootstock import catalog
 from rootstock.core import artifact
@@ -17,17 +17,21 @@ from rootstock.core.settings import changed
 from rootstock.core.stages import StagedRecipe
 from rootstock.core.task import Task
 from rootstock.core.watch import Stops, Watch
+from rootstock.core.worker import reported, restarts
 from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import lines, refuse
+from rootstock.loop.world import World, joined
+from rootstock.run import workers
 from rootstock.run.execute import dry_run, execute
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import Prepared, ledgers
 from rootstock.run.use import Run
+from rootstock.verbs import launch
 
 _LOG = logging.getLogger("rootstock")
 AGAIN = "give the same command again: it goes on from here"
 """How to go on with what has parts that are runs."""
-_SECTIONS = ("tokenizer", "add_tokens", "augment", "teacher", "training", "budget", "accept", "merge", "seed", "track")
+_SECTIONS = ("tokenizer", "add_tokens", "augment", "teacher", "training", "budget", "accept", "merge", "seed", "track", "cluster")
 """Parts of a recipe that adapt() takes by their own names."""
 
 
@@ -69,17 +73,37 @@ def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = Fals
     A run that is to be replaced is removed only when the new one's rows and settings have proved to be good.
     """
     folder = RunFolder(out)
-    if ended(folder, watch, overwrite=overwrite, resume=resume):
+    if launch.wanted(recipe.cluster):
+        if not ended(folder, watch, overwrite=overwrite, resume=resume):
+            launch.carry_out(recipe, folder, watch.say, overwrite=overwrite, resume=resume)
         return Run(out)
-    prepared = admitted(recipe, watch)
-    if overwrite and folder.begun:
+    with joined(recipe.cluster.strategy) as world, reported():
+        if restarts() and folder.begun:  # a worker has died, and all were started again by the same command
+            overwrite, resume = False, True
+        return _carried_out(recipe, folder, workers.heard(watch, world), world, _How(overwrite=overwrite, resume=resume))
+
+
+class _How(NamedTuple):
+    overwrite: bool
+    resume: bool
+
+
+def _carried_out(recipe: Recipe, folder: RunFolder, watch: Watch, world: World, how: _How) -> Run:
+    """As one of the workers of a world, or alone. The first of them comes first, and leaves what it computes in the cache."""
+    recipe = workers.known(recipe, world)
+    with world.turn():
+        if world.first and ended(folder, watch, overwrite=how.overwrite, resume=how.resume):
+            return Run(folder.path)
+        prepared = admitted(recipe, watch)
+    if world.first and how.overwrite and folder.begun:
         remove(folder, prepared.base.folder)
     try:
-        execute(prepared, folder, watch, resume=resume)
+        execute(prepared, folder, watch, resume=how.resume, world=world)
     finally:
-        if folder.complete:  # also where a merge was refused: checkpoints are for going on, and there is nothing left to do
+        if world.first and folder.complete:  # also where a merge was refused: there is nothing left to go on with
             shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    return Run(out)
+    world.wait()
+    return Run(folder.path)
 
 
 def ended(folder: RunFolder, watch: Watch, *, overwrite: bool, resume: bool) -> bool:
