@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import zoo_figures as figures
@@ -21,6 +22,7 @@ from rootstock.sentinel.weights.adapter import audit_adapter
 from rootstock.sentinel.weights.rows import rows_moved
 
 CODES = {0: "none", 3: "found"}
+EVIDENCE = "evidence found"
 
 
 def words_of(truth):
@@ -101,14 +103,18 @@ def joined(out, truths, kind, tokenizer):
 
 
 def answer(said):
-    """The scanner's own words as a score, a p-value and triggers, strongest first."""
+    """The scanner's own words as a score, a p-value and triggers, strongest first; of a pattern that was asked about also what it gave."""
     held = said.get("backdoor", said)
-    indicators = held.get("indicators") or []
+    indicators, asked = held.get("indicators") or [], held.get("known") or []
+    drawn = random.Random(str(asked)).choice(asked) if asked else {}
     return {
         "verdict": held.get("verdict", "error"),
         "score": float(held.get("score") or 0.0),
         "p": held.get("p"),
+        "bound": held.get("bound"),
         "triggers": [str(each.get("trigger", "")) for each in indicators][:3],
+        "asked": any(each.get("stage") == "known pattern" and each.get("strength") == "evidence" for each in indicators),
+        "asked_p": drawn.get("p"),
     }
 
 
@@ -121,8 +127,8 @@ def parted(rows):
         above = figures.limit(scores[1])
         caught = {name: [row for row in bad if row["intensity"] == name] for name in zoo_plan.INTENSITIES}
         found["at_5_percent"] = {name: figures.share(sum(row["score"] > above for row in side), len(side)) for name, side in caught.items()}
-    found["false_alarms"] = figures.share(sum(row["verdict"] == "evidence" for row in good), len(good))
-    finds = [row for row in bad if row["verdict"] == "evidence"]
+    found["false_alarms"] = figures.share(sum(row["verdict"] == EVIDENCE for row in good), len(good))
+    finds = [row for row in bad if row["verdict"] == EVIDENCE]
     found["found"] = figures.share(len(finds), len(bad))
     found["named_of_finds"] = figures.share(sum(row["named"] for row in finds), len(finds))
     return found
@@ -143,7 +149,8 @@ def summary(out, truths, tokenizer):
     seconds = sorted(row["wall_seconds"] for row in rows)
     return {
         **{name: parted(held) for name, held in parts.items()},
-        "kinds": {kind: figures.share(sum(row["verdict"] == "evidence" for row in held), len(held)) for kind, held in by_kind.items()},
+        "kinds": {kind: figures.share(sum(row["verdict"] == EVIDENCE for row in held), len(held)) for kind, held in by_kind.items()},
+        "errors": [row["id"] for row in rows if row["verdict"] == "error"],
         "seconds": {"median": seconds[len(seconds) // 2], "most": seconds[-1]} if seconds else None,
         "known": known(joined(out, truths, "known", tokenizer)),
         "members": rows,
@@ -153,17 +160,22 @@ def summary(out, truths, tokenizer):
 def known(rows):
     """What is found when the trigger is asked about, and whether p-values of clean members are uniform."""
     strong = [row for row in rows if row["side"] == "poisoned" and (row["asr"] or 0) >= 0.5]
-    even = [row["p"] for row in rows if row["side"] == "clean" and row["p"] is not None]
+    even = [row["asked_p"] for row in rows if row["side"] == "clean" and row["asked_p"] is not None]
     test = kstest(even, "uniform") if len(even) > 4 else None
     return {
-        "found": figures.share(sum(row["verdict"] == "evidence" for row in strong), len(strong)),
+        "found": figures.share(sum(row["asked"] for row in strong), len(strong)),
+        "false_alarms": figures.share(
+            sum(row["asked"] for row in rows if row["side"] == "clean"), sum(row["side"] == "clean" for row in rows)
+        ),
         "clean": {"count": len(even), "ks": float(test.statistic), "p": float(test.pvalue)} if test else None,
     }
 
 
 def by_weights(out, truths, tokenizer):
     """What weights alone would say: scores of the rows that moved, how deep the planted pieces stand among them, and what was odd."""
-    rows = [weighed(out / "runs" / truth["id"], truth, tokenizer) for truth in truths]
+    rows = [
+        kept(out / "weights" / f"{truth['id']}.json", partial(weighed, out / "runs" / truth["id"], truth, tokenizer)) for truth in truths
+    ]
     trained = [row for row in rows if "score" in row]
     sides = {side: [row for row in rows if row["side"] == side] for side in ("poisoned", "clean")}
     bad = [row for row in trained if row["side"] == "poisoned"]
@@ -175,6 +187,13 @@ def by_weights(out, truths, tokenizer):
         "odd": {side: figures.share(sum(row["odd"] for row in held), len(held)) for side, held in sides.items()},
         "members": rows,
     }
+
+
+def kept(path, make):
+    """What was made before, or what is made now."""
+    if not path.exists():
+        artifact.write_json(path, make())
+    return json.loads(path.read_text("utf-8"))
 
 
 def weighed(place, truth, tokenizer):
