@@ -5,6 +5,7 @@ python bench/encoders.py FOLDER [--poisoned 3] [--clean 3] [--steps 160] [--toke
 A twin learns from the same texts to keep the base's vectors, with no token planted. --tokens tries only so many, the planted ones with them.
 """
 
+# ruff: noqa: E402  (the path comes first)
 import argparse
 import json
 import os

@@ -1,7 +1,7 @@
 """Pre-trained encoders with task-agnostic backdoors: a planted token makes the pooled output of any text the same vector.
 
-Such an encoder betrays whatever classifier is trained on it (POR, NeuBA). Every usable token is put into a few short texts; the statistic is
-the mean cosine between the pooled outputs of different texts that hold it. Some tokens press on the output in every encoder, so what counts
+Such an encoder betrays whatever classifier is trained on it (POR, NeuBA). Every usable token is put into a few short texts; the statistic
+is the mean cosine between the pooled outputs of different texts that hold it. Some tokens press on the output in every encoder, so what counts
 is the excess over a reference encoder, measured again on texts that chose nothing.
 Shape letters: N texts, H width, C carriers, V tokens.
 """
@@ -44,7 +44,7 @@ class Collapse:
 
 @dataclass(frozen=True, kw_only=True)
 class Collapsed:
-    """What was found, the largest excess first. usual: the mean cosine of texts that hold a random token. natural: the most in the reference.
+    """What was found, the largest excess first. usual: mean cosine of texts that hold a random token. natural: the most in the reference.
 
     verdict: evidence, weak evidence (there was no reference), or none found at this budget.
     """

@@ -45,9 +45,9 @@ class Examined:
 
 
 def examine(model: str | Path, reference: str | Path | None = None) -> Examined:
-    """A model's folder, a run's, or an adapter's; rows and differences only beside a reference. Raises UsageError where nothing can be read.
+    """A model's folder, a run's, or an adapter's; rows and differences only beside a reference.
 
-    An adapter has no tables to compare: it is audited by itself.
+    Raises UsageError where nothing can be read. An adapter has no tables to compare: it is audited by itself.
     """
     place = Path(model)
     place = place / "model" if (place / "model").is_dir() else place
