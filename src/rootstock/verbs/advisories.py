@@ -13,6 +13,7 @@ from rootstock.core.errors import BaseError, GateRefused, UsageError
 from rootstock.core.modules import needed
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Watch
+from rootstock.report.words import several
 from rootstock.sentinel.advisories import match, osv
 from rootstock.sentinel.advisories.match import Finding, Model
 from rootstock.sentinel.provenance import claims, digests
@@ -47,8 +48,8 @@ def check(paths: Sequence[str], databases: Sequence[Path], watch: Watch) -> dict
     models = [model for path in paths for model in _models(path)] or list(_known())
     findings, notes = match.packages(packages, database)
     findings += match.models(models, database)
-    notes += [f"{count:,} records {reason} were passed over" for reason, count in database.passed_over.items()]
-    source = f"{database.records:,} records, the newest of {database.newest[:10] or 'an unknown day'}"
+    notes += [f"passed over: {several(count, 'record')} {reason}" for reason, count in database.passed_over.items()]
+    source = f"{several(database.records, 'record')}, the newest of {database.newest[:10] or 'an unknown day'}"
     return _told(findings, notes, packages=len(packages), models=len(models), source=source)
 
 
@@ -134,9 +135,9 @@ def as_text(found: Mapping[str, Any]) -> str:
     """For people."""
     lines = [line for each in found["findings"] for line in _lines(each)]
     lines += [f"note      {each}" for each in found["notes"]]
-    what = f"{found['packages']:,} packages" + (f" and {found['models']:,} models" if found["models"] else "")
+    what = several(found["packages"], "package") + (f" and {several(found['models'], 'model')}" if found["models"] else "")
     count = len(found["findings"])
-    verdict = f"{count:,} advisories hold" if count else "none holds"
+    verdict = _held(count) if count else "no advisory holds"
     return "\n".join([*lines, f"verdict   {verdict} for {what}, by {found['source']}"])
 
 
@@ -152,9 +153,13 @@ def _lines(each: Mapping[str, Any]) -> Iterator[str]:
     yield f"          {each['link']}"
 
 
+def _held(count: int) -> str:
+    return "1 advisory holds" if count == 1 else f"{count:,} advisories hold"
+
+
 def refuse(found: Mapping[str, Any]) -> None:
     """Raises GateRefused where an advisory holds."""
     if held := found["findings"]:
         named = [f"{each['package']} to {each['fixed_in']}" for each in held if each["fixed_in"]]
         fix = f"update {', '.join(dict.fromkeys(named))}" if named else "read them above"
-        raise GateRefused(f"{len(held):,} advisories hold for what is installed or named", fix=fix)
+        raise GateRefused(f"{_held(len(held))} for what is installed or named", fix=fix)
