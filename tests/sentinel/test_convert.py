@@ -168,7 +168,8 @@ def test_what_is_no_whole_checkpoint_is_refused(tmp_path, harm):
     elif harm == "text":
         path.write_text("no checkpoint")
     else:
-        path = tmp_path
+        path = tmp_path / "empty"
+        path.mkdir()
     with pytest.raises(UsageError):
         convert([path], tmp_path / "safe")
     assert not (tmp_path / "safe").exists()

@@ -188,3 +188,31 @@ def test_a_broken_signature_is_an_issue(tmp_path, model, key, data):
     except RootstockError as error:
         pytest.fail(str(error))
     assert any(each.startswith("Signature mismatch") for each in issues)
+
+
+def test_an_identity_without_a_network_says_what_is_missing(monkeypatch, tmp_path):
+    """sigstore's package is not asked for here: what stands in fails as it does without a network."""
+    import types
+
+    from rootstock.sentinel.provenance import signatures
+    from rootstock.sentinel.provenance.trust import Identity
+
+    class Error(Exception):
+        pass
+
+    class Config:
+        def use_sigstore_verifier(self, *, identity, oidc_issuer, trust_config):
+            if trust_config is None:
+                raise Error("Failed to refresh TUF metadata")
+            json.loads(trust_config.read_text())
+
+    modules = {"model_signing.verifying": types.SimpleNamespace(Config=Config), "sigstore.errors": types.SimpleNamespace(Error=Error)}
+    monkeypatch.setattr(signatures, "needed", lambda name, *_, **__: modules[name])
+    by = Identity("you@example.com", "https://accounts.example.com")
+    with pytest.raises(UsageError, match="root of trust can't be had") as told:
+        signatures.check(tmp_path, tmp_path / "model.sig", by)
+    assert all(each in str(told.value) for each in ("you@example.com", "a network", "ROOTSTOCK_SIGSTORE_TRUST", "--signature key.pub"))
+    (tmp_path / "trust.json").write_text("{")
+    monkeypatch.setenv("ROOTSTOCK_SIGSTORE_TRUST", str(tmp_path / "trust.json"))
+    with pytest.raises(UsageError, match="no trust configuration"):
+        signatures.check(tmp_path, tmp_path / "model.sig", by)

@@ -1,5 +1,6 @@
 """The chain of a real run: every link verified, every change found, declared and verified apart; its documents are valid."""
 
+import io
 import json
 import re
 import shutil
@@ -101,6 +102,17 @@ def test_the_bill_of_materials_is_valid_by_the_published_schema(made):
     schema = pytest.importorskip("cyclonedx.schema")
     text, _ = lineage.told(made / "run", "cyclonedx", None)
     assert validation.JsonStrictValidator(schema.SchemaVersion.V1_6).validate_str(text) is None
+
+
+def test_the_spdx_document_holds_to_the_published_model(made):
+    """Types, counts and enumerations, by the classes that are generated from SPDX 3.0.1's own shapes."""
+    model = pytest.importorskip("spdx_python_model", reason="pip install spdx-python-model to hold documents to SPDX's shapes").v3_0_1
+    held = model.SHACLObjectSet()
+    model.JSONLDDeserializer().read(io.BytesIO(lineage.told(made / "run", "spdx", None)[0].encode()), held)
+    assert not held.link()  # nothing refers to what is not there
+    model.JSONLDSerializer().write(held, io.BytesIO())
+    kinds = {type(each).__name__ for each in held.foreach()}
+    assert {"ai_AIPackage", "dataset_DatasetPackage", "Relationship", "SpdxDocument"} <= kinds
 
 
 def test_the_spdx_document_refers_only_to_what_it_holds(made):

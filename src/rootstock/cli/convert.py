@@ -7,7 +7,7 @@ from typer import Argument, Option
 
 
 def convert(
-    paths: Annotated[list[Path], Argument(help="A checkpoint, or all shards of one: of torch, numpy or joblib.")],
+    paths: Annotated[list[Path], Argument(help="A checkpoint, its shards or their index: of torch, numpy, joblib or TensorFlow.")],
     out: Annotated[Path, Option(help="Folder for model.safetensors and conversion.json.")],
     part: Annotated[str, Option(help="Only the tensors below this name, such as state_dict.")] = "",
     overwrite: Annotated[bool, Option(help="Replace the folder where it exists.")] = False,

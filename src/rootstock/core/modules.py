@@ -6,7 +6,13 @@ from typing import Any
 
 from rootstock.core.errors import UsageError
 
-_PACKAGES = {"markdown_it": "markdown-it-py", "stdnum": "python-stdnum", "ahocorasick": "pyahocorasick", "model_signing": "model-signing"}
+_PACKAGES = {
+    "markdown_it": "markdown-it-py",
+    "stdnum": "python-stdnum",
+    "ahocorasick": "pyahocorasick",
+    "model_signing": "model-signing",
+    "pip_audit": "pip-audit",
+}
 """Modules whose package has another name."""
 
 

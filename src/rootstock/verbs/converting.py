@@ -1,14 +1,16 @@
 """The verb convert: checkpoints that would have to be unpickled become safetensors, and nothing in them is run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rootstock.core import artifact
 from rootstock.core.errors import DataError, UsageError
 from rootstock.sentinel.context import Context
-from rootstock.sentinel.convert import checkpoint, write
+from rootstock.sentinel.convert import checkpoint, tensorflow, write
 from rootstock.sentinel.findings import LimitReached, Malformed
 from rootstock.sentinel.limits import Limits
 from rootstock.sentinel.output.text import verdict
@@ -16,6 +18,8 @@ from rootstock.sentinel.scanner import scan
 from rootstock.sentinel.source import of_file
 
 WEIGHTS, RECORD = "model.safetensors", "conversion.json"
+_INDEX = ".index.json"
+_WANTED = "a checkpoint: .bin, .pt, .pth, .ckpt, .npz, .npy, .joblib, an index of shards, or TensorFlow's name or .index"
 NAMED = 20
 """Left-out values that are named one by one."""
 
@@ -27,7 +31,9 @@ def convert(paths: Sequence[Path], out: Path, *, part: str = "", overwrite: bool
     """
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists", wanted="a new folder", fix="choose another --out, or add --overwrite")
-    contents = [(path, _read(path)) for path in paths]
+    held = [_files(path) for path in paths]
+    contents = [(path, content) for each in held for path, content in each.contents]
+    sources = [path for each in held for path in each.sources]
     tensors: dict[str, Any] = {}
     for path, content in contents:
         chosen = _below(content.tensors, part)
@@ -39,9 +45,9 @@ def convert(paths: Sequence[Path], out: Path, *, part: str = "", overwrite: bool
     left_out = [entry for _, content in contents for entry in content.left_out]
     if not tensors:
         raise DataError(f"there is no tensor in {', '.join(map(str, paths))}" + (f" below {part!r}" if part else ""), wanted="a checkpoint")
-    report = scan(*paths)
+    report = scan(*sources)
     record = {
-        "sources": {path.name: artifact.digest_file(path) for path in paths},
+        "sources": {path.name: artifact.digest_file(path) for path in sources},
         "tensors": len(tensors),
         "numbers_bytes": sum(tensor.bytes for tensor in tensors.values()),
         "other_tensors": sum(len(content.tensors) for _, content in contents) - len(tensors),
@@ -56,17 +62,70 @@ def convert(paths: Sequence[Path], out: Path, *, part: str = "", overwrite: bool
     return record
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What a path means. contents: by file or index. sources: every file that was read."""
+
+    contents: list[tuple[Path, checkpoint.Content]]
+    sources: list[Path]
+
+
+def _files(path: Path) -> _Held:
+    """A file, an index of shards, a TensorFlow checkpoint by its name, index or folder."""
+    with _told(path):
+        if (index := tensorflow.index_of(path)) is not None:
+            content, files = tensorflow.read(index)
+            return _Held([(index, content)], files)
+        if path.is_dir() or path.name.endswith(".index.json"):
+            return _shards(path if path.is_file() else _index(path))
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}", wanted=_WANTED, fix="check the path")
+        return _Held([(path, _read(path))], [path])
+
+
+def _index(folder: Path) -> Path:
+    """The one index of pickled shards in a folder, or its one checkpoint."""
+    for pattern in (f"*.bin{_INDEX}", "*.bin", "*.pt", "*.pth", "*.ckpt"):
+        if len(held := sorted(folder.glob(pattern))) == 1:
+            return held[0]
+    raise UsageError(f"{folder} does not hold one checkpoint", wanted=_WANTED, fix="name its file or files")
+
+
+def _shards(index: Path) -> _Held:
+    """All files that an index names, which lie beside it and hold what it says; a path that is no index is one checkpoint."""
+    if not index.name.endswith(_INDEX):
+        return _Held([(index, _read(index))], [index])
+    named = artifact.read_json(index, wanted="an index of shards", fix="fetch it again").get("weight_map")
+    if not isinstance(named, dict) or not named or not all(isinstance(each, str) for each in named.values()):
+        raise DataError(f"{index} has no weight_map", wanted="an index of shards, such as pytorch_model.bin.index.json")
+    names = sorted(set(named.values()))
+    if out := [name for name in names if Path(name).name != name or name in (".", "..")]:
+        raise DataError(f"{index} leads to {out[0]!r}", wanted="names of files beside it", fix="do not use it")
+    contents = [(index.with_name(name), _read(index.with_name(name))) for name in names]
+    for tensor, name in named.items():
+        held = next(content for path, content in contents if path.name == name)
+        if tensor not in held.tensors:
+            raise DataError(f"{index} says that {name} holds {tensor!r}, and it does not", wanted="the shards that belong to it")
+    return _Held(contents, [index, *(path for path, _ in contents)])
+
+
 def _read(path: Path) -> checkpoint.Content:
     if not path.is_file():
-        raise UsageError(
-            f"there is no file {path}", wanted="a checkpoint: .bin, .pt, .pth, .ckpt, .npz, .npy, .joblib", fix="check the path"
-        )
+        raise UsageError(f"there is no file {path}", wanted=_WANTED, fix="check the path")
     context = Context(Limits(), lambda source, context: iter(()), lambda tree, source, context: iter(()), math.inf)
-    try:
+    with _told(path):
         return checkpoint.read(of_file(path), context)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What is wrong with a file, as an error about it."""
+    try:
+        yield
     except (Malformed, LimitReached) as error:
         where = "" if error.offset is None else f" (byte {error.offset:,})"
-        raise DataError(f"{path} can't be converted: {error.what}{where}", wanted="a checkpoint of torch, numpy or joblib") from error
+        wanted = "a checkpoint of torch, numpy, joblib or TensorFlow"
+        raise DataError(f"{path} can't be converted: {error.what}{where}", wanted=wanted) from error
 
 
 def _below(tensors: dict[str, Any], part: str) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from rootstock.sentinel.scanner import SLIPS
 _LEFT_OUT = ("checkpoints", "track", ".cache", SIGNATURE)
 """What a run may lose or gain after its end."""
 _EXTRA = "security"
+TRUST_CONFIG = "ROOTSTOCK_SIGSTORE_TRUST"
+"""Names a file in place of sigstore's own root of trust, which is asked for over the network."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,28 @@ def check(folder: Path, signature: Path, by: Path | Identity) -> Signed | str:
 
 def _verifier(verifying: Any, by: Path | Identity) -> Any:
     if isinstance(by, Identity):
-        return verifying.Config().use_sigstore_verifier(identity=by.identity, oidc_issuer=by.issuer)
+        return _identity(verifying, by)
     _present(by, "public key")
     try:
         return verifying.Config().use_elliptic_key_verifier(public_key=by)
     except (ValueError, TypeError, AttributeError) as error:
         said = "it is of no elliptic curve" if isinstance(error, AttributeError) else error
         raise UsageError(f"{by} is no public key that can be used: {said}", wanted="PEM, on P-256, P-384 or P-521") from error
+
+
+def _identity(verifying: Any, by: Identity) -> Any:
+    """What checks an identity: with the root of trust that ROOTSTOCK_SIGSTORE_TRUST names, else with sigstore's own, which is fetched."""
+    named = os.environ.get(TRUST_CONFIG)
+    config = Path(named).expanduser() if named else None
+    fix = f"name a file with sigstore's trust configuration in {TRUST_CONFIG}, or check by a key: --signature key.pub"
+    try:
+        return verifying.Config().use_sigstore_verifier(identity=by.identity, oidc_issuer=by.issuer, trust_config=config)
+    except _of_sigstore(by) as error:
+        why = f"sigstore's root of trust can't be had: {' '.join(str(error).split())}"
+        raise UsageError(f"the identity {by.identity} can't be checked: {why}", wanted="a network", fix=fix) from error
+    except (OSError, ValueError) as error:
+        wanted = "a ClientTrustConfig in JSON"
+        raise UsageError(f"{config} is no trust configuration: {' '.join(str(error).split())[:200]}", wanted=wanted, fix=fix) from error
 
 
 def _of_sigstore(by: Path | Identity) -> tuple[type[Exception], ...]:
