@@ -40,9 +40,8 @@ def runs(tmp_path_factory):
         rows = [(text, f"{label} of {name}") for text, label in rows_of(24, seed=seed)]
         settings = {"epochs": 1, "rate": 2e-2, "batch_tokens": 128}
         data = write_csv(place / f"{name}.csv", rows)
-        rootstock.adapt(
-            data, out=place / name, base=str(base), method=method, training=settings, seed=seed, accept=["duplicates", "overlap"]
-        )
+        how = {"base": str(base), "method": method, "training": settings, "seed": seed, "accept": ["duplicates", "overlap"]}
+        rootstock.adapt(data, out=place / name, **how)
     return place
 
 
@@ -86,9 +85,8 @@ def ask(built, *asked, timeout_s=60):
     """Answers to requests (name, texts), all sent at once."""
 
     async def all_of_them():
-        return await asyncio.gather(
-            *(built.predict(name, [{"text": each} for each in texts], timeout_s=timeout_s) for name, texts in asked)
-        )
+        requests = [(name, [{"text": each} for each in texts]) for name, texts in asked]
+        return await asyncio.gather(*(built.predict(name, rows, timeout_s=timeout_s) for name, rows in requests))
 
     return asyncio.run(all_of_them())
 

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from tests import tiny_models
+from tests.conftest import rows_of
 
 import rootstock
 from rootstock.core.errors import RowRefused, UnknownModel, UsageError
@@ -25,7 +26,7 @@ def place(tmp_path_factory):
     tokens = tiny_models.with_bos()
     tiny_models.saved(tiny_models.causal_model(0.6), tokens, folder / "causal")
     tiny_models.saved(tiny_models.seq2seq_model(2.0), tokens, folder / "seq2seq")
-    rows = [{"prompt": f"the film was {word}", "completion": " very good"} for word in ("bad", "cold", "warm", "dull") * 6]
+    rows = [{"prompt": prompt, "completion": " very good"} for prompt, _ in rows_of(24)]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     changed = [{"source": each["prompt"], "target": "a book"} for each in rows]
     (folder / "changed.jsonl").write_text("\n".join(map(json.dumps, changed)))
@@ -54,6 +55,13 @@ def served(place):
 
 async def pieces(built, name, prompt=PROMPT, **how):
     return [piece async for piece in built.stream(name, prompt, Writing(**how))]
+
+
+async def nothing_left(built):
+    """A reader has the last piece a moment before the writer's place is free."""
+    async with asyncio.timeout(30):
+        while built.figures()["queue_rows"]:
+            await asyncio.sleep(0.005)
 
 
 def text(found):
@@ -99,9 +107,9 @@ def test_texts_that_stream_beside_one_another_are_those_that_stream_alone(served
 
     assert [text(found) for found in asyncio.run(beside())] == apart * 2
     assert len(set(apart)) > 2
-    figures = served.figures()
-    assert (figures["streams"], figures["queue_rows"]) == (0, 0)
-    assert figures["written_tokens"] > 0
+    asyncio.run(nothing_left(served))
+    assert served.figures()["streams"] == 0
+    assert served.figures()["written_tokens"] > 0
 
 
 def test_a_stop_text_ends_it_and_is_no_part_of_it(served):
@@ -135,9 +143,7 @@ def test_who_leaves_stops_the_writing(served):
         async for _ in stream:
             break
         await stream.aclose()
-        async with asyncio.timeout(30):
-            while served.figures()["queue_rows"]:
-                await asyncio.sleep(0.005)
+        await nothing_left(served)
 
     asyncio.run(leave())
     served.unload("causal-lora")  # would wait for ever for what still writes
@@ -159,5 +165,5 @@ def test_what_can_not_be_written_is_refused(served, name, prompt, how, error):
         served._shelf._entries["causal"].model.info.__dict__["length"] = 0
     with pytest.raises(error):
         asyncio.run(pieces(served, name, prompt, **how))
-    assert served.figures()["queue_rows"] == 0
+    asyncio.run(nothing_left(served))
     assert not any(entry.pins for entry in served._shelf._entries.values())

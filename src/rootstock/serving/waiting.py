@@ -137,7 +137,7 @@ class Waiting:
         self._busy = 0
         self._writing: set[int] = set()
         """Lanes that write texts of a batch now: a second worker would only stand beside."""
-        self._turn = False
+        self._turn = self._reading = False
 
     def admit(self, ticket: Ticket, pace: float) -> None:
         """Take a request in. Overloaded beyond the bound, Draining at the end. pace: rows a second, for when to ask again."""
@@ -229,10 +229,13 @@ class Waiting:
                 self.lock.wait(found if found < 60 else None)
             return None
 
-    def done(self) -> None:
+    def done(self, work: Work) -> None:
         """A worker is free again."""
         with self.lock:
             self._busy -= 1
+            if isinstance(work, Fresh):
+                self._reading = False
+                self.lock.notify_all()
 
     def close(self) -> list[Ticket]:
         """Send the workers home; the tickets that were never answered."""
@@ -246,7 +249,8 @@ class Waiting:
 
     def _next(self) -> Work | float:
         """Work, or for how many seconds there is none."""
-        if self._fresh:
+        if self._fresh and not self._reading:
+            self._reading = True  # one worker at a time: a tokenizer keeps how it cuts in itself
             tickets, self._fresh = self._fresh, []
             return Fresh(tickets)
         self._turn = not self._turn

@@ -93,7 +93,7 @@ class Workers:
                     self._pass(work)
                 elif work():
                     self.waiting.step(work)
-            self.waiting.done()
+            self.waiting.done(work)
 
     def _encode(self, tickets: Sequence[Ticket]) -> None:
         alike: dict[Any, list[Ticket]] = defaultdict(list)
