@@ -42,6 +42,8 @@ class Engine:
         self._waiting = Waiting(settings, count, lambda ticket: self._shelf.unpin(self._pinned.pop(ticket)))
         self._workers = Workers(self._waiting, count)
         self._reader = ThreadPoolExecutor(1, "rootstock-read")
+        self._writers: dict[writing.Writer, Entry] = {}
+        self._cores = torch.get_num_threads()
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(("refused_rows", "cancelled_rows", "timed_out_rows", "streams", "written_tokens"), 0)
         self._workers.start()
@@ -103,8 +105,9 @@ class Engine:
         except BaseException:
             self._shelf.unpin(entry)
             raise
+        self._writers[writer] = entry
         self._count("streams", 1)
-        self._waiting.step(partial(self._turn, writer, entry))
+        self._waiting.step(partial(self._turn, writer))
         try:
             while True:
                 piece = await pieces.get()
@@ -126,13 +129,18 @@ class Engine:
             if self._waiting.bury(ticket):
                 ticket.settle(TimedOut("the server was stopped"))
         self._workers.join()
+        for writer in list(self._writers):
+            writer.tell(TimedOut("the server was stopped"))
+            self._over(writer)
         self._reader.shutdown()
+        torch.set_num_threads(self._cores)  # what a worker sets is also the default of threads that come later
 
     def figures(self) -> dict[str, Any]:
-        """Counters and gauges by name, nested one deep by model or stage at most; counters only ever grow.
+        """Numbers by name, nested one deep by model or stage at most.
 
-        queue_rows, batches, rows, padded_tokens, real_tokens, cancelled_rows, refused_rows, timed_out_rows, loads, evictions, loaded,
-        on_disk, streams, written_tokens, workers (numbers); seconds {encode, compute, wait, load}; rows_by_model; precision (a word).
+        Gauges: queue_rows (admitted and not answered), rows_in_flight (of these, in a batch now), loaded, on_disk, streams, workers.
+        Counters: batches, rows, padded_tokens, real_tokens, cancelled_rows, refused_rows, timed_out_rows, loads, evictions, written_tokens;
+        seconds {encode, compute, wait, load}; rows_by_model. precision is a word.
         """
         counts = self._workers.counts
         loaded, on_disk = self._shelf.counts()
@@ -141,6 +149,7 @@ class Engine:
                 **{name: getattr(counts, name) for name in ("batches", "rows", "padded_tokens", "real_tokens")},
                 **self._counts,
                 "queue_rows": self._waiting.rows,
+                "rows_in_flight": self._waiting.passing,
                 "loads": self._shelf.loads,
                 "evictions": self._shelf.evictions,
                 "loaded": loaded,
@@ -180,15 +189,20 @@ class Engine:
             await asyncio.get_running_loop().run_in_executor(self._reader, self._shelf.read, name)
         return entry
 
-    def _turn(self, writer: writing.Writer, entry: Entry) -> bool:
+    def _turn(self, writer: writing.Writer) -> bool:
         """A turn of a text that is being written."""
         before = writer.written
         more = writer.turn()
         self._count("written_tokens", writer.written - before)
         if not more:
-            self._waiting.ended()
-            self._shelf.unpin(entry)
+            self._over(writer)
         return more
+
+    def _over(self, writer: writing.Writer) -> None:
+        """A text is written, or nobody wants it any more."""
+        self._count("streams", -1)
+        self._waiting.ended()
+        self._shelf.unpin(self._writers.pop(writer))
 
     def _pace(self) -> float:
         """Rows a second that all workers answer together."""

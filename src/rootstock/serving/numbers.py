@@ -35,8 +35,8 @@ class Format:
         return torch.bfloat16 if self.name == "bfloat16" else torch.float32
 
     def quantise(self, model: nn.Module, fresh: Collection[str] = ()) -> None:
-        """Put the matrices of linear layers into eight bits where this is the format; a fresh head stays."""
-        if self.name == "int8":
+        """Put the matrices of linear layers into eight bits where this is the format; a fresh head, and what a method wrapped, stay."""
+        if self.name == "int8" and type(model).__module__.startswith("transformers."):
             for name, module in list(model.named_modules()):
                 if type(module) is nn.Linear and name and not any(each.startswith(f"{name}.") for each in fresh):
                     model.set_submodule(name, _eight(module))

@@ -4,10 +4,12 @@ Shape letters: B rows.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -98,14 +100,15 @@ class Model:
 
 @dataclass(eq=False)
 class Opening:
-    """Opens runs over the trunks that are in memory. One at a time; answers go on meanwhile."""
+    """Opens runs over the trunks that are in memory. One at a time; answers go on meanwhile. A trunk goes with its last model."""
 
     opener: Callable[[Path], Source]
     format: Format
     device: torch.device
-    _trunks: dict[tuple[str, bool], Trunk] = field(default_factory=dict)
-    _tokenizers: dict[tuple[tuple[str, str], ...], Any] = field(default_factory=dict)
-    _proved: set[tuple[Any, ...]] = field(default_factory=set)
+    _trunks: WeakValueDictionary[tuple[str, bool], Trunk] = field(default_factory=WeakValueDictionary)
+    _tokenizers: WeakValueDictionary[tuple[tuple[str, str], ...], Any] = field(default_factory=WeakValueDictionary)
+    _lately: deque[Any] = field(default_factory=lambda: deque(maxlen=4))
+    """Tokenizers that stay though no model in memory has them: many folders are looked at before one is opened."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, name: str, folder: Path) -> ModelInfo:
@@ -159,9 +162,11 @@ class Opening:
         files = source.admitted.admission.files.items()
         key = tuple(sorted((name, digest) for name, digest in files if not name.endswith(others) or name == "tokenizer_config.json"))
         key += (("contract", source.contract["tokenizer_sha256"]),)
-        if key not in self._tokenizers:
-            self._tokenizers[key] = source.tokenizer
-        return self._tokenizers[key]
+        found = self._tokenizers.get(key)
+        if found is None:
+            found = self._tokenizers[key] = source.tokenizer
+        self._lately.append(found)
+        return found
 
     def _by_itself(self, info: ModelInfo, source: Source) -> Model:
         model = source.load().to(self.device)
@@ -182,14 +187,15 @@ class Opening:
     def _trunk(self, base: Resolved, task: Labelled, tokens: Any) -> Trunk:
         """The base in memory, read now where it is not."""
         key = (base.digest, task.writes)
-        if key not in self._trunks:
+        found = self._trunks.get(key)
+        if found is None:
             head = Head(auto=task.head().auto if task.writes else "AutoModel")
             model: Any = bases.load(base, head, seed=0).model
             if model.config.is_encoder_decoder and not task.writes:
                 raise Unshareable("its base has an encoder and a decoder")
             bases.fit(tokens, model)
-            self._trunks[key] = Trunk(model.to(self.device), self.format, tokens.pad_token_id, task.writes)
-        return self._trunks[key]
+            found = self._trunks[key] = Trunk(model.to(self.device), self.format, tokens.pad_token_id, task.writes)
+        return found
 
     def _part(self, source: Source, saved: Saved, trunk: Trunk, base: Resolved) -> tuple[Part, Trunk]:
         task = source.task
@@ -212,8 +218,8 @@ class Opening:
 
     def _prove(self, made: Model, source: Source) -> None:
         """On a few tokens, beside another's rows, it must answer as the whole model does: each frozen one, else the first of its kind."""
-        kind = (id(made.lane), made.info.task, made.info.method, frozenset(source.contract["fresh"]))
-        if kind in self._proved or not isinstance(made.lane, Trunk) or made.lane.writes:
+        kind = (made.info.task, made.info.method, *sorted(source.contract["fresh"]))
+        if not isinstance(made.lane, Trunk) or made.lane.writes or kind in made.lane.proved:
             return
         try:
             self._compare(made, source)
@@ -221,7 +227,7 @@ class Opening:
             made.release()
             raise
         if not (source.method and source.method.frozen):
-            self._proved.add(kind)
+            made.lane.proved.add(kind)
 
     def _compare(self, made: Model, source: Source) -> None:
         whole = source.load().to(self.device).eval()

@@ -52,12 +52,13 @@ class Lane(Protocol):
 
 @dataclass(eq=False)
 class Trunk:
-    """model: a base's body, or with its own output layer where what is served over it writes. Slots hold adapters."""
+    """model: a base's body, or with its own output layer where what is served over it writes. Slots hold adapters. proved: see Opening."""
 
     model: Any
     format: Format
     padding: int
     writes: bool = False
+    proved: set[tuple[str, ...]] = field(default_factory=set)
     now: Now = field(default_factory=Now)
     _free: list[int] = field(default_factory=list)
     _slots: int = 1

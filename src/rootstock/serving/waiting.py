@@ -128,11 +128,15 @@ class Waiting:
         self.lock = threading.Condition()
         self.rows = 0
         """Rows that are admitted and not settled."""
+        self.passing = 0
+        """Encoded rows that are being computed."""
         self.draining = self.closed = False
         self._fresh: list[Ticket] = []
         self._lines: dict[int, tuple[Lane, Line]] = {}
         self._steps: deque[Callable[[], bool]] = deque()
         self._busy = 0
+        self._writing: set[int] = set()
+        """Lanes that write texts of a batch now: a second worker would only stand beside."""
         self._turn = False
 
     def admit(self, ticket: Ticket, pace: float) -> None:
@@ -182,6 +186,9 @@ class Waiting:
         """These rows are computed: tickets that have all of theirs now."""
         whole = []
         with self.lock:
+            self.passing -= len(items)
+            self._writing.discard(id(items[0].ticket.model.lane))
+            self.lock.notify_all()
             for ticket, count in Counter(item.ticket for item in items).items():
                 ticket.passing -= count
                 if ticket.dead and not ticket.passing:
@@ -243,7 +250,7 @@ class Waiting:
             tickets, self._fresh = self._fresh, []
             return Fresh(tickets)
         self._turn = not self._turn
-        if self._steps and (self._turn or len(self._steps) > 1):
+        if self._steps and self._turn:
             return self._steps.popleft()
         found = self._batch()
         if isinstance(found, float) and self._steps:
@@ -254,7 +261,7 @@ class Waiting:
         soonest, patience = None, self.settings.deadline_ms / 1000
         for lane, line in self._lines.values():
             arrived = line.oldest()
-            if arrived is not None and (soonest is None or arrived < soonest[0]):
+            if arrived is not None and id(lane) not in self._writing and (soonest is None or arrived < soonest[0]):
                 soonest = arrived, lane, line
         self._lines = {key: held for key, held in self._lines.items() if held[1].places}
         if soonest is None:
@@ -267,6 +274,8 @@ class Waiting:
         # what waits is shared among the workers that are free, or one would have all of it and the others nothing
         share = -(-line.tokens // max(self.workers - self._busy, 1))
         items = line.take(min(max(share, _FEWEST), most), self.settings.max_batch_rows)
+        self.passing += len(items)
+        self._writing |= {id(lane)} if lane.writes and items else set()
         for item in items:
             item.ticket.passing += 1
         return Batch(lane, items)

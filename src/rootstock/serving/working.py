@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -166,7 +166,7 @@ class Workers:
         with Caught() as caught:
             assert ticket.encoded is not None
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            with self.words:
+            with self.words if model.task.writes else nullcontext():
                 found = answers(model.task, columns, ticket.encoded, ticket.rows, model.tokenizer)
             self._settle(ticket, [{**answer, "cut": True} if cut else answer for answer, cut in zip(found, ticket.cut, strict=True)])
         if caught.error:

@@ -33,7 +33,7 @@ class Writer:
     def __init__(
         self, model: Model, asked: tuple[list[int], list[int]], how: Writing, tell: Callable[[Piece | RootstockError], None]
     ) -> None:
-        self.model, self.how, self._tell = model, how, tell
+        self.model, self.how, self.tell = model, how, tell
         ids_T, ends = asked
         self.stopped = False
         """Set by a reader who wants no more."""
@@ -56,13 +56,13 @@ class Writer:
             while not self.stopped:
                 piece = self._next()
                 if piece.text or piece.finish:
-                    self._tell(piece)
+                    self.tell(piece)
                 if piece.finish:
                     return False
                 if time.perf_counter() > end:
                     return True
         if caught.error:
-            self._tell(caught.error)
+            self.tell(caught.error)
         return False
 
     def _next(self) -> Piece:
