@@ -52,6 +52,8 @@ bench: install
 	$(BIN)/python bench/adaptive.py runs/bench/adaptive
 	$(BIN)/python bench/vision.py --folder runs/bench/vision
 	$(BIN)/python bench/methods.py runs/bench/methods
+	$(BIN)/python bench/serving.py prepare runs/bench/serving
+	for part in speed latency overload malformed; do $(BIN)/python bench/serving.py $$part runs/bench/serving || exit 1; done
 
 # ROOTSTOCK_PEER: a virtual environment with picklescan==1.0.5 modelscan==0.8.8 fickling==0.1.12 modelaudit==0.2.54, where they are to run too.
 bench-security: install

@@ -331,6 +331,7 @@ def overload(options: argparse.Namespace) -> None:
             "p99_ms": round(tally.quantile(0.99) * 1000, 2),
             "server_events": dict(events),
             "inside_at_signal": lines[at]["inside"],
+            "lost_accepted": lines[at]["inside"] - sum(count for status, count in after.items() if status != 503),
             "answered_after_signal": {str(key): value for key, value in sorted(after.items())},
             "memory_mb": {"first_third": round(first / 1024, 1), "last_third": round(last / 1024, 1), "growth": round(last / first - 1, 4)},
             "memory_each_second_mb": [round(each / 1024, 1) for each in memory],

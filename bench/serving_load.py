@@ -155,16 +155,17 @@ async def arriving(port: int, contents: list[bytes], seconds: float, rate: float
 def raw(port: int, content: bytes, seconds: float = 10.0, hang_up: Callable[[], bool] = lambda: False) -> int | None:
     """The status that these bytes get, whatever they are; None where the server says nothing."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as line:
+        said = b""
         try:
             line.sendall(content)
             if hang_up():
                 return None
             line.shutdown(socket.SHUT_WR)
-            said = b""
             while len(said) < 12 and (part := line.recv(4096)):
                 said += part
         except OSError:
-            return None
+            if not said:
+                return None
     return int(said[9:12]) if said[:5] == b"HTTP/" else None
 
 

@@ -1,33 +1,29 @@
-"""A server in this process on a fake engine, and its client."""
-
-# ruff: noqa: E402  (packages that may be missing come first)
+"""A server in this process on a fake engine, and its client; what needs the extra serve skips without it."""
 
 import asyncio
 import io
 import json
 
 import pytest
-
-pytest.importorskip("fastapi", reason="needs the extra serve")
-httpx = pytest.importorskip("httpx", reason="needs httpx")
-
 from tests.serving.fake_engine import FakeEngine
 
-from rootstock.serving.app import front
-from rootstock.serving.door import Rules
 from rootstock.serving.journal import Journal
 
 
 class House:
-    """A server with what it is made of. ask: one request, by the loop of its own."""
+    """A server with what it is made of. ask: one request, on a loop of its own."""
 
     def __init__(self, **rules):
+        from rootstock.serving.app import front
+        from rootstock.serving.door import Rules
+
         self.engine, self.lines = FakeEngine(), io.StringIO()
         self.journal = Journal(self.lines)
         self.front = front(self.engine, Rules(**rules), self.journal)
 
     def run(self, work):
         """work(client) on a loop of its own."""
+        import httpx
 
         async def go():
             transport = httpx.ASGITransport(self.front.app, raise_app_exceptions=False)
@@ -50,6 +46,9 @@ class House:
 
 @pytest.fixture
 def house():
+    for module in ("fastapi", "prometheus_client"):
+        pytest.importorskip(module, reason="needs the extra serve")
+    pytest.importorskip("httpx", reason="needs httpx")
     made = []
 
     def make(**rules):

@@ -5,9 +5,6 @@ import json
 import shutil
 
 import pytest
-
-pytest.importorskip("fastapi", reason="needs the extra serve")
-
 from tests.serving.fake_engine import FakeEngine
 
 from rootstock.serving.journal import Journal

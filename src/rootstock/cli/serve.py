@@ -24,11 +24,11 @@ def serve(
     max_tokens: Annotated[int, Option(help="Tokens that one request may have written.")] = 1024,
     max_loaded: Annotated[int, Option(help="Models in memory; others are read when they are asked for.")] = 128,
     precision: Annotated[str, Option(help="auto, float32, bfloat16 or int8.")] = "auto",
+    change: Annotated[list[str] | None, Option("--set", help="How batches are made, such as deadline_ms=5.")] = None,
 ) -> None:
     """Answer over HTTP with finished runs: predictions, vectors, texts; OpenAI's clients work unchanged. SIGTERM lets it finish."""
-    from rootstock.cli.console import Console
+    from rootstock.cli.console import Console, assignments
     from rootstock.serving.limits import Limits
-    from rootstock.serving.settings import EngineSettings
     from rootstock.verbs import serving
 
     asked = serving.Asked(
@@ -44,6 +44,6 @@ def serve(
         key=tls_key,
         origins=tuple(cors_origin or ()),
         limits=Limits(body_bytes=serving.size(max_body), rows=max_rows, tokens=max_tokens, rate=rate),
-        engine=EngineSettings(max_loaded=max_loaded, precision=precision),  # type: ignore[arg-type]  # checked there
+        engine=serving.engine_settings({"max_loaded": max_loaded, "precision": precision} | assignments(change or [])),
     )
     serving.serve(asked, Console().say)

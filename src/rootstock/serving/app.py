@@ -52,7 +52,8 @@ class Front:
 
 def front(engine: "Engine", rules: Rules, journal: Journal, *, ready: Callable[[], bool] = lambda: True) -> Front:
     """The application on an engine. ready: whether all that should be served by now is."""
-    api = FastAPI(title="rootstock serve", version=__version__, description=_DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None)
+    no_pages: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    api = FastAPI(title="rootstock serve", version=__version__, description=_DESCRIPTION, **no_pages)
     door = Door(api, rules, journal)
     meters = door.meters = Meters(engine.figures, lambda: door.busy)
     desk = Desk(engine, rules.limits)

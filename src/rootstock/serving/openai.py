@@ -4,9 +4,10 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from fastapi import Request
@@ -100,18 +101,22 @@ class OpenAI:
         streams = [self._desk.engine.stream(body.model, prompt, how) for prompt in prompts]
         if body.stream:
             first = await self._desk.wait(request, anext(streams[0]), field)
-            return Events(_pieces(shape, body, first, streams[0]), self._desk.limits.seconds)
+            return Events(_pieces(shape, body, first, cast(AsyncGenerator[Piece, None], streams[0])), self._desk.limits.seconds)
         written = await self._desk.wait(request, self._all(streams), field)
         choices = [shape.choice(i, text, last.finish) for i, (text, last) in enumerate(written)]
         ends = [last for _, last in written]
         return answer({**shape.head(body.model), "choices": choices, "usage": _usage(*ends)})
 
     async def _all(self, streams: list[AsyncIterator[Piece]]) -> list[tuple[str, Piece]]:
+        texts = [asyncio.ensure_future(_collected(stream)) for stream in streams]
         try:
             async with asyncio.timeout(self._desk.limits.seconds):
-                return await asyncio.gather(*map(_collected, streams))
+                return await asyncio.gather(*texts)
         except TimeoutError:
             raise Turned(504, "no answer in the time that is allowed: ask for fewer tokens, or a stream", code="timed_out") from None
+        finally:
+            for text in texts:  # one that failed ends the others
+                text.cancel()
 
 
 async def _collected(pieces: AsyncIterator[Piece]) -> tuple[str, Piece]:
@@ -122,13 +127,14 @@ async def _collected(pieces: AsyncIterator[Piece]) -> tuple[str, Piece]:
     return "".join(texts), last
 
 
-async def _pieces(shape: Shape, body: Drawn, first: Piece, rest: AsyncIterator[Piece]) -> AsyncGenerator[Mapping[str, Any], None]:
+async def _pieces(shape: Shape, body: Drawn, first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[Mapping[str, Any], None]:
     """A stream's events, of which the last counts tokens where that was asked for."""
     head = shape.head(body.model) | {"object": shape.part}
     last = first
-    yield {**head, "choices": [shape.delta(first, first=True)]}
-    async for last in rest:
-        yield {**head, "choices": [shape.delta(last, first=False)]}
+    async with aclosing(rest):
+        yield {**head, "choices": [shape.delta(first, first=True)]}
+        async for last in rest:
+            yield {**head, "choices": [shape.delta(last, first=False)]}
     if body.usage_wanted:
         yield {**head, "choices": [], "usage": _usage(last)}
 

@@ -3,16 +3,21 @@
 import asyncio
 from typing import Any
 
+from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from rootstock.serving.refusals import Turned
 
 HEAD_BYTES = 32 << 10
 HEAD_SECONDS = 15.0
+_LINGER_SECONDS = 2.0
 
 
 class BoundedHttp(HttpToolsProtocol):
     """A head that is too large is answered with 400; a connection that sends none, or one that never ends, is closed."""
 
     _size = 0
+    _over = False
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -24,6 +29,24 @@ class BoundedHttp(HttpToolsProtocol):
         """Nothing is awaited any more."""
         self._head_came()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes; after an error they are read and dropped, for closing on a client that still sends would take the answer from it."""
+        if not self._over:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as all else that is wrong, and close once the client has."""
+        self._over = True
+        self._head_came()
+        body = to_json(Turned(400, "this is no HTTP/1.1 request", code="invalid_http").told)
+        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(head % len(body) + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(_LINGER_SECONDS, self._too_late)
+        else:
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """A head begins, perhaps the next on this connection."""

@@ -18,6 +18,9 @@ _SINGLE = frozenset((b"host", b"origin", b"authorization", b"content-type", b"co
 _JSON = (b"application/json", b"application/x-www-form-urlencoded", b"")
 """What a body may be called: curl -d says form-urlencoded of anything. A page elsewhere can send that too, and is stopped by its Origin."""
 
+_HEARD_OUT = 4
+"""How many times the limit of a body is read before the connection is closed on a client that goes on sending."""
+
 T = TypeVar("T")
 B = TypeVar("B", bound=Body)
 
@@ -51,10 +54,10 @@ def visit_of(scope: Scope) -> Visit:
 
 async def body_of(scope: Scope, receive: Receive, kind: type[B], limits: Limits) -> B:
     """The body, read no further than the limit, and checked. Raises Turned."""
-    _check_kind(visit_of(scope).headers, limits)
+    _check_kind(visit_of(scope).headers)
     try:
         async with asyncio.timeout(limits.body_seconds):
-            content = await _read(receive, limits.body_bytes)
+            content = await _read(receive, limits.body_bytes, _length(visit_of(scope).headers))
     except TimeoutError:
         raise Turned(408, "the body did not arrive in time", code="slow_body", headers={"Connection": "close"}) from None
     try:
@@ -63,34 +66,40 @@ async def body_of(scope: Scope, receive: Receive, kind: type[B], limits: Limits)
         raise invalid(error) from None
 
 
-def _check_kind(headers: dict[bytes, bytes], limits: Limits) -> None:
+def _check_kind(headers: dict[bytes, bytes]) -> None:
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind not in _JSON:
         raise Turned(415, "wanted Content-Type: application/json", code="content_type")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Turned(415, "a compressed body is not taken", code="content_encoding")
+
+
+def _length(headers: dict[bytes, bytes]) -> int:
+    """The body's length as it is told; 0 where it is not."""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
         raise Turned(400, "Content-Length is no number", code="content_length")
-    if len(length) > 18 or int(length) > limits.body_bytes:
-        raise _too_large(limits.body_bytes)
+    return int(length[:18]) if len(length) <= 18 else 1 << 60
 
 
-async def _read(receive: Receive, most: int) -> bytes:
-    parts, size, more = [], 0, True
+async def _read(receive: Receive, most: int, told: int) -> bytes:
+    """The body. Of one that is too large nothing is kept; a little more is read, for a client that is still sending would find its
+
+    connection reset, and no answer.
+    """
+    parts, size, more = [], 0, told <= _HEARD_OUT * most
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise gone()
-        parts.append(message.get("body", b""))
-        size, more = size + len(parts[-1]), message.get("more_body", False)
-        if size > most:
-            raise _too_large(most)
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False) and size <= _HEARD_OUT * most
+        if max(size, told) <= most:
+            parts.append(message.get("body", b""))
+        else:
+            parts.clear()
+    if max(size, told) > most:
+        raise Turned(413, f"the body is larger than {most:,} bytes", code="body_too_large", headers={"Connection": "close"})
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _too_large(most: int) -> Turned:
-    return Turned(413, f"the body is larger than {most:,} bytes", code="body_too_large", headers={"Connection": "close"})
 
 
 def gone() -> Turned:

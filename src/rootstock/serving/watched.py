@@ -47,7 +47,10 @@ class Watched:
     async def keep(self) -> None:
         """Look again and again."""
         while True:
-            await asyncio.to_thread(self.look)
+            try:
+                await asyncio.to_thread(self.look)
+            except OSError as error:  # what is served stays
+                self._journal.note("folder_unreadable", error=str(error))
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _take(self, name: str, seen: Seen) -> None:

@@ -1,11 +1,11 @@
 """The verb serve: finished runs answered over HTTP, each past the gate before a byte of its weights is read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rootstock.core.errors import GateRefused, UsageError
+from rootstock.core.errors import GateRefused, UnknownName, UsageError
 from rootstock.core.modules import needed
 from rootstock.core.watch import Say
 from rootstock.run import served
@@ -59,6 +59,17 @@ def size(text: str) -> int:
     if not number.isascii() or not number.isdigit() or unit not in _UNITS:
         raise UsageError(f"--max-body {text}", wanted="a size such as 1MB")
     return int(number) * _UNITS[unit]
+
+
+def engine_settings(values: Mapping[str, Any]) -> EngineSettings:
+    """Settings of an engine by their names. Raises UnknownName, and UsageError for a value that won't do."""
+    known = {each.name: type(each.default) for each in fields(EngineSettings)}
+    for name, value in values.items():
+        if name not in known:
+            raise UnknownName("setting of the engine", name, known)
+        if isinstance(value, bool) or not isinstance(value, (int, float) if known[name] is float else known[name]):
+            raise UsageError(f"{name} is {value!r}", wanted="a word" if known[name] is str else "a number")
+    return EngineSettings(**values)
 
 
 def serve(asked: Asked, say: Say) -> None:
