@@ -1,5 +1,5 @@
 // Texts put to runs, side by side: labels, entities, spans, written text, and what an answer rests on.
-import { ask, el, number, percent, refused, say, table, trouble } from "./dom.js";
+import { ask, el, number, percent, put, refused, say, table, trouble } from "./dom.js";
 import { link, runs } from "./runs.js";
 
 const kept = { chosen: new Set(), text: "", text_pair: "", choices: "" };
@@ -65,7 +65,7 @@ export const playView = ({ query }) => {
 
 const card = (run) => {
   const body = el("div", { "aria-busy": "true" }, el("p", { class: "muted" }, "Waiting …"));
-  return { body, put: (...parts) => { body.replaceChildren(...parts.flat(2).filter(Boolean)); body.removeAttribute("aria-busy"); }, node: el("article", { class: "card" }, el("h3", {}, el("a", { href: link(run.id) }, run.id)), body) };
+  return { body, put: (...parts) => { put(body, parts); body.removeAttribute("aria-busy"); }, node: el("article", { class: "card" }, el("h3", {}, el("a", { href: link(run.id) }, run.id)), body) };
 };
 
 // Shows a run's answer; gives what is said of it to who can't see it.
@@ -103,7 +103,7 @@ const shown = (told, run, question, wants) => {
   else parts.push(el("p", { class: "predicted" }, typeof told.predicted === "number" ? number(told.predicted) : String(told.predicted)), told.confidence == null ? null : el("p", { class: "muted" }, percent(told.confidence)));
   if (wants.explains && told.kind !== "tags") parts.push(explaining(run, question, wants.labels));
   if (told.format && told.format !== "float32") parts.push(el("p", { class: "muted" }, `Answered in ${told.format}.`));
-  return parts.flat(3).filter(Boolean);
+  return parts;
 };
 
 const marked = (pieces) => el("p", { class: "words" }, pieces.map((each) => (each.kind ? el("mark", { class: "entity" }, each.text) : each.text)));
@@ -134,7 +134,7 @@ const explain = async (run, question, place) => {
     const tint = (each) => (each.value === undefined ? (each.cut ? el("s", {}, each.text) : each.text)
       : el("mark", { title: `${each.value >= 0 ? "+" : "−"}${Math.abs(each.value).toFixed(3)}`, style: { "--wash": `color-mix(in srgb, var(${each.value >= 0 ? "--first" : "--second"}) ${Math.round(42 * Math.abs(each.value) / most)}%, transparent)` } }, each.text));
     const rows = all.map((each) => [each.text, each.value.toFixed(4)]);
-    place.replaceChildren(el("h4", {}, `What ${told.target} rests on`), ...told.texts.map((each) => el("p", { class: "words" }, each.map(tint))),
+    put(place, el("h4", {}, `What ${told.target} rests on`), told.texts.map((each) => el("p", { class: "words" }, each.map(tint))),
       el("p", { class: "muted" }, `Green speaks for it, orange against it. Score ${number(told.score)}, of a text that says nothing ${number(told.baseline)}; the shares add up to the difference but for ${told.gap.toExponential(1)} (${told.points} points, integrated gradients).`),
       el("details", {}, el("summary", {}, "The numbers"), table({ head: ["token", "share"], rows }, `Shares of the tokens for ${told.target}`)));
     const first = [...all].sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 3);

@@ -1,5 +1,5 @@
 // One run: overview with curves, report, data, scan, lineage.
-import { ago, ask, count, el, moment, say, size, span, table, trouble } from "./dom.js";
+import { ago, ask, count, el, moment, put, say, size, span, table, trouble } from "./dom.js";
 import { chart } from "./chart.js";
 import { link, runs, scored, stateOf } from "./runs.js";
 
@@ -13,7 +13,7 @@ export const runView = ({ id, tab }) => {
     if (!known) { top.replaceChildren(el("h1", {}, id), el("p", { class: "note" }, "There is no such run any more.")); return; }
     const facts = [["state", stateOf(known)], ["task", known.task], ["method", known.method], ["base", known.base], ["data", known.data], ["score", scored(known)],
       ["validation rows", known.rows === null ? "" : count(known.rows)], ["training time", known.seconds === null ? "" : span(known.seconds)], ["model", known.bytes === null ? "" : size(known.bytes)], ["changed", ago(known.when)]];
-    top.replaceChildren(el("p", { class: "muted" }, el("a", { href: "#/runs" }, "Runs"), ` / ${id}`),
+    put(top, el("p", { class: "muted" }, el("a", { href: "#/runs" }, "Runs"), ` / ${id}`),
       el("div", { class: "spread" }, el("h1", {}, known.name), known.state === "ended" ? el("a", { href: `#/playground?id=${encodeURIComponent(id)}` }, "Try it in the playground") : null),
       known.verdict ? el("p", { class: "verdict" }, `${known.verdict[0].toUpperCase()}${known.verdict.slice(1)}.`) : null,
       known.state === "interrupted" ? el("p", { class: "note" }, "This run has not ended, and nothing writes to it. Go on with it: ", el("code", {}, `rootstock run ${runs.root}/${id}/recipe.yaml --resume`)) : null,
@@ -61,7 +61,7 @@ const reportTab = (id, run) => {
 // What a part asks for is asked when it is opened, and shown when it comes.
 const later = (path, words, make) => {
   const place = el("div", { "aria-busy": "true" }, el("p", { class: "muted" }, words));
-  ask(path).then((told) => place.replaceChildren(...[make(told)].flat(2).filter(Boolean)), (error) => place.replaceChildren(trouble(error))).finally(() => place.removeAttribute("aria-busy"));
+  ask(path).then((told) => put(place, make(told)), (error) => place.replaceChildren(trouble(error))).finally(() => place.removeAttribute("aria-busy"));
   return { node: place };
 };
 
