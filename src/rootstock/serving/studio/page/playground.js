@@ -20,16 +20,23 @@ export const playView = ({ query }) => {
   const fields = el("div");
   const go = el("button", { type: "submit", class: "primary" }, "Ask");
   const stop = el("button", { type: "button", disabled: true, onclick: () => { if (halt) halt.abort(); } }, "Stop");
-  let halt = null;
+  let halt = null, fitted = null;
 
   const chosen = () => ready.filter((run) => kept.chosen.has(run.id));
-  const settle = async () => {
-    const wants = await Promise.all(chosen().map(asks)), parts = new Set(wants.flatMap((each) => each.parts));
+  // The fields that the chosen runs want; those that are there stay as they are, as somebody may be typing.
+  const fit = (parts, spans) => {
+    const wanted = [...parts, spans].join(" ");
+    if (wanted === fitted) return;
+    fitted = wanted;
     const area = (part, said) => el("div", {}, el("label", { for: `ask-${part}` }, said), el("textarea", { id: `ask-${part}`, value: kept[part], oninput: (event) => { kept[part] = event.target.value; }, onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); form.requestSubmit(); } } }));
-    const spans = wants.some((each) => each.kind === "span"), held = document.activeElement?.id;
-    fields.replaceChildren(area("text", spans ? "Question" : parts.has("text_pair") ? "First text" : "Text"),
-      ...(parts.has("text_pair") ? [area("text_pair", spans ? "Passage" : "Second text")] : []), ...(parts.has("choices") ? [area("choices", "Choices, one a line")] : []));
+    const held = document.activeElement?.id;
+    fields.replaceChildren(area("text", spans ? "Question" : parts.includes("text_pair") ? "First text" : "Text"),
+      ...(parts.includes("text_pair") ? [area("text_pair", spans ? "Passage" : "Second text")] : []), ...(parts.includes("choices") ? [area("choices", "Choices, one a line")] : []));
     if (held) document.getElementById(held)?.focus();
+  };
+  const settle = async () => {
+    const wants = await Promise.all(chosen().map(asks)), asked = wants.flatMap((each) => each.parts);
+    fit(["text", "text_pair", "choices"].filter((part) => part === "text" || asked.includes(part)), wants.some((each) => each.kind === "span"));
   };
 
   const form = el("form", { onsubmit: async (event) => {
@@ -54,6 +61,7 @@ export const playView = ({ query }) => {
   const pick = el("fieldset", {}, el("legend", {}, "Runs to ask"), el("div", { class: "pick", tabindex: "0", role: "group", "aria-label": "Runs to ask" }, ready.length ? ready.map((run) => el("label", { class: "check" },
     el("input", { type: "checkbox", checked: kept.chosen.has(run.id), onchange: (event) => { if (event.target.checked) kept.chosen.add(run.id); else kept.chosen.delete(run.id); settle(); } }),
     el("span", {}, run.id, el("small", {}, [run.task, run.method].filter(Boolean).join(" · "))))) : el("p", { class: "muted" }, "No run has ended yet.")));
+  fit(["text"], false);
   settle();
   return {
     title: "Playground",
