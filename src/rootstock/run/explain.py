@@ -169,7 +169,7 @@ class _Line:
     def _at(self, score: Callable[[Batch], Tensor], at_K: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of points on the line, [K], and the embeddings that they are of."""
         start_TH, end_TH = self.ends
-        path_KTH = (start_TH + at_K.to(start_TH)[:, None, None] * (end_TH - start_TH)).requires_grad_(torch.is_grad_enabled())
+        path_KTH: Tensor = (start_TH + at_K.to(start_TH)[:, None, None] * (end_TH - start_TH)).requires_grad_(torch.is_grad_enabled())
         many = {name: value.expand(len(at_K), *value.shape[1:]) for name, value in self.batch.items()}
         read = []
 

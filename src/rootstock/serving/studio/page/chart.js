@@ -2,7 +2,7 @@
 // Colours are var(--name), so that one drawing serves light and dark. Each has its sentence and, where there is one, its table.
 import { draw, el, number, table } from "./dom.js";
 
-const WIDE = 720, LEFT = 56, RIGHT = 14, TOP = 12, BOTTOM = 42;
+const LEFT = 50, RIGHT = 14, TOP = 12, BOTTOM = 42;
 const MARKS = { circle: (x, y, r) => draw("circle", { cx: x, cy: y, r }), square: (x, y, r) => draw("rect", { x: x - r, y: y - r, width: 2 * r, height: 2 * r }) };
 const numbers = (values) => values.filter((each) => typeof each === "number" && Number.isFinite(each));
 const plain = (html) => String(html ?? "").replace(/<[^>]*>/g, " ").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&").trim();
@@ -23,6 +23,15 @@ const steps = (low, high, wanted) => {
   return found;
 };
 
+// 1, 2 and 5 times the powers of ten; of many powers these alone.
+const decades = (low, high) => {
+  const found = [];
+  for (let power = Math.floor(low); power <= high; power += 1) {
+    for (const each of high - low > 2.5 ? [1] : [1, 2, 5]) if (Math.log10(each) + power >= low && Math.log10(each) + power <= high) found.push(each * 10 ** power);
+  }
+  return found;
+};
+
 const scale = (axis, values, from, to, wanted) => {
   const log = axis.type === "log";
   const known = numbers(values).filter((each) => !log || each > 0).map((each) => (log ? Math.log10(each) : each));
@@ -35,10 +44,9 @@ const scale = (axis, values, from, to, wanted) => {
   if (axis.autorange === "reversed") [low, high] = [high, low];
   const at = (value) => from + ((log ? Math.log10(value) : value) - low) / (high - low) * (to - from);
   const named = axis.tickvals;
-  let ticks = named ? named.map((each, place) => [each, plain(axis.ticktext ? axis.ticktext[place] : short(each))])
-    : steps(Math.min(low, high), Math.max(low, high), wanted).map((each) => [log ? 10 ** each : each, short(log ? 10 ** each : each)]);
-  if (log && !named) ticks = ticks.filter(([each]) => each > 0);
-  return { at, ticks };
+  const ticks = named ? named.map((each, place) => [each, plain(axis.ticktext ? axis.ticktext[place] : short(each))])
+    : (log ? decades(low, high) : steps(Math.min(low, high), Math.max(low, high), wanted)).map((each) => [each, short(each)]);
+  return { at, ticks, right: to };
 };
 
 const paths = (trace, x, y) => {
@@ -67,7 +75,8 @@ const scatter = (trace, x, y) => {
     const told = trace.customdata ? `${trace.customdata[place]}` : `${trace.name ? `${trace.name}: ` : ""}${number(trace.y[place])} at ${short(at)}`;
     mark.append(draw("title", {}, told));
     parts.push(mark);
-    if (trace.text) parts.push(draw("text", { x: x.at(at) + 8, y: y.at(trace.y[place]) - 7, class: "mark-name" }, plain(trace.text[place])));
+    const late = x.at(at) > 0.6 * x.right;  // its name stands on the side that has room
+    if (trace.text) parts.push(draw("text", { x: x.at(at) + (late ? -8 : 8), y: y.at(trace.y[place]) - 7, "text-anchor": late ? "end" : "start", class: "mark-name" }, plain(trace.text[place])));
   });
   return parts;
 };
@@ -123,18 +132,19 @@ const panel = (traces, axes, box, extra) => {
 
 // The SVG of a figure; label: what a screen reader says of it.
 export const svg = (figure, label) => {
+  const wide = innerWidth < 760 ? 400 : 560;  // units are pixels where the page has the usual width
   const { layout, data } = figure, below = layout.yaxis2 && data.some((each) => each.yaxis === "y2");
   const names = layout.yaxis.ticktext || [];
   const left = Math.max(LEFT, Math.min(230, 7.2 * Math.max(0, ...names.map((each) => plain(each).length)) + 14));
-  const high = Math.max(220, Math.min(layout.height || 340, 640)), bottom = high - BOTTOM;
-  const box = { left, right: WIDE - RIGHT, top: TOP + 12, bottom };
+  const high = Math.max(220, Math.min(layout.height || 340, data.some((each) => each.orientation === "h") ? 700 : 340)), bottom = high - BOTTOM;
+  const box = { left, right: wide - RIGHT, top: TOP + 12, bottom };
   const extra = { shapes: layout.shapes || [], notes: layout.annotations || [], below: true };
   const first = data.filter((each) => each.yaxis !== "y2"), second = data.filter((each) => each.yaxis === "y2");
   const parts = below
     ? [panel(first, [{ ...layout.xaxis, tight: true }, layout.yaxis], { ...box, bottom: box.top + (bottom - box.top) * 0.64 }, { ...extra, below: false }),
       panel(second, [{ ...layout.xaxis, tight: true }, layout.yaxis2], { ...box, top: box.top + (bottom - box.top) * 0.78 }, { ...extra, shapes: [], notes: [] })]
     : panel(first, [layout.xaxis, layout.yaxis], box, extra);
-  return draw("svg", { viewBox: `0 0 ${WIDE} ${high}`, role: "img", "aria-label": label, class: "chart" }, parts.flat(4));
+  return draw("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": label, class: "chart" }, parts.flat(4));
 };
 
 const legend = (data) => {

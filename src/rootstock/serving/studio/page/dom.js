@@ -9,9 +9,13 @@ export const el = (name, options = {}, ...inner) => {
     else if (key in made && typeof value !== "string") made[key] = value;
     else made.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...inner.flat(3).filter((each) => each !== null && each !== undefined && each !== false));
+  made.append(...there(inner));
   return made;
 };
+
+// What is there of parts that may be nested, and may be nothing.
+export const there = (parts) => parts.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false);
+export const put = (place, ...parts) => { place.replaceChildren(...there(parts)); return place; };
 
 const SVG = "http://www.w3.org/2000/svg";
 export const draw = (name, options = {}, ...inner) => {

@@ -1,5 +1,5 @@
 // Which view is shown, the one stream of events, and the colour scheme.
-import { ask, el, say, trouble } from "./dom.js";
+import { ask, el, put, say, trouble } from "./dom.js";
 import { compareView, listView, runs } from "./runs.js";
 import { runView } from "./run.js";
 import { playView } from "./playground.js";
@@ -20,7 +20,7 @@ const show = (changed) => {
   if (view && view.stay && view.stay(place)) return;
   if (view && view.leave) view.leave();
   view = (VIEWS[place.name] || listView)(place);
-  main.replaceChildren(...[view.node].flat());
+  put(main, view.node);
   document.title = `${view.title} · Rootstock studio`;
   for (const link of document.querySelectorAll(".top nav a")) {
     const here = link.hash === `#/${place.name === "run" ? "runs" : place.name}`;

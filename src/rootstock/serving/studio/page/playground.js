@@ -1,5 +1,5 @@
 // Texts put to runs, side by side: labels, entities, spans, written text, and what an answer rests on.
-import { ask, el, number, percent, refused, say, table, trouble } from "./dom.js";
+import { ask, el, number, percent, put, refused, say, table, trouble } from "./dom.js";
 import { link, runs } from "./runs.js";
 
 const kept = { chosen: new Set(), text: "", text_pair: "", choices: "" };
@@ -20,16 +20,23 @@ export const playView = ({ query }) => {
   const fields = el("div");
   const go = el("button", { type: "submit", class: "primary" }, "Ask");
   const stop = el("button", { type: "button", disabled: true, onclick: () => { if (halt) halt.abort(); } }, "Stop");
-  let halt = null;
+  let halt = null, fitted = null;
 
   const chosen = () => ready.filter((run) => kept.chosen.has(run.id));
-  const settle = async () => {
-    const wants = await Promise.all(chosen().map(asks)), parts = new Set(wants.flatMap((each) => each.parts));
+  // The fields that the chosen runs want; those that are there stay as they are, as somebody may be typing.
+  const fit = (parts, spans) => {
+    const wanted = [...parts, spans].join(" ");
+    if (wanted === fitted) return;
+    fitted = wanted;
     const area = (part, said) => el("div", {}, el("label", { for: `ask-${part}` }, said), el("textarea", { id: `ask-${part}`, value: kept[part], oninput: (event) => { kept[part] = event.target.value; }, onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); form.requestSubmit(); } } }));
-    const spans = wants.some((each) => each.kind === "span"), held = document.activeElement?.id;
-    fields.replaceChildren(area("text", spans ? "Question" : parts.has("text_pair") ? "First text" : "Text"),
-      ...(parts.has("text_pair") ? [area("text_pair", spans ? "Passage" : "Second text")] : []), ...(parts.has("choices") ? [area("choices", "Choices, one a line")] : []));
+    const held = document.activeElement?.id;
+    fields.replaceChildren(area("text", spans ? "Question" : parts.includes("text_pair") ? "First text" : "Text"),
+      ...(parts.includes("text_pair") ? [area("text_pair", spans ? "Passage" : "Second text")] : []), ...(parts.includes("choices") ? [area("choices", "Choices, one a line")] : []));
     if (held) document.getElementById(held)?.focus();
+  };
+  const settle = async () => {
+    const wants = await Promise.all(chosen().map(asks)), asked = wants.flatMap((each) => each.parts);
+    fit(["text", "text_pair", "choices"].filter((part) => part === "text" || asked.includes(part)), wants.some((each) => each.kind === "span"));
   };
 
   const form = el("form", { onsubmit: async (event) => {
@@ -54,6 +61,7 @@ export const playView = ({ query }) => {
   const pick = el("fieldset", {}, el("legend", {}, "Runs to ask"), el("div", { class: "pick", tabindex: "0", role: "group", "aria-label": "Runs to ask" }, ready.length ? ready.map((run) => el("label", { class: "check" },
     el("input", { type: "checkbox", checked: kept.chosen.has(run.id), onchange: (event) => { if (event.target.checked) kept.chosen.add(run.id); else kept.chosen.delete(run.id); settle(); } }),
     el("span", {}, run.id, el("small", {}, [run.task, run.method].filter(Boolean).join(" · "))))) : el("p", { class: "muted" }, "No run has ended yet.")));
+  fit(["text"], false);
   settle();
   return {
     title: "Playground",
@@ -65,7 +73,7 @@ export const playView = ({ query }) => {
 
 const card = (run) => {
   const body = el("div", { "aria-busy": "true" }, el("p", { class: "muted" }, "Waiting …"));
-  return { body, put: (...parts) => { body.replaceChildren(...parts.flat(2).filter(Boolean)); body.removeAttribute("aria-busy"); }, node: el("article", { class: "card" }, el("h3", {}, el("a", { href: link(run.id) }, run.id)), body) };
+  return { body, put: (...parts) => { put(body, parts); body.removeAttribute("aria-busy"); }, node: el("article", { class: "card" }, el("h3", {}, el("a", { href: link(run.id) }, run.id)), body) };
 };
 
 // Shows a run's answer; gives what is said of it to who can't see it.
@@ -103,7 +111,7 @@ const shown = (told, run, question, wants) => {
   else parts.push(el("p", { class: "predicted" }, typeof told.predicted === "number" ? number(told.predicted) : String(told.predicted)), told.confidence == null ? null : el("p", { class: "muted" }, percent(told.confidence)));
   if (wants.explains && told.kind !== "tags") parts.push(explaining(run, question, wants.labels));
   if (told.format && told.format !== "float32") parts.push(el("p", { class: "muted" }, `Answered in ${told.format}.`));
-  return parts.flat(3).filter(Boolean);
+  return parts;
 };
 
 const marked = (pieces) => el("p", { class: "words" }, pieces.map((each) => (each.kind ? el("mark", { class: "entity" }, each.text) : each.text)));
@@ -134,7 +142,7 @@ const explain = async (run, question, place) => {
     const tint = (each) => (each.value === undefined ? (each.cut ? el("s", {}, each.text) : each.text)
       : el("mark", { title: `${each.value >= 0 ? "+" : "−"}${Math.abs(each.value).toFixed(3)}`, style: { "--wash": `color-mix(in srgb, var(${each.value >= 0 ? "--first" : "--second"}) ${Math.round(42 * Math.abs(each.value) / most)}%, transparent)` } }, each.text));
     const rows = all.map((each) => [each.text, each.value.toFixed(4)]);
-    place.replaceChildren(el("h4", {}, `What ${told.target} rests on`), ...told.texts.map((each) => el("p", { class: "words" }, each.map(tint))),
+    put(place, el("h4", {}, `What ${told.target} rests on`), told.texts.map((each) => el("p", { class: "words" }, each.map(tint))),
       el("p", { class: "muted" }, `Green speaks for it, orange against it. Score ${number(told.score)}, of a text that says nothing ${number(told.baseline)}; the shares add up to the difference but for ${told.gap.toExponential(1)} (${told.points} points, integrated gradients).`),
       el("details", {}, el("summary", {}, "The numbers"), table({ head: ["token", "share"], rows }, `Shares of the tokens for ${told.target}`)));
     const first = [...all].sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 3);

@@ -1,21 +1,24 @@
 // One run: overview with curves, report, data, scan, lineage.
-import { ago, ask, count, el, moment, say, size, span, table, trouble } from "./dom.js";
+import { ago, ask, count, el, moment, put, say, size, span, table, trouble } from "./dom.js";
 import { chart } from "./chart.js";
 import { link, runs, scored, stateOf } from "./runs.js";
 
 const TABS = [["", "Curves"], ["report", "Report"], ["data", "Data"], ["scan", "Scan"], ["lineage", "Lineage"]];
 
 export const runView = ({ id, tab }) => {
-  const top = el("div"), below = el("div");
+  const about = el("div"), below = el("div"), trial = el("a", { href: `#/playground?id=${encodeURIComponent(id)}` }, "Try it in the playground");
+  // made once: what has the focus is never made anew
+  const top = el("div", {}, el("p", { class: "muted" }, el("a", { href: "#/runs" }, "Runs"), ` / ${id}`),
+    el("div", { class: "spread" }, el("h1", {}, id.split("/").at(-1)), trial), about);
   const run = () => runs.all.get(id);
   const head = () => {
     const known = run();
-    if (!known) { top.replaceChildren(el("h1", {}, id), el("p", { class: "note" }, "There is no such run any more.")); return; }
+    trial.hidden = !known;
+    if (!known) { put(about, el("p", { class: "note" }, "There is no such run any more.")); return; }
     const facts = [["state", stateOf(known)], ["task", known.task], ["method", known.method], ["base", known.base], ["data", known.data], ["score", scored(known)],
       ["validation rows", known.rows === null ? "" : count(known.rows)], ["training time", known.seconds === null ? "" : span(known.seconds)], ["model", known.bytes === null ? "" : size(known.bytes)], ["changed", ago(known.when)]];
-    top.replaceChildren(el("p", { class: "muted" }, el("a", { href: "#/runs" }, "Runs"), ` / ${id}`),
-      el("div", { class: "spread" }, el("h1", {}, known.name), known.state === "ended" ? el("a", { href: `#/playground?id=${encodeURIComponent(id)}` }, "Try it in the playground") : null),
-      known.verdict ? el("p", { class: "verdict" }, `${known.verdict[0].toUpperCase()}${known.verdict.slice(1)}.`) : null,
+    trial.hidden = known.state !== "ended";
+    put(about, known.verdict ? el("p", { class: "verdict" }, `${known.verdict[0].toUpperCase()}${known.verdict.slice(1)}.`) : null,
       known.state === "interrupted" ? el("p", { class: "note" }, "This run has not ended, and nothing writes to it. Go on with it: ", el("code", {}, `rootstock run ${runs.root}/${id}/recipe.yaml --resume`)) : null,
       el("dl", { class: "facts" }, facts.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { title: name === "changed" ? moment(known.when) : null }, value)))));
   };
@@ -29,7 +32,7 @@ export const runView = ({ id, tab }) => {
     title: `${run() ? run().name : id}, ${heading[1].toLowerCase()}`,
     follows: made.curves && run() && !run().alone ? id : "",
     node: [top, el("nav", { "aria-label": "Parts of the run" }, tabs), el("section", { "aria-labelledby": "part" }, el("h2", { id: "part", class: "hidden" }, heading[1]), below)],
-    changed: () => { if (!top.contains(document.activeElement) || document.activeElement.tagName !== "A") head(); if (made.changed) made.changed(); },
+    changed: () => { head(); if (made.changed) made.changed(); },
     curves: made.curves,
   };
 };
@@ -61,7 +64,7 @@ const reportTab = (id, run) => {
 // What a part asks for is asked when it is opened, and shown when it comes.
 const later = (path, words, make) => {
   const place = el("div", { "aria-busy": "true" }, el("p", { class: "muted" }, words));
-  ask(path).then((told) => place.replaceChildren(...[make(told)].flat(2).filter(Boolean)), (error) => place.replaceChildren(trouble(error))).finally(() => place.removeAttribute("aria-busy"));
+  ask(path).then((told) => put(place, make(told)), (error) => place.replaceChildren(trouble(error))).finally(() => place.removeAttribute("aria-busy"));
   return { node: place };
 };
 

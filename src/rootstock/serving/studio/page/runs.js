@@ -152,7 +152,7 @@ export const compareView = ({ query }) => {
     node: [title, apart ? el("p", { class: "note" }, apart) : null, table({ head, rows, words: 4 }, "The chosen runs"),
       one ? el("h2", {}, "Score against cost") : null, one ? el("div", { class: "grid" }, Object.keys(AXES).map((cost) => pareto(held, cost))) : null,
       el("p", { class: "muted" }, "Intervals that overlap don't say that two runs are alike. A paired test on the same rows tells more: ", el("code", {}, "rootstock compare"), " makes one."),
-      el("h2", {}, "What was measured"), settings].filter(Boolean),
+      el("h2", {}, "What was measured"), settings],
   };
 };
 
