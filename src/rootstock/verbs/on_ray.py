@@ -57,8 +57,8 @@ def _fit(trainer: Any, place: Path, folder: RunFolder) -> None:
     except RuntimeError as error:  # Ray's TrainingFailedError is one
         reason = str(error).strip().splitlines()[-1]
         raise left(place) or RunFailed(f"Ray gave up the workers: {reason}", fix=f"go on with: {folder.going_on}") from error
-    if error := left(place):
-        raise error
+    if (meant := left(place)) is not None:
+        raise meant
 
 
 def _work(told: dict[str, str]) -> None:
