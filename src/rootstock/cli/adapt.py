@@ -33,7 +33,8 @@ def adapt(
     change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe: section.key=value.")] = None,
     track: Annotated[str | None, Option(help="Mirror metrics to tensorboard, wandb or mlflow.")] = None,
     merge: Annotated[bool, Option("--merge", help="Also write merged/, one plain model.")] = False,
-    workers: Annotated[int | None, Option(help="Processes that learn together on this machine [1].")] = None,
+    workers: Annotated[int | None, Option(help="Processes that learn together [1].")] = None,
+    engine: Annotated[str | None, Option(help="Who starts the workers: torch, on this machine, or ray.")] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace a run that is there.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Check everything, try one step, write nothing.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print the metrics as JSON.")] = False,
@@ -47,7 +48,7 @@ def adapt(
         "teacher.run": teacher, "add_tokens": add_tokens, "augment.name": augment,
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
         "training.micro_tokens": batch, "data.exclude": exclude, "accept": accept, "track": track, "merge": merge or None,
-        "data.mix": _start.mix(mix), "cluster.workers": workers, **_start.rows_or_parts(data, part or []),
+        "data.mix": _start.mix(mix), "cluster.workers": workers, "cluster.engine": engine, **_start.rows_or_parts(data, part or []),
     }  # fmt: skip
     recipe = _start.recipe_for(data, given, assignments(change or []))
     _start.check_kind(recipe, labelled=True)

@@ -29,7 +29,8 @@ def pretrain(
     accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
     change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe: section.key=value.")] = None,
     track: Annotated[str | None, Option(help="Mirror metrics to tensorboard, wandb or mlflow.")] = None,
-    workers: Annotated[int | None, Option(help="Processes that learn together on this machine [1].")] = None,
+    workers: Annotated[int | None, Option(help="Processes that learn together [1].")] = None,
+    engine: Annotated[str | None, Option(help="Who starts the workers: torch, on this machine, or ray.")] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace a run that is there.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Check everything, try one step, write nothing.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print the metrics as JSON.")] = False,
@@ -43,7 +44,7 @@ def pretrain(
         "data.validation": str(validation), "data.mix": _start.mix(mix), "task.text": text, "training.epochs": epochs,
         "training.length": length, "training.rate": rate, "budget.minutes": minutes, "seed": seed, "accept": accept, "track": track,
         "add_tokens": add_tokens, "data.languages": _start.codes(languages), "training.micro_tokens": batch,
-        "cluster.workers": workers,
+        "cluster.workers": workers, "cluster.engine": engine,
     }  # fmt: skip
     recipe = _start.recipe_for(corpora[0] if len(corpora) == 1 else corpora, given, assignments(change or []))
     _start.check_kind(recipe, labelled=False)

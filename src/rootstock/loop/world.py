@@ -229,5 +229,5 @@ def joined(strategy: str) -> Iterator[World]:
             raise
         raise PeerLost("another worker is gone, and this one can't go on alone", fix="see what the other one said") from error
     finally:
-        if not begun:
-            dist.destroy_process_group()
+        for group in groups.values() if begun else (None,):  # Ray joins workers itself, and parts them
+            dist.destroy_process_group(group)

@@ -119,7 +119,8 @@ def _from_base(prepared: Prepared, accelerator: Accelerator, folder: RunFolder |
     whole, kept = _ends(prepared, model)
     place = _place(prepared, accelerator)
     fresh = exact(model, loaded, task=prepared.task, method=prepared.method, scratch=bool(prepared.base.scratch))
-    cut = below(prepared, model, place, fresh, watch, dry=dry)
+    alone = recipe.cluster.workers == 1  # whether a cache pays is measured where it runs: workers would decide each for itself
+    cut = below(prepared, model, place, fresh, watch, dry=dry) if alone else None
     feed, feed_validation = feeds(prepared, cut)
     return Built(
         learner=model,

@@ -37,10 +37,6 @@ def heard(watch: Watch, world: World) -> Watch:
 def known(recipe: Recipe, world: World) -> Recipe:
     """The recipe with the workers that there are, and without what the first of them does for all."""
     cluster = recipe.cluster.model_copy(update={"workers": world.size})
-    if world.size == 1:
-        return recipe.model_copy(update={"cluster": cluster})
-    if recipe.training.cache_layers == "auto":  # measured where it runs: workers would decide each for itself
-        recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"cache_layers": "no"})})
     own = {} if world.first else {"track": None, "budget": recipe.budget.model_copy(update={"ledger": "off"})}
     return recipe.model_copy(update={"cluster": cluster, **own})
 

@@ -91,9 +91,10 @@ class _How(NamedTuple):
 def _carried_out(recipe: Recipe, folder: RunFolder, watch: Watch, world: World, how: _How) -> Run:
     """As one of the workers of a world, or alone. The first of them comes first, and leaves what it computes in the cache."""
     recipe = workers.known(recipe, world)
+    (done,) = world.one(float(world.first and ended(folder, watch, overwrite=how.overwrite, resume=how.resume)))
+    if done:
+        return Run(folder.path)
     with world.turn():
-        if world.first and ended(folder, watch, overwrite=how.overwrite, resume=how.resume):
-            return Run(folder.path)
         prepared = admitted(recipe, watch)
     if world.first and how.overwrite and folder.begun:
         remove(folder, prepared.base.folder)

@@ -50,6 +50,11 @@ def check(cluster: ClusterSettings) -> None:
 
 def carry_out(recipe: Recipe, folder: RunFolder, say: Say, *, overwrite: bool, resume: bool) -> None:
     """Have workers carry a recipe out; returns when the run folder is complete. Raises what ended them."""
+    if recipe.cluster.engine == "ray":
+        from rootstock.verbs import on_ray
+
+        on_ray.carry_out(recipe, folder, say, overwrite=overwrite, resume=resume)
+        return
     check(recipe.cluster)
     with tempfile.TemporaryDirectory() as held:
         place = Path(held)

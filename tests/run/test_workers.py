@@ -1,0 +1,207 @@
+"""Several workers do what one does: the same losses and weights, every row once, stopped and gone on with by any number of them."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.conftest import rows_of, write_csv
+from tests.worlds import together
+
+from rootstock.core.errors import LedgerRefused, RecipeError
+from rootstock.core.recipe import Recipe
+from rootstock.core.watch import Watch
+from rootstock.data.batches import Feed
+from rootstock.loop.world import World
+from rootstock.run import workers
+from rootstock.run.prepare import prepare
+from rootstock.verbs import api
+
+TRAINING = {"epochs": 1, "rate": 3e-3, "batch_tokens": 160, "micro_tokens": 40, "precision": "fp32", "dropout": 0.0, "checkpoint_steps": 2}
+
+
+@pytest.fixture
+def recipe(tiny_base, reviews):
+    def made(strategy="ddp", **more):
+        task, data = {"name": "text-classification"}, {"train": str(reviews)}
+        values = {"base": str(tiny_base), "data": data, "method": {"name": "full"}, "task": task}
+        return Recipe.build(values | {"training": TRAINING, "cluster": {"strategy": strategy}} | more, "")
+
+    return made
+
+
+@pytest.fixture
+def alone(recipe, tmp_path):
+    def run(**more):
+        return api.carry_out(recipe(**more), tmp_path / "alone", Watch()).folder.path
+
+    return run
+
+
+def weights(folder):
+    return load_file(next((folder / "model").glob("*model.safetensors")))
+
+
+def events(folder):
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text("utf-8").splitlines()]
+
+
+def assert_same(one, other, tolerance=1e-5):
+    """Losses of every update, figures of every evaluation, and weights."""
+    told = [[(e["step"], e.get("rows"), e.get("tokens") and e["batch"]) for e in events(each)] for each in (one, other)]
+    assert told[0] == told[1]
+    for key in ("loss", "gradient_norm", "log_loss"):
+        held = [[event[key] for event in events(each) if key in event] for each in (one, other)]
+        np.testing.assert_allclose(*held, rtol=tolerance, atol=tolerance, err_msg=key)
+    expected, found = weights(one), weights(other)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=tolerance, atol=tolerance, msg=name)
+
+
+CASES = {
+    "ddp-4": (4, {}),
+    "fsdp-2": (2, {"strategy": "fsdp"}),
+    "fsdp-2-masked-lm": (2, {"strategy": "fsdp", "task": {"name": "masked-lm", "text": "text"}}),
+    "fsdp-2-recompute": (2, {"cluster": {"strategy": "fsdp", "recompute": True}}),
+}
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("ddp-4", "fsdp-2-masked-lm", "fsdp-2-recompute")]
+
+
+@pytest.mark.parametrize("case", ["fsdp-2", *LONG])
+def test_workers_learn_what_one_learns(recipe, alone, tmp_path, case):
+    count, more = CASES[case]
+    ended = together(count, recipe(**more), tmp_path / "run")
+    assert {name for name, _ in ended} == {"done"}, ended
+    assert [bool(said) for _, said in ended] == [True] + [False] * (count - 1), "only the first worker speaks"
+    one = alone(**more)
+    assert_same(one, tmp_path / "run")
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))["world"]["workers"] == count
+
+
+@pytest.mark.slow
+def test_a_text_is_found_among_those_of_all_workers(recipe, alone, tmp_path):
+    texts = [text for text, _ in rows_of(60)]
+    pairs = write_csv(tmp_path / "pairs.csv", list(zip(texts, (f"{text} very" for text in texts), strict=True)), ("anchor", "positive"))
+    more = {"task": {"name": "embedding"}, "data": {"train": str(pairs)}}
+    ended = together(2, recipe(**more), tmp_path / "run")
+    assert {name for name, _ in ended} == {"done"}, ended
+    assert_same(alone(**more), tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_checkpoint_of_four_is_gone_on_with_by_one_and_by_two(recipe, alone, tmp_path, strategy):
+    made, out = recipe(strategy), tmp_path / "four"
+    ended = together(4, made, out, stop_after=3)
+    assert {name for name, _ in ended} == {"Interrupted"}, ended
+    newest = out / "checkpoints" / "step-000003"
+    assert sorted(path.name for path in newest.glob("trained*")) == [f"trained.{n}-of-4.safetensors" for n in range(1, 5)]
+    assert not [path for path in out.rglob("*") if "pickle" in path.name or path.suffix in (".pt", ".bin", ".pth", ".distcp", ".metadata")]
+    shutil.copytree(out, tmp_path / "two")
+    api.carry_out(made, out, Watch(), resume=True)
+    (first, _), _ = ended = together(2, made, tmp_path / "two", resume=True)
+    assert first == "done", ended
+    straight = alone(strategy=strategy)
+    assert_same(straight, out)
+    assert_same(straight, tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_one_is_killed_and_all_go_on_to_the_same_bits(recipe, tmp_path):
+    straight = together(2, recipe(), tmp_path / "straight")
+    ended = together(2, recipe(), tmp_path / "killed", kill=(1, 4))
+    assert [name for name, _ in ended] == ["PeerLost", "killed"]
+    again = together(2, recipe(), tmp_path / "killed", restarts=1)
+    assert {name for name, _ in (*straight, *again)} == {"done"}, (straight, again)
+    assert "from step 2" in again[0][1]
+    for name, value in weights(tmp_path / "straight").items():
+        assert torch.equal(weights(tmp_path / "killed")[name], value), name
+
+
+def test_a_row_goes_to_one_worker_and_none_is_left_out(recipe):
+    prepared = prepare(recipe(), lambda text: None)
+    feed: Feed = prepared.feed(prepared.encoded)
+    rows = np.concatenate(feed.epoch(0))
+    for count in (2, 3, 5):
+        taken = np.concatenate([part for batch in feed.epoch(0) for part in feed.shards(batch, count)])
+        assert np.array_equal(taken, rows)
+        assert all(len(feed.shards(batch, count)) <= count for batch in feed.epoch(0))
+    assert sorted(rows) == list(range(len(prepared.encoded)))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more", "found"),
+    [
+        ("ddp", {"method": {"name": "feature-extraction", "head": "knn"}}, "fitted to all rows at once"),
+        ("ddp", {"method": {"name": "few-shot"}}, "teaches its base before"),
+        ("ddp", {"training": {**TRAINING, "rate": "find"}}, "training.rate"),
+        ("ddp", {"training": {**TRAINING, "micro_tokens": "find"}}, "training.micro_tokens"),
+        ("ddp", {"training": {**TRAINING, "cache_layers": "yes"}}, "cache_layers"),
+        ("ddp", {"cluster": {"offload": True}}, "cluster.offload"),
+        ("fsdp", {"method": {"name": "adalora"}}, "whole matrices"),
+        ("fsdp", {"method": {"name": "feature-extraction"}}, "a head alone"),
+        ("fsdp", {"training": {**TRAINING, "adversary": 0.1}}, "passes a batch twice"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_can_not_be_shared_is_refused_in_words(recipe, strategy, more, found):
+    prepared = prepare(recipe(strategy, **more), lambda text: None)
+    with pytest.raises(RecipeError, match=found) as refused:
+        workers.check(prepared, World(rank=0, size=2, strategy=strategy))
+    assert refused.value.fix
+
+
+def killed_once(out, errors):
+    """SIGKILL for the second worker as soon as there is a checkpoint."""
+    deadline = time.monotonic() + 600
+    while not list((out / "checkpoints").glob("step-*")):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            if b"worker" in words and b"\0RANK=1\0" in (path / "environ").read_bytes() and os.getpid() == _parent(path):
+                os.kill(int(path.name), signal.SIGKILL)
+                errors.append(path.name)
+
+
+def _parent(path):
+    return int((path / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's agent, of its own sockets
+def test_a_run_goes_on_by_itself_when_a_worker_is_killed(recipe, tmp_path):
+    made = recipe(training=TRAINING | {"checkpoint_steps": 1, "epochs": 3}, cluster={"workers": 2})
+    out, said, killed = tmp_path / "run", [], []
+    watcher = threading.Thread(target=killed_once, args=(out, killed))
+    watcher.start()
+    run = api.carry_out(made, out, Watch(say=said.append))
+    watcher.join()
+    assert len(killed) == 1
+    assert [line for line in said if "worker 1 was killed (SIGKILL)" in line and "(1 of 3)" in line], said
+    straight = api.carry_out(made, tmp_path / "straight", Watch())
+    for name, value in weights(straight.folder.path).items():
+        assert torch.equal(weights(run.folder.path)[name], value), name
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_what_ends_a_worker_on_purpose_is_raised_and_not_tried_again(recipe, tmp_path):
+    said = []
+    rows = [("the same text", "a"), ("the same text", "b")] * 30
+    made = recipe(data={"train": str(write_csv(tmp_path / "rows.csv", rows))}, cluster={"workers": 2})
+    with pytest.raises(LedgerRefused, match="contradict"):
+        api.carry_out(made, tmp_path / "run", Watch(say=said.append))
+    assert not said, "nothing was started again"

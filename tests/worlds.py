@@ -1,0 +1,72 @@
+"""Several workers in a test: processes forked from one that has everything imported, joined by gloo."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.worlds_preload"])
+
+
+def together(count, recipe, out, *, resume=False, stop_after=None, kill=None, restarts=0):
+    """Carry a recipe out by `count` workers; how each ended: "done", or the name of its error and its message.
+
+    stop_after: updates after which the last worker asks to stop. kill: a rank and an update at which it is killed.
+    """
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("ROOTSTOCK_", "OMP_"))}
+    world = {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RESTART_COUNT": restarts}
+    running = []
+    for rank in range(count):
+        ear, mouth = _CONTEXT.Pipe(duplex=False)
+        stop = stop_after if rank == count - 1 else None
+        dies = kill[1] if kill and kill[0] == rank else None
+        task = {"recipe": recipe.plain(), "out": str(out), "resume": resume, "stop": stop, "kill": dies}
+        environment = kept | {name: str(value) for name, value in (world | {"RANK": rank, "LOCAL_RANK": rank}).items()}
+        process = _CONTEXT.Process(target=_work, args=(json.dumps(task), environment, mouth))
+        process.start()
+        mouth.close()
+        running.append((process, ear))
+    ended = []
+    for process, ear in running:
+        process.join(900)
+        try:
+            ended.append(ear.recv() if ear.poll() else ("stuck", ""))
+        except EOFError:
+            ended.append(("killed", str(process.exitcode)))
+        process.kill()
+    return ended
+
+
+def _work(task, environment, mouth):
+    """What a worker does."""
+    import torch
+
+    from rootstock.core.recipe import Recipe
+    from rootstock.core.watch import Watch
+    from rootstock.verbs import api
+
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    told, updates = json.loads(task), [0]
+
+    def stop():
+        updates[0] += 1
+        if told["kill"] == updates[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return told["stop"] is not None and updates[0] >= told["stop"]
+
+    said = []
+    try:
+        api.carry_out(Recipe.build(told["recipe"], ""), Path(told["out"]), Watch(say=said.append, stop=stop), resume=told["resume"])
+        mouth.send(("done", "\n".join(said)))
+    except BaseException as error:  # whatever it was, the test shall see it
+        traceback.print_exc(file=sys.stderr)
+        mouth.send((type(error).__name__, str(error)))
