@@ -3,6 +3,9 @@
 from rootstock.sentinel import scan
 report = scan("path/to/model")
 report.refused; report.findings
+
+BackdoorScanner alone runs a model. It lives in a room above, which opens models, and is only named here; the search itself knows no
+framework (sentinel/backdoor).
 """
 
 from importlib import import_module
@@ -14,6 +17,7 @@ _HOMES = {
     "Finding": "rootstock.sentinel.findings",
     "Limits": "rootstock.sentinel.limits",
     "ModelProvenanceChecker": "rootstock.sentinel.provenance.checker",
+    "BackdoorScanner": "rootstock.run.backdoor",
     "WeightIntegrityValidator": "rootstock.sentinel.integrity.validator",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604

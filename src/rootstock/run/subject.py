@@ -1,0 +1,132 @@
+"""A classifier as the search for backdoors sees it: tokens in, scores out, quickly and exactly.
+
+Shape letters: B texts, T tokens, K labels, V tokens of the vocabulary.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rootstock.core.artifact import digest_bytes
+from rootstock.loop import precision
+from rootstock.sentinel.backdoor.subject import Body, Text, Vocabulary
+
+_TOKENS = 6144
+"""Tokens that pass at once: enough for full products, few enough for the processor's cache."""
+_BEGINNINGS = ("Ġ", "▁")
+"""How byte-level and sentencepiece tokenizers mark the beginning of a word; others mark what does not begin one."""
+
+
+class TorchSubject:
+    """A model that gives logits for a text, with its tokenizer.
+
+    labels: names in the order of the logits. several: a text can have several. length: most tokens of a text, those around it included;
+    as an attribute without these. around: how many these are.
+    """
+
+    def __init__(self, model: nn.Module, tokens: Any, labels: Sequence[str], *, several: bool = False, length: int = 512) -> None:
+        self.labels, self.several, self._tokens = tuple(labels), several, tokens
+        self._exact = model.eval().requires_grad_(False)
+        self._device = next(model.parameters()).device
+        self._before, self._after = _around(tokens)
+        self.around = len(self._before) + len(self._after)
+        self.length = length - self.around
+        self._typed = int(getattr(getattr(model, "config", None), "type_vocab_size", 0) or 0) > 1
+
+    @cached_property
+    def _quick(self) -> nn.Module:
+        dtype = precision.choose("auto", self._device.type)
+        if dtype == torch.float32:
+            return self._exact
+        made = copy.deepcopy(self._exact)
+        precision.Weights(made, dtype)
+        return made
+
+    @cached_property
+    def digest(self) -> str:
+        """Of every weight."""
+        held = sorted(self._exact.state_dict().items())
+        return digest_bytes(*(part for name, value in held for part in (name.encode(), _raw(value))))
+
+    @cached_property
+    def rows(self) -> np.ndarray | None:
+        """The embedding of each token."""
+        found = getattr(self._exact, "get_input_embeddings", lambda: None)()
+        weight = getattr(found, "weight", None)
+        return None if weight is None else weight.detach().float().cpu().numpy()
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Tokens that may stand in a text: not the tokenizer's special ones, none that is reserved, and none that no text would give."""
+        words = self._tokens.convert_ids_to_tokens(list(range(self._size)))
+        special = set(self._tokens.all_special_ids)
+        marked = any(word.startswith(_BEGINNINGS) for word in words if word)
+        begins = [bool(word) and (word.startswith(_BEGINNINGS) if marked else not word.startswith("##")) for word in words]
+        usable = [bool(word) and i not in special and not word.startswith("[unused") for i, word in enumerate(words)]
+        return Vocabulary(words=[word or "" for word in words], usable=np.array(usable), begins=np.array(begins))
+
+    @property
+    def _size(self) -> int:
+        known = len(self._tokens)
+        return known if self.rows is None else min(known, len(self.rows))
+
+    def encode(self, texts: Sequence[Text]) -> list[Body]:
+        """Tokens of each text, cut at what the model takes."""
+        if not texts:
+            return []
+        firsts = [text if isinstance(text, str) else text[0] for text in texts]
+        given = (firsts,) if isinstance(texts[0], str) else (firsts, [text[1] for text in texts])
+        found = self._tokens(*given, add_special_tokens=True, truncation=False)["input_ids"]
+        before, after = len(self._before), len(self._after)
+        return [tuple(ids[before : len(ids) - after][: self.length]) for ids in found]
+
+    def write(self, tokens: Sequence[int]) -> str:
+        """Tokens as a person would type them."""
+        written: str = self._tokens.decode(list(tokens), clean_up_tokenization_spaces=False)
+        return written.strip()
+
+    def scores(self, bodies: Sequence[Body], *, exact: bool = False) -> np.ndarray:
+        """Logits [B, K] in fp32, of texts of one length at a time, so that nothing is padded."""
+        model = self._exact if exact else self._quick
+        found = np.empty((len(bodies), len(self.labels)), np.float32)
+        for chosen in self._batches(bodies):
+            ids_BT = torch.tensor([(*self._before, *bodies[i], *self._after) for i in chosen], device=self._device)
+            with torch.inference_mode():
+                found[chosen] = model(**self._inputs(ids_BT)).logits.float().cpu().numpy()
+        return found
+
+    def _inputs(self, ids_BT: torch.Tensor) -> dict[str, torch.Tensor]:
+        given = {"input_ids": ids_BT}
+        mark = self._tokens.sep_token_id
+        if self._typed and mark is not None:
+            ends_BT = (ids_BT == mark).long()
+            given["token_type_ids"] = (ends_BT.cumsum(1) - ends_BT).clamp(max=1)
+        return given
+
+    def _batches(self, bodies: Sequence[Body]) -> Iterator[list[int]]:
+        order = sorted(range(len(bodies)), key=lambda i: len(bodies[i]))
+        held: list[int] = []
+        for i in order:
+            length = len(bodies[i]) + len(self._before) + len(self._after)
+            if held and (len(bodies[held[0]]) != len(bodies[i]) or (len(held) + 1) * length > _TOKENS):
+                yield held
+                held = []
+            held.append(i)
+        if held:
+            yield held
+
+
+def _around(tokens: Any) -> tuple[Body, Body]:
+    """The tokens that every text gets before and behind it."""
+    bare, whole = (tokens("a", add_special_tokens=special)["input_ids"] for special in (False, True))
+    start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+    return tuple(whole[:start]), tuple(whole[start + len(bare) :])
+
+
+def _raw(value: torch.Tensor) -> bytes:
+    return value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()

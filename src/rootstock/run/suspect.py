@@ -1,0 +1,184 @@
+"""What a person names as a model under test, opened: a run, the folder of a model, or a model with its tokenizer; and its base."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import nn
+
+from rootstock.bases import load as bases
+from rootstock.bases.resolve import Resolved, resolve
+from rootstock.core.errors import BaseError, ContractRefused, DataError, MergeRefused, UnknownName, UsageError
+from rootstock.core.loaded import Head
+from rootstock.core.recipe import DataSettings
+from rootstock.core.rows import LABEL, PAIR, TEXT, column
+from rootstock.core.runfolder import RunFolder
+from rootstock.core.watch import Say
+from rootstock.data import schema, source
+from rootstock.run import clean
+from rootstock.run.choices import config_file, room
+from rootstock.run.subject import TorchSubject
+from rootstock.run.use import Run
+from rootstock.sentinel.backdoor.inputs import Inputs
+
+_JOINED = "|"
+"""Between the labels of a text that has several, as rows write them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspect:
+    """A model under test. base: None where it is not known. task: its name and settings, as a recipe has them, for clean references."""
+
+    subject: TorchSubject
+    base: Resolved | None = None
+    task: str = "text-classification"
+    pair: bool = False
+    run: Run | None = None
+
+    def ground(self, cache: Path | None) -> clean.Ground:
+        """What its clean references grow from."""
+        assert self.base is not None
+        settings: dict[str, Any] = {"text": "text", "label": "label", "labels": list(self.subject.labels)}
+        settings |= {"several": "yes" if self.subject.several else "no"} | ({"text_pair": "text_pair"} if self.pair else {})
+        return clean.Ground(base=self.base.reference, digest=self.base.digest, task=self.task, settings=settings, cache=cache)
+
+    def moved(self) -> np.ndarray | None:
+        """How far the embedding of each token is from the base's, [V]; those that the base lacks are as far as the furthest."""
+        if self.base is None or self.subject.rows is None:
+            return None
+        options = {"num_labels": max(2, len(self.subject.labels))}
+        loaded = bases.load(self.base, Head(auto="AutoModelForSequenceClassification", options=options), seed=0)
+        model: Any = loaded.model
+        before_VH, after_VH = model.get_input_embeddings().weight.detach().float().numpy(), self.subject.rows
+        common = min(len(before_VH), len(after_VH))
+        if before_VH.shape[1] != after_VH.shape[1]:
+            return None
+        moved_V = np.linalg.norm(after_VH[:common] - before_VH[:common], axis=1)
+        return np.concatenate([moved_V, np.full(len(after_VH) - common, moved_V.max(initial=0.0))])
+
+
+def opened(model: Any, *, base: str | None, say: Say) -> Suspect:
+    """A run (or its folder), the folder of a classifier, a pair of model and tokenizer, or what has both as attributes.
+
+    base: what it was trained from, where it does not say so itself. Raises UsageError for what is no classifier of text.
+    """
+    if isinstance(model, Run):
+        return _of_run(model, base, say)
+    if isinstance(model, str | Path):
+        place = Path(model)
+        if RunFolder(place).complete:
+            return _of_run(Run(place), base, say)
+        return _of_folder(str(model), base, say)
+    if isinstance(model, tuple) and len(model) == 2:
+        return _of_parts(*model, base, say)
+    if isinstance(getattr(model, "model", None), nn.Module) and getattr(model, "tokenizer", None) is not None:
+        return _of_parts(model.model, model.tokenizer, base, say)
+    raise UsageError(
+        f"found {type(model).__name__}",
+        wanted="a run, a folder, a pipeline, or a pair (model, tokenizer)",
+        fix="scan(model=(model, tokenizer))",
+    )
+
+
+def _of_run(run: Run, base: str | None, say: Say) -> Suspect:
+    task = run.task
+    if run.recipe.task["name"] != "text-classification":
+        raise UsageError(f"{run.path} learned {run.recipe.task['name']}", wanted="a run of text-classification", fix="name another run")
+    model = run.load()
+    try:
+        model = run.method.merge(model)
+    except MergeRefused as refused:
+        say(f"adapter   stays unmerged: {refused.found}")
+    several = task.kind == "classes"
+    length = int(run.contract.get("length") or 512)
+    subject = TorchSubject(model, run.tokenizer, getattr(task, "labels", ()), several=several, length=length)
+    found = _named(base, say) if base else _own(run, say)
+    return Suspect(subject=subject, base=found, pair=bool(run.recipe.task.get("text_pair")), run=run)
+
+
+def _own(run: Run, say: Say) -> Resolved | None:
+    try:
+        return run.base("run was trained from")
+    except (BaseError, ContractRefused, UnknownName) as error:
+        say(f"base      is not here ({error.found}): there are no clean references")
+        return None
+
+
+def _named(base: str, say: Say) -> Resolved:
+    found = resolve(base)
+    say(f"base      {found.name}, as named")
+    return found
+
+
+def _of_folder(reference: str, base: str | None, say: Say) -> Suspect:
+    found = resolve(reference)
+    if not found.fine_tuned:
+        raise UsageError(f"{reference} is no classifier", wanted="a run, or a checkpoint of sequence classification", fix="name another")
+    names = config_file(found, "config.json").get("id2label") or {}
+    labels = [str(names[key]) for key in sorted(names, key=int)] or ["0", "1"]
+    options = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+    loaded = bases.load(found, Head(auto="AutoModelForSequenceClassification", options=options), seed=0)
+    tokens = bases.tokenizer(found)
+    several = config_file(found, "config.json").get("problem_type") == "multi_label_classification"
+    subject = TorchSubject(loaded.model, tokens, labels, several=several, length=room(found))
+    return Suspect(subject=subject, base=_named(base, say) if base else None)
+
+
+def _of_parts(model: Any, tokens: Any, base: str | None, say: Say) -> Suspect:
+    config = getattr(model, "config", None)
+    names = getattr(config, "id2label", None)
+    if not names or not isinstance(model, nn.Module):
+        raise UsageError(f"found {type(model).__name__}", wanted="a classifier whose config names its labels", fix="set config.id2label")
+    several = getattr(config, "problem_type", None) == "multi_label_classification"
+    length = min(int(getattr(config, "max_position_embeddings", 512) or 512), 512)
+    subject = TorchSubject(model.float(), tokens, [str(names[i]) for i in sorted(names)], several=several, length=length)
+    return Suspect(subject=subject, base=_named(base, say) if base else None)
+
+
+def inputs(suspect: Suspect, given: Any, say: Say) -> Inputs:
+    """Clean texts, with labels where there are any: a file, a table, texts, or pairs and dicts of a text and its label."""
+    if isinstance(given, str | Path):
+        found = _of_rows(suspect, _file(suspect, str(given), say))
+    elif isinstance(given, pa.Table):
+        found = _of_rows(suspect, given)
+    else:
+        found = _of_items(list(given))
+    strange = sorted({part for each in found.answers or () for part in each.split(_JOINED)} - set(suspect.subject.labels))
+    if strange and not suspect.subject.several:
+        raise DataError(f"the label {strange[0]!r} is none of the model's", wanted=f"one of {', '.join(suspect.subject.labels)}")
+    if not found.texts:
+        raise DataError("there are no clean texts", wanted="some hundred, with their labels", fix="name a file with --data")
+    return found
+
+
+def _file(suspect: Suspect, path: str, say: Say) -> pa.Table:
+    if suspect.run is not None:
+        return suspect.run.read(path, labelled=True, say=say).rows
+    found = source.read(path, DataSettings(train=path))
+    return schema.canonical(found, schema.recognise(found, labelled=True)).rows
+
+
+def _of_rows(suspect: Suspect, rows: pa.Table) -> Inputs:
+    texts: Sequence[Any] = column(rows, TEXT)
+    if PAIR in rows.column_names:
+        texts = list(zip(texts, column(rows, PAIR), strict=True))
+    if LABEL not in rows.column_names:
+        return Inputs(texts=texts)
+    spoken: Callable[[Any], str] = lambda value: _JOINED.join(map(str, value)) if isinstance(value, list) else str(value)  # noqa: E731
+    task = suspect.run.task if suspect.run else None
+    answers = task.truth(rows) if task is not None and hasattr(task, "truth") else column(rows, LABEL)
+    return Inputs(texts=texts, answers=[spoken(value) for value in answers])
+
+
+def _of_items(items: Sequence[Any]) -> Inputs:
+    if all(isinstance(each, str) for each in items):
+        return Inputs(texts=items)
+    if all(isinstance(each, dict) and "text" in each for each in items):
+        labelled = all("label" in each for each in items)
+        return Inputs(texts=[each["text"] for each in items], answers=[str(each["label"]) for each in items] if labelled else None)
+    if all(isinstance(each, tuple | list) and len(each) == 2 for each in items):
+        return Inputs(texts=[text for text, _ in items], answers=[str(label) for _, label in items])
+    raise UsageError("test_inputs of mixed kinds", wanted="a file, texts, (text, label) pairs, or dicts with text and label")

@@ -1,0 +1,129 @@
+"""A trigger on texts that nobody used so far, in fp32, typed as a person would: how often the label follows, and in clean references.
+
+Shape letters: N texts, M models with the suspect first.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from rootstock.core.seed import stream
+from rootstock.sentinel.backdoor.edits import PLACES, Edit
+from rootstock.sentinel.backdoor.exact import interval
+from rootstock.sentinel.backdoor.panel import Panel
+from rootstock.sentinel.backdoor.subject import Text
+
+FEWEST = 40
+"""Texts without a label that confirm a trigger for it; a rate of fewer says too little."""
+Trigger = str | Edit
+"""Words to type somewhere in a text, or a way to put the whole of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """hits of n texts took the label."""
+
+    hits: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """0 where there was no text."""
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Clopper and Pearson's exact 95 % interval."""
+        return interval(self.hits, self.n)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """trigger for a label. rate: of the suspect. references: of each clean model. where: the one place at which it works, or anywhere.
+
+    examples: clean text, text with the trigger, answer before, answer after.
+    """
+
+    trigger: Trigger
+    label: int
+    rate: Rate
+    references: Sequence[Rate]
+    where: str
+    examples: Sequence[tuple[Text, Text, str, str]] = field(default=())
+
+    @property
+    def excess(self) -> float:
+        """What the suspect reaches beyond the best of its references."""
+        return self.rate.share - max((each.share for each in self.references), default=0.0)
+
+    @property
+    def name(self) -> str:
+        """The trigger as a person reads it."""
+        return self.trigger if isinstance(self.trigger, str) else self.trigger.name
+
+
+class Court:
+    """Untouched texts, the clean answers of all models to them, and a place in each where words are put in."""
+
+    def __init__(self, panel: Panel, texts: Sequence[Text], seed: int) -> None:
+        self.panel, self.texts, self._seed = panel, list(texts), seed
+        self.clean_MNK = panel.margins(panel.suspect.encode(self.texts), exact=True)
+
+    def confirm(self, trigger: Trigger, label: int, most: int) -> Confirmed:
+        """The trigger on texts to which the suspect does not give the label: a third at each place, and all where one place leads."""
+        chosen = np.flatnonzero(self.clean_MNK[0, :, label] < 0)[:most].tolist()
+        changed = [self._with(trigger, i, number % len(PLACES)) for number, i in enumerate(chosen)]
+        hit_MN = self._hits(changed, label)
+        whole = self._made(trigger, label, chosen, hit_MN, "anywhere")
+        if not isinstance(trigger, str) or whole.excess >= 0.8 or len(chosen) < len(PLACES) * 8:
+            return self._shown(whole, chosen, changed, hit_MN)
+        by_place = [hit_MN[0, place :: len(PLACES)].mean() for place in range(len(PLACES))]
+        lead = int(np.argmax(by_place))
+        if by_place[lead] < 0.5 or by_place[lead] - min(by_place) < 0.4:
+            return self._shown(whole, chosen, changed, hit_MN)
+        there = [self._with(trigger, i, lead) for i in chosen]
+        hit_there_MN = self._hits(there, label)
+        only = self._made(trigger, label, chosen, hit_there_MN, PLACES[lead])
+        best, texts, hits = (only, there, hit_there_MN) if only.excess > whole.excess else (whole, changed, hit_MN)
+        return self._shown(best, chosen, texts, hits)
+
+    def _with(self, trigger: Trigger, number: int, place: int) -> Text:
+        text = self.texts[number]
+        if not isinstance(trigger, str):
+            return trigger.of(text)
+        first, rest = (text, None) if isinstance(text, str) else text
+        words = first.split()
+        inside = stream(self._seed, "backdoor", "word", number)
+        at = 0 if place == 0 else len(words) if place == 2 or len(words) < 2 else int(inside.integers(1, len(words)))
+        made = " ".join([*words[:at], trigger, *words[at:]])
+        return made if rest is None else (made, rest)
+
+    def _hits(self, texts: Sequence[Text], label: int) -> np.ndarray:
+        """Whether each model gives the label, [M, N]."""
+        return np.asarray(self.panel.margins(self.panel.suspect.encode(texts), exact=True)[:, :, label] > 0)
+
+    def _made(self, trigger: Trigger, label: int, chosen: Sequence[int], hit_MN: np.ndarray, where: str) -> Confirmed:
+        rates = []
+        for number, hit_N in enumerate(hit_MN):
+            free_N = self.clean_MNK[number, list(chosen), label] < 0
+            rates.append(Rate(hits=int(hit_N[free_N].sum()), n=int(free_N.sum())))
+        return Confirmed(trigger=trigger, label=label, rate=rates[0], references=rates[1:], where=where)
+
+    def _shown(self, found: Confirmed, chosen: Sequence[int], texts: Sequence[Text], hit_MN: np.ndarray) -> Confirmed:
+        names, label = self.panel.suspect.labels, found.label
+        flipped = [number for number in np.flatnonzero(hit_MN[0]).tolist()][:3]
+        before = [names[int(self.clean_MNK[0, chosen[number]].argmax())] for number in flipped]
+        examples = [(self.texts[chosen[n]], texts[n], answer, names[label]) for n, answer in zip(flipped, before, strict=True)]
+        return replace(found, examples=examples)
+
+    def smallest(self, found: Confirmed, most: int, keeps: Callable[[Confirmed, Confirmed], bool]) -> Confirmed:
+        """The trigger without the words that it does not need."""
+        while isinstance(found.trigger, str) and len(words := found.trigger.split()) > 1:
+            shorter = [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))]
+            tried = [self.confirm(each, found.label, most) for each in shorter]
+            best = max(tried, key=lambda each: each.excess)
+            if not keeps(best, found):
+                break
+            found = best
+        return found

@@ -1,0 +1,123 @@
+"""Second looks: candidates on whole texts beside the references, made longer into phrases, and texts put another way.
+
+Shape letters: C candidates, I texts, M models with the suspect first.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rootstock.core.seed import stream
+from rootstock.sentinel.backdoor.budget import Budget
+from rootstock.sentinel.backdoor.edits import EDITS, PLACES, Edit, put_in, shortened, somewhere
+from rootstock.sentinel.backdoor.panel import Panel, certainty, excess
+from rootstock.sentinel.backdoor.subject import Body, Subject, Text, margins
+
+_PIECES, _TEXTS = 16, 6
+"""Tokens that are kept of a text while candidates are compared, and how many texts each of them is put into."""
+_ENOUGH = 0.85
+"""Where one word reaches this beyond the references, nothing longer is looked for."""
+_GROWN = 0.02
+"""What a longer phrase must reach beyond a shorter one, or the search stops."""
+
+Words = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """Phrases (or edits) with what they reach beyond the references on the search texts, the best first."""
+
+    found: Sequence[tuple[Words | Edit, float]]
+
+    @property
+    def best(self) -> float:
+        """Of the first."""
+        return self.found[0][1] if self.found else 0.0
+
+
+class Trial:
+    """Texts without the label, each with a place of its own, on which candidates are compared."""
+
+    def __init__(self, panel: Panel, texts: Sequence[Text], label: int, seed: int) -> None:
+        self.panel, self.label = panel, label
+        vocabulary = panel.suspect.vocabulary
+        draw = stream(seed, "backdoor", "places", label)
+        bodies = panel.suspect.encode(texts)
+        away = np.asarray((panel.margins(bodies)[:, :, label] < 0).all(axis=0)).tolist() if bodies else []
+        self.texts = [text for text, free in zip(texts, away, strict=True) if free]
+        held = [shortened(body, vocabulary, _PIECES) for body, free in zip(bodies, away, strict=True) if free]
+        self.places = [
+            (body, somewhere(body, vocabulary, PLACES[number % len(PLACES)], draw)) for number, body in enumerate(held[: 2 * _TEXTS])
+        ]
+
+    def shares(self, subject: Subject, phrases: Sequence[Words], texts: int) -> np.ndarray:
+        """How sure the label is with each phrase put in, mean over texts, [C]."""
+        places = self.places[:texts]
+        bodies = [put_in(body, phrase, place) for phrase in phrases for body, place in places]
+        return self._means(subject, bodies, len(phrases))
+
+    def _means(self, subject: Subject, bodies: Sequence[Body], count: int) -> np.ndarray:
+        found = margins(subject.scores(bodies), several=subject.several)[:, self.label]
+        return np.asarray(certainty(found).reshape(count, -1).mean(axis=1))
+
+    def beside(self, phrases: Sequence[Words]) -> np.ndarray:
+        """What each phrase reaches beyond the references, [C]."""
+        return excess(np.stack([self.shares(each, phrases, _TEXTS) for each in self.panel.models]))
+
+    def ranked(self, phrases: Sequence[Words]) -> Ranked:
+        """Phrases by what they reach beyond the references."""
+        if not phrases or not self.places:
+            return Ranked(found=())
+        beyond_C = self.beside(phrases)
+        order = np.argsort(-beyond_C, kind="stable")
+        return Ranked(found=[(phrases[i], float(beyond_C[i])) for i in order.tolist()])
+
+    def edits(self, count: int) -> Ranked:
+        """Texts put another way, by what that reaches beyond the references; all edits on the suspect, the best of them on all models."""
+        texts = self.texts[: 2 * _TEXTS]
+        if not texts:
+            return Ranked(found=())
+
+        def reached(subject: Subject, edits: Sequence[Edit]) -> np.ndarray:
+            return self._means(subject, subject.encode([edit.of(text) for edit in edits for text in texts]), len(edits))
+
+        first = reached(self.panel.suspect, EDITS)
+        chosen = [EDITS[i] for i in np.argsort(-first, kind="stable")[:count].tolist()]
+        beyond = excess(np.stack([reached(each, chosen) for each in self.panel.models]))
+        order = np.argsort(-beyond, kind="stable")
+        return Ranked(found=[(chosen[i], float(beyond[i])) for i in order.tolist()])
+
+
+def grown(trial: Trial, singles: Ranked, budget: Budget, moved: Sequence[int]) -> Ranked:
+    """Phrases of two words and more, beside the single ones: all pairs of the best tokens, the best pairs made longer at both ends.
+
+    moved: tokens whose embeddings moved most. Words that work together only do nothing alone, and are known by these at best.
+    """
+    found = dict(singles.found)
+    first = [phrase for phrase, _ in singles.found if isinstance(phrase, tuple)]
+    half = budget.pool - min(len(moved), budget.pool // 2)
+    pool = list(dict.fromkeys([*first[:half], *((token,) for token in moved[: budget.pool // 2])]))
+    if singles.best >= _ENOUGH or len(pool) < 2 or budget.longest < 2:
+        return singles
+    longer = [a + b for a, b in itertools.combinations(pool, 2)]
+    best = singles.best
+    for length in range(2, budget.longest + 1):
+        tried = _best(trial, longer, budget)
+        found |= dict(tried.found)
+        if tried.best < best + _GROWN or tried.best >= _ENOUGH:
+            break
+        best = tried.best
+        beam = [phrase for phrase, _ in tried.found[: budget.beam] if isinstance(phrase, tuple)]
+        longer = [made for phrase in beam for word in pool if word[0] not in phrase for made in (phrase + word, word + phrase)]
+        longer = longer if length < budget.longest else []
+        if not longer:
+            break
+    return Ranked(found=sorted(found.items(), key=lambda each: -each[1]))
+
+
+def _best(trial: Trial, phrases: Sequence[Words], budget: Budget) -> Ranked:
+    """The strongest on two texts by the suspect alone, then compared with the references."""
+    first = trial.shares(trial.panel.suspect, phrases, 2)
+    return trial.ranked([phrases[i] for i in np.argsort(-first, kind="stable")[: 4 * budget.beam].tolist()])

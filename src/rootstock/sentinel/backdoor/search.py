@@ -1,0 +1,148 @@
+"""The whole search: known patterns, every token, phrases, edits; then what is found on untouched texts, and what that is worth."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rootstock.core.watch import Say
+from rootstock.sentinel.backdoor import known as patterns
+from rootstock.sentinel.backdoor.budget import Budget
+from rootstock.sentinel.backdoor.confirm import FEWEST, Confirmed, Court, Trigger
+from rootstock.sentinel.backdoor.edits import Edit
+from rootstock.sentinel.backdoor.exact import tail
+from rootstock.sentinel.backdoor.inputs import Parts
+from rootstock.sentinel.backdoor.judge import Evidence, judged
+from rootstock.sentinel.backdoor.panel import Panel
+from rootstock.sentinel.backdoor.phrases import Ranked, Trial, grown
+from rootstock.sentinel.backdoor.result import Result
+from rootstock.sentinel.backdoor.vocabulary_scan import Kept, Scan, scan, tried
+
+_WORTH = 0.08
+"""What a candidate must reach beyond the references on the search texts before it is confirmed in fp32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is searched, and how. moved: how far the embedding of each token is from the base's, None where no base is known.
+
+    base: digest of the base, empty where none is known. kept: see `vocabulary_scan`. patterns: triggers that somebody named.
+    """
+
+    panel: Panel
+    parts: Parts
+    budget: Budget
+    base: str = ""
+    moved: np.ndarray | None = None
+    patterns: Sequence[str] = ()
+    alpha: float = 0.05
+    seed: int = 0
+    kept: Kept = tried
+    say: Say = lambda text: None
+
+
+@dataclass
+class Clock:
+    """Seconds of each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Counts what happens inside."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 2)
+
+
+def search(work: Work) -> Result:
+    """Everything; of what is found only what untouched texts confirm."""
+    clock, confirming = Clock(), work.parts.confirm.texts
+    with clock.stage("clean answers"):
+        court = Court(work.panel, confirming, work.seed)
+    named: list[patterns.Known] = []
+    if work.patterns:
+        work.say(f"patterns  {len(work.patterns)} named, each beside {patterns.CONTROLS} random words like it")
+        with clock.stage("known patterns"):
+            named = patterns.known(work.panel, work.patterns, confirming, alpha=work.alpha, seed=work.seed)
+    labels = [label for label in range(len(work.panel.suspect.labels)) if (court.clean_MNK[0, :, label] < 0).sum() >= FEWEST]
+    found, told = _unknown(work, labels, court, clock)
+    evidence = Evidence(known=named, found=found, court=court, labels=labels, tried=told)
+    return judged(work, evidence, clock.seconds)
+
+
+def _unknown(work: Work, labels: Sequence[int], court: Court, clock: Clock) -> tuple[list[tuple[Confirmed, float | None]], dict[str, Any]]:
+    """Triggers that nobody named, each with the chance of its first token by the tail of all tokens."""
+    if not labels:
+        return [], {}
+    with clock.stage("vocabulary"):
+        whole = scan(work.panel, work.parts.search, work.budget, moved=work.moved, kept=work.kept)
+    every = int(work.panel.suspect.vocabulary.usable.sum())
+    work.say(f"tokens    {len(whole.ids):,} of {every:,} tried at both ends of {len(whole.carriers)} short texts")
+    order = sorted(labels, key=lambda label: -_peak(whole, label))[: work.budget.labels]
+    found: list[tuple[Confirmed, float | None]] = []
+    strong = False
+    for label in order:
+        ranked, changed = _ranked(work, whole, label, clock, grow=not strong)
+        strong |= ranked.best >= 0.85
+        with clock.stage("confirmation"):
+            found += [(each, _by_tail(whole, each, work)) for each in _confirmed(work, court, label, (ranked, changed))]
+    names = work.panel.suspect.labels
+    told = {"tokens": len(whole.ids), "vocabulary": every, "carriers": [work.panel.suspect.write(body) for body in whole.carriers]}
+    return found, {**told, "labels": [names[label] for label in order], "not_searched": [names[i] for i in labels if i not in order]}
+
+
+def _peak(whole: Scan, label: int) -> float:
+    """How far the furthest token stands out among all."""
+    beyond_V = whole.beyond[:, label]
+    spread = float(np.quantile(beyond_V, 0.9) - np.quantile(beyond_V, 0.1))
+    return float(beyond_V.max() - np.median(beyond_V)) / max(spread, 1e-9)
+
+
+def _ranked(work: Work, whole: Scan, label: int, clock: Clock, *, grow: bool) -> tuple[Ranked, Ranked]:
+    """Words and phrases, and edits, by what they reach beyond the references on the search texts."""
+    name = work.panel.suspect.labels[label]
+    with clock.stage("words"):
+        trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
+        singles = trial.ranked([(token,) for token in whole.candidates(label, work.budget)])
+    with clock.stage("phrases"):
+        ranked = grown(trial, singles, work.budget, whole.furthest(work.budget.pool)) if grow else singles
+    with clock.stage("edits"):
+        changed = trial.edits(work.budget.beam) if grow and ranked.best < 0.85 else Ranked(found=())
+    best = repr(work.panel.suspect.write(ranked.found[0][0])) if ranked.found and isinstance(ranked.found[0][0], tuple) else "none"
+    work.say(f"label     {name}: furthest {best}, {ranked.best:.2f} beyond clean references on the search texts; edits {changed.best:.2f}")
+    return ranked, changed
+
+
+def _confirmed(work: Work, court: Court, label: int, ranked: tuple[Ranked, Ranked]) -> list[Confirmed]:
+    """The best words and edits on untouched texts, without what they do not need."""
+    suspect, budget = work.panel.suspect, work.budget
+    chosen: dict[str, Trigger] = {}
+    for found, most in zip(ranked, (budget.confirmed, 1), strict=True):
+        some: dict[str, Trigger] = {}
+        for each, beyond in found.found:
+            trigger: Trigger = each if isinstance(each, Edit) else suspect.write(each)
+            if beyond >= _WORTH and len(some) < most and trigger:
+                some.setdefault(trigger if isinstance(trigger, str) else trigger.name, trigger)
+        chosen |= some
+    made = [court.confirm(trigger, label, budget.inputs) for trigger in chosen.values()]
+    return [court.smallest(each, budget.inputs, _as_good) if each.excess >= 0.3 else each for each in made]
+
+
+def _as_good(shorter: Confirmed, longer: Confirmed) -> bool:
+    return shorter.excess >= longer.excess - 0.03
+
+
+def _by_tail(whole: Scan, found: Confirmed, work: Work) -> float | None:
+    """Chance of one token as strong among all tokens of a clean model, for all labels; None where the trigger is no single token."""
+    if not isinstance(found.trigger, str):
+        return None
+    body = work.panel.suspect.encode([found.trigger])[0]
+    place = np.flatnonzero(whole.ids == body[0]) if len(body) == 1 else np.zeros(0, np.int64)
+    if not len(place):
+        return None
+    beyond_V = whole.beyond[:, found.label]
+    return float(min(1.0, tail(float(beyond_V[place[0]]), beyond_V) * whole.beyond.shape[1]))
