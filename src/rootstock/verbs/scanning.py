@@ -2,13 +2,24 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rootstock import __version__
 from rootstock.core.errors import GateRefused, UnknownName
 from rootstock.sentinel.scanner import Report, scan
 
 FORMATS = ("text", "json", "sarif")
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a kind of scan found: as JSON, as text, and what raises GateRefused where it is to be refused."""
+
+    value: Any
+    text: str
+    refuse: Callable[[], None]
 
 
 def check(paths: Sequence[str], form: str, policy: str, on_file: Callable[[str], None] | None = None) -> tuple[str, Report]:
