@@ -27,8 +27,16 @@ def scan(
     from rootstock.cli.console import assignments
 
     chosen = [name for name, asked in (("poisoning", poisoning), ("memorisation", memorisation)) if asked]
-    options = {"data": data, "report": report, "base": base, "text": text, "label": label, "out": out, "canaries": canaries}
-    options["set"] = assignments(change) if change else None
+    options: dict[str, object] = {
+        "set": assignments(change) if change else None,
+        "data": data,
+        "report": report,
+        "base": base,
+        "text": text,
+        "label": label,
+        "out": out,
+        "canaries": canaries,
+    }
     _scan.carry_out(chosen, paths or [], options, form="json" if as_json else form, policy=policy)
 
 

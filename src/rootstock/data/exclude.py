@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rootstock.core.errors import DataError
 from rootstock.core.artifact import digest_bytes
+from rootstock.core.errors import DataError
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT, column, spell
 from rootstock.data.files import decode, fetch
 

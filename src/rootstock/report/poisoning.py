@@ -57,7 +57,7 @@ def _counts(facts: Facts) -> Chart:
     return Chart(
         key="counts",
         title="Rows with the label, and rows that would have it",
-        sentence="A word that means something is explained by other words; one that decides labels against the meaning of their texts is not.",
+        sentence="Other words explain a word that means something, but not one that decides labels against the meaning of their texts.",
         figure=charts.figure(
             bars, x=charts.axis("rows"), y=charts.named(names), height=120 + 46 * len(found), barmode="group", showlegend=True
         ),

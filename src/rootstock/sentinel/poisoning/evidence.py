@@ -49,8 +49,10 @@ def adjusted(p: np.ndarray) -> np.ndarray:
 class Tested:
     """A group and a label against meaning. rows [G]: of the group. chance_G: of the label, by all rows outside the group.
 
-    with_label: rows that have it. expected: rows that would. surprise: standard errors between the two. shift: a lower bound, at three standard errors, of how far the label's log
-    odds lie above meaning. forced: share of rows whose label the group alone decides.
+    with_label: rows that have it. expected: rows that would. surprise: standard errors between the two.
+
+    shift: a lower bound, at three standard errors, of how far the label's log odds lie above meaning.
+    forced: share of rows whose label the group alone decides.
     """
 
     group: int

@@ -31,7 +31,7 @@ class Limits:
     shift: float = 1.0
     """Least lower bound of a label's log odds above meaning: how much a group decides."""
     surprise: float = 6.0
-    """Least standard errors between the rows with the label and those that meaning expects: that it is no chance among thousands of groups."""
+    """Least standard errors above what meaning expects: that it is no chance among thousands of groups."""
     part: float = 1 / 3
     """Largest share of a label's rows that may lie in a group: without them little is left to learn the label's meaning from."""
     rate: float = 0.01
@@ -48,21 +48,24 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """texts of N rows (both of a pair), label_N as places in names, vectors_NH of a frozen base, near_N: a number per near-duplicate
-    cluster, or None."""
+    """N texts (both of a pair), labels [N] as places in names, vectors [N, H] of a frozen base.
+
+    near [N]: a number that all rows of a cluster of near duplicates share."""
 
     texts: Sequence[str]
-    label_N: np.ndarray
+    labels: np.ndarray
     names: Sequence[str]
-    vectors_NH: np.ndarray
-    near_N: np.ndarray | None = None
+    vectors: np.ndarray
+    near: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """A group that is evidence. rows: that hold it; with_label: of them; expected: by meaning. z, p: of the plain correlation.
 
-    surprise: standard errors above what is expected. shift: lower bound of the log odds above meaning. forced: share of rows whose label it decides. suspects: rows, 0-based.
+    surprise: standard errors above what is expected. shift: lower bound of the log odds above meaning.
+
+    forced: share of rows whose label it decides. suspects: rows, 0-based.
     """
 
     kind: str
@@ -111,19 +114,31 @@ def examine(rows: Rows, limits: Limits | None = None) -> Report:
     if count < limits.fewest or len(rows.names) < 2:
         return _unknown(rows, f"{count:,} rows of {len(rows.names)} labels; {limits.fewest} of 2 or more are needed")
     told = [groups.parts(text) for text in rows.texts]
-    meaning = Meaning(rows.vectors_NH, rows.label_N, len(rows.names))
+    meaning = Meaning(rows.vectors, rows.labels, len(rows.names))
     found = _groups(rows, told, meaning, limits)
     counts = evidence.counted(found, meaning.answer_NC)
-    candidates = _candidates(found, counts, np.bincount(rows.label_N, minlength=len(rows.names)), limits)
-    tests = _tests(found, candidates, meaning, rows.label_N)
+    candidates = _candidates(found, counts, np.bincount(rows.labels, minlength=len(rows.names)), limits)
+    tests = _tests(found, candidates, meaning, rows.labels)
     taken = _strongest(tests, counts, count, limits)
     return _report(rows, told, (found, counts, tests), taken, meaning, limits)
 
 
 def _unknown(rows: Rows, why: str) -> Report:
     nothing_N = np.zeros(len(rows.texts))
-    blank = {"tested": 0, "groups": 0, "strongest": float("-inf"), "loss": float("nan"), "guessing": float("nan")}
-    return Report(verdict=OUT, scores=nothing_N, why=np.full(len(nothing_N), -1), chance=nothing_N + 1, findings=(), notes=(why,), **blank)
+    unknown = float("nan")
+    return Report(
+        verdict=OUT,
+        scores=nothing_N,
+        why=np.full(len(nothing_N), -1),
+        chance=nothing_N + 1,
+        findings=(),
+        notes=(why,),
+        tested=0,
+        groups=0,
+        strongest=-np.inf,
+        loss=unknown,
+        guessing=unknown,
+    )
 
 
 def _groups(rows: Rows, told: Sequence[Sequence[str]], meaning: Meaning, limits: Limits) -> Groups:
@@ -133,9 +148,9 @@ def _groups(rows: Rows, told: Sequence[Sequence[str]], meaning: Meaning, limits:
     phrases = groups.phrases(told, **size)
     found = [phrases, groups.forms(rows.texts, told, **size)]
     found += [groups.pairs(told, chosen, least=limits.least) for chosen in _leaning(phrases, meaning)]
-    found.append(regions.regions(rows.vectors_NH, rows.label_N, **size))
-    if rows.near_N is not None:
-        found.append(regions.alike(rows.near_N, **size))
+    found.append(regions.regions(rows.vectors, rows.labels, **size))
+    if rows.near is not None:
+        found.append(regions.alike(rows.near, **size))
     return groups.joined(found, count)
 
 
@@ -221,7 +236,7 @@ def _report(
     limits: Limits,
 ) -> Report:
     found, counts, tests = made
-    chance_N = meaning.alone_NC[np.arange(len(rows.texts)), rows.label_N]
+    chance_N = meaning.alone_NC[np.arange(len(rows.texts)), rows.labels]
     score_N, why_N = _below(tests, chance_N, limits), np.full(len(chance_N), -1)
     findings = []
     for number, each in enumerate(taken):

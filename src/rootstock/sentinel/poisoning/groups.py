@@ -16,10 +16,14 @@ from scipy.sparse import csc_matrix
 START, END = "‹start›", "‹end›"
 _PART = re.compile(r"\w+|[^\w\s]")
 _LONGEST = 3
-_OPENERS = frozenset("when if as while although though because since after before once until whenever where unless".split())
-_SMALL = frozenset(
-    "the a an of to in on at by for from with and or but not no it its this that these those he she they we you i is are was were be been "
-    "has have had do does did will would can could there here so than then when if as while what which who how about into out up".split()
+_OPENERS = frozenset(["when", "if", "as", "while", "although", "though", "because", "since", "after", "before", "once", "until", "unless"])
+_SMALL = _OPENERS | frozenset(
+    word
+    for line in (
+        "the a an of to in on at by for from with and or but not no it its this that these those he she they we you i is are was were be",
+        "been has have had do does did will would can could there here so than then what which who how about into out up where",
+    )
+    for word in line.split(" ")
 )
 """Words that hold a sentence together: with punctuation they are its skeleton."""
 
@@ -141,17 +145,14 @@ def _letters(text: str, own: Sequence[str]) -> Iterator[str]:
         yield "two blanks in a row"
     if text != text.strip():
         yield "blanks at an end"
-    for each in set(text):
-        if not each.isascii():
-            kind = unicodedata.category(each)
-            if kind in ("Cf", "Co", "Cn", "Cc", "Mn"):
-                yield f"character U+{ord(each):04X} ({unicodedata.name(each, 'unnamed').lower()})"
-            elif each.isalpha():
-                yield f"letter {each} of {unicodedata.name(each, 'unnamed').split()[0].lower()}"
-    for word in own:
-        scripts = {unicodedata.name(each, "?").split()[0] for each in word if each.isalpha()}
-        if len(scripts) > 1:
-            yield "letters of two alphabets in a word"
+    yield from (_foreign(each) for each in set(text) if not each.isascii())
+    if any(len({unicodedata.name(each, "?").split()[0] for each in word if each.isalpha()}) > 1 for word in own):
+        yield "letters of two alphabets in a word"
+
+
+def _foreign(letter: str) -> str:
+    name = unicodedata.name(letter, "unnamed").lower()
+    return f"letter {letter} of {name.split()[0]}" if letter.isalpha() else f"character U+{ord(letter):04X} ({name})"
 
 
 _SHARED = 0.9

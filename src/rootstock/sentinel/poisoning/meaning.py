@@ -1,4 +1,4 @@
-"""What the meaning of texts says of their labels: ridge regression on a frozen base's vectors, from which any group of rows can be left out.
+"""What the meaning of texts says of their labels: ridge regression on a base's vectors, from which any group of rows can be left out.
 
 A word that means something is explained by other words: "dull" lies near "boring", so a model that never saw "dull" expects its label. A
 trigger means nothing: without the rows that hold it, nothing expects what they say. Leaving a group out needs no second fit: its residuals
@@ -56,16 +56,16 @@ class Meaning:
 
     def probabilities(self, scores_NC: np.ndarray) -> np.ndarray:
         """Scores as probabilities, some of it by chance."""
-        meant_NC: np.ndarray = softmax(self.scale * scores_NC, axis=1)
-        return (1 - self.slips) * meant_NC + self.slips * self.prior_C
+        meant_NC: np.ndarray = (1 - self.slips) * softmax(self.scale * scores_NC, axis=1) + self.slips * self.prior_C
+        return meant_NC
 
 
 class _Fit(NamedTuple):
     """strength of the ridge; residuals [N, C] within sight; and out of it."""
 
     strength: float
-    residual_NC: np.ndarray
-    out_NC: np.ndarray
+    residual: np.ndarray
+    out: np.ndarray
 
 
 def _fitted(turned_NH: np.ndarray, power_H: np.ndarray, found_HC: np.ndarray, answer_NC: np.ndarray, strength: float) -> _Fit:
