@@ -22,7 +22,8 @@ def adapt(
     teacher: Annotated[str | None, Option(help="A finished run to learn from beside the labels.")] = None,
     part: Annotated[list[str] | None, Option(help="NAME=FILE: one of several tasks that learn together; repeatable.")] = None,
     mix: Annotated[str | None, Option(help="Turns of parts: proportional, equal, a temperature, or weights such as 2,1.")] = None,
-    exclude: Annotated[str | None, Option(help="CSV of rows to train without, as `inspect --label-noise --out` writes it.")] = None,
+    exclude: Annotated[str | None, Option(help="CSV of rows to train without, as `scan --poisoning --out` writes it.")] = None,
+    canaries: Annotated[int | None, Option("--plant-canaries", help="Made-up texts to learn too, for scan --memorisation.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the data>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the rows.")] = None,
     rate: Annotated[str | None, Option(help="Peak learning rate; find: by a range test.")] = None,
@@ -48,7 +49,8 @@ def adapt(
         "teacher.run": teacher, "add_tokens": add_tokens, "augment.name": augment,
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
         "training.micro_tokens": batch, "data.exclude": exclude, "accept": accept, "track": track, "merge": merge or None,
-        "data.mix": _start.mix(mix), "cluster.workers": workers, "cluster.engine": engine, **_start.rows_or_parts(data, part or []),
+        "cluster.workers": workers, "cluster.engine": engine, "data.canaries": canaries,
+        "data.mix": _start.mix(mix), **_start.rows_or_parts(data, part or []),
     }  # fmt: skip
     recipe = _start.recipe_for(data, given, assignments(change or []))
     _start.check_kind(recipe, labelled=True)

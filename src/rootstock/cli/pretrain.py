@@ -19,6 +19,7 @@ def pretrain(
     text: Annotated[str | None, Option(help="Field or column of the text in tables [by its name].")] = None,
     languages: Annotated[str | None, Option(help="Codes of the languages to learn from, such as en,de [all].")] = None,
     validation: Annotated[float, Option(help="Share of the documents to hold out.")] = 0.05,
+    canaries: Annotated[int | None, Option("--plant-canaries", help="Made-up texts to learn too, for scan --memorisation.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the corpus>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the documents.")] = None,
     length: Annotated[int | None, Option(help="Tokens of a row [128].")] = None,
@@ -43,7 +44,7 @@ def pretrain(
         "base": base, "tokenizer": str(tokenizer) if tokenizer else None, "method.name": method, "task.name": task,
         "data.validation": str(validation), "data.mix": _start.mix(mix), "task.text": text, "training.epochs": epochs,
         "training.length": length, "training.rate": rate, "budget.minutes": minutes, "seed": seed, "accept": accept, "track": track,
-        "add_tokens": add_tokens, "data.languages": _start.codes(languages), "training.micro_tokens": batch,
+        "add_tokens": add_tokens, "data.canaries": canaries, "data.languages": _start.codes(languages), "training.micro_tokens": batch,
         "cluster.workers": workers, "cluster.engine": engine,
     }  # fmt: skip
     recipe = _start.recipe_for(corpora[0] if len(corpora) == 1 else corpora, given, assignments(change or []))

@@ -18,7 +18,7 @@ def scan(
     data: Annotated[list[str] | None, Option(help="Rows of your own, that no training saw; published sets; repeatable.")] = None,
     trigger: Annotated[list[str] | None, Option(help="With --backdoor: words that may be a trigger; repeatable.")] = None,
     budget: Annotated[str | None, Option(help="With --backdoor: fast, standard or deep [standard].")] = None,
-    base: Annotated[str | None, Option(help="What a run was trained from [as it says]; whose vectors tell what rows mean [minilm].")] = None,
+    base: Annotated[str | None, Option(help="What a run grew from [as it says]; whose vectors say what rows mean [minilm].")] = None,
     text: Annotated[str | None, Option(help="With --poisoning: column of the text.")] = None,
     label: Annotated[str | None, Option(help="With --poisoning: column of the label.")] = None,
     out: Annotated[Path | None, Option(help="With --poisoning: a CSV file of the suspects, for adapt --exclude.")] = None,
@@ -37,8 +37,9 @@ def scan(
 
     kinds = {"backdoor": backdoor, "poisoning": poisoning, "bias": bias, "memorisation": memorisation, "advisories": advisories}
     options = {
-        "data": data, "trigger": trigger, "budget": budget, "base": base, "text": text, "label": label, "out": out, "canaries": canaries,
-        "terms": terms, "limit": limit, "database": database, "set": assignments(change) if change else None, "report": report, "seed": seed,
+        "data": data, "trigger": trigger, "budget": budget, "base": base, "text": text, "label": label, "out": out,
+        "canaries": canaries, "terms": terms, "limit": limit, "database": database, "report": report, "seed": seed,
+        "set": assignments(change) if change else None,
     }  # fmt: skip
     _scan.carry_out([name for name, asked in kinds.items() if asked], paths or [], options, form="json" if as_json else form, policy=policy)
 

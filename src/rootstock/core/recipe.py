@@ -29,6 +29,8 @@ class DataSettings(Settings):
     """Whether " quotes fields; auto is yes for CSV, and for TSV only where every quote is paired."""
     exclude: str | None = Field(default=None, min_length=1)
     """CSV file whose column row names training rows to leave out, such as suspects of `inspect --label-noise`. Validation rows stay."""
+    canaries: int | None = Field(default=None, ge=2)
+    """Plant this many made-up texts among the training rows, so that `scan RUN --memorisation` can measure what is learned by heart."""
     rows: int | None = Field(default=None, ge=2)
     """Use only this many rows (of an objective: documents, pairs or images), drawn with the seed; for trials."""
     languages: tuple[str, ...] = ()

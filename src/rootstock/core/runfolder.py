@@ -14,7 +14,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.stages import StagedRecipe
 
 _FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
-_BESIDE = ("warm-up.jsonl", "seen.safetensors", "README.md", "report.html", "probes.json", "probes.html", "model.sig")
+_BESIDE = ("warm-up.jsonl", "seen.safetensors", "canaries.csv", "README.md", "report.html", "probes.json", "probes.html", "model.sig")
 _FOLDERS = ("checkpoints", "model", "merged", "track", "stages", "parts")
 _WRITTEN = frozenset((*_FILES, *_BESIDE, *_FOLDERS))
 

@@ -28,7 +28,7 @@ from rootstock.loop.history import read
 from rootstock.loop.infer import to_device
 from rootstock.report import card, page
 from rootstock.run import contract as contracts
-from rootstock.run import ending
+from rootstock.run import ending, planted
 from rootstock.run.build import Built
 from rootstock.run.measure import measure
 from rootstock.run.merge import write_merged
@@ -127,6 +127,7 @@ def write(prepared: LabelledRows, built: Built, folder: RunFolder, task: Labelle
         built.save(beside)
         contracts.write(contract, beside)
     save_seen(folder.path / "seen.safetensors", prepared)
+    planted.save(folder, prepared)
     manifest = ending.manifest(prepared, task, {"train": len(prepared.train), "validation": len(prepared.validation)})
     facts = {
         "manifest": manifest,

@@ -24,7 +24,7 @@ from rootstock.loop.infer import to_device
 from rootstock.planning import compute
 from rootstock.report import card, page
 from rootstock.run import contract as contracts
-from rootstock.run import ending, examples
+from rootstock.run import ending, examples, planted
 from rootstock.run.build import Built, save_adapter
 from rootstock.run.measure import measure
 from rootstock.run.merge import TOLERANCE
@@ -41,6 +41,7 @@ def conclude(prepared: Prepared, built: Built, folder: RunFolder, facts: dict[st
     metrics = held_out.score(columns, prepared.task, seed=seed, document_N=document_N, unigram=_unigram(prepared)) | facts
     artifact.write_json(folder.path / "metrics.json", metrics)
     artifact.write_bytes(folder.path / "predictions.parquet", ending.parquet({"row": np.arange(1, len(columns["loss"]) + 1), **columns}))
+    planted.save(folder, prepared)
     refused, save = _folded(prepared, built)
     contract = contracts.made(prepared, built, prepared.task) | ({"saves": "adapter"} if refused else {})
     with artifact.whole_folder(folder.model) as beside:

@@ -24,8 +24,9 @@ from rootstock.core.task import Labelled, Uniform
 from rootstock.core.watch import Say
 from rootstock.data import batches, exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
+from rootstock.data.canaries import Canary
 from rootstock.data.looks import plain
-from rootstock.run import augmented, choices, labelled_pictures, new_tokens
+from rootstock.run import augmented, choices, labelled_pictures, new_tokens, planted
 from rootstock.run.prepared import LabelledRows, Others, Teacher
 
 _ALONE = Others()
@@ -46,6 +47,7 @@ class Rows:
     task: str
     """Its name: as the recipe names it, by the columns' names, or auto."""
     excluded: int = 0
+    canaries: tuple[Canary, ...] = ()
 
 
 def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Others = _ALONE) -> LabelledRows:
@@ -59,7 +61,7 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
     if labelled_pictures.meant(recipe):
         choices.check_reads(recipe, "images")
         return labelled_pictures.prepare(recipe, base, say, others.teacher)
-    rows = _without_excluded(recipe, read_rows(recipe, say), say)
+    rows = planted.in_rows(recipe, _without_excluded(recipe, read_rows(recipe, say), say), say)
     task = _task(recipe, rows, say)
     if others.teacher:
         others.teacher.check(task, pair=PAIR in rows.train.column_names)
@@ -102,6 +104,7 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
         ledger={},
         length=recipe.training.length or room,
         sources=rows.sources,
+        canaries=rows.canaries,
         choices={"method": why, "schema": list(rows.schema.reasons)},
     )
     account = _account(prepared, rows, (task.spans(own), spans_validation), length)

@@ -41,7 +41,7 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
     """Read, hold out and encode images; every decision is said."""
     if not isinstance(recipe.data.train, str):
         raise RecipeError(f"data.train names {len(recipe.data.train)} places", wanted="one folder or .tar of images", fix="join them")
-    choices.check_unused(recipe, ("exclude",), "images")
+    choices.check_unused(recipe, ("exclude", "canaries"), "images")
     settings = dict(recipe.task)
     name = settings.pop("name", "auto")
     name = _TASK if name == "auto" else name

@@ -1,6 +1,6 @@
 """What is known before a model is built."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from rootstock.core.rows import Encoded
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Watch
 from rootstock.data import batches
+from rootstock.data.canaries import Canary
 from rootstock.tasks.multi_task import MultiTask
 
 
@@ -34,7 +35,7 @@ class Prepared:
     """A recipe with every choice made, what it learns from encoded and accounted for. recipe: resolved, enough to run again.
 
     length: tokens that are kept of a row, in training and later: what was asked for, or all that the base takes.
-    shares: of each corpus in an epoch, where there are several.
+    shares: of each corpus in an epoch, where there are several. canaries: planted among the training rows, and their controls.
     """
 
     recipe: Recipe
@@ -49,6 +50,7 @@ class Prepared:
     sources: dict[str, Any]
     choices: dict[str, Any]
     shares: tuple[float, ...] | None = None
+    canaries: Sequence[Canary] = ()
 
     def feed(self, encoded: Encoded) -> batches.Feed:
         """Batches of some encoded rows under this recipe's settings."""

@@ -101,7 +101,7 @@ def _check(recipe: Recipe, alone: Mapping[str, Recipe]) -> None:
         raise RecipeError("data.train is set, and each part brings rows of its own", wanted="task.parts alone", fix="leave data.train out")
     if recipe.teacher.run:
         raise RecipeError("teacher.run is set, and each part would need its own", wanted="one task", fix="leave teacher out")
-    choices.check_unused(recipe, ("languages", "exclude"), "all parts at once")
+    choices.check_unused(recipe, ("languages", "exclude", "canaries"), "all parts at once")
     choices.check(recipe.model_copy(update={"task": {**recipe.task, "name": NAME}}))
     for name, each in alone.items():
         if not each.data.train:

@@ -18,13 +18,13 @@ from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import MOST_EPOCHS, Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
-from rootstock.core.rows import PART, SOURCE, Encoded
+from rootstock.core.rows import PART, SOURCE, TEXT, Encoded, column
 from rootstock.core.seed import stream
 from rootstock.core.watch import Say
 from rootstock.corpus import labelled, sources
 from rootstock.data import unlabelled as documents
 from rootstock.data.cache import remembered
-from rootstock.run import beneath, choices, new_tokens, pairs, pictures
+from rootstock.run import beneath, choices, new_tokens, pairs, pictures, planted
 from rootstock.run.prepared import Unlabelled
 from rootstock.run.sides import Sides
 
@@ -34,7 +34,12 @@ _PASSES = 3.0
 """Over the documents, where neither epochs nor minutes are given."""
 _FORM = ("format", "encoding", "header", "quoting")
 """Keys of data that say how a table is to be read."""
-_MEANINGLESS = {"documents": _FORM, "pairs": ("languages",), "images": (*_FORM, "languages"), "captions": ("languages",)}
+_MEANINGLESS = {
+    "documents": _FORM,
+    "pairs": ("languages", "canaries"),
+    "images": (*_FORM, "languages", "canaries"),
+    "captions": ("languages", "canaries"),
+}
 """Keys of data that mean nothing for what an objective reads."""
 
 
@@ -48,7 +53,11 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     if recipe.augment is not None:
         raise RecipeError("augment is set, and an objective makes its rows anew in each pass", wanted="labelled rows", fix="leave it out")
     choices.check_reads(recipe, task.reads)
-    choices.check_unused(recipe, (*_MEANINGLESS[task.reads], "exclude"), f"{task.reads} that an objective reads")
+    choices.check_unused(
+        recipe,
+        (*_MEANINGLESS[task.reads], "exclude", *(() if task.reads == "documents" else ("canaries",))),
+        f"{task.reads} that an objective reads",
+    )
     base = choices.base_for(recipe, say)
     method, why = _method(recipe, base, task)
     tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base))
@@ -81,6 +90,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
         choices={"method": why, "schema": []},
         counts={side: read.account["rows"][side] for side in ("train", "validation")},
         shares=shares,
+        canaries=planted.of_documents(recipe, _share(recipe)),
     )
     padding = prepared.feed(read.train).padding_share(0)
     kept = length * (2 if task.reads == pairs.READS else 1)  # of each text
@@ -161,7 +171,7 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
         "read": [recipe.data.plain()[name] for name in (*_FORM, "rows", "languages")],
         "tokenizer": artifact.digest_bytes(tokenizer.backend_tokenizer.to_str().encode()),
         "task": [recipe.task["name"], task.plain(), length],
-        "held": [share, recipe.seed],
+        "held": [share, recipe.seed, recipe.data.canaries],
         "versions": [version("tokenizers"), version("rootstock"), _LAYOUT],
     }
 
@@ -169,6 +179,7 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
         broken = labelled.Lost()
         paired = task.reads == pairs.READS
         rows = _some(pairs.read(tuple(found), recipe, broken) if paired else _documents(recipe, found, broken), recipe)
+        rows = rows if paired else planted.in_documents(recipe, rows, share)
         digest_N = documents.digests(rows)
         held_N = documents.held_out(digest_N, share, recipe.seed)
         account = documents.account(rows, held_N, pairs.digests(rows) if paired else digest_N, broken)
@@ -195,6 +206,14 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
 def _documents(recipe: Recipe, names: Iterable[str], broken: labelled.Lost) -> pa.Table:
     text, only = recipe.task.get("text"), recipe.data.languages
     return documents.read([(each for _, each in labelled.labelled(name, text, broken, only=only)) for name in names])
+
+
+def texts(recipe: Recipe) -> tuple[list[str], list[str]]:
+    """The documents that a run learned from and those that it held out, canaries aside."""
+    rows = _some(_documents(recipe, _names(recipe), labelled.Lost()), recipe)
+    held_N = documents.held_out(documents.digests(rows), _share(recipe), recipe.seed)
+    learned, held = (column(rows.filter(pa.array(side_N)), TEXT) for side_N in (~held_N, held_N))
+    return learned, held
 
 
 def _some(rows: pa.Table, recipe: Recipe) -> pa.Table:

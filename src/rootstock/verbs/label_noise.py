@@ -1,7 +1,5 @@
 """Rows of a file whose label is probably wrong, by the features of a frozen base."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,14 @@ from rootstock.core.modules import needed
 from rootstock.core.recipe import Recipe, TeacherSettings
 from rootstock.core.rows import ROW, TEXT, column
 from rootstock.core.watch import Watch
-from rootstock.data import split
+from rootstock.data import exclude, split
 from rootstock.data.looks import shorten
 from rootstock.evaluation import label_noise
 from rootstock.run.build import build
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import LabelledRows
 
-COLUMNS = ("row", "label", "suggested", "score", "text")
+COLUMNS = ("row", "label", "suggested", "score", exclude.DIGEST, "text")
 _SHOWN = 20
 
 
@@ -50,12 +48,14 @@ def find(recipe: Recipe, watch: Watch) -> dict[str, Any]:
     features_NH, labels_N = (np.concatenate([feed.encoded.dense[name] for _, feed in parts]) for name in ("features", "labels"))
     found = label_noise.suspects(features_NH, labels_N, split.keys(rows))
     names, places, texts = getattr(prepared.task, "labels", ()), column(rows, ROW), column(rows, TEXT)
+    known = exclude.digests(rows)
     listed = [
         {
             "row": places[i],
             "label": names[labels_N[i]],
             "suggested": names[found.suggested[i]],
             "score": round(float(found.scores[i]), 4),
+            exclude.DIGEST: known[i],
             "text": shorten(texts[i], 200),
         }
         for i in found.places.tolist()
@@ -67,11 +67,7 @@ def write(found: dict[str, Any], path: Path) -> None:
     """The suspects as a CSV file that `adapt --exclude` takes."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder", wanted="a file for the suspects", fix="choose another --out")
-    stream = io.StringIO()
-    table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(found["suspects"])
-    artifact.write_text(path, stream.getvalue())
+    artifact.write_text(path, exclude.as_csv(found["suspects"], COLUMNS))
 
 
 def as_text(found: dict[str, Any]) -> str:
