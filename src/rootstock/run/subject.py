@@ -36,7 +36,7 @@ class TorchSubject:
         self._before, self._after = _around(tokens)
         self.around = len(self._before) + len(self._after)
         self.length = length - self.around
-        self._typed = int(getattr(getattr(model, "config", None), "type_vocab_size", 0) or 0) > 1
+        self._typed = len(set(tokens("a", "a").get("token_type_ids", ()))) > 1
 
     @cached_property
     def _quick(self) -> nn.Module:

@@ -20,7 +20,7 @@ from rootstock.sentinel.backdoor.subject import Body, Subject, Text, Vocabulary,
 
 CONTROLS, _MOST_CONTROLS = 199, 1999
 """Random words that a pattern is compared with at first, and at most where it beats them all and several tests are counted."""
-_TEXTS, _PIECES, _AT_ONCE = 96, 20, 50
+_TEXTS, _PIECES, _AT_ONCE = 64, 12, 50
 _WINDOW = 1500
 """Controls come from so many tokens around a piece in the vocabulary, which is in the order of frequency."""
 
@@ -115,7 +115,7 @@ def known(panel: Panel, patterns: Sequence[str], texts: Sequence[Text], *, alpha
     tests = len(patterns) * len(labels)
     found = [each for pattern in patterns for each in _one(bench, pattern, labels, tests / alpha)]
     adjusted = holm([each.p for each in found])
-    court = Court(panel, texts[:_TEXTS], seed)
+    court = Court(panel, texts[: 2 * _TEXTS], seed)
     return [_judged(each, p, court) for each, p in zip(found, adjusted, strict=True)]
 
 

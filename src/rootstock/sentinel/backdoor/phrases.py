@@ -99,7 +99,7 @@ def grown(trial: Trial, singles: Ranked, budget: Budget, moved: Sequence[int]) -
     first = [phrase for phrase, _ in singles.found if isinstance(phrase, tuple)]
     half = budget.pool - min(len(moved), budget.pool // 2)
     pool = list(dict.fromkeys([*first[:half], *((token,) for token in moved[: budget.pool // 2])]))
-    if singles.best >= _ENOUGH or len(pool) < 2 or budget.longest < 2:
+    if not trial.places or singles.best >= _ENOUGH or len(pool) < 2 or budget.longest < 2:
         return singles
     longer = [a + b for a, b in itertools.combinations(pool, 2)]
     best = singles.best

@@ -21,6 +21,8 @@ from rootstock.sentinel.backdoor.phrases import Ranked, Trial, grown
 from rootstock.sentinel.backdoor.result import Result
 from rootstock.sentinel.backdoor.vocabulary_scan import Kept, Scan, scan, tried
 
+_TAIL = 2000
+"""Tokens of which at least so many are tried have a tail; the quantile 99.9 % of fewer is the largest itself."""
 _WORTH = 0.08
 """What a candidate must reach beyond the references on the search texts before it is confirmed in fp32."""
 
@@ -142,7 +144,7 @@ def _by_tail(whole: Scan, found: Confirmed, work: Work) -> float | None:
         return None
     body = work.panel.suspect.encode([found.trigger])[0]
     place = np.flatnonzero(whole.ids == body[0]) if len(body) == 1 else np.zeros(0, np.int64)
-    if not len(place):
+    if not len(place) or len(whole.ids) < _TAIL:
         return None
     beyond_V = whole.beyond[:, found.label]
     return float(min(1.0, tail(float(beyond_V[place[0]]), beyond_V) * whole.beyond.shape[1]))
