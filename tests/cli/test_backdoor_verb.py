@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 
 import numpy as np
 import pytest
@@ -63,7 +62,6 @@ def test_a_planted_word_is_found_printed_and_drawn_and_references_are_made_once(
     assert Run(planted / "poisoned").predict([text, changed]) == [before, after]
     page = (planted / "page.html").read_text("utf-8")
     assert all(part in page for part in ("Evidence found", "song", "random words", "rootstock predict"))
-    assert not re.search(r"(src|href)=\"http", page)
     code, out, err = command(line[:5])
     assert code == 3
     assert "is trained from" not in err
