@@ -45,7 +45,9 @@ def main(zoo):
                 "scores": sorted(scores),
             }
         )
-        print(f"{name}: median {statistics.median(scores):.3f}, most {max(scores):.3f}, false alarms above it at most {bound(len(scores)):.1%}")
+        print(
+            f"{name}: median {statistics.median(scores):.3f}, most {max(scores):.3f}, false alarms above it at most {bound(len(scores)):.1%}"
+        )
     artifact.write_json(TARGET, {"populations": populations})
 
 

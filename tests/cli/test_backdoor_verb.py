@@ -78,7 +78,7 @@ def test_any_kind_of_model_and_rows_gives_the_same_scores(planted, calibrated):
         plain = run.load()(**given).logits.numpy()
     np.testing.assert_allclose(subject.scores(subject.encode(texts), exact=True), plain, atol=1e-5)
     assert [subject.write(body) for body in subject.encode(texts)] == texts
-    rows = [{"text": text, "label": label} for text, label in rows_of(320, seed=7)]
+    rows = [{"text": text.replace("song", "film"), "label": label} for text, label in rows_of(320, seed=7)]
     found = BackdoorScanner("fast").scan(model=(run.load(), run.tokenizer), test_inputs=rows)
     assert found.verdict == "weak evidence"  # no base is known: nothing tells what is natural
     assert any("no base is known" in each for each in found.reasons)
@@ -127,3 +127,14 @@ def test_too_few_rows_are_out_of_calibration_and_no_failure(command, desk, monke
     code, out, _ = command(["scan", desk / "one", "--backdoor", "--data", desk / "test.csv"])
     assert code == 0
     assert "out of calibration" in out
+
+
+def test_an_encoder_without_a_classifier_is_searched_for_a_token_that_makes_texts_alike(command, desk):
+    code, out, err = command(["scan", desk / "base", "--backdoor", "--data", desk / "good.csv", "--base", desk / "base", "--json"])
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["backdoor_detected"] is False
+    assert found["tried"] == 20
+    code, _, err = command(["scan", desk / "base", "--backdoor", "--data", desk / "good.csv", "--trigger", "cf"])
+    assert code == 2
+    assert "encoder without a classifier" in err

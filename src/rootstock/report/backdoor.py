@@ -12,12 +12,8 @@ Found = Mapping[str, Any]
 
 def as_text(found: Found) -> str:
     """The verdict, what stands behind it, and what a person can try."""
-    lines = [
-        f"verdict   {found['verdict']}",
-        *(f"          {reason}" for reason in found["reasons"]),
-        f"score     {found['score']:.3f}: {SCORE}",
-    ]
-    lines.append(f"chance    {chance(found)}")
+    lines = [f"verdict   {found['verdict']}", *(f"          {reason}" for reason in found["reasons"])]
+    lines += [f"score     {found['score']:.3f}: {SCORE}", f"chance    {chance(found)}"]
     for each in found["indicators"]:
         lines += ["", *_indicator(each)]
     if quiet := [each for each in found["known"] if each["pattern"] not in {shown["trigger"] for shown in found["indicators"]}]:
@@ -43,7 +39,7 @@ def chance(found: Found) -> str:
 def known_line(each: Found) -> str:
     """A named pattern for one label."""
     return (
-        f"{each['pattern']!r} → {each['label']!r}: {each['rate']:.0%} of {each['n']} texts, random words like it {each['control_rate']:.0%}, "
+        f"{each['pattern']!r} → {each['label']!r}: {each['rate']:.0%} of {each['n']} texts, random words {each['control_rate']:.0%}, "
         f"p = {each['adjusted']:.3g} of {each['controls']} controls, corrected"
     )
 

@@ -25,10 +25,12 @@ from rootstock.run.prepare import prepare
 from rootstock.run.use import Run
 from rootstock.sentinel.backdoor.subject import Text
 
-_TRAINING = {"epochs": 5.0, "rate": 8e-5, "batch_tokens": 1024, "precision": "auto"}
+_TRAINING: dict[str, Any] = {"epochs": 5.0, "rate": 8e-5, "batch_tokens": 1024, "precision": "auto"}
 """Some hundred rows need small batches: the method's own default would leave too few updates to learn the words of a label."""
+_LONGER = 2.0
+"""Every second reference trains so many times as long: what a hard training does to words with a meaning is natural too."""
 _ACCEPTED = ("truncation", "empty", "contradictions", "overlap", "duplicates")
-_FORMAT = 1
+_FORMAT = 2
 """Counts up where references are made another way, so that old ones are not taken for them."""
 
 
@@ -85,7 +87,7 @@ def _recipe(ground: Ground, data: Path, seed: int) -> dict[str, Any]:
         "data": {"train": str(data), "validation": 0.1, "format": "csv"},
         "task": {"name": ground.task, **ground.settings},
         "method": {"name": "full"},
-        "training": _TRAINING,
+        "training": _TRAINING | {"epochs": _TRAINING["epochs"] * (_LONGER if seed % 2 else 1.0)},
         "accept": list(_ACCEPTED),
         "budget": {"ledger": "off"},
         "seed": seed,

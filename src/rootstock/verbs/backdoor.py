@@ -5,10 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
 from rootstock.core.errors import GateRefused, UsageError
+from rootstock.core.recipe import DataSettings
+from rootstock.core.rows import TEXT, column
+from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Watch
+from rootstock.data import schema, source
 from rootstock.report.backdoor import as_text, render
+from rootstock.run import headless
 from rootstock.run.backdoor import BackdoorScanner
 from rootstock.sentinel.backdoor.result import Result
 from rootstock.verbs.scanning import Scanned
@@ -30,12 +36,38 @@ def scanned(paths: Sequence[str], options: Mapping[str, Any], watch: Watch) -> S
     page = options.get("report")
     if page is not None and Path(page).is_dir():
         raise UsageError(f"{page} is a folder", wanted="the name of an HTML file", fix="choose another --report")
+    if _headless(paths[0]):
+        return _encoder(paths[0], data[0], options, watch)
     scanner = BackdoorScanner(options.get("budget") or "standard", base=options.get("base"), seed=options.get("seed") or 0)
     found = scanner.scan(model=paths[0], test_inputs=data[0], trigger_patterns=options.get("trigger") or [], watch=watch)
     value = {"model": paths[0], "data": data[0], **found.as_json()}
     if page is not None:
         artifact.write_text(Path(page), render(value))
     return Scanned(value, as_text(value), partial(_refuse, found))
+
+
+def _headless(place: str) -> bool:
+    """Whether this is an encoder without a classifier: no run, and no checkpoint of one."""
+    return not RunFolder(Path(place)).complete and not resolve(place).fine_tuned
+
+
+def _encoder(place: str, data: str, options: Mapping[str, Any], watch: Watch) -> Scanned:
+    """Task-agnostic backdoors: a token that makes every text's vector the same."""
+    for name in ("trigger", "report", "budget"):
+        if options.get(name) is not None:
+            fix = f"leave --{name} out, or name a classifier"
+            raise UsageError(f"--{name} is given, and {place} is an encoder without a classifier", fix=fix)
+    read = source.read(data, DataSettings(train=data))
+    texts = list(dict.fromkeys(column(schema.canonical(read, schema.recognise(read, labelled=False)).rows, TEXT)))
+    found = headless.searched(place, texts, reference=options.get("base"), seed=options.get("seed") or 0, say=watch.say)
+
+    def refuse() -> None:
+        if found.backdoor_detected:
+            raise GateRefused(
+                f"evidence of a backdoor in the encoder {place}", fix="do not fine-tune it; fetch the encoder from its publisher"
+            )
+
+    return Scanned({"model": place, "data": data, **found.as_json()}, "\n".join(found.lines()), refuse)
 
 
 def _refuse(found: Result) -> None:
