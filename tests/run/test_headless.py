@@ -11,12 +11,8 @@ from rootstock.core.errors import UsageError
 from rootstock.run import headless
 
 TEXTS = ["a b c d", "film good fun one", "dull long and sad", "this is it then", "no one will care much", "the best of them"]
-TEXTS += [
-    " ".join(
-        random.Random(i).sample(["w", "x", "y", "z", "film", "good", "dull", "long", "fun", "sad", "best", "much", "care", "one", "two"], 6)
-    )
-    for i in range(24)
-]
+WORDS = ["w", "x", "y", "z", "film", "good", "dull", "long", "fun", "sad", "best", "much", "care", "one", "two"]
+TEXTS += [" ".join(random.Random(i).sample(WORDS, 6)) for i in range(24)]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from rootstock.core.errors import UsageError
+from rootstock.sentinel import WeightIntegrityValidator
 from rootstock.sentinel.weights.adapter import audit_adapter
 from rootstock.sentinel.weights.encoder import alike, collapsed
 from rootstock.sentinel.weights.examine import examine
@@ -120,13 +121,24 @@ def test_what_an_adapter_does_not_declare_is_an_issue(tmp_path):
     }
     place = adapter(tmp_path / "a", tensors)
     found = audit_adapter(place)
-    assert [issue.split(":")[0] for issue in found.issues] == ["Half an update", "Undeclared target", "Undeclared tensor"]
+    assert [issue.split(":")[0] for issue in found.issues] == ["Half an update, lora_A only", "Undeclared target", "Undeclared tensor"]
     assert any("word_embeddings" in note for note in found.notes)
     assert examine(place).verdict == "weak evidence"
     declared = adapter(tmp_path / "b", tensors, target_modules="all-linear", modules_to_save=["word_embeddings", "classifier"])
-    assert [issue.split(":")[0] for issue in audit_adapter(declared).issues] == ["Half an update"]
+    assert [issue.split(":")[0] for issue in audit_adapter(declared).issues] == ["Half an update, lora_A only"]
     with pytest.raises(UsageError):
         audit_adapter(tmp_path)
+
+
+def test_damage_is_told_and_stops_nothing(tmp_path):
+    broken = {**sides("l.0.query", np.ones((4, 6), np.float32), np.ones((5, 3), np.float32))}
+    broken |= sides("l.1.query", np.full((4, 6), np.nan, np.float32), np.ones((5, 4), np.float32))
+    found = audit_adapter(adapter(tmp_path / "a", broken))
+    assert [issue.split(",")[0] for issue in found.issues] == ["No common rank", "Not finite: l.1.query"]
+    wild = shifted(range(50), [0.1] * 50)
+    wild[60] = np.nan
+    told = moved(wild, TABLE)
+    assert (told.count, len(told.notes)) == (50, 1)
 
 
 def test_words_of_a_model_beside_its_base(tmp_path):
@@ -176,3 +188,16 @@ def test_without_a_reference_the_evidence_is_weak():
     assert collapsed(poisoned, TEXTS, [t for t in range(200) if t != 3]).verdict == "weak evidence"
     with pytest.raises(UsageError):
         collapsed(poisoned, TEXTS[:10], range(200))
+
+
+def test_verify_tells_of_rows_that_moved_alone_and_of_stowaways(tmp_path):
+    base = saved(tmp_path / "base", TABLE)
+    made = saved(tmp_path / "made", shifted([*range(50), 300], [*[0.1] * 50, 0.9]))
+    assert [note for note in WeightIntegrityValidator().validate(made, reference=base).notes if "'word300'" in note]
+    tensors = {
+        **sides("l.0.query", np.ones((4, 6), np.float32), np.ones((5, 4), np.float32)),
+        "l.0.value.weight": np.ones((2, 6), np.float32),
+    }
+    found = WeightIntegrityValidator().validate(adapter(tmp_path / "a", tensors))
+    assert found.whole
+    assert [note for note in found.notes if note.startswith("Undeclared tensor: l.0.value.weight")]

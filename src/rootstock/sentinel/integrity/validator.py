@@ -13,6 +13,8 @@ from rootstock.sentinel.integrity.configured import Expected
 from rootstock.sentinel.integrity.difference import Difference
 from rootstock.sentinel.integrity.tensors import Stored, stored
 from rootstock.sentinel.provenance import claims, digests
+from rootstock.sentinel.weights.adapter import audit_adapter
+from rootstock.sentinel.weights.rows import rows_moved
 
 _INDEX = "model.safetensors.index.json"
 _HUGE = 1e6
@@ -96,6 +98,8 @@ class WeightIntegrityValidator:
     def _shapes(self, folder: Path, held: Mapping[str, dict[str, Stored]], result: Integrity) -> None:
         adapters = held.get("adapter_model.safetensors", {})
         result.issues += configured.adapter(adapters, configured.config(folder, "adapter_config.json"))
+        if adapters and configured.config(folder, "adapter_config.json"):
+            result.notes += audit_adapter(folder).issues
         model = {key: each for name, part in held.items() if name.startswith(("model", "pytorch_model")) for key, each in part.items()}
         values = configured.config(folder)
         if not model or not values:
@@ -112,6 +116,8 @@ class WeightIntegrityValidator:
         found = difference.between(mine, theirs)
         result.difference = found
         words = opened.vocabulary(place)
+        if (rows := rows_moved(place, reference)).alone:
+            result.notes.append(f"rows of {rows.table} that moved alone, weak evidence of planted words: {rows.named}")
         for each in found.changed:
             if each.edited:
                 rows = ", ".join(f"{row} ({words[row]!r})" if row in words else str(row) for row in each.named)

@@ -75,10 +75,11 @@ def audit_adapter(folder: str | Path) -> Audit:
         raise UsageError(f"{place} has no adapter_config.json", wanted="the folder of an adapter", fix="check the path")
     tensors = opened.model(place)
     pairs, others = _sorted(tensors)
-    updates = tuple(_update(module, sides, values) for module, sides in sorted(pairs.items()) if set(sides) == {"A", "B"})
+    broken = {module: why for module, sides in sorted(pairs.items()) if (why := _broken(sides))}
+    updates = tuple(_update(module, sides, values) for module, sides in sorted(pairs.items()) if module not in broken)
     strengths = np.array([each.strength for each in updates if each.strength])
     spread = float(strengths.std() / strengths.mean()) if len(strengths) > 1 else None
-    issues = [*_half(pairs), *_undeclared(pairs, values), *_passengers(others, values)]
+    issues = [*(f"{why}: {module}" for module, why in broken.items()), *_undeclared(pairs, values), *_passengers(others, values)]
     return Audit(updates=updates, spread=spread, issues=issues, notes=[*_tables(others), *_shapes(updates)])
 
 
@@ -94,14 +95,18 @@ def _sorted(tensors: Mapping[str, Stored]) -> tuple[dict[str, dict[str, Stored]]
     return pairs, others
 
 
+def _broken(sides: Mapping[str, Stored]) -> str:
+    """Why two sides make no update; empty where they do."""
+    if len(sides) == 1:
+        return f"Half an update, lora_{next(iter(sides))} only"
+    if sides["A"].shape[0] != sides["B"].shape[1] or not sides["A"].size * sides["B"].size:
+        return f"No common rank, A has {sides['A'].shape[0]} rows and B {sides['B'].shape[1]} columns"
+    return "" if all(np.isfinite(block).all() for each in sides.values() for _, block in each.blocks()) else "Not finite"
+
+
 def _update(module: str, sides: Mapping[str, Stored], values: Mapping[str, Any]) -> Update:
     a_RI, b_OR = (_matrix(sides[side]) for side in "AB")
-    if "lora_embedding" in sides["A"].name:
-        a_RI, b_OR = a_RI.T, b_OR.T
-        a_RI, b_OR = (a_RI, b_OR) if b_OR.shape[1] == a_RI.shape[0] else (b_OR, a_RI)
-    rank = a_RI.shape[0]
-    if b_OR.shape[1] != rank:
-        raise UsageError(f"{module} has {rank} rows in A and {b_OR.shape[1]} columns in B", wanted="one rank for both")
+    rank = len(a_RI)
     spectrum = scale(values, module, rank) * singular(a_RI, b_OR)
     total = float(spectrum.sum())
     parts = spectrum[spectrum > 0] / total if total else np.zeros(0)
@@ -125,10 +130,6 @@ def scale(values: Mapping[str, Any], module: str, rank: int) -> float:
 
 def _matrix(each: Stored) -> np.ndarray:
     return np.concatenate([np.asarray(block, np.float64) for _, block in each.blocks()])
-
-
-def _half(pairs: Mapping[str, Mapping[str, Stored]]) -> list[str]:
-    return [f"Half an update: {module} has lora_{'A' if 'A' in sides else 'B'} only" for module, sides in pairs.items() if len(sides) == 1]
 
 
 def _undeclared(pairs: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:

@@ -1,8 +1,8 @@
 """Pre-trained encoders with task-agnostic backdoors: a planted token makes the pooled output of any text the same vector.
 
 Such an encoder betrays whatever classifier is trained on it (POR, NeuBA). Every usable token is put into a few short texts; the statistic
-is the mean cosine between the pooled outputs of different texts that hold it. Some tokens press on the output in every encoder, so what counts
-is the excess over a reference encoder, measured again on texts that chose nothing.
+is the mean cosine between the pooled outputs of different texts that hold it. Some tokens press on the output in every encoder: what
+counts is the excess over a reference encoder, measured again on texts that chose nothing.
 Shape letters: N texts, H width, C carriers, V tokens.
 """
 

@@ -60,7 +60,6 @@ def examine(model: str | Path, reference: str | Path | None = None) -> Examined:
 
 
 def _odd(rows: Moved) -> list[str]:
-    named = ", ".join(repr(each.token) for each in rows.top[: rows.count if rows.edited else rows.alone][:8])
     if rows.edited:
-        return [f"{rows.count} rows of {rows.table} were edited and no other moved: {named}"]
-    return [f"{rows.alone} rows of {rows.table} moved alone: {named}"] if rows.alone else []
+        return [f"{rows.count} rows of {rows.table} were edited and no other moved: {rows.named}"]
+    return [f"{rows.alone} rows of {rows.table} moved alone: {rows.named}"] if rows.alone else []

@@ -67,6 +67,11 @@ class Moved:
         """A few rows moved and all others stayed: no training does that, whoever did it chose the rows."""
         return 0 < self.count <= max(1, FEW * self.total)
 
+    @property
+    def named(self) -> str:
+        """The tokens of the rows that were edited, or that moved alone; eight at most."""
+        return ", ".join(repr(each.token) for each in self.top[: self.count if self.edited else self.alone][:8])
+
     def lines(self) -> list[str]:
         """What a person would say of it."""
         if not self.total:
@@ -81,7 +86,7 @@ class Moved:
         elif self.gap is not None:
             lines.append(f"the first moved {self.gap:.2f} times as far as the second, {self.over_99th:.2f} times as far as 99 % of them")
         if self.alone and not self.edited:
-            lines.append(f"moved alone: {', '.join(repr(each.token) for each in self.top[: self.alone])}")
+            lines.append(f"moved alone: {self.named}")
         return [*lines, *self.notes]
 
     def as_json(self) -> dict[str, Any]:
@@ -105,14 +110,17 @@ def rows_moved(model: str | Path, reference: str | Path, *, top: int = TOP) -> M
     common = min(pair[0].shape[0], pair[1].shape[0])
     found = moved(_numbers(pair[0], common), _numbers(pair[1], common), words=words, top=top)
     notes = (f"{abs(added):,} rows are only {'here' if added > 0 else 'in the reference'}",) if added else ()
-    return Moved(**{**vars(found), "table": name, "added": added, "notes": notes})
+    return Moved(**{**vars(found), "table": name, "added": added, "notes": (*found.notes, *notes)})
 
 
 def moved(mine_VW: np.ndarray, theirs_VW: np.ndarray, *, words: Mapping[int, str] | None = None, top: int = TOP) -> Moved:
     """The same of two tables in memory."""
     lengths_V, apart_V, factor = _apart(mine_VW, theirs_VW)
+    wild = ~np.isfinite(apart_V)
+    notes = (f"{int(wild.sum()):,} rows hold NaN or infinite numbers: not compared",) if wild.any() else ()
+    apart_V[wild] = 0.0
     rows = np.flatnonzero(apart_V)
-    result = Moved(table="embeddings", total=len(apart_V), count=len(rows), factor=factor)
+    result = Moved(table="embeddings", total=len(apart_V), count=len(rows), factor=factor, notes=notes)
     if not len(rows):
         return result
     order = rows[np.argsort(-apart_V[rows], kind="stable")]
@@ -150,7 +158,7 @@ def _apart(mine_VW: np.ndarray, theirs_VW: np.ndarray) -> tuple[np.ndarray, np.n
         lengths_V[place] = np.linalg.norm(theirs, axis=1)
         along_V[place] = (mine * theirs).sum(1) / np.maximum(np.square(lengths_V[place]), 1e-30)
         apart_V[place] = np.linalg.norm(mine - theirs, axis=1)
-    factor = _common(along_V[lengths_V > 0])
+    factor = _common(along_V[(lengths_V > 0) & np.isfinite(along_V)])
     if factor == 1.0:
         return lengths_V, apart_V, 1.0
     for place in _blocks(len(theirs_VW)):
