@@ -120,7 +120,7 @@ def test_a_language_model_is_asked_about_canaries(command, tmp_path, task):
         "--plant-canaries",
         "3",
     ]
-    code, _, error = command(learn)
+    code, _, error = command([*learn, "--plant-canaries", "3"])
     assert code == 0, error
     code, text, error = command(["scan", run, "--memorisation", "--json"])
     assert code in (0, 3), error
