@@ -67,7 +67,7 @@ def test_suspects_are_listed_written_and_left_out(noisy, decided_base, adapt, tm
     pytest.importorskip("cleanlab")
     path, _ = noisy
     found = label_noise.find(recipe(path, decided_base), Watch())
-    assert {"row", "label", "suggested", "score", "text"} == set(found["suspects"][0])
+    assert {"row", "label", "suggested", "score", "digest", "text"} == set(found["suspects"][0])
     assert found["rows"] == 120
     assert "labels are probably wrong" in label_noise.as_text(found)
     label_noise.write(found, tmp_path / "suspects.csv")

@@ -108,6 +108,7 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
         choices={"method": why, "schema": list(rows.schema.reasons)},
     )
     account = _account(prepared, rows, (task.spans(own), spans_validation), length)
+    account = planted.counted(account, rows.canaries)
     return replace(prepared, ledger=augmented.counted(account | _new_tokens(prepared, own, say), grown, alone))
 
 

@@ -1,7 +1,8 @@
 """Canaries among what a run learns from: where they are put, and what the run folder keeps of them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +43,15 @@ def in_rows(recipe: Recipe, rows: "Rows", say: Say) -> "Rows":
     table = pa.table({field.name: pa.array(columns[field.name], field.type) for field in rows.train.schema}, schema=rows.train.schema)
     say(f"canaries  {count} made-up texts with a label by chance are learned too; {len(made) - count} more are not, for comparison")
     return replace(rows, train=pa.concat_tables([rows.train, table]), canaries=tuple(made))
+
+
+def counted(ledger: dict[str, Any], made: Sequence[canaries.Canary]) -> dict[str, Any]:
+    """The ledger with the canaries told apart from rows that were read."""
+    if not made:
+        return ledger
+    count = sum(each.planted for each in made)
+    rows = ledger["rows"]
+    return ledger | {"rows": {**rows, "read": rows["read"] - count, "planted": count}}
 
 
 def of_documents(recipe: Recipe, share: float) -> tuple[canaries.Canary, ...]:

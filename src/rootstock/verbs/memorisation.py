@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from rootstock import catalog
 from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
 from rootstock.core.errors import GateRefused, UsageError
 from rootstock.core.objective import Objective
-from rootstock.core.rows import LABEL, PAIR, TEXT
+from rootstock.core.rows import LABEL, PAIR, ROW, TEXT
 from rootstock.core.seed import stream
 from rootstock.core.watch import Say, Watch
 from rootstock.data import canaries
@@ -61,7 +62,7 @@ def scanned(paths: Sequence[str], options: Mapping[str, Any], watch: Watch) -> S
 def scan(path: str, options: Mapping[str, Any], say: Say) -> dict[str, Any]:
     """All that was found, as JSON values."""
     run = Run(path)
-    learned = isinstance(run.task, Objective)
+    learned = issubclass(catalog.find("tasks", str(run.recipe.task["name"])), Objective)
     if not learned and (run.task.kind != "class" or run.task.reads != "texts"):
         raise UsageError(f"{path} learned {run.task.kind}s", wanted="one class a text, or a language model", fix="name another run")
     held = _canaries(run, options)
@@ -124,7 +125,7 @@ def _rows(run: Run, data: Sequence[str], say: Say) -> Sides:
     validation = run.recipe.data.validation
     names = [own, *data] if data else [own, *([validation] if isinstance(validation, str) else [])]
     tables = [run.read(name, labelled=True, reading=Reading(unlabelled=True), say=say).rows for name in names]
-    rows = pa.concat_tables([table.select([name for name in (TEXT, PAIR, LABEL) if name in table.column_names]) for table in tables])
+    rows = pa.concat_tables([table.select([name for name in (TEXT, PAIR, LABEL, ROW) if name in table.column_names]) for table in tables])
     keys, place_N = seen_keys(rows), np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     member_N = np.isin(keys, seen["rows"]) & (place_N == 0)
     chose_N = np.isin(keys, seen.get("chose", np.empty(0, np.uint64)))

@@ -34,8 +34,8 @@ class Limits:
     """Least standard errors above what meaning expects: that it is no chance among thousands of groups."""
     part: float = 1 / 3
     """Largest share of a label's rows that may lie in a group: without them little is left to learn the label's meaning from."""
-    rate: float = 0.01
-    """Highest false discovery rate of the plain correlation."""
+    rate: float = 0.1
+    """Highest false discovery rate of the plain correlation, for a group to be tested at all: the test against meaning decides."""
     tests: int = 6000
     """Most groups that are tested against meaning, by their z."""
     fewest: int = 100
