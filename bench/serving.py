@@ -112,7 +112,7 @@ def process(words: list[str], port: int, log: Path | None = None):
     with (log or Path(os.devnull)).open("wb") as stream:
         started = subprocess.Popen(words, env=environment(), stderr=stream, stdout=subprocess.DEVNULL)
         try:
-            for _ in range(1200):
+            for _ in range(6000):
                 if started.poll() is not None:
                     raise SystemExit(f"{words} ended with {started.returncode}" + (f":\n{log.read_text()[-2000:]}" if log else ""))
                 try:
@@ -120,6 +120,8 @@ def process(words: list[str], port: int, log: Path | None = None):
                     break
                 except OSError:
                     time.sleep(0.1)
+            else:
+                raise SystemExit(f"{words} does not listen after ten minutes")
             yield started
         finally:
             started.kill()

@@ -49,7 +49,7 @@ class Door:
         self._rates = Rates(rules.limits.rate) if rules.limits.rate else None
         self.meters: Meters | None = None
         self.shortcut: Shortcut = lambda scope, receive: None
-        self.busy, self.draining = 0, False
+        self.busy, self.seen, self.draining = 0, 0, False
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -69,6 +69,7 @@ class Door:
             await send(message)
 
         self.busy += 1
+        self.seen += 1
         self._empty.clear()
         try:
             await self._pass(visit, receive, sending)

@@ -27,7 +27,7 @@ class Limits:
     body_bytes: int = 1 << 20
     rows: int = 256
     tokens: int = 1024
-    requests: int = 1024
+    requests: int = 512
     rate: int | None = None
     seconds: float = 60.0
     body_seconds: float = 20.0

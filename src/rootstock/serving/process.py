@@ -15,11 +15,14 @@ import uvicorn
 
 from rootstock.core.errors import UsageError
 from rootstock.serving.app import Front
+from rootstock.serving.door import Door
 from rootstock.serving.journal import Journal
 from rootstock.serving.protocol import BoundedHttp
 
 _FLUSH_SECONDS = 10
 """How long clients may take to read the last answers."""
+_LAST_TENTHS = 30
+"""For how many tenths of a second at most a server that has nothing left to answer tells so."""
 _AT_ONCE = 130
 
 
@@ -118,6 +121,7 @@ async def _live(server: uvicorn.Server, taken: socket.socket, front: Front, jour
         journal.note("draining", inside=front.door.busy)
         await front.door.drain()
         await life.drain()
+        await _silence(front.door)
         server.should_exit = True
 
     def ask() -> None:
@@ -134,6 +138,15 @@ async def _live(server: uvicorn.Server, taken: socket.socket, front: Front, jour
     await serving
     if beside:
         beside.cancel()
+
+
+async def _silence(door: Door) -> None:
+    """Wait until nobody asks any more: what has been sent and not read yet gets its 503, and no connection that is reset."""
+    for _ in range(_LAST_TENTHS):
+        seen = door.seen
+        await asyncio.sleep(0.1)
+        if door.seen == seen:
+            return
 
 
 def _hear(journal: Journal) -> None:
