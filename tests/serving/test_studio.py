@@ -284,6 +284,7 @@ def accessible(page):
 
 
 def test_a_browser_lists_opens_predicts_and_follows(page, runs):
+    grow(runs, 3)
     rows = page.locator("table.runs tbody tr")
     rows.first.wait_for()
     assert rows.count() == 4

@@ -6,7 +6,7 @@ export const el = (name, options = {}, ...inner) => {
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else if (key === "class") made.className = value;
     else if (key === "style") for (const [property, to] of Object.entries(value)) made.style.setProperty(property, to);
-    else if (key in made && typeof value !== "string") made[key] = value;
+    else if (key === "value" || (key in made && typeof value !== "string")) made[key] = value;
     else made.setAttribute(key, value === true ? "" : value);
   }
   made.append(...there(inner));
