@@ -79,8 +79,8 @@ def test_the_verb_takes_an_encoder(encoders, few, tmp_path):
     options = {"data": [str(rows)], "base": str(encoders / "base")}
     found = backdoor.scanned([str(encoders / "student")], options, Watch())
     assert found.value["verdict"] == "evidence"
-    with pytest.raises(GateRefused, match="'cf'"):
+    with pytest.raises(GateRefused, match="evidence"):
         found.refuse()
     backdoor.scanned([str(encoders / "base")], options, Watch()).refuse()
-    with pytest.raises(UsageError, match="no labels"):
+    with pytest.raises(UsageError, match="without a classifier"):
         backdoor.scanned([str(encoders / "base")], options | {"trigger": ["cf"]}, Watch())

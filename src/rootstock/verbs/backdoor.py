@@ -17,7 +17,6 @@ from rootstock.report.backdoor import as_text, render
 from rootstock.run import headless
 from rootstock.run.backdoor import BackdoorScanner
 from rootstock.sentinel.backdoor.result import Result
-from rootstock.verbs import backdoor_encoder
 from rootstock.verbs.scanning import Scanned
 
 TAKES = ("data", "trigger", "base", "budget", "report", "seed")
@@ -34,8 +33,6 @@ def scanned(paths: Sequence[str], options: Mapping[str, Any], watch: Watch) -> S
         raise UsageError(
             f"{len(data)} files are given with --data", wanted=wanted, fix=f"rootstock scan {paths[0]} --backdoor --data dev.csv"
         )
-    if backdoor_encoder.headless(paths[0]):
-        return backdoor_encoder.scanned(paths[0], data[0], options, watch)
     page = options.get("report")
     if page is not None and Path(page).is_dir():
         raise UsageError(f"{page} is a folder", wanted="the name of an HTML file", fix="choose another --report")
