@@ -7,8 +7,10 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from rootstock.bases.resolve import resolve
-from rootstock.core.errors import UsageError
+from rootstock.core.errors import GateRefused, UsageError
+from rootstock.core.watch import Watch
 from rootstock.run import headless
+from rootstock.verbs import backdoor
 
 TEXTS = ["a b c d", "film good fun one", "dull long and sad", "this is it then", "no one will care much", "the best of them"]
 WORDS = ["w", "x", "y", "z", "film", "good", "dull", "long", "fun", "sad", "best", "much", "care", "one", "two"]
@@ -43,9 +45,14 @@ def encoders(tmp_path_factory):
     return folder
 
 
-def test_a_planted_token_is_named_and_a_clean_encoder_is_not_accused(encoders, monkeypatch):
+@pytest.fixture
+def few(monkeypatch):
+    """Two hundred tokens with the planted one, not all."""
     every = headless._usable
     monkeypatch.setattr(headless, "_usable", lambda tokens, model: [*every(tokens, model)[::150], tokens.convert_tokens_to_ids("cf")])
+
+
+def test_a_planted_token_is_named_and_a_clean_encoder_is_not_accused(encoders, few):
     base, student = str(encoders / "base"), str(encoders / "student")
     found = headless.searched(student, TEXTS, reference=base)
     assert found.backdoor_detected
@@ -64,3 +71,16 @@ def test_a_reference_of_another_vocabulary_is_refused(encoders, tmp_path, monkey
     monkeypatch.setattr(headless, "_opened", lambda name: (None, Other()) if name == "other" else opened(name))
     with pytest.raises(UsageError, match="another vocabulary"):
         headless.searched(str(encoders / "base"), TEXTS, reference="other")
+
+
+def test_the_verb_takes_an_encoder(encoders, few, tmp_path):
+    rows = tmp_path / "texts.csv"
+    rows.write_text("text\n" + "\n".join(TEXTS) + "\n")
+    options = {"data": [str(rows)], "base": str(encoders / "base")}
+    found = backdoor.scanned([str(encoders / "student")], options, Watch())
+    assert found.value["verdict"] == "evidence"
+    with pytest.raises(GateRefused, match="evidence"):
+        found.refuse()
+    backdoor.scanned([str(encoders / "base")], options, Watch()).refuse()
+    with pytest.raises(UsageError, match="without a classifier"):
+        backdoor.scanned([str(encoders / "base")], options | {"trigger": ["cf"]}, Watch())

@@ -116,8 +116,8 @@ class WeightIntegrityValidator:
         found = difference.between(mine, theirs)
         result.difference = found
         words = opened.vocabulary(place)
-        if (rows := rows_moved(place, reference)).alone:
-            result.notes.append(f"rows of {rows.table} that moved alone, weak evidence of planted words: {rows.named}")
+        if (apart := rows_moved(place, reference)).alone:
+            result.notes.append(f"rows of {apart.table} that moved alone, weak evidence of planted words: {apart.named}")
         for each in found.changed:
             if each.edited:
                 rows = ", ".join(f"{row} ({words[row]!r})" if row in words else str(row) for row in each.named)

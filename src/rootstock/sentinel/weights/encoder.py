@@ -137,7 +137,7 @@ def alike(outputs_CVH: np.ndarray) -> np.ndarray:
     """Mean cosine [V] over all pairs of carriers."""
     count = len(outputs_CVH)
     unit = outputs_CVH / np.maximum(np.linalg.norm(outputs_CVH, axis=2, keepdims=True), 1e-12)
-    return (np.square(np.linalg.norm(unit.sum(0), axis=1)) - count) / (count * (count - 1))
+    return np.asarray((np.square(np.linalg.norm(unit.sum(0), axis=1)) - count) / (count * (count - 1)))
 
 
 def _with(text: Sequence[int], token: int, place: int) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ _SAME = 1e-5
 _SHRUNK = 0.1
 """A factor is common where this share of the rows has it."""
 _ALONE = 2.0
-"""A jump in distance after the first rows that makes them stand alone; plain fine-tuning left 1.25 at most in the zoo of bench/zoo.py."""
+"""A jump in distance after the first rows that makes them stand alone; 1.16 was the most of a clean model of bench/zoo.py."""
 _FIRST = 8
 """Rows that may stand alone together, such as the words of a sentence."""
 _BLOCK = 4096
