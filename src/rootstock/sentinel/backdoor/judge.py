@@ -65,7 +65,7 @@ def judged(work: "Work", evidence: Evidence, seconds: Mapping[str, float]) -> Re
 
 def _verdict(indicators: Sequence[Indicator], doubts: Sequence[str], held: Population | None, work: "Work") -> tuple[Verdict, list[str]]:
     if any(each.strength == "evidence" for each in indicators):
-        count = sum(each.strength == "evidence" for each in indicators)
+        count = len({each.trigger for each in indicators if each.strength == "evidence"})
         return "evidence found", [f"{count} trigger{'s were' if count > 1 else ' was'} confirmed on untouched texts"]
     if indicators:
         return "weak evidence", ["something stands out that a clean model may show as well"]
