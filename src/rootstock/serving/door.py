@@ -56,9 +56,11 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; pass on what concerns the server's own life."""
         if scope["type"] == "lifespan":
-            return await self._inner(scope, receive, send)
+            await self._inner(scope, receive, send)
+            return
         if scope["type"] != "http":
-            return await send({"type": "websocket.close", "code": 1003})
+            await send({"type": "websocket.close", "code": 1003})
+            return
         visit = scope[KEY] = Visit(scope)
         stamps = (b"x-request-id", visit.id.encode()), (b"x-content-type-options", b"nosniff")
 

@@ -16,7 +16,7 @@ from rootstock.serving.visit import attended
 _DONE = b"data: [DONE]\n\n"
 
 
-class Events(Response):
+class Events(Response):  # type: ignore[misc]  # the package is not followed
     """seconds: how long a piece may take, the time included in which the client takes it. The pieces end when the client hangs up."""
 
     def __init__(self, pieces: AsyncGenerator[Mapping[str, Any], None], seconds: float) -> None:

@@ -13,7 +13,7 @@ HEAD_SECONDS = 15.0
 _LINGER_SECONDS = 2.0
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(HttpToolsProtocol):  # type: ignore[misc]  # the package is not followed
     """A head that is too large is answered with 400; a connection that sends none, or one that never ends, is closed."""
 
     _size = 0
