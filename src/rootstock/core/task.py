@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor, nn
 
+from rootstock.core.figures import ERRORS
 from rootstock.core.loaded import Head
 from rootstock.core.rows import ALONE, TEACHER, TEACHER_HIDDEN, Columns, Encoded, boxed, spell
 from rootstock.core.seed import Draw
@@ -19,8 +20,6 @@ from rootstock.core.settings import Settings
 
 Batch = Mapping[str, Tensor]
 Kind = Literal["class", "classes", "number", "tags", "span", "choice", "text", "completion", "preference", "similarity", "retrieval"]
-ERRORS = frozenset({"log_loss", "root_mean_squared_error", "mean_absolute_error", "calibration_error", "loss", "perplexity"})
-"""Figures of which less is better."""
 
 
 @dataclass(frozen=True)

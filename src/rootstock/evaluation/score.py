@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from rootstock.core.figures import ERRORS
 from rootstock.core.rows import Columns
-from rootstock.core.task import ERRORS, Labelled
+from rootstock.core.task import Labelled
 from rootstock.evaluation.baselines import Baselines
 from rootstock.evaluation.intervals import FEWEST, draws, interval, limits
 

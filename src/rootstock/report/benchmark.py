@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
-from rootstock.core.task import ERRORS
+from rootstock.core.figures import ERRORS
 from rootstock.report import words
 from rootstock.report.facts import Facts
 

@@ -15,12 +15,13 @@ from pydantic import Field, PrivateAttr, field_validator
 from torch import nn
 
 from rootstock.core.errors import RecipeError
+from rootstock.core.figures import ERRORS
 from rootstock.core.heads import Heads
 from rootstock.core.loaded import Head
 from rootstock.core.rows import Encoded, Several
 from rootstock.core.seed import Draw
 from rootstock.core.settings import Settings
-from rootstock.core.task import ERRORS, Batch, Labelled, Loss, Task
+from rootstock.core.task import Batch, Labelled, Loss, Task
 
 MEAN = "mean_of_parts"
 """The figure that decides."""

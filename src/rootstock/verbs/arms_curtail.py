@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 
 from rootstock.core import artifact
+from rootstock.core.figures import ERRORS
 from rootstock.core.rows import Columns
-from rootstock.core.task import ERRORS
 from rootstock.core.watch import Event
 from rootstock.evaluation.paired import Answered, Drawn, difference, draw
 from rootstock.loop.history import read

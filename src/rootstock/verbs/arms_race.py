@@ -16,7 +16,7 @@ from typing import Any
 
 from rootstock import catalog
 from rootstock.core.errors import Interrupted
-from rootstock.core.task import ERRORS
+from rootstock.core.figures import ERRORS
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Drawn, difference, draw
 from rootstock.verbs import api, arms_unit

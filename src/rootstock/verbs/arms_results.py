@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rootstock.core.task import ERRORS
+from rootstock.core.figures import ERRORS
 from rootstock.evaluation.intervals import limits
 from rootstock.evaluation.paired import Difference, Drawn, difference, draw, estimate, holm
 from rootstock.verbs import arms_freeze

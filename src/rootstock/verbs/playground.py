@@ -35,6 +35,7 @@ _Thing = TypeVar("_Thing")
 MOST_LETTERS, MOST_TOKENS = 20_000, 1_000
 KEPT = 4
 """Runs whose models stay in memory."""
+_ONE = threading.RLock()
 _WRITES = ("text", "completion", "preference")
 
 
@@ -129,12 +130,13 @@ def _key(path: Path) -> _Key:
 
 
 def _kept(held: dict[_Key, _Thing], key: _Key, make: Callable[[], _Thing]) -> _Thing:
-    """The thing under a key, made where it is not there; the KEPT last ones stay."""
-    found = held.pop(key, None)
-    found = make() if found is None else found
-    held[key] = found
-    while len(held) > KEPT:
-        held.pop(next(iter(held)))
+    """The thing under a key, made where it is not there; the KEPT last ones stay. Several threads may ask at once."""
+    with _ONE:
+        found = held.pop(key, None)
+        found = make() if found is None else found
+        held[key] = found
+        while len(held) > KEPT:
+            held.pop(next(iter(held)))
     return found
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from rootstock.core import artifact
 from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockError, UsageError
+from rootstock.core.figures import ERRORS
 from rootstock.core.modules import needed
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.settings import changed, number
-from rootstock.core.task import ERRORS
 from rootstock.core.watch import Event, Watch
 from rootstock.run import choices
 from rootstock.verbs import api

@@ -9,10 +9,11 @@ from typing import Any
 from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.core import artifact
+from rootstock.core.figures import ERRORS
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.stages import StagedRecipe
-from rootstock.core.task import ERRORS, Uniform
+from rootstock.core.task import Uniform
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered, Drawn, difference, draw
 from rootstock.loop import precision

@@ -1,14 +1,14 @@
 """The verb studio: a local page over all runs; what it needs of the rooms below is put together here."""
 
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rootstock import catalog
 from rootstock.core.errors import RootstockError, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, read_any
-from rootstock.core.task import Labelled
 from rootstock.loop import history
 from rootstock.report import account, curves, pretraining_curves, words
 from rootstock.report.charts import Chart
@@ -17,9 +17,9 @@ from rootstock.sentinel.provenance import licences
 from rootstock.serving.studio.bench import Bench
 from rootstock.serving.studio.summary import read
 from rootstock.verbs import lineage
-from rootstock.verbs.playground import Playground
 
-PORT = 8700
+if TYPE_CHECKING:
+    from rootstock.verbs.playground import Playground
 
 
 def opened(root: Path, port: int) -> Any:
@@ -33,16 +33,22 @@ def opened(root: Path, port: int) -> Any:
 
 
 def bench() -> Bench:
-    """What the studio asks of models and reports."""
-    ground = Playground()
+    """What the studio asks of models and reports. torch is imported by the first question: the list of runs needs none."""
+
+    @cache
+    def ground() -> "Playground":
+        from rootstock.verbs.playground import Playground
+
+        return Playground()
+
     return Bench(
         curves=drawn,
         account=accounted,
         lineage=grown,
-        asks=ground.asks,
-        answer=ground.answer,
-        explain=ground.explain,
-        write=ground.write,
+        asks=lambda path: ground().asks(path),
+        answer=lambda path, asked: ground().answer(path, asked),
+        explain=lambda path, asked: ground().explain(path, asked),
+        write=lambda path, asked, gone: ground().write(path, asked, gone),
     )
 
 
@@ -86,6 +92,8 @@ def _facts(path: Path) -> Facts:
 
 def _kind(path: Path) -> str:
     """The kind of a run's answers; nothing where its recipe tells none."""
+    from rootstock.core.task import Labelled
+
     try:
         recipe = read_any(path / "recipe.yaml")
         if not isinstance(recipe, Recipe):

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import yaml
 
+from rootstock.core.figures import ERRORS
 from rootstock.core.runfolder import RunFolder
-from rootstock.core.task import ERRORS
 
 State = Literal["running", "ended", "interrupted"]
 Interval = tuple[float, float]

@@ -37,6 +37,7 @@ const scale = (axis, values, from, to, wanted) => {
   const known = numbers(values).filter((each) => !log || each > 0).map((each) => (log ? Math.log10(each) : each));
   let [low, high] = known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
   if (axis.rangemode === "tozero" && !log) { low = Math.min(low, 0); high = Math.max(high, 0); }
+  if (log && high - low < 0.6) { const middle = (low + high) / 2; [low, high] = [middle - 0.3, middle + 0.3]; }
   if (low === high) { low -= Math.abs(low) * 0.1 || 0.5; high += Math.abs(high) * 0.1 || 0.5; }
   const air = axis.tight ? 0 : (high - low) * 0.04;
   if (!(axis.rangemode === "tozero" && low === 0)) low -= air;

@@ -117,7 +117,9 @@ export const front = (held, cost) => held.filter((one) => !held.some((other) => 
   return gain >= 0 && spared >= 0 && (gain > 0 || spared > 0);
 }));
 
-const pareto = (held, cost) => {
+const pareto = (all, cost) => {
+  // three digits of a cost: some bytes of a config make no model smaller
+  const held = all.map((run) => ({ ...run, [cost]: run[cost] === null ? null : Number(run[cost].toPrecision(3)) }));
   const known = held.filter((run) => run.score !== null && run[cost] > 0), best = front(known, cost).sort((a, b) => a[cost] - b[cost]);
   if (known.length < 2) return null;
   const marks = (some, colour, name) => ({ type: "scatter", mode: "markers", name, x: some.map((run) => run[cost]), y: some.map((run) => run.score),

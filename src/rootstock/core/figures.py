@@ -1,0 +1,4 @@
+"""What is known of figures by their names alone, without torch."""
+
+ERRORS = frozenset({"log_loss", "root_mean_squared_error", "mean_absolute_error", "calibration_error", "loss", "perplexity"})
+"""Figures of which less is better."""
