@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.conftest import rows_of, write_csv
 from tests.worlds import together
 
-from rootstock.core.errors import LedgerRefused, RecipeError
+from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.data.batches import Feed
@@ -202,6 +202,6 @@ def test_what_ends_a_worker_on_purpose_is_raised_and_not_tried_again(recipe, tmp
     said = []
     rows = [("the same text", "a"), ("the same text", "b")] * 30
     made = recipe(data={"train": str(write_csv(tmp_path / "rows.csv", rows))}, cluster={"workers": 2})
-    with pytest.raises(LedgerRefused, match="contradict"):
+    with pytest.raises(DataError, match="too few"):
         api.carry_out(made, tmp_path / "run", Watch(say=said.append))
     assert not said, "nothing was started again"
