@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rootstock.bases import foreign
 from rootstock.bases.scratch import ARCHITECTURES, facts, is_file, takes_text
 from rootstock.core.artifact import digest_json, read_json
 from rootstock.core.errors import BaseError, ContractRefused, GateRefused, UnknownName, nearest
@@ -18,7 +19,9 @@ SCRATCH = "scratch:"
 OFFLINE_CHOICES = "without a network: minilm, a local folder, or scratch:bert-mini"
 HUB_ID = re.compile(r"(?P<id>(?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 FETCHED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md")
-"""No pickled file is ever fetched."""
+"""No pickled file is ever fetched for a base."""
+PICKLED = ("*.bin", "*.bin.index.json")
+"""What convert asks the hub for: it takes the tensors out without running anything."""
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """Files of which a tokenizer has at least one."""
 
@@ -88,6 +91,8 @@ def resolve(reference: str, *, tokenizer: str | Path | None = None, cache: Path 
         return _scratch(reference, None if tokenizer is None else Path(tokenizer).expanduser())
     if tokenizer is not None:
         raise BaseError(f"{reference} brings its own tokenizer", wanted="scratch:<architecture> for another", fix="leave the tokenizer out")
+    if reference.startswith(foreign.PREFIXES):
+        return _verified(reference, reference.rpartition(":")[2], foreign.folder(reference), licence=foreign.LICENCE)
     if reference in KNOWN:
         return _known(reference, KNOWN[reference])
     place = Path(reference).expanduser()
@@ -206,7 +211,7 @@ def _known(name: str, known: Known) -> Resolved:
 
 
 def _hub(reference: str, hub_id: str, revision: str | None, cache: Path | None) -> Resolved:
-    folder = _fetch(hub_id, revision, cache)
+    folder = fetch(hub_id, revision, cache=cache)
     if not any(folder.glob("*.safetensors")):
         raise GateRefused(
             f"{reference} offers no safetensors weights; other formats are not fetched, because loading them can run code",
@@ -217,14 +222,13 @@ def _hub(reference: str, hub_id: str, revision: str | None, cache: Path | None) 
     return _verified(reference, hub_id.rsplit("/", 1)[-1], folder, hub_id=hub_id, revision=commit)
 
 
-def _fetch(hub_id: str, revision: str | None, cache: Path | None) -> Path:
+def fetch(hub_id: str, revision: str | None, *, cache: Path | None = None, files: Sequence[str] = FETCHED) -> Path:
+    """The folder of a repository's files. Raises UnknownName, or BaseError where it can't be fetched."""
     import huggingface_hub as hub
     from huggingface_hub import errors
 
     try:
-        return Path(
-            hub.snapshot_download(hub_id, revision=revision, cache_dir=cache, allow_patterns=list(FETCHED), ignore_patterns=["*/*"])
-        )
+        return Path(hub.snapshot_download(hub_id, revision=revision, cache_dir=cache, allow_patterns=list(files), ignore_patterns=["*/*"]))
     except errors.GatedRepoError as error:
         raise BaseError(f"{hub_id} asks for consent before it can be fetched", fix="accept its terms on the hub and log in") from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:

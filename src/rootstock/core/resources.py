@@ -165,6 +165,12 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def torch_home() -> Path:
+    """Where torch keeps what it fetches: TORCH_HOME, or torch in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("TORCH_HOME") or f"{cache}/torch").expanduser()
+
+
 def cache_folder() -> Path:
     """Where features and tokens are kept: ROOTSTOCK_CACHE, or the user's cache folder."""
     named = os.environ.get("ROOTSTOCK_CACHE")

@@ -1,25 +1,20 @@
 """The verb convert: checkpoints that would have to be unpickled become safetensors, and nothing in them is run."""
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rootstock.bases.resolve import HUB_ID, PICKLED, fetch
 from rootstock.core import artifact
 from rootstock.core.errors import DataError, UsageError
-from rootstock.sentinel.context import Context
-from rootstock.sentinel.convert import checkpoint, tensorflow, write
-from rootstock.sentinel.findings import LimitReached, Malformed
-from rootstock.sentinel.limits import Limits
+from rootstock.sentinel.convert import checkpoint, opened, tensorflow, write
 from rootstock.sentinel.output.text import verdict
 from rootstock.sentinel.scanner import scan
-from rootstock.sentinel.source import of_file
 
 WEIGHTS, RECORD = "model.safetensors", "conversion.json"
 _INDEX = ".index.json"
-_WANTED = "a checkpoint: .bin, .pt, .pth, .ckpt, .npz, .npy, .joblib, an index of shards, or TensorFlow's name or .index"
+_WANTED = "a checkpoint: .bin, .pt, .pth, .ckpt, .npz, .npy, .joblib, an index of shards, TensorFlow's name or .index, or a hub id"
 NAMED = 20
 """Left-out values that are named one by one."""
 
@@ -72,14 +67,14 @@ class _Held:
 
 def _files(path: Path) -> _Held:
     """A file, an index of shards, a TensorFlow checkpoint by its name, index or folder."""
-    with _told(path):
+    with opened.told(path):
         if (index := tensorflow.index_of(path)) is not None:
             content, files = tensorflow.read(index)
             return _Held([(index, content)], files)
         if path.is_dir() or path.name.endswith(".index.json"):
             return _shards(path if path.is_file() else _index(path))
-        if not path.is_file():
-            raise UsageError(f"there is no file {path}", wanted=_WANTED, fix="check the path")
+        if not path.exists() and "/" in str(path) and (found := HUB_ID.fullmatch(str(path))):
+            return _files(_index(fetch(found["id"], found["revision"], files=PICKLED)))
         return _Held([(path, _read(path))], [path])
 
 
@@ -112,20 +107,7 @@ def _shards(index: Path) -> _Held:
 def _read(path: Path) -> checkpoint.Content:
     if not path.is_file():
         raise UsageError(f"there is no file {path}", wanted=_WANTED, fix="check the path")
-    context = Context(Limits(), lambda source, context: iter(()), lambda tree, source, context: iter(()), math.inf)
-    with _told(path):
-        return checkpoint.read(of_file(path), context)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What is wrong with a file, as an error about it."""
-    try:
-        yield
-    except (Malformed, LimitReached) as error:
-        where = "" if error.offset is None else f" (byte {error.offset:,})"
-        wanted = "a checkpoint of torch, numpy, joblib or TensorFlow"
-        raise DataError(f"{path} can't be converted: {error.what}{where}", wanted=wanted) from error
+    return opened.content(path)
 
 
 def _below(tensors: dict[str, Any], part: str) -> dict[str, Any]:
