@@ -1,20 +1,21 @@
 """Texts that stream: what offline `predict` and transformers' generate write, a piece at a time, ended by stop texts and by who leaves."""
 
 import asyncio
-import json
 
 import pytest
 import torch
 from tests import tiny_models
-from tests.conftest import rows_of
+from tests.serving import crafted
 
-import rootstock
 from rootstock.core.errors import RowRefused, UnknownModel, UsageError
+from rootstock.methods.lora import LoRA
 from rootstock.run.served import engine
 from rootstock.run.use import Run
 from rootstock.serving.settings import EngineSettings
 from rootstock.serving.told import Writing
 from rootstock.serving.writing import _Said
+from rootstock.tasks.text_generation import TextGeneration
+from rootstock.tasks.text_to_text import TextToText
 
 PROMPT = "the film was"
 
@@ -26,21 +27,8 @@ def place(tmp_path_factory):
     tokens = tiny_models.with_bos()
     tiny_models.saved(tiny_models.causal_model(0.6), tokens, folder / "causal")
     tiny_models.saved(tiny_models.seq2seq_model(2.0), tokens, folder / "seq2seq")
-    rows = [{"prompt": prompt, "completion": " very good"} for prompt, _ in rows_of(24)]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    changed = [{"source": each["prompt"], "target": "a book"} for each in rows]
-    (folder / "changed.jsonl").write_text("\n".join(map(json.dumps, changed)))
-    settings = {"epochs": 2, "rate": 3e-2, "batch_tokens": 128}
-    for base, task, data in (("causal", "text-generation", "rows.jsonl"), ("seq2seq", "text-to-text", "changed.jsonl")):
-        rootstock.adapt(
-            folder / data,
-            out=folder / f"{base}-lora",
-            base=str(folder / base),
-            task=task,
-            method="lora",
-            training={**settings, "precision": "fp32"},
-            accept=["duplicates", "overlap", "contradictions"],
-        )
+    for base, task in (("causal", TextGeneration(form="plain")), ("seq2seq", TextToText(figures="translation"))):
+        crafted.model(folder / f"{base}-lora", folder / base, task, LoRA(), seed=3)
     return folder
 
 

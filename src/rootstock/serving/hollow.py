@@ -104,6 +104,8 @@ def fill(model: nn.Module, names: Mapping[str, nn.Parameter], tensors: Mapping[s
         raise Unshareable(f"its head is not its own: {lacking[0]} is the base's")
     owners = {id(p): (module, key) for module in model.modules() for key, p in module._parameters.items() if p is not None}
     for name, parameter in names.items():
+        if id(parameter) not in owners:
+            raise Unshareable(f"its head has no place for {name}")
         free = int(parameter.numel() == 0)  # as many training rows as a head of neighbours was given
         if parameter.shape[free:] != tensors[name].shape[free:]:
             raise Unshareable(f"{name} is saved in another shape")

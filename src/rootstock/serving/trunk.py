@@ -122,7 +122,8 @@ class Trunk:
     def answer(self, asked: Asked) -> list[Columns]:
         """One pass for all rows that have a head beside the base; what writes goes group by group."""
         if self.writes:
-            return [self._written(part, batch) for part, batch in asked]
+            return [self._written(part, batch) for part, batch in there(asked, self.device)]
+        asked = there(asked, self.device)
         given = [(part.head.asks(batch), part.slot) for part, batch in asked if part.head is not None]
         counts = [len(each["input_ids"]) for each, _ in given]
         ends = [sum(counts[: number + 1]) for number in range(len(counts))]
@@ -165,6 +166,7 @@ class Own:
 
     def answer(self, asked: Asked) -> list[Columns]:
         """Batch by batch."""
+        asked = there(asked, next(self.model.parameters()).device)
         if self.writes:
             with self._writing:  # how it writes is set in the model itself
                 return [part.task.decode(self.model, batch) for part, batch in asked]
@@ -177,6 +179,13 @@ class Own:
         """Inside, the model is this thread's."""
         with self._writing:
             yield
+
+
+def there(asked: Asked, device: torch.device) -> Asked:
+    """The batches where the model is."""
+    if device.type == "cpu":
+        return asked
+    return [(part, {name: value.to(device) for name, value in batch.items()}) for part, batch in asked]
 
 
 def prepare(model: Any, format: Format, fresh: frozenset[str] = frozenset()) -> None:
