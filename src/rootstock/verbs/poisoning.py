@@ -20,7 +20,7 @@ from rootstock.report import poisoning as page
 from rootstock.report import poisoning_text
 from rootstock.run import vectors
 from rootstock.run.prepared import LabelledRows
-from rootstock.sentinel.poisoning.examine import EVIDENCE, NONE, Report, Rows, examine
+from rootstock.sentinel.poisoning.examine import EVIDENCE, Report, Rows, examine
 from rootstock.verbs.scanning import Scanned
 
 TAKES = ("base", "text", "label", "out", "set", "report")
@@ -116,14 +116,9 @@ def _finite(value: float) -> float | None:
 
 
 def _refuse(facts: Mapping[str, Any]) -> None:
-    """Raises GateRefused where evidence was found, or where the scan can't tell: what was not looked at is no pass."""
+    """Raises GateRefused where evidence was found. A scan that can't tell says so in its verdict, as one for backdoors does."""
     if facts["verdict"] == EVIDENCE:
         raise GateRefused(
             f"{facts['file']}: evidence of poisoning in {len(facts['suspects']):,} of {facts['rows']:,} rows",
             fix="read the rows; --out suspects.csv lists them, and rootstock adapt --exclude suspects.csv trains without them",
-        )
-    if facts["verdict"] != NONE:
-        raise GateRefused(
-            f"{facts['file']}: the scan is out of calibration, it can't tell: {'; '.join(facts['notes'])}",
-            fix="read the groups above; docs/poisoning.md says for which data the scan is calibrated",
         )
