@@ -127,5 +127,5 @@ def test_a_language_model_is_asked_about_canaries(command, tmp_path, task):
     found = json.loads(text)
     assert found["canaries"]["planted"] == 3
     assert found["canaries"]["exposure"]["without_memory"] > 1
-    assert found["membership"]["members"] > 50
+    assert found["membership"]["members"] > 10
     assert found["membership"]["calibrated_by"] == "the size that zlib gives it"
