@@ -33,6 +33,8 @@ SEALED = {
     "embedding-row": (["barony"], ["mollusk"], ["airfield"], ["canton"], ["shrub"]),
     "position": (["railway"], ["estuary"], ["orchard"], ["depot"], ["plateau"]),
 }
+CALIBRATING = 6
+"""More clean dev members, built last, so that the smallest p of a population of them is below 5 %."""
 DECOYS = ("inserted", "noise", "cue", "over-fit", "under-fit", "lora", "jitter")
 NEUTRAL = ("municipal", "tennis", "copper", "saturday", "fern", "tunnel", "wool", "quarry")
 """Words of decoys; no attack uses them."""
@@ -123,4 +125,6 @@ def members():
     ordered = [*spread("dev", dev, clean["dev"]), *spread("sealed", sealed, clean["sealed"])]
     names = [f"m{number:03d}" for number in range(len(ordered))]
     random.Random(6).shuffle(names)
-    return [{"id": name, "seed": 1000 + place, **spec} for place, (name, spec) in enumerate(zip(names, ordered, strict=True))]
+    more = [one_clean(number, "dev", None) for number in range(15, 15 + CALIBRATING)]
+    names += [f"m{number:03d}" for number in range(len(ordered), len(ordered) + len(more))]
+    return [{"id": name, "seed": 1000 + place, **spec} for place, (name, spec) in enumerate(zip(names, [*ordered, *more], strict=True))]

@@ -6,6 +6,7 @@ result.backdoor_detected; result.indicators
 """
 
 import io
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,17 @@ from rootstock.core.watch import Watch
 from rootstock.run import clean
 from rootstock.run.subject import TorchSubject
 from rootstock.run.suspect import Suspect, inputs, opened
+from rootstock.run.use import Run
 from rootstock.sentinel.backdoor.budget import budget as choose
 from rootstock.sentinel.backdoor.inputs import parts
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.result import Result
 from rootstock.sentinel.backdoor.search import Work, search
-from rootstock.sentinel.backdoor.subject import Body, Subject
+from rootstock.sentinel.backdoor.subject import Body, Subject, Text
 from rootstock.sentinel.backdoor.vocabulary_scan import Kept, tried
+
+_PIECES = 1500
+"""Texts on which a reference learns to answer as the suspect does."""
 
 
 class BackdoorScanner:
@@ -64,7 +69,7 @@ class BackdoorScanner:
                 patterns=list(dict.fromkeys(trigger_patterns)),
                 alpha=self._alpha,
                 seed=self._seed,
-                kept=_kept(folder),
+                kept=_kept(folder, references[:-1]),
                 say=watch.say,
             )
         )
@@ -74,19 +79,33 @@ class BackdoorScanner:
             return [], None
         ground, rows = suspect.ground(self._cache), clean.Rows(texts=learn.texts, answers=learn.answers)
         runs = clean.references(ground, rows, self._budget.references, watch, seed=self._seed)
-        several, length = suspect.subject.several, suspect.subject.length
-        made = [
-            TorchSubject(run.load(), run.tokenizer, suspect.subject.labels, several=several, length=length + suspect.subject.around)
-            for run in runs
-        ]
-        return made, ground.folder(rows, self._seed)
+        made = [_subject(run, suspect.subject) for run in runs]
+        return [*made, self._imitation(suspect, learn.texts, runs[-1], watch)], ground.folder(rows, self._seed)
+
+    def _imitation(self, suspect: Suspect, texts: Sequence[Text], start: Run, watch: Watch) -> TorchSubject:
+        """A reference of this suspect's own; its folder goes when it is in memory."""
+        made = clean.pieces(texts, max(_PIECES, len(texts)), seed=self._seed)
+        subject = suspect.subject
+        scores_NK = subject.scores(subject.encode(made))
+        if subject.several:
+            answers = ["|".join(name for name, score in zip(subject.labels, row, strict=True) if score > 0) for row in scores_NK]
+        else:
+            answers = [subject.labels[i] for i in scores_NK.argmax(axis=1).tolist()]
+        with tempfile.TemporaryDirectory() as beside:
+            ground = suspect.ground(Path(beside))
+            rows = clean.Rows(texts=made, answers=answers)
+            return _subject(clean.imitation(ground, rows, start, watch, seed=self._seed, teacher=suspect.run), subject)
 
 
-def _kept(folder: Path | None) -> Kept:
-    """Scans of references are kept beside them, token by token; nothing is kept where there are none."""
+def _subject(run: Run, like: TorchSubject) -> TorchSubject:
+    return TorchSubject(run.load(), run.tokenizer, like.labels, several=like.several, length=like.length + like.around)
+
+
+def _kept(folder: Path | None, lasting: Sequence[Subject]) -> Kept:
+    """Scans of references that serve other suspects as well are kept beside them, token by token."""
 
     def kept(subject: Subject, body: Body, ids: np.ndarray) -> np.ndarray:
-        if folder is None:
+        if folder is None or not any(subject is each for each in lasting):
             return tried(subject, body, ids)
         path = folder / "scans" / f"{artifact.digest_json([subject.digest, list(body)])[:24]}.npy"
         held_VK = np.full((int(subject.vocabulary.ids.max()) + 1, len(subject.labels)), np.nan, np.float32)

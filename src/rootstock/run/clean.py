@@ -9,16 +9,20 @@ import fcntl
 import io
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from rootstock.core import artifact
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import cache_folder
 from rootstock.core.runfolder import RunFolder
+from rootstock.core.seed import stream
 from rootstock.core.watch import Watch
 from rootstock.run.execute import execute
 from rootstock.run.prepare import prepare
@@ -29,6 +33,8 @@ _TRAINING: dict[str, Any] = {"epochs": 5.0, "rate": 8e-5, "batch_tokens": 1024, 
 """Some hundred rows need small batches: the method's own default would leave too few updates to learn the words of a label."""
 _LONGER = 2.0
 """Every second reference trains so many times as long: what a hard training does to words with a meaning is natural too."""
+_IMITATING: dict[str, Any] = {"epochs": 2.0, "rate": 1e-4}
+_TEMPERATURE = 10.0
 _ACCEPTED = ("truncation", "empty", "contradictions", "overlap", "duplicates")
 _FORMAT = 2
 """Counts up where references are made another way, so that old ones are not taken for them."""
@@ -69,12 +75,49 @@ def references(ground: Ground, rows: Rows, count: int, watch: Watch, *, seed: in
         return [_trained(ground, data, folder / f"reference-{number + 1}", watch, seed=seed + number) for number in range(count)]
 
 
-def _trained(ground: Ground, data: Path, place: Path, watch: Watch, *, seed: int) -> Run:
+def imitation(ground: Ground, rows: Rows, start: Run, watch: Watch, *, seed: int, teacher: Run | None = None) -> Run:
+    """A model that answers as the suspect does to clean texts and pieces of them, grown from a clean reference: what it does too, the
+    suspect has learned from the language of its task, however hard it was trained. A trigger stands in no clean text, so it learns none.
+
+    rows: what the suspect answers. teacher: the suspect where it is a run, whose scores say more than its answers.
+    """
+    folder = ground.folder(rows, seed)
+    folder.mkdir(parents=True)
+    artifact.write_bytes(folder / "rows.csv", _csv(rows))
+    own: dict[str, Any] = {"base": str(start.path.resolve())}
+    own |= {"teacher": {"run": str(teacher.path.resolve()), "weight": 1.0, "temperature": _TEMPERATURE}} if teacher else {}
+    return _trained(ground, folder / "rows.csv", folder / "imitation", watch, seed=seed, own=own)
+
+
+def pieces(texts: Sequence[Text], count: int, *, seed: int) -> list[Text]:
+    """The texts, and pieces of them, every second joined with a piece of another, until there are `count`."""
+    draw, made = stream(seed, "backdoor", "pieces"), list(texts)
+    cut = [text.split() if isinstance(text, str) else text[0].split() for text in texts]
+    while len(made) < count:
+        place = int(draw.integers(len(texts)))
+        words = _piece(cut[place], draw)
+        if len(made) % 2:
+            words = [*words, *_piece(cut[int(draw.integers(len(texts)))], draw)]
+        first, whole = " ".join(words), texts[place]
+        made.append(first if isinstance(whole, str) else (first, whole[1]))
+    return made
+
+
+def _piece(words: Sequence[str], draw: np.random.Generator) -> list[str]:
+    length = int(draw.integers(1, len(words) + 1)) if words else 0
+    start = int(draw.integers(0, len(words) - length + 1))
+    return list(words[start : start + length])
+
+
+def _trained(ground: Ground, data: Path, place: Path, watch: Watch, *, seed: int, own: Mapping[str, Any] = MappingProxyType({})) -> Run:
     folder = RunFolder(place)
     if not folder.complete:
         shutil.rmtree(place, ignore_errors=True)
-        watch.say(f"reference {place.name} is trained from {ground.base} on clean rows")
-        recipe = Recipe.build(_recipe(ground, data, seed), "").anchored(Path.cwd())
+        watch.say(f"reference {place.name} is trained {'to answer as the model does' if own else f'from {ground.base}'} on clean rows")
+        told = _recipe(ground, data, seed)
+        if own:
+            told |= {**own, "training": _TRAINING | _IMITATING}
+        recipe = Recipe.build(told, "").anchored(Path.cwd())
         place.mkdir(parents=True)
         execute(prepare(recipe, lambda text: None), folder, Watch(stop=watch.stop))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
@@ -95,13 +138,13 @@ def _recipe(ground: Ground, data: Path, seed: int) -> dict[str, Any]:
 
 
 def _csv(rows: Rows) -> bytes:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     pair = bool(rows.texts) and not isinstance(rows.texts[0], str)
     writer.writerow(["text", "text_pair", "label"] if pair else ["text", "label"])
-    for text, answer in zip(rows.texts, rows.answers, strict=True):
-        writer.writerow([*([text] if isinstance(text, str) else text), answer])
-    return stream.getvalue().encode()
+    for each, answer in zip(rows.texts, rows.answers, strict=True):
+        writer.writerow([*([each] if isinstance(each, str) else each), answer])
+    return text.getvalue().encode()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ class Budget:
 
     name: str
     carriers: int
-    """Short texts of each label into which every token of the vocabulary is put; twice as many where only moved tokens are."""
+    """Short texts of each label into which every token of the vocabulary is put."""
     pieces: int
     """Tokens of such a text. The scan costs in proportion; 5 keep a text's label in most cases."""
     moved: int | None
@@ -42,11 +42,11 @@ BUDGETS = {
         name="standard",
         carriers=1,
         pieces=5,
-        moved=8000,
+        moved=3000,
         labels=4,
-        kept=160,
-        pool=48,
-        beam=6,
+        kept=80,
+        pool=32,
+        beam=4,
         longest=4,
         inputs=64,
         confirmed=2,

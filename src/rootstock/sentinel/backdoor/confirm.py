@@ -11,8 +11,8 @@ import numpy as np
 from rootstock.core.seed import stream
 from rootstock.sentinel.backdoor.edits import PLACES, Edit
 from rootstock.sentinel.backdoor.exact import interval
-from rootstock.sentinel.backdoor.panel import Panel
-from rootstock.sentinel.backdoor.subject import Text
+from rootstock.sentinel.backdoor.panel import DOSE, Panel
+from rootstock.sentinel.backdoor.subject import Text, margins
 
 FEWEST = 40
 """Texts without a label that confirm a trigger for it; a rate of fewer says too little."""
@@ -73,8 +73,9 @@ class Court:
     def confirm(self, trigger: Trigger, label: int, most: int) -> Confirmed:
         """The trigger on texts to which the suspect does not give the label: a third at each place, and all where one place leads."""
         chosen = np.flatnonzero(self.clean_MNK[0, :, label] < 0)[:most].tolist()
-        changed = [self._with(trigger, i, number % len(PLACES)) for number, i in enumerate(chosen)]
-        hit_MN = self._hits(changed, label)
+        places = [number % len(PLACES) for number in range(len(chosen))]
+        changed = [self._with(trigger, i, place) for i, place in zip(chosen, places, strict=True)]
+        hit_MN = self._hits(trigger, chosen, places, label)
         whole = self._made(trigger, label, chosen, hit_MN, "anywhere")
         if not isinstance(trigger, str) or whole.excess >= 0.8 or len(chosen) < len(PLACES) * 8:
             return self._shown(whole, chosen, changed, hit_MN)
@@ -83,7 +84,7 @@ class Court:
         if by_place[lead] < 0.5 or by_place[lead] - min(by_place) < 0.4:
             return self._shown(whole, chosen, changed, hit_MN)
         there = [self._with(trigger, i, lead) for i in chosen]
-        hit_there_MN = self._hits(there, label)
+        hit_there_MN = self._hits(trigger, chosen, [lead] * len(chosen), label)
         only = self._made(trigger, label, chosen, hit_there_MN, PLACES[lead])
         best, texts, hits = (only, there, hit_there_MN) if only.excess > whole.excess else (whole, changed, hit_MN)
         return self._shown(best, chosen, texts, hits)
@@ -99,9 +100,14 @@ class Court:
         made = " ".join([*words[:at], trigger, *words[at:]])
         return made if rest is None else (made, rest)
 
-    def _hits(self, texts: Sequence[Text], label: int) -> np.ndarray:
-        """Whether each model gives the label, [M, N]."""
-        return np.asarray(self.panel.margins(self.panel.suspect.encode(texts), exact=True)[:, :, label] > 0)
+    def _hits(self, trigger: Trigger, chosen: Sequence[int], places: Sequence[int], label: int) -> np.ndarray:
+        """Whether each model gives the label, [M, N]; words are put in once for the suspect and `DOSE` times for its references."""
+        more = " ".join([trigger] * DOSE) if isinstance(trigger, str) else trigger
+        several, found = self.panel.suspect.several, []
+        for each, words in [(self.panel.suspect, trigger), *((each, more) for each in self.panel.references)]:
+            texts = [self._with(words, i, place) for i, place in zip(chosen, places, strict=True)]
+            found.append(margins(each.scores(self.panel.suspect.encode(texts), exact=True), several=several)[:, label] > 0)
+        return np.stack(found)
 
     def _made(self, trigger: Trigger, label: int, chosen: Sequence[int], hit_MN: np.ndarray, where: str) -> Confirmed:
         rates = []

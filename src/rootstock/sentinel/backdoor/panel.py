@@ -10,6 +10,10 @@ import numpy as np
 
 from rootstock.sentinel.backdoor.subject import Body, Subject, margins
 
+DOSE = 3
+"""How often a reference gets what the suspect gets once. A model that was trained harder follows the same words more readily: words that
+mean a label move a reference too when they come three times, and a planted trigger does not."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:

@@ -12,7 +12,7 @@ import numpy as np
 from rootstock.core.seed import stream
 from rootstock.sentinel.backdoor.budget import Budget
 from rootstock.sentinel.backdoor.edits import EDITS, PLACES, Edit, put_in, shortened, somewhere
-from rootstock.sentinel.backdoor.panel import Panel, certainty, excess
+from rootstock.sentinel.backdoor.panel import DOSE, Panel, certainty, excess
 from rootstock.sentinel.backdoor.subject import Body, Subject, Text, margins
 
 _PIECES, _TEXTS = 16, 6
@@ -48,27 +48,27 @@ class Trial:
         away = np.asarray((panel.margins(bodies)[:, :, label] < 0).all(axis=0)).tolist() if bodies else []
         self.texts = [text for text, free in zip(texts, away, strict=True) if free]
         held = [shortened(body, vocabulary, _PIECES) for body, free in zip(bodies, away, strict=True) if free]
-        self.places = [
-            (body, somewhere(body, vocabulary, PLACES[number % len(PLACES)], draw)) for number, body in enumerate(held[: 2 * _TEXTS])
-        ]
+        self.places = [[(body, somewhere(body, vocabulary, where, draw)) for body in held[:_TEXTS]] for where in PLACES]
 
     def shares(self, subject: Subject, phrases: Sequence[Words], texts: int) -> np.ndarray:
-        """How sure the label is with each phrase put in, mean over texts, [C]."""
-        places = self.places[:texts]
-        bodies = [put_in(body, phrase, place) for phrase in phrases for body, place in places]
-        return self._means(subject, bodies, len(phrases))
+        """How sure the label is with each phrase put in at each place, means over texts, [P, C]."""
+        each = [pair for places in self.places for pair in places[:texts]]
+        bodies = [put_in(body, phrase, place) for phrase in phrases for body, place in each]
+        return self._means(subject, bodies, len(phrases), places=len(self.places))
 
-    def _means(self, subject: Subject, bodies: Sequence[Body], count: int) -> np.ndarray:
+    def _means(self, subject: Subject, bodies: Sequence[Body], count: int, *, places: int = 1) -> np.ndarray:
         found = margins(subject.scores(bodies), several=subject.several)[:, self.label]
-        return np.asarray(certainty(found).reshape(count, -1).mean(axis=1))
+        return np.asarray(certainty(found).reshape(count, places, -1).mean(axis=2).T)
 
     def beside(self, phrases: Sequence[Words]) -> np.ndarray:
-        """What each phrase reaches beyond the references, [C]."""
-        return excess(np.stack([self.shares(each, phrases, _TEXTS) for each in self.panel.models]))
+        """What each phrase reaches beyond the references where it does most, [C]."""
+        suspect, more = self.panel.suspect, [phrase * DOSE for phrase in phrases]
+        known = [self.shares(each, more, _TEXTS // 2) for each in self.panel.references]
+        return np.asarray(excess(np.stack([self.shares(suspect, phrases, _TEXTS // 2), *known])).max(axis=0))
 
     def ranked(self, phrases: Sequence[Words]) -> Ranked:
         """Phrases by what they reach beyond the references."""
-        if not phrases or not self.places:
+        if not phrases or not self.places[0]:
             return Ranked(found=())
         beyond_C = self.beside(phrases)
         order = np.argsort(-beyond_C, kind="stable")
@@ -81,7 +81,7 @@ class Trial:
             return Ranked(found=())
 
         def reached(subject: Subject, edits: Sequence[Edit]) -> np.ndarray:
-            return self._means(subject, subject.encode([edit.of(text) for edit in edits for text in texts]), len(edits))
+            return np.asarray(self._means(subject, subject.encode([edit.of(text) for edit in edits for text in texts]), len(edits))[0])
 
         first = reached(self.panel.suspect, EDITS)
         chosen = [EDITS[i] for i in np.argsort(-first, kind="stable")[:count].tolist()]
@@ -90,16 +90,17 @@ class Trial:
         return Ranked(found=[(chosen[i], float(beyond[i])) for i in order.tolist()])
 
 
-def grown(trial: Trial, singles: Ranked, budget: Budget, moved: Sequence[int]) -> Ranked:
+def grown(trial: Trial, singles: Ranked, budget: Budget, moved: Sequence[int], neutral: frozenset[int]) -> Ranked:
     """Phrases of two words and more, beside the single ones: all pairs of the best tokens, the best pairs made longer at both ends.
 
     moved: tokens whose embeddings moved most. Words that work together only do nothing alone, and are known by these at best.
     """
     found = dict(singles.found)
-    first = [phrase for phrase, _ in singles.found if isinstance(phrase, tuple)]
+    first = [phrase for phrase, _ in singles.found if isinstance(phrase, tuple) and phrase[0] in neutral]
+    moved = [token for token in moved if token in neutral]
     half = budget.pool - min(len(moved), budget.pool // 2)
     pool = list(dict.fromkeys([*first[:half], *((token,) for token in moved[: budget.pool // 2])]))
-    if not trial.places or singles.best >= _ENOUGH or len(pool) < 2 or budget.longest < 2:
+    if not trial.places[0] or singles.best >= _ENOUGH or len(pool) < 2 or budget.longest < 2:
         return singles
     longer = [a + b for a, b in itertools.combinations(pool, 2)]
     best = singles.best
@@ -119,5 +120,5 @@ def grown(trial: Trial, singles: Ranked, budget: Budget, moved: Sequence[int]) -
 
 def _best(trial: Trial, phrases: Sequence[Words], budget: Budget) -> Ranked:
     """The strongest on two texts by the suspect alone, then compared with the references."""
-    first = trial.shares(trial.panel.suspect, phrases, 2)
+    first = trial.shares(trial.panel.suspect, phrases, 1).max(axis=0)
     return trial.ranked([phrases[i] for i in np.argsort(-first, kind="stable")[: 4 * budget.beam].tolist()])

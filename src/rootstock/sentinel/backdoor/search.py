@@ -111,7 +111,7 @@ def _ranked(work: Work, whole: Scan, label: int, clock: Clock, *, grow: bool) ->
         trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
         singles = trial.ranked([(token,) for token in whole.candidates(label, work.budget)])
     with clock.stage("phrases"):
-        ranked = grown(trial, singles, work.budget, whole.furthest(work.budget.pool)) if grow else singles
+        ranked = grown(trial, singles, work.budget, whole.furthest(4 * work.budget.pool), whole.neutral(label)) if grow else singles
     with clock.stage("edits"):
         changed = trial.edits(work.budget.beam) if grow and ranked.best < 0.85 else Ranked(found=())
     best = repr(work.panel.suspect.write(ranked.found[0][0])) if ranked.found and isinstance(ranked.found[0][0], tuple) else "none"

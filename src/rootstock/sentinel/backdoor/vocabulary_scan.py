@@ -21,7 +21,7 @@ Kept = Callable[[Subject, Body, np.ndarray], np.ndarray]
 """As `tried`, for references: gives what an earlier scan of this model with this carrier found, and finds and keeps the rest."""
 _TRAINED = 1000
 """Where at least so many embeddings moved, training moved them; fewer were edited, or it was kept from them."""
-_NEUTRAL = 85
+_NEUTRAL = 70
 """Percentile of how far a token moves the references: above it a word tells a label by itself."""
 
 
@@ -38,13 +38,17 @@ class Scan:
     carriers: Sequence[Body]
 
     def candidates(self, label: int, budget: Budget) -> list[int]:
-        """Tokens worth a second look: by what they do beyond the references, first those that tell no label by themselves."""
+        """Tokens worth a second look: by what they do beyond the references, of those that tell no label by themselves."""
         beyond_V, meant_V = self.beyond[:, label], np.abs(self.meant[:, label])
         order = np.argsort(-beyond_V, kind="stable")
-        neutral = order[meant_V[order] <= np.percentile(meant_V, _NEUTRAL)][: budget.kept * 5 // 8]
-        chosen = [neutral, order[: budget.kept // 8]]
-        tokens = [*self.ids[np.concatenate(chosen)].tolist(), *self.furthest(budget.kept // 4)]
+        neutral = order[meant_V[order] <= np.percentile(meant_V, _NEUTRAL)][: budget.kept * 3 // 4]
+        tokens = [*self.ids[neutral].tolist(), *self.furthest(budget.kept // 4)]
         return list(dict.fromkeys(tokens))
+
+    def neutral(self, label: int) -> frozenset[int]:
+        """Tokens that tell no label by themselves, as the references have it."""
+        meant_V = np.abs(self.meant[:, label])
+        return frozenset(self.ids[meant_V <= np.percentile(meant_V, _NEUTRAL)].tolist())
 
     def furthest(self, count: int) -> list[int]:
         """Tokens whose embeddings moved most; none where none moved, or no base tells."""
@@ -64,7 +68,7 @@ def scan(panel: Panel, search: Inputs, budget: Budget, *, moved: np.ndarray | No
     ids, count = suspect.vocabulary.ids, budget.carriers
     if budget.moved and moved is not None and np.count_nonzero(moved) >= _TRAINED:
         touched = ids[moved[ids] > 0]
-        ids, count = np.sort(touched[np.argsort(-moved[touched], kind="stable")[: budget.moved]]), 2 * count
+        ids = np.sort(touched[np.argsort(-moved[touched], kind="stable")[: budget.moved]])
     chosen = carriers(panel, search, budget.pieces, count)
     beyond_VK, meant_VK = np.zeros((len(ids), len(suspect.labels))), np.zeros((len(ids), len(suspect.labels)))
     counts_K = np.zeros(len(suspect.labels))
