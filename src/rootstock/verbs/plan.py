@@ -85,14 +85,15 @@ def amount(text: str | None, option: str) -> int | None:
 _TRAINING = {"training.micro_tokens": "micro", "training.batch_tokens": "batch"}
 
 
-def told_apart(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of the method, and what a plan reads of training. UsageError for any other key: it would mean nothing."""
-    method = {key.removeprefix("method."): value for key, value in changes.items() if key.startswith("method.")}
+def told_apart(changes: Mapping[str, Any], *, method: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of the method (where there is one), and what a plan reads of training. UsageError for any other key."""
+    settings = {key.removeprefix("method."): value for key, value in changes.items() if method and key.startswith("method.")}
     training = {_TRAINING[key]: _tokens(key, value) for key, value in changes.items() if key in _TRAINING}
-    others = [key for key in changes if not key.startswith("method.") and key not in _TRAINING]
+    others = [key for key in changes if not (method and key.startswith("method.")) and key not in _TRAINING]
     if others:
-        raise UsageError(f"a plan does not read {others[0]}", wanted=f"method.key, {', '.join(_TRAINING)}", fix="leave it out")
-    return method, training
+        wanted = ", ".join(["method.key"] * method + list(_TRAINING))
+        raise UsageError(f"a plan does not read {others[0]}", wanted=wanted, fix="leave it out")
+    return settings, training
 
 
 def _tokens(key: str, value: Any) -> int:
