@@ -23,9 +23,7 @@ def parts(way, workers=4, **asked):
 
 
 def place(workers, device="h100", **of):
-    return cluster.Place(
-        device=devices.find(device), links=links.of(device, **of), workers=workers, precision="bf16", hourly=2.0
-    )
+    return cluster.Place(device=devices.find(device), links=links.of(device, **of), workers=workers, precision="bf16", hourly=2.0)
 
 
 def test_ddp_holds_everything_on_each_device():
@@ -102,7 +100,10 @@ def test_efficiency_is_computing_over_the_longer_of_computing_and_traffic():
     assert ddp.efficiency == pytest.approx(ddp.spent.compute / (ddp.spent.compute + ddp.spent.data))
     moved = cluster.outlook(JOB, place(4), replace(FSDP, offload=True))
     assert moved.spent.optimizer == pytest.approx(28 * N / 4 / (400e9 / 8))
-    assert moved.spent.exposed == pytest.approx(moved.spent.optimizer)
+    assert moved.spent.host == pytest.approx(8 * 12 * N / 4 / 64e9)
+    late = moved.spent.host - moved.spent.compute
+    assert late > 0
+    assert moved.spent.exposed == pytest.approx(late + moved.spent.optimizer)
 
 
 def test_rings_within_a_machine_between_machines_and_beside_one_another():

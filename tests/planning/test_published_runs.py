@@ -70,9 +70,7 @@ SAME_ON_BOTH = [(42.57, 53.33), (36.15, 48.56), (38.11, 55.30), (39.79, 59.57), 
 
 def planned(run):
     length, batch = run.row
-    place = cluster.Place(
-        device=devices.find(run.device), links=links.of(run.device), workers=run.workers, precision="bf16", hourly=None
-    )
+    place = cluster.Place(device=devices.find(run.device), links=links.of(run.device), workers=run.workers, precision="bf16", hourly=None)
     found = cluster.outlooks(cluster.Job(shape=run.shape, length=length, batch=batch, tokens=run.tokens), place)
     chosen = next((each for each in found if each.way.name == run.way), None) or cluster.quickest(found)
     assert chosen is not None

@@ -40,7 +40,9 @@ def _check_alone(context: Context) -> None:
     for name in _OF_WORKERS:
         if _is_given(context, name):
             option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is given, and means nothing without --workers", fix="give --workers, or name a --base to plan for one device")
+            raise UsageError(
+                f"{option} is given, and means nothing without --workers", fix="give --workers, or name a --base to plan for one device"
+            )
 
 
 def _ledger(given: Mapping[str, Any]) -> None:

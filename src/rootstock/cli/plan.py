@@ -32,7 +32,9 @@ def plan(
     model: Annotated[str | None, Option(help="With --workers: a size such as 7b or 70b, of Llama's shape; or name a --base.")] = None,
     tokens: Annotated[str | None, Option(help="With --workers: tokens of the training, such as 2T [compute-optimal].")] = None,
     per_node: Annotated[int | None, Option(help="With --workers: devices of a machine [8].")] = None,
-    network: Annotated[float | None, Option(help="With --workers: Gbit/s of a machine's network cards together [the device's usual].")] = None,
+    network: Annotated[
+        float | None, Option(help="With --workers: Gbit/s of a machine's network cards together [the device's usual].")
+    ] = None,
     change: Annotated[list[str] | None, Option("--set", help="method.key=value of the first method, training.micro_tokens=…")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -94,7 +94,9 @@ def of_size(text: str) -> Shape:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([mbt])", text.strip().lower())
     wanted = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if not _LEAST <= wanted <= _MOST:
-        raise UsageError(f"--model is {text}", wanted="a number of parameters from 100m to 2t, such as 70b", fix="or name a config with --base")
+        raise UsageError(
+            f"--model is {text}", wanted="a number of parameters from 100m to 2t, such as 70b", fix="or name a config with --base"
+        )
     near = min(PUBLISHED, key=lambda each: abs(math.log(each.parameters / wanted)))
     return near if abs(near.parameters / wanted - 1) <= _NEAR else between(text.strip().lower(), wanted)
 

@@ -60,7 +60,7 @@ def tokens_of(text: str | None) -> float | None:
     found = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([kmbt]?)", text.strip().replace(",", "").lower())
     try:
         value = float(found[1]) * 1000 ** " kmbt".index(found[2] or " ") if found else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         value = math.nan
     if not 1 <= value < math.inf:
         raise UsageError(f"--tokens is {text}", wanted="a number of tokens such as 2T, 300B or 5e9")
@@ -120,7 +120,9 @@ def of_base(base: str) -> Shape:
     known = transformers.CONFIG_MAPPING[kind] if kind in transformers.CONFIG_MAPPING else None
     masked = known in transformers.AutoModelForMaskedLM._model_mapping
     if known not in transformers.AutoModelForCausalLM._model_mapping and not masked:
-        raise BaseError(f"{base} is a {kind}", wanted="one stack of blocks that learns from text alone", fix="choose another base or --model")
+        raise BaseError(
+            f"{base} is a {kind}", wanted="one stack of blocks that learns from text alone", fix="choose another base or --model"
+        )
     model: Any = blank.blank(base, Head(auto="AutoModelForMaskedLM" if masked else "AutoModelForCausalLM")).model
     return _counted(blank.name_of(base) or base, model)
 
