@@ -74,7 +74,7 @@ def test_what_can_not_be_planned_is_refused(asked, found):
 
 @pytest.mark.parametrize("base", ["t5-base", "albert/albert-base-v2"])
 def test_other_stacks_are_refused(base):
-    with pytest.raises(BaseError, match="blocks|is a t5"):
+    with pytest.raises(BaseError, match=r"blocks|is a t5"):
         of_base(base)
 
 

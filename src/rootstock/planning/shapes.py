@@ -9,7 +9,7 @@ from rootstock.core.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """blocks: how many; width: of the residual stream; queries, keys: widths of attention's projections (keys: of keys alone, values alike).
+    """blocks: how many; width: of the residual stream; queries, keys: widths of attention's projections (values are as keys).
 
     head: width of one. inner: of the feed-forward part; gated: whether that has three matrices. vocabulary: words.
     block: parameters of one; root: all others. windowed: blocks whose attention sees `window` tokens at most.

@@ -1,6 +1,7 @@
 """A plan for many devices in words: the strategies side by side, what their figures come from, and which to take."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from rootstock.report import words
 from rootstock.report.facts import Facts
@@ -34,7 +35,7 @@ def _head(plan: Facts) -> Iterator[str]:
     model, device, links, work = plan["model"], plan["device"], plan["links"], plan["work"]
     yield f"model     {model['name']}: {model['parameters']:,} parameters, {model['blocks']} blocks of width {model['width']:,}"
     yield (
-        f"place     {work['workers']:,} x {device['name']}, {links['per_node']} a machine; {links['within'] / 1e9:,.0f} GB/s between those, "
+        f"place     {work['workers']:,} {device['name']}, {links['per_node']} a machine; {links['within'] / 1e9:,.0f} GB/s between them, "
         f"{links['between'] / 1e9:,.1f} GB/s between machines, of which {links['reached']:.0%} count"
     )
     yield f"          [{device['source']}; {links['source']}]"
@@ -50,22 +51,14 @@ def _table(ways: list[Facts]) -> list[str]:
         return [name, *(cell(each) for each in ways)]
 
     rows = [row("", lambda each: each["strategy"] + ("" if each["here"] else " *"))]
-    rows += [
-        row(f"  {label}", lambda each, name=name: _bytes(_part(each, name)))  # type: ignore[misc]
-        for name, label in _PARTS.items()
-        if any(_part(each, name) for each in ways)
-    ]
+    rows += [row(f"  {label}", partial(_part_text, name)) for name, label in _PARTS.items() if any(_part(name, each) for each in ways)]
     rows.append(row("memory of a device", lambda each: _bytes(each["memory"]["total_bytes"])))
     rows.append(row("  in the machine for it", lambda each: _bytes(each["memory"]["host_bytes"])))
     rows.append(row("fits", lambda each: "yes" if each["fits"] else "NO"))
     rows.append(row("tokens at once", lambda each: f"{each['micro']:,}"))
     rows.append(row("micro-batches an update", lambda each: f"{each['passes']:,}"))
-    for name, label in _SENT.items():
-        if any(each["sent"][name] for each in ways):
-            rows.append(row(f"  {label}", lambda each, name=name: _bytes(each["sent"][name])))  # type: ignore[misc]
-    for name, label in _SECONDS.items():
-        if any(each["spent"][name] for each in ways):
-            rows.append(row(f"  {label}", lambda each, name=name: _seconds(each["spent"][name])))  # type: ignore[misc]
+    rows += [row(f"  {label}", partial(_sent, name)) for name, label in _SENT.items() if any(each["sent"][name] for each in ways)]
+    rows += [row(f"  {label}", partial(_spent, name)) for name, label in _SECONDS.items() if any(each["spent"][name] for each in ways)]
     rows.append(row("an update", lambda each: _seconds(each["spent"]["step"])))
     rows.append(row("efficiency", lambda each: f"{each['efficiency']:.0%}"))
     rows.append(row("MFU / HFU", lambda each: f"{each['mfu']:.0%} / {each['hfu']:.0%}"))
@@ -77,8 +70,20 @@ def _table(ways: list[Facts]) -> list[str]:
     return list(words.aligned(rows, left=(0,)))
 
 
-def _part(way: Facts, name: str) -> int:
+def _part(name: str, way: Facts) -> int:
     return sum(each["bytes"] for each in way["memory"]["parts"] if each["name"] == name)
+
+
+def _part_text(name: str, way: Facts) -> str:
+    return _bytes(_part(name, way))
+
+
+def _sent(name: str, way: Facts) -> str:
+    return _bytes(way["sent"][name])
+
+
+def _spent(name: str, way: Facts) -> str:
+    return _seconds(way["spent"][name])
 
 
 def _formulas(plan: Facts) -> Iterator[str]:

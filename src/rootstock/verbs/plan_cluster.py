@@ -117,7 +117,10 @@ def of_base(base: str) -> Shape:
     import transformers
 
     kind = str(blank.config_of(base).get("model_type"))
-    known = transformers.CONFIG_MAPPING[kind] if kind in transformers.CONFIG_MAPPING else None
+    try:
+        known = transformers.CONFIG_MAPPING[kind]  # lazy: its get() finds nothing
+    except KeyError:
+        known = None
     masked = known in transformers.AutoModelForMaskedLM._model_mapping
     if known not in transformers.AutoModelForCausalLM._model_mapping and not masked:
         raise BaseError(
