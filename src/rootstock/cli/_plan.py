@@ -77,7 +77,8 @@ def _workers(given: Mapping[str, Any], *, length_given: bool) -> None:
         workers=given["workers"], device=given["device"], model=given["model"], base=given["base"],
         length=given["length"] if length_given else plan_cluster.LENGTH, batch=training.get("batch", plan_cluster.BATCH),
         micro=training.get("micro"), tokens=plan_cluster.tokens_of(given["tokens"]),
-        memory_bytes=planning.amount(given["memory"], "--memory"), per_node=given["per_node"], network=given["network"], precision=given["precision"], price=given["price"],
+        memory_bytes=planning.amount(given["memory"], "--memory"), per_node=given["per_node"], network=given["network"],
+        precision=given["precision"], price=given["price"],
     )  # fmt: skip
     show(found := plan_cluster.plan(asked), cluster_text.as_text(found), as_json=given["as_json"])
 
