@@ -136,7 +136,7 @@ def test_the_quickest_is_of_those_that_fit():
 def test_where_nothing_fits_the_least_change_does():
     job = cluster.Job(shape=shapes.of_size("70b"), length=4096, batch=2**22, tokens=1e12)
     where = place(8, "a100-40gb")
-    where = replace(where, device=replace(where.device, memory_bytes=int(20e9)))
+    where = replace(where, device=replace(where.device, memory_bytes=int(16e9)))
     found = cluster.outlooks(job, where)
     assert cluster.quickest(found) is None
     error = cluster.refusal(job, where, found)
