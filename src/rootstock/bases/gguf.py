@@ -38,6 +38,7 @@ _LAYOUTS = {
     "BertModel": Layout("bert", False, "gelu"),
     "BertForSequenceClassification": Layout("bert", False, "gelu", "bert."),
 }
+_ENDS = (".weight", ".bias")
 _POOLS = {"mean": 1, "cls": 2, "last": 3}
 _RANK = 4
 
@@ -144,11 +145,7 @@ def _names(model: Any, found: Layout, own: Mapping[str, np.ndarray]) -> dict[str
     made = {}
     for name in own:
         stem, _, end = name.rpartition(".")
-        told = (
-            f"{heads[stem]}.{end}"
-            if found.prefix and stem in heads
-            else table.get_name(name.removeprefix(found.prefix), (".weight", ".bias"))
-        )
+        told = f"{heads[stem]}.{end}" if found.prefix and stem in heads else table.get_name(name.removeprefix(found.prefix), _ENDS)
         if told is None:
             raise UsageError(f"GGUF has no name for the tensor {name}", wanted=f"the tensors of {found.arch}", fix="export it --to merged")
         made[name] = told

@@ -17,7 +17,7 @@ def export(
     head_from: Annotated[Path | None, Option(help="The run whose head the model gets [the mean of all, which must answer alike].")] = None,
     rows: Annotated[str | None, Option(help="Labelled rows to compare on [the run's own validation rows].")] = None,
     tolerance: Annotated[
-        float | None, Option(help="onnx: how far answers may move; int8: share that may be others [0.0001; 0.02].")
+        float | None, Option(help="How far answers may move, of int8 the share that may be others [the form's own].")
     ] = None,
     precision: Annotated[str | None, Option(help="gguf: numbers of its weights: f32, f16 or q8_0 [f16].")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,

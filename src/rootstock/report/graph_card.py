@@ -32,11 +32,11 @@ def _moved(facts: Facts) -> list[str]:
 
 def _int8(facts: Facts) -> list[str]:
     each, speed = facts["compared"], facts["speed"]
-    low, high = each["interval"]
+    (low, high), (least, most) = each["interval"], each["agreement_interval"]
     told = "told apart from none" if each["separable"] else "not told apart from none"
     rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in speed["rows_per_second"].items())
     return [
-        f"agreement {each['agreement']:.2%} of {each['answers']:,} answers are the run's own, on {each['rows']:,} rows",
+        f"agreement {each['agreement']:.2%} [{least:.2%}, {most:.2%}] of {each['answers']:,} answers are the run's, {each['rows']:,} rows",
         f"quality   {words.figure_name(each['figure'])} {each['run']:.4f} before, {each['int8']:.4f} in 8 bits: "
         f"{each['drop']:.4f} [{low:.4f}, {high:.4f}] worse, {told}",
         f"speed     rows a second, {speed['threads']} threads, one batch of {speed['rows']}, this machine: {rates}",
@@ -47,8 +47,8 @@ def _int8(facts: Facts) -> list[str]:
 def _gguf(facts: Facts) -> list[str]:
     each = facts["compared"]
     return [
-        f"tensors   {each['tensors']} read back from the file: largest difference {each['largest_difference']:.2g} of its tensor's largest value",
-        f"compared  largest move of an answer of the weights read back {each['largest_move']:.2g} of their spread, on {each['rows']:,} rows",
+        f"tensors   {each['tensors']} read back: largest difference {each['largest_difference']:.2g} of the tensor's largest value",
+        f"compared  largest move of an answer with these weights {each['largest_move']:.2g} of their spread, on {each['rows']:,} rows",
         "runtime   llama.cpp itself was not asked: what its own code makes of this file is not proven here",
         _size(facts),
     ]

@@ -1,4 +1,4 @@
-"""Adapters of runs that write, for vLLM: the folder, and the command that takes it. What vLLM would refuse, or compute otherwise, is refused."""
+"""Adapters of runs that write, for vLLM: the folder and the command. What it would refuse or compute otherwise is refused."""
 
 import shlex
 import shutil
