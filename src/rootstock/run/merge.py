@@ -40,9 +40,8 @@ def folded(method: Method, model: nn.Module, task: Labelled, feed: Feed) -> tupl
     Raises MergeRefused where the method does not fold, an answer moves by more than the tolerance, or no weight changed at all.
     """
     merged = method.merge(copy.deepcopy(model))
-    before, after = (_answers(task, feed, each) for each in (model, merged))
-    moved = float(np.abs(before - after).max() / max(float(before.std()), 1e-6))
-    if not np.isfinite(moved) or moved > TOLERANCE:
+    moved = largest_move(*(answers(task, feed, each) for each in (model, merged)))
+    if not moved <= TOLERANCE:
         raise MergeRefused(
             f"merged weights move an answer by {moved:.2g} of their spread",
             wanted=f"at most {TOLERANCE}",
@@ -57,11 +56,16 @@ def folded(method: Method, model: nn.Module, task: Labelled, feed: Feed) -> tupl
     return merged, {"rows": len(feed.encoded), "largest_move": moved, "tolerance": TOLERANCE}
 
 
-def _answers(task: Labelled, feed: Feed, model: nn.Module) -> np.ndarray:
+def answers(task: Labelled, feed: Feed, model: nn.Module) -> np.ndarray:
     """What the task compares, of all rows one after the other."""
     device = next(model.parameters()).device
     found = infer.infer(model, feed, lambda member, batch: {"answers": task.compared(member, batch)}, device=device)["answers"]
     return np.concatenate([np.ravel(each) for each in found])
+
+
+def largest_move(before: np.ndarray, after: np.ndarray) -> float:
+    """How far any answer moved, beside the spread of all; nan where one is no number."""
+    return float(np.abs(before - after).max() / max(float(before.std()), 1e-6))
 
 
 def _changed(model: nn.Module, merged: nn.Module) -> bool:

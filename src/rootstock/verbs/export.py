@@ -1,47 +1,26 @@
-"""Runs written out for use elsewhere: an adapter folded into its base, or several runs over one base made one model."""
+"""Runs written out for use elsewhere: folded, combined, as graphs, for other runtimes. Nothing is kept whose answers were not compared."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from torch import nn
 
 from rootstock.bases import save as bases
 from rootstock.bases.combine import Combination
-from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
-from rootstock.core.errors import DataError, MergeRefused, RootstockError, UsageError
+from rootstock.core.errors import UsageError
 from rootstock.core.watch import Say
-from rootstock.report import export_card
+from rootstock.report import export_card, graph_card
 from rootstock.run import contract as contracts
-from rootstock.run import labelled, labelled_pictures, pictures
+from rootstock.run import pictures
 from rootstock.run.build import add_companions
-from rootstock.run.finish import seen_keys
 from rootstock.run.use import Run
-from rootstock.verbs import merging
+from rootstock.verbs import export_gguf, export_onnx, export_vllm, exporting, merging
+from rootstock.verbs.exporting import Exported, Options
 
-Form = Callable[[Sequence[Run], "Options", Say], "Exported"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """combination: how several runs become one. head_from: the run whose head the result gets. rows: a file to compare answers on."""
-
-    combination: Combination | None = None
-    head_from: Path | None = None
-    rows: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """A model to write. run: the one whose task it answers. facts: what export.json and the card tell."""
-
-    run: Run
-    model: nn.Module
-    facts: dict[str, Any]
+Form = Callable[[Sequence[Run], Options, Path, Say], Exported]
 
 
 def export(paths: Sequence[Path], to: str, out: Path, options: Options, say: Say) -> dict[str, Any]:
@@ -58,109 +37,63 @@ def export(paths: Sequence[Path], to: str, out: Path, options: Options, say: Say
         if held := run.folder.parts:
             fix = f"name the folder of one: {run.folder.part(held[0]).path}"
             raise UsageError(f"{run.path} learned several tasks", wanted=f"one of {', '.join(held)}", fix=fix)
-    made = FORMS[to](runs, options, say)
+    for name, forms in _OF_FORMS.items():
+        if getattr(options, name) is not None and to not in forms:
+            raise UsageError(f"--{name} with --to {to}", wanted=f"--to {' or '.join(forms)}", fix=f"leave --{name} out")
     with artifact.whole_folder(out) as beside:
-        _write(made, [Run(path) for path in paths], beside, out.name)
+        made = FORMS[to](runs, options, beside, say)
+        artifact.write_json(beside / "export.json", made.facts)
+        artifact.write_text(beside / "README.md", made.card(out.name))
     return made.facts
 
 
-def merged(runs: Sequence[Run], options: Options, say: Say) -> Exported:
+def merged(runs: Sequence[Run], options: Options, place: Path, say: Say) -> Exported:
     """One plain model: of a single run its adapter folded in, of several their task vectors combined."""
+    paths = [run.path for run in runs]
     if len(runs) > 1:
         combination = options.combination or Combination()
         head = merging.head_of(runs, options.head_from)
         model, facts = merging.merge(runs, head, combination, _rows_of_each(runs, head, options, say))
-        return Exported(run=head.run, model=model, facts={"to": "merged", **facts})
+        return _written(head.run, model, facts, place, paths)
     run = runs[0]
-    if options.combination or options.head_from:
+    if options.of_several():
         raise UsageError("one run, and a way to combine several", wanted="two runs or more", fix="leave --combine and --head-from out")
-    check_folds(run)
+    exporting.check_folds(run)
     if run.contract["saves"] != "adapter":
         raise UsageError(f"{run.path} has nothing to fold", wanted="an adapter", fix=f"use {run.folder.model}: it is a whole model already")
-    rows = _rows(run, options.rows, say)
-    if rows is None:
-        raise DataError(
-            f"the validation rows of {run.path} are not at hand, so that answers before and after the merge can't be compared",
-            wanted="the files that the run learned from, unchanged and where they were",
-            fix="put them back, or name others: --rows FILE",
-        )
-    model, moved = merging.folded(run, rows)
+    model, moved = merging.folded(run, exporting.rows_wanted(run, options.rows, say))
     source = {**merging.source(run), "measured": None}
-    return Exported(run=run, model=model, facts={"to": "merged", "sources": [source], "compared": moved})
+    return _written(run, model, {"sources": [source], "compared": moved}, place, paths)
 
 
-FORMS: Mapping[str, Form] = {"merged": merged}
+FORMS: Mapping[str, Form] = {
+    "merged": merged,
+    "onnx": export_onnx.onnx,
+    "int8": export_onnx.int8,
+    "gguf": export_gguf.gguf,
+    "vllm": export_vllm.vllm,
+}
 """What a run can be exported to, and who does it."""
-
-
-def check_folds(run: Run) -> None:
-    """Raise MergeRefused, before anything is loaded, for a run whose method leaves what no weight can hold."""
-    if not run.method.folds or run.contract["saves"] == "head":
-        raise MergeRefused(
-            f"what {run.recipe.method['name']} learned can't be folded into weights",
-            wanted="a run with a method that folds, such as lora",
-            fix=f"use the run as it is; {run.folder.model} holds it",
-        )
+_OF_FORMS = {"precision": ("gguf",), "tolerance": ("onnx", "int8", "gguf")}
 
 
 def _rows_of_each(runs: Sequence[Run], head: merging.Head, options: Options, say: Say) -> list[pa.Table | None]:
     """The rows to measure each run on: the file that is named for those that the head answers for, else its own where they are at hand."""
     for run in runs:
-        check_folds(run)
-    return [_rows(run, options.rows if head.answers(run) else None, say) for run in runs]
+        exporting.check_folds(run)
+    return [exporting.rows_of(run, options.rows if head.answers(run) else None, say) for run in runs]
 
 
-def _rows(run: Run, path: str | None, say: Say) -> pa.Table | None:
-    if path:
-        return run.read(path, labelled=True, say=say).rows
-    return held_out(run, say)
-
-
-def held_out(run: Run, say: Say) -> pa.Table | None:
-    """The run's own validation rows, read and split again; None where the files are gone or are others by now, which is said."""
-    if run.folder.alone:
-        say(f"rows      {run.path} came without its run: its validation rows are not known")
-        return None
-    try:
-        if run.task.reads == "images":
-            rows = labelled_pictures.prepare(run.recipe, resolve(run.recipe.base), _silent).validation
-        else:
-            rows = labelled.read_rows(run.recipe, _silent).validation
-    except RootstockError as error:
-        say(f"rows      the validation rows of {run.path} are not at hand: {error.found}")
-        return None
-    if not np.array_equal(seen_keys(rows), run.seen()["chose"]):
-        say(f"rows      the data of {run.path} are others by now: its validation rows can't be told")
-        return None
-    return rows
-
-
-def _silent(_: str) -> None:
-    pass
-
-
-def _write(made: Exported, runs: Sequence[Run], folder: Path, name: str) -> None:
-    run = made.run
-    bases.save_model(made.model, run.tokenizer, folder)
-    add_companions(run.task, run.contract["length"], made.model, folder)
+def _written(run: Run, model: nn.Module, facts: dict[str, Any], folder: Path, paths: Sequence[Path]) -> Exported:
+    """A plain model in its folder. run: the one whose task it answers. paths: of all."""
+    bases.save_model(model, run.tokenizer, folder)
+    add_companions(run.task, run.contract["length"], model, folder)
     if run.task.reads in pictures.READS:
         pictures.save_processor(run.task, folder)
     contracts.write({**run.contract, "saves": "model"}, folder)
-    merging.save_seen(runs, folder / "seen.safetensors")
-    artifact.write_json(folder / "export.json", made.facts)
-    facts = made.facts | {
-        "name": name,
-        "kind": run.task.kind,
-        "contract": run.contract,
-        "licence": _licence(run),
-        "class": type(made.model).__name__,
-    }
-    artifact.write_text(folder / "README.md", export_card.render(facts))
-
-
-def _licence(run: Run) -> str:
-    held = {} if run.folder.alone else run.folder.json("manifest.json").get("base", {})
-    return str(held.get("licence") or "unknown").lower()
+    merging.save_seen([Run(path) for path in paths], folder / "seen.safetensors")
+    facts, told = {"to": "merged", **facts}, exporting.told(run) | {"class": type(model).__name__}
+    return Exported(facts=facts, card=lambda name: export_card.render(facts | told | {"name": name}))
 
 
 def numbers(text: str | None) -> list[float] | None:
@@ -173,4 +106,5 @@ def numbers(text: str | None) -> list[float] | None:
 
 def as_text(found: dict[str, Any], out: Path) -> str:
     """What came of an export, for a person."""
-    return "\n".join([*export_card.lines(found), f"written   {out}"])
+    lines = export_card.lines(found) if found["to"] == "merged" else graph_card.lines(found)
+    return "\n".join([*lines, f"written   {out}"])
