@@ -74,7 +74,8 @@ def write(model: nn.Module, tokenizer: Any, path: Path, *, precision: str, pool:
     _add_shape(writer, model.config, found)
     writer.add_file_type({"f32": 0, "f16": 1, "q8_0": 7}[precision])
     if found.arch == "bert":
-        writer.add_layer_norm_eps(model.config.layer_norm_eps)
+        config: Any = model.config
+        writer.add_layer_norm_eps(config.layer_norm_eps)
         writer.add_causal_attention(False)
         writer.add_pooling_type(gguf.PoolingType(_POOLS[pool] if pool else _RANK))
         if labels:

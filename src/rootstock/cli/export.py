@@ -26,10 +26,11 @@ def export(
     from rootstock.bases.combine import Combination
     from rootstock.cli.console import Console, show
     from rootstock.verbs import export as exporting
+    from rootstock.verbs.exporting import Options
 
     given = {"how": combine, "weights": exporting.numbers(weights), "density": density, "seed": seed}
     asked = {key: value for key, value in given.items() if value is not None}
     combination = Combination.build(asked, "") if asked else None
-    options = exporting.Options(combination=combination, head_from=head_from, rows=rows, tolerance=tolerance, precision=precision)
+    options = Options(combination=combination, head_from=head_from, rows=rows, tolerance=tolerance, precision=precision)
     found = exporting.export(runs, to, out, options, Console().say)
     show(found, exporting.as_text(found, out), as_json=as_json)

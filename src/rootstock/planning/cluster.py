@@ -134,7 +134,7 @@ def tensor_group(shape: Shape, place: Place) -> int:
     most = min(place.links.per_node, place.workers)
     shared = (place.workers, place.links.per_node, shape.queries // shape.head, shape.keys // shape.head, shape.inner)
     sizes = (2**power for power in range(most.bit_length()))
-    return max(each for each in sizes if all(size % each == 0 for size in shared))
+    return int(max(each for each in sizes if all(size % each == 0 for size in shared)))
 
 
 def outlook(job: Job, place: Place, way: Way) -> Outlook:
