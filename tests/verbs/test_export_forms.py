@@ -211,7 +211,7 @@ def test_vectors_are_pooled_and_of_length_one_inside_the_graph(onnx, tiny_base, 
     data = write_csv(tmp_path / "pairs.csv", [(text, f"{text} film") for text, _ in rows_of(40)], header=("anchor", "positive"))
     run = rs.adapt(data, base=str(tiny_base), task="embedding", training={"steps": 2}, out=tmp_path / "run")
     found = export(run, "onnx", tmp_path / "out")
-    assert found["outputs"] == ["embedding"]
+    assert found["outputs"] == ["sentence_embedding"]
     made = np.array([float(each) for each in told(tmp_path / "out", monkeypatch).replace("[", " ").replace("]", " ").split()])
     np.testing.assert_allclose(made, np.ravel(rs.Run(run.path).predict(["a very good film", "bad"])), atol=2e-3)
 

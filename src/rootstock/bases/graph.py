@@ -23,7 +23,7 @@ OPSET = 18
 """Operators of ONNX 1.13 (2022): the oldest set that torch's exporter writes without conversion, so that most runtimes read it."""
 LARGEST = 2**31 - 2**24
 """Bytes of weights up to which all is one file: protobuf ends at 2 GiB, and the graph itself takes some of them."""
-VECTORS = "embedding"
+VECTORS = "sentence_embedding"
 _ANSWERS = ("logits", "start_logits", "end_logits", "last_hidden_state")
 _AXES = {2: ("rows", "tokens"), 3: ("rows", "choices", "tokens")}
 Pooled = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
