@@ -97,7 +97,7 @@ def test_the_third_time_it_stops_and_names_the_row(recipe, tmp_path, monkeypatch
         api.carry_out(recipe, tmp_path / "run", Watch(say=said.append))
     assert sum(line.startswith("setback ") for line in said) == 2
     assert "0.0625 of the rate" in str(stopped.value)
-    assert "row 41" in str(stopped.value), str(stopped.value)
+    assert "row 42" in str(stopped.value), str(stopped.value)
     assert not (tmp_path / "run" / "manifest.json").exists()
 
 

@@ -222,9 +222,10 @@ class Training:
         """The gradients of one update, in smaller parts where memory asks for them. Of several workers none can do so alone."""
         if self.job.world.size > 1:
             return self._passed(rows)
-        made, smaller = self._room.made(partial(self._passed, rows), parts=partial(self.job.feed.passes, rows), forget=self._forget)
+        work, parts = partial(self._passed, rows), lambda beside: self.job.feed.passes(rows, beside)
+        made, smaller = self._room.made(work, parts=parts, forget=self._forget)
         if smaller:
-            self.job.note({"event": "memory", "step": self.at.step + 1, "parts": self.job.feed.passes(rows, self._room.beside)})
+            self.job.note({"event": "memory", "step": self.at.step + 1, "parts": parts(self._room.beside)})
         return made
 
     def _passed(self, rows: np.ndarray) -> Passed:

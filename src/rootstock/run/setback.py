@@ -74,7 +74,7 @@ def kept_on(attempt: Callable[[Setbacks], Done], prepared: Prepared, watch: Watc
 
 def _told(error: Diverged, prepared: Prepared, times: int) -> Diverged:
     tried = f", and at {LOWER**times:g} of the rate too" if times else ""
-    rows = f"; no loss of their own have {_named(error.rows, prepared)}" if error.rows else ""
+    rows = f"; without a finite loss of its own: {_named(error.rows, prepared)}" if error.rows else ""
     fix = f"look at {'that row' if len(error.rows) == 1 else 'these rows'}, or {error.fix}" if error.rows else error.fix
     told = Diverged(f"{error.found}{tried}{rows}", wanted="a loss that is a number", fix=fix)
     told.rows = error.rows
