@@ -1,11 +1,14 @@
 """An update that does not fit in memory is made again in smaller parts: a loss is a sum and a count, so its gradients are the same sums."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from rootstock.core.errors import OutOfMemory, is_memory_shortage
+from rootstock.loop.job import Feed
 
 Done = TypeVar("Done")
 
@@ -16,22 +19,23 @@ class Room:
     def __init__(self, beside: int) -> None:
         self.beside = beside
 
-    def made(self, work: Callable[[], Done], *, parts: Callable[[int], int], forget: Callable[[], None]) -> tuple[Done, bool]:
-        """What the work gives, and whether it took smaller parts than before. OutOfMemory where there are none.
+    def made(self, work: Callable[[], Done], rows: np.ndarray, *, feed: Feed, forget: Callable[[], None]) -> tuple[Done, int]:
+        """What the work on these rows gives, and in how many parts, where it took more than before, else 0. forget: begun gradients.
 
-        parts: how many micro-batches the rows make, for a number that must fit beside each other. forget: gradients that were begun.
+        Raises OutOfMemory where there are no smaller parts.
         """
         before = self.beside
         while True:
             try:
-                return work(), self.beside > before
+                made = work()
+                return made, feed.passes(rows, self.beside) if self.beside > before else 0
             except (MemoryError, RuntimeError) as error:
                 if not is_memory_shortage(error):
                     raise
             forget()  # only here, where the error no longer holds what the pass had left in memory
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self._halve(parts)
+            self._halve(partial(feed.passes, rows))
 
     def _halve(self, parts: Callable[[int], int]) -> None:
         """The next smaller parts that there are."""

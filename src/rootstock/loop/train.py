@@ -222,10 +222,9 @@ class Training:
         """The gradients of one update, in smaller parts where memory asks for them. Of several workers none can do so alone."""
         if self.job.world.size > 1:
             return self._passed(rows)
-        work, parts = partial(self._passed, rows), lambda beside: self.job.feed.passes(rows, beside)
-        made, smaller = self._room.made(work, parts=parts, forget=self._forget)
-        if smaller:
-            self.job.note({"event": "memory", "step": self.at.step + 1, "parts": parts(self._room.beside)})
+        made, parts = self._room.made(partial(self._passed, rows), rows, feed=self.job.feed, forget=self._forget)
+        if parts:
+            self.job.note({"event": "memory", "step": self.at.step + 1, "parts": parts})
         return made
 
     def _passed(self, rows: np.ndarray) -> Passed:
