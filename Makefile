@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-all lint format bench bench-security kills clean
+.PHONY: install demo test test-all lint format bench bench-security kills chaos clean
 
 install: $(READY)
 
@@ -62,6 +62,12 @@ bench-security: install
 
 kills: install
 	$(BIN)/python bench/kills.py
+
+# Faults on purpose. Hours on a small machine; the part on small file systems mounts them, which takes root.
+chaos: install
+	$(BIN)/python bench/chaos.py kills two disk readonly shrink --times 5
+	$(BIN)/python bench/chaos.py clock
+	$(BIN)/python bench/chaos.py flips --times 1000
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -125,19 +125,23 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     An older folder of that name is replaced. On any error the target is left as it was.
     """
-    beside = target.with_name(f".{target.name}.part")
+    beside, old = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.old.part")
     with writing(target):
         shutil.rmtree(beside, ignore_errors=True)
+        if old.exists() and not target.exists():  # a kill between the two names
+            old.rename(target)
         try:
             beside.mkdir(parents=True)
             yield beside
             for path in sorted(beside.rglob("*")):
                 sync(path)
             sync(beside)
-            if target.exists():
-                shutil.rmtree(target)
+            shutil.rmtree(old, ignore_errors=True)
+            if target.exists():  # removing takes a while, in which half a folder would lie there
+                target.rename(old)
             beside.rename(target)
             sync(target.parent)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 

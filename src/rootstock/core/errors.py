@@ -86,7 +86,9 @@ class OutOfMemory(RunFailed):
 
 
 class Diverged(RunFailed):
-    """The loss stopped being a number, or no rate lowers it: another rate may."""
+    """The loss stopped being a number, or no rate lowers it: another rate may. rows: those of the update that have no loss alone."""
+
+    rows: tuple[int, ...] = ()
 
 
 class Overloaded(RunFailed):

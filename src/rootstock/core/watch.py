@@ -17,7 +17,8 @@ class Watch:
     """Notes for a person, events for a progress line, and the question whether to stop. started: time.monotonic().
 
     judged: gets what an evaluation's figures are made of, a row each, just before its event. enough: whether the training is to end
-    after so many updates, as if it had come to its end.
+    after so many updates, as if it had come to its end. goes_back: whether a training that breaks goes on from its last checkpoint at a
+    lower rate; not where rates are what is compared.
     """
 
     say: Say = lambda text: None
@@ -25,6 +26,7 @@ class Watch:
     stop: Callable[[], bool] = lambda: False
     judged: Callable[[Mapping[str, Any]], None] = lambda columns: None
     enough: Callable[[int], bool] = lambda step: False
+    goes_back: bool = True
     started: float = field(default_factory=time.monotonic)
 
 

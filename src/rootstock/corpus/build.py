@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from rootstock.core import artifact
 from rootstock.core.errors import DataError, Interrupted
+from rootstock.core.lock import alone
 from rootstock.core.watch import Watch
 from rootstock.corpus import card, engine, funnel, near, on_ray, parts, pipeline, place, sources
 from rootstock.corpus.engine import Batch, Item
@@ -39,25 +40,28 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
 
     Raises UsageError where the folder holds something else, DataError where nothing is left, Interrupted after a whole part.
     """
-    stages, facts = _checked(settings, out)
-    key = artifact.digest_json([settings.decisive(), [fact.digest for fact in facts], *_beside(stages)])
-    if place.finished(out, key, overwrite=overwrite):
-        watch.say(f"corpus    {out} was built from this already")
-        return read_funnel(out)
-    for fact in facts:
-        if fact.skipped:
-            watch.say(f"skipped   {fact.skipped:,} files of {fact.reference} that are no text, such as {', '.join(fact.skipped_examples)}")
-    found = parts.written(out / "parts", key)
-    if found:
-        watch.say(f"resumed   after {len(found)} part{'s' if len(found) > 1 else ''}")
-    steps = engine.Steps.of(stages, near_settings(settings))
-    found = _read_all(settings, _Place(out / "parts", key, found), steps, watch)
-    kept, line = _without_near_duplicates(settings, found, watch)
-    lines = _masked(funnel.added([part.account["steps"] for part in found]) + ([line] if line else []), stages)
-    covered = next((stage.step.covers() for stage in stages if isinstance(stage.step, Counting)), {})
-    described = [fact.plain() | {"licence": settings.licences.get(fact.reference)} for fact in facts]
-    manifest = {"format": 1, "settings": settings.decisive(), "sources": described, "key": key}
-    return _write(out, _Result(found, kept, lines, covered), manifest)
+    with alone(out):
+        stages, facts = _checked(settings, out)
+        key = artifact.digest_json([settings.decisive(), [fact.digest for fact in facts], *_beside(stages)])
+        if place.finished(out, key, overwrite=overwrite):
+            watch.say(f"corpus    {out} was built from this already")
+            return read_funnel(out)
+        for fact in facts:
+            if fact.skipped:
+                watch.say(
+                    f"skipped   {fact.skipped:,} files of {fact.reference} that are no text, such as {', '.join(fact.skipped_examples)}"
+                )
+        found = parts.written(out / "parts", key)
+        if found:
+            watch.say(f"resumed   after {len(found)} part{'s' if len(found) > 1 else ''}")
+        steps = engine.Steps.of(stages, near_settings(settings))
+        found = _read_all(settings, _Place(out / "parts", key, found), steps, watch)
+        kept, line = _without_near_duplicates(settings, found, watch)
+        lines = _masked(funnel.added([part.account["steps"] for part in found]) + ([line] if line else []), stages)
+        covered = next((stage.step.covers() for stage in stages if isinstance(stage.step, Counting)), {})
+        described = [fact.plain() | {"licence": settings.licences.get(fact.reference)} for fact in facts]
+        manifest = {"format": 1, "settings": settings.decisive(), "sources": described, "key": key}
+        return _write(out, _Result(found, kept, lines, covered), manifest)
 
 
 def rehearse(settings: CorpusSettings, out: Path) -> dict[str, Any]:

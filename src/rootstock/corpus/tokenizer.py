@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, UsageError
+from rootstock.core.lock import alone
 from rootstock.corpus.families import FAMILIES, Family, TokenizerSettings
 from rootstock.corpus.labelled import labelled
 from rootstock.corpus.pieces import BYTES, INNER, LEARNERS, Lesson, Seen
@@ -116,29 +117,30 @@ def save(
 
     Raises UsageError where the folder holds something.
     """
-    check_place(folder, overwrite=overwrite)
-    settings = settings.resolved()
-    family = FAMILIES[settings.family]
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": settings.length,
-        "model_input_names": list(family.inputs),
-        "clean_up_tokenization_spaces": False,
-        **family.roles,
-        **({"additional_special_tokens": list(reversed(family.last))} if family.last else {}),
-    }
-    facts = {
-        "format": 1,
-        "settings": settings.plain(),
-        "size": tokenizer.get_vocab_size(),
-        "trained_on": dict(trained_on) if trained_on else None,
-        "tokenizers": version("tokenizers"),
-    }
-    with artifact.whole_folder(folder.resolve()) as beside:
-        artifact.write_text(beside / _FILES[0], tokenizer.to_str(pretty=True) + "\n")
-        artifact.write_json(beside / _FILES[1], config)
-        artifact.write_json(beside / _FILES[2], facts)
-    return facts
+    with alone(folder):
+        check_place(folder, overwrite=overwrite)
+        settings = settings.resolved()
+        family = FAMILIES[settings.family]
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": settings.length,
+            "model_input_names": list(family.inputs),
+            "clean_up_tokenization_spaces": False,
+            **family.roles,
+            **({"additional_special_tokens": list(reversed(family.last))} if family.last else {}),
+        }
+        facts = {
+            "format": 1,
+            "settings": settings.plain(),
+            "size": tokenizer.get_vocab_size(),
+            "trained_on": dict(trained_on) if trained_on else None,
+            "tokenizers": version("tokenizers"),
+        }
+        with artifact.whole_folder(folder.resolve()) as beside:
+            artifact.write_text(beside / _FILES[0], tokenizer.to_str(pretty=True) + "\n")
+            artifact.write_json(beside / _FILES[1], config)
+            artifact.write_json(beside / _FILES[2], facts)
+        return facts
 
 
 def told(folder: Path, facts: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ the next.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self, TypeVar
@@ -75,7 +75,9 @@ class Crew:
         if self._pool is None:
             return [work(self.models[0], shard) for shard in shards]
         self._agree()
-        return list(self._pool.map(work, self.models[: len(shards)], shards))
+        begun = [self._pool.submit(work, model, shard) for model, shard in zip(self.models, shards, strict=False)]
+        wait(begun)  # also where one of them failed: whoever begins again must not meet another that is still at work
+        return [each.result() for each in begun]
 
     def share(self, work: Callable[[Item], Done], parts: Sequence[Item]) -> list[Done]:
         """The work on each part, side by side where there are twins; in the order of the parts."""

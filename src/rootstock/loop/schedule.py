@@ -2,6 +2,19 @@
 
 import math
 
+from rootstock.core.recipe import TrainingSettings
+from rootstock.loop.job import Feed
+
+
+def updates(settings: TrainingSettings, feed: Feed) -> int:
+    """How many the settings ask for."""
+    if settings.steps:
+        return settings.steps
+    epochs = settings.epochs or 1
+    whole = sum(len(feed.epoch(number)) for number in range(int(epochs)))
+    part = epochs - int(epochs)
+    return max(1, whole + (round(part * len(feed.epoch(int(epochs)))) if part else 0))
+
 
 def factor(kind: str, progress: float, warmup: float) -> float:
     """Factor on the peak rate at a share of training done, in [0, 1]: up to 1 during warm-up, then down as `kind` says."""

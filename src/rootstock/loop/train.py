@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -25,19 +25,26 @@ from rootstock.loop.crew import Crew, members, shares
 from rootstock.loop.infer import to_device
 from rootstock.loop.job import Job, Score
 from rootstock.loop.loss import loss_for
+from rootstock.loop.offending import offending
 from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
-from rootstock.loop.schedule import factor
+from rootstock.loop.schedule import factor, updates
+from rootstock.loop.shortage import Room
 from rootstock.loop.together import together
 from rootstock.loop.trim import trim, untrim
 
 _WORTH_SAVING = 30.0
 """Seconds since the last checkpoint from which on another is saved before something that may fail."""
+LOWER = 0.25
+"""The rate's factor each time that a training has gone back because its loss was no number."""
 
 
 @dataclass
 class Position:
-    """Where a training stands: all of it is saved. batch: next batch of the epoch. training: seconds spent in updates alone."""
+    """Where a training stands: all of it is saved. batch: next batch of the epoch. training: seconds spent in updates alone.
+
+    lowered: how often it has gone back to an earlier state, to go on from there at a lower rate.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -46,6 +53,7 @@ class Position:
     best_step: int = 0
     worse: int = 0
     training: float = 0.0
+    lowered: int = 0
 
 
 class Training:
@@ -75,6 +83,7 @@ class Training:
             self._open = opened.pop_all()
         self._members = [dict(model.named_parameters()) for model in self.crew.models]
         self._parts = shares({name: master.numel() for name, master in self.weights.masters.items()}, len(self.crew.models))
+        self._room = Room(len(self.crew.models))
         self.average = Average(settings.average, settings.average_decay)
         if settings.adversary:
             attackable(job.model, job.task)
@@ -121,7 +130,7 @@ class Training:
     def rehearse(self, rows: np.ndarray) -> int:
         """Forward and backward on these rows, then forget it; returns the padded tokens that were seen."""
         self._train_mode()
-        tokens = self._gradients(rows).tokens
+        tokens = self._passed(rows).tokens
         self._forget()
         return tokens
 
@@ -151,10 +160,9 @@ class Training:
         job.method.advance(job.model, progress)
         total, count, tokens = self._gradients(rows)
         if not math.isfinite(total):
-            raise Diverged(
-                f"the loss became {total} at step {self.at.step + 1}", fix="lower training.rate, or set training.precision to fp32"
-            )
-        rate = self.optimizer.rate(factor(job.settings.schedule, self._next_progress(), job.settings.warmup))
+            raise self._diverged(total, rows)
+        lower = LOWER**self.at.lowered
+        rate = self.optimizer.rate(lower * factor(job.settings.schedule, self._next_progress(), job.settings.warmup))
         norm = self._step(count)
         self._advance()
         self.average.take(self.weights.state(), self.progress())
@@ -167,6 +175,13 @@ class Training:
             "progress": round(self.progress(), 5),
         }
         job.note(event | {"batch": job.feed.digest(rows)} | spent)
+
+    def _diverged(self, total: float, rows: np.ndarray) -> Diverged:
+        fix = "lower training.rate, or set training.precision to fp32"
+        error = Diverged(f"the loss became {total} at step {self.at.step + 1}", fix=fix)
+        if self.job.world.size == 1 and not isinstance(self.job.task, Coupled):
+            error.rows = offending(self.job.model, rows, loss=self._loss, batches=self._batches)
+        return error
 
     def _step(self, count: int) -> float | None:
         """Change the weights by the gradients of `count` items; returns their norm. None, and no change, where nothing was asked."""
@@ -204,6 +219,15 @@ class Training:
             model.zero_grad(set_to_none=True)
 
     def _gradients(self, rows: np.ndarray) -> Passed:
+        """The gradients of one update, in smaller parts where memory asks for them. Of several workers none can do so alone."""
+        if self.job.world.size > 1:
+            return self._passed(rows)
+        made, parts = self._room.made(partial(self._passed, rows), rows, feed=self.job.feed, forget=self._forget)
+        if parts:
+            self.job.note({"event": "memory", "step": self.at.step + 1, "parts": parts})
+        return made
+
+    def _passed(self, rows: np.ndarray) -> Passed:
         """Forward and backward of one update's rows on all members, and all workers."""
         if self.job.world.size > 1:
             return together(rows, self.job, self.crew, work=self._pass, batches=self._batches, loss=self._loss)
@@ -216,7 +240,7 @@ class Training:
     def _batches(self, rows: np.ndarray) -> Iterator[Batch]:
         """Micro-batches of the present update where the model is."""
         turn = self.job.feed.rounds(self.at.epoch)[self.at.batch]
-        for batch in self.job.feed.micro_batches(rows, len(self.crew.models), epoch=self.at.epoch, round=turn):
+        for batch in self.job.feed.micro_batches(rows, self._room.beside, epoch=self.at.epoch, round=turn):
             yield to_device(batch, self.job.accelerator.device)
 
     def _pass(self, model: nn.Module, rows: np.ndarray) -> Passed:
@@ -247,15 +271,6 @@ class Training:
 
     # -- how far ------------------------------------------------------------------------------------------------------
 
-    def steps(self) -> int:
-        """Updates that the settings ask for."""
-        if self.job.settings.steps:
-            return self.job.settings.steps
-        epochs = self.job.settings.epochs or 1
-        whole = sum(len(self.job.feed.epoch(number)) for number in range(int(epochs)))
-        part = epochs - int(epochs)
-        return max(1, whole + (round(part * len(self.job.feed.epoch(int(epochs)))) if part else 0))
-
     def progress(self) -> float:
         """Share of the training done: of the updates, or of the time where that runs out first."""
         return min(1.0, max(self.at.step / self.total, self.clock.progress(self.elapsed())))
@@ -265,12 +280,10 @@ class Training:
         fixed, each = self.job.world.one(fixed, each)
         self.clock.reserve(fixed, passes=passes, each=each, begun=self.elapsed() if self.at.step == 0 else 0.0)
 
-    @property
+    @cached_property
     def total(self) -> int:
-        """Updates that the settings ask for, counted once."""
-        if not hasattr(self, "_total"):
-            self._total = self.steps()
-        return self._total
+        """Updates that the settings ask for."""
+        return updates(self.job.settings, self.job.feed)
 
     def elapsed(self) -> float:
         """Seconds since the job started, those before an interruption included."""
@@ -376,7 +389,7 @@ class Training:
                 fix="put these back as they were, or start a new run in another folder",
             )
         state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.rank)
-        self.at = Position(**{name: state[name] for name in vars(Position())})
+        self.at = Position(**{name: state.get(name, value) for name, value in vars(Position()).items()})
         self.at.best = tuple(state["best"]) if state["best"] else None
         self._before, self._evaluated_at = state["seconds"], state["evaluated_at"]
         self.weights.load(parts["trained"])

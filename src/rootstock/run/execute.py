@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
 from rootstock.loop.world import World
 from rootstock.planning import memory
-from rootstock.run import afterwards, beneath, finish, held_out, several, several_end, workers
+from rootstock.run import afterwards, beneath, finish, held_out, setback, several, several_end, workers
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
@@ -48,7 +47,8 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
         pair.leave_out("several workers")
     try:
         with workers.place(folder, world) as own:
-            metrics = _carried_out(pair, own, watch, world, resume=resume)
+            attempt = partial(_carried_out, pair, own, watch, world, resume)
+            metrics = setback.kept_on(attempt, prepared, watch, may=watch.goes_back and world.size == 1)
     except Interrupted:
         pair.leave_out("interrupted")
         pair.write()
@@ -57,8 +57,8 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     return metrics
 
 
-def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, *, resume: bool) -> dict[str, Any]:
-    prepared = pair.prepared
+def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, resume: bool, back: setback.Setbacks) -> dict[str, Any]:
+    prepared, resume = pair.prepared, resume or back.error is not None
     found = found_settings.earlier(folder) if resume else {}
     prepared = found_settings.known(prepared, found)
     saved = _saved(folder, prepared, watch.say, world) if resume else None
@@ -73,7 +73,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, *, r
     pair.built(built)
     if prepared.method.at_once:
         return _fitted(pair, built, folder, watch)
-    watch = watch if saved else replace(watch, started=watch.started - built.earlier)  # a checkpoint counts them already
+    watch = back.clock(watch, saved, built.earlier)
     with _saving(built), closing(_history(folder, saved)) as history, _tracked(prepared, built):
         prepared, swept = found_settings.rate(prepared, job(prepared, built, folder, watch, history), watch, folder)
         found |= swept
@@ -81,6 +81,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, *, r
         with closing(Training(job(prepared, built, folder, watch, history), key=_key(prepared))) as training:
             if saved:
                 _resume(training, saved, watch.say)
+            back.begin(training, saved, history)
             plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
             plan |= {"found": found} if found else {}
             artifact.write_json(folder.path / "plan.json", plan)
@@ -88,7 +89,8 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, *, r
             pair.forecast(plan["predicted"])
             started = training.elapsed()
             try:
-                position = training.run()
+                with back.met(training):
+                    position = training.run()
             except Interrupted as stop:
                 raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
     if not world.first:
@@ -100,6 +102,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, *, r
     pair.trained(measured | {"start_seconds": started, "planned_steps": training.total}, built, events)
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
     best = {"best_step": position.best_step, "best_by": list(prepared.task.chosen_by), "steps": position.step}
+    best |= {"rate_lowered": position.lowered} if position.lowered else {}
     return conclude(prepared, whole, folder, best)
 
 
@@ -219,6 +222,8 @@ def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, histo
 
     def note(event: Event) -> None:
         history.note(event)
+        if event["event"] == "memory":
+            return watch.say(f"memory    too little for step {event['step']}: its rows, and those to come, go in {event['parts']} parts")
         watch.event(event)
         if recipe.track:
             built.accelerator.log({key: value for key, value in event.items() if isinstance(value, int | float)}, step=event["step"])

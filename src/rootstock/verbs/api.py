@@ -4,12 +4,14 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rootstock import catalog
 from rootstock.core import artifact
 from rootstock.core.errors import Interrupted, UsageError
+from rootstock.core.lock import alone
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, built, read_any, read_recipe
@@ -17,7 +19,7 @@ from rootstock.core.settings import changed
 from rootstock.core.stages import StagedRecipe
 from rootstock.core.task import Task
 from rootstock.core.watch import Stops, Watch
-from rootstock.core.worker import reported, restarts
+from rootstock.core.worker import owned, reported, restarts
 from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import lines, refuse
 from rootstock.loop.world import World, joined
@@ -74,13 +76,15 @@ def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = Fals
     """
     folder = RunFolder(out)
     if launch.wanted(recipe.cluster):
-        if not ended(folder, watch, overwrite=overwrite, resume=resume):
-            launch.carry_out(recipe, folder, watch.say, overwrite=overwrite, resume=resume)
+        with alone(out):
+            if not ended(folder, watch, overwrite=overwrite, resume=resume):
+                launch.carry_out(recipe, folder, watch.say, overwrite=overwrite, resume=resume)
         return Run(out)
     with joined(recipe.cluster.strategy) as world, reported():
         if restarts() and folder.begun:  # a worker has died, and all were started again by the same command
             overwrite, resume = False, True
-        return _carried_out(recipe, folder, workers.heard(watch, world), world, _How(overwrite=overwrite, resume=resume))
+        with alone(out) if world.first and not owned() else nullcontext():  # who started the workers holds it for them
+            return _carried_out(recipe, folder, workers.heard(watch, world), world, _How(overwrite=overwrite, resume=resume))
 
 
 class _How(NamedTuple):

@@ -40,7 +40,7 @@ def main() -> None:
     stopped = threading.Event()
     threading.Thread(target=_listen, args=(stopped,), daemon=True).start()
     try:
-        _tell(told, done=carried_out(order, Watch(event=lambda event: _tell(told, event=event), stop=stopped.is_set)))
+        _tell(told, done=carried_out(order, Watch(event=lambda event: _tell(told, event=event), stop=stopped.is_set, goes_back=False)))
     except RootstockError as error:
         _tell(told, error=type(error).__name__, found=error.found, wanted=error.wanted, fix=error.fix)
     except (MemoryError, RuntimeError) as error:
@@ -73,7 +73,7 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
         curtailed.event(told)
         watch.event(told)
 
-    heard = Watch(event=event, stop=watch.stop, judged=curtailed.judged, enough=curtailed.enough)
+    heard = Watch(event=event, stop=watch.stop, judged=curtailed.judged, enough=curtailed.enough, goes_back=watch.goes_back)
     run = api.part(recipe, place, heard, fix=api.AGAIN)
     peak = peak_since()
     rows = {side: arms_rows.read(recipe, arms_rows.place(Path(order["folder"]), side)) for side in SIDES}

@@ -14,6 +14,7 @@ import numpy as np
 from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core import artifact
 from rootstock.core.errors import Interrupted, UsageError
+from rootstock.core.lock import alone
 from rootstock.core.recipe import Recipe
 from rootstock.core.settings import changed, check_free
 from rootstock.core.watch import Watch
@@ -101,16 +102,17 @@ class Settled:
 
 def benchmark(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
     """Carry a benchmark out, or on, and write its results; returns the content of benchmark.json."""
-    settled = settle(plan, out, watch, overwrite=overwrite)
-    notes = _trained(settled, watch)
-    found = _results(settled, notes)
-    if plan.submission:
-        answered = [(settled.asked(name), settled.model(name, 0)) for name in plan.tasks]
-        found["submission"] = submission.write(settled.folder, answered, plan.suite)
-    artifact.write_json(out / FILES[0], found)
-    artifact.write_json(out / FILES[1], page.harness(found))
-    artifact.write_text(out / FILES[2], page.card(found))
-    return found
+    with alone(out):
+        settled = settle(plan, out, watch, overwrite=overwrite)
+        notes = _trained(settled, watch)
+        found = _results(settled, notes)
+        if plan.submission:
+            answered = [(settled.asked(name), settled.model(name, 0)) for name in plan.tasks]
+            found["submission"] = submission.write(settled.folder, answered, plan.suite)
+        artifact.write_json(out / FILES[0], found)
+        artifact.write_json(out / FILES[1], page.harness(found))
+        artifact.write_text(out / FILES[2], page.card(found))
+        return found
 
 
 def settle(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> Settled:

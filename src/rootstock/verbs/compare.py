@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rootstock.core import artifact
+from rootstock.core.lock import alone
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered, Drawn, difference, draw
 from rootstock.loop.history import read
@@ -31,14 +32,15 @@ def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> 
 
     One that is to be replaced is removed only when the new one's data, tokenizer and bases have proved to be good.
     """
-    with compare_place.settling(out, goes_on=check_place(out, plan) and not overwrite) as folder:
-        settled = settle(plan, folder, watch)
-    settled = replace(settled, folder=out)
-    pretrained = {name: _pretrained(settled, name, watch) for name in plan.architectures}
-    found = _facts(settled, pretrained) | _results(settled, _adapted(settled, pretrained, watch))
-    artifact.write_json(out / FILES[0], found)
-    artifact.write_text(out / FILES[1], page.render(found))
-    return found
+    with alone(out):
+        with compare_place.settling(out, goes_on=check_place(out, plan) and not overwrite) as folder:
+            settled = settle(plan, folder, watch)
+        settled = replace(settled, folder=out)
+        pretrained = {name: _pretrained(settled, name, watch) for name in plan.architectures}
+        found = _facts(settled, pretrained) | _results(settled, _adapted(settled, pretrained, watch))
+        artifact.write_json(out / FILES[0], found)
+        artifact.write_text(out / FILES[1], page.render(found))
+        return found
 
 
 def rehearse(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:

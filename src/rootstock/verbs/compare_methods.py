@@ -10,6 +10,7 @@ from typing import Any
 
 from rootstock.core import artifact
 from rootstock.core.errors import RunFailed
+from rootstock.core.lock import alone
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Watch
 from rootstock.report import arms as page
@@ -25,19 +26,20 @@ def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> 
 
     One that is to be replaced is removed only when the new one's rows, bases and arms have proved to be good.
     """
-    with compare_place.settling(out, goes_on=check_place(out, plan) and not overwrite) as folder:
-        settled = settle(plan, folder, watch)
-    settled = replace(settled, folder=out)
-    race = Race(settled, watch)
-    race.run()
-    facts = arms_results.found(race)
-    if plan.keep:
-        facts["kept"] = _kept(race, watch)
-    shutil.rmtree(out / "runs", ignore_errors=True)
-    for name, text in zip(FILES[1:], (arms_results.table(facts), page.render(facts)), strict=True):
-        artifact.write_text(out / name, text)
-    artifact.write_json(out / FILES[0], facts)
-    return facts
+    with alone(out):
+        with compare_place.settling(out, goes_on=check_place(out, plan) and not overwrite) as folder:
+            settled = settle(plan, folder, watch)
+        settled = replace(settled, folder=out)
+        race = Race(settled, watch)
+        race.run()
+        facts = arms_results.found(race)
+        if plan.keep:
+            facts["kept"] = _kept(race, watch)
+        shutil.rmtree(out / "runs", ignore_errors=True)
+        for name, text in zip(FILES[1:], (arms_results.table(facts), page.render(facts)), strict=True):
+            artifact.write_text(out / name, text)
+        artifact.write_json(out / FILES[0], facts)
+        return facts
 
 
 def rehearse(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:

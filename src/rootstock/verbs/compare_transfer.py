@@ -188,7 +188,7 @@ def answered(unit: Unit, watch: Watch) -> Answered:
 
 def carried_out(recipe: Recipe, place: Path, watch: Watch) -> Run:
     """A run of its own, gone on with where it was begun; what it says is kept from the screen."""
-    quiet = Watch(event=lambda event: None if event["event"] == "evaluation" else watch.event(event), stop=watch.stop)
+    quiet = Watch(event=lambda event: None if event["event"] == "evaluation" else watch.event(event), stop=watch.stop, goes_back=False)
     return api.part(recipe, place, quiet, fix=api.AGAIN)
 
 

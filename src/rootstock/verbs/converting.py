@@ -8,6 +8,7 @@ from typing import Any
 from rootstock.bases.resolve import HUB_ID, PICKLED, fetch
 from rootstock.core import artifact
 from rootstock.core.errors import DataError, UsageError
+from rootstock.core.lock import alone
 from rootstock.sentinel.convert import checkpoint, opened, tensorflow, write
 from rootstock.sentinel.output.text import verdict
 from rootstock.sentinel.scanner import scan
@@ -24,37 +25,40 @@ def convert(paths: Sequence[Path], out: Path, *, part: str = "", overwrite: bool
 
     part: only what lies below this name, which is taken off. Raises DataError for a file that is no checkpoint or holds no tensor.
     """
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists", wanted="a new folder", fix="choose another --out, or add --overwrite")
-    held = [_files(path) for path in paths]
-    contents = [(path, content) for each in held for path, content in each.contents]
-    sources = [path for each in held for path in each.sources]
-    tensors: dict[str, Any] = {}
-    for path, content in contents:
-        chosen = _below(content.tensors, part)
-        if twice := sorted(set(chosen) & set(tensors)):
+    with alone(out):
+        if out.exists() and not overwrite:
+            raise UsageError(f"{out} exists", wanted="a new folder", fix="choose another --out, or add --overwrite")
+        held = [_files(path) for path in paths]
+        contents = [(path, content) for each in held for path, content in each.contents]
+        sources = [path for each in held for path in each.sources]
+        tensors: dict[str, Any] = {}
+        for path, content in contents:
+            chosen = _below(content.tensors, part)
+            if twice := sorted(set(chosen) & set(tensors)):
+                raise DataError(
+                    f"{path} holds {twice[0]!r}, as a file before it does", wanted="shards of one checkpoint", fix="convert them apart"
+                )
+            tensors |= chosen
+        left_out = [entry for _, content in contents for entry in content.left_out]
+        if not tensors:
             raise DataError(
-                f"{path} holds {twice[0]!r}, as a file before it does", wanted="shards of one checkpoint", fix="convert them apart"
+                f"there is no tensor in {', '.join(map(str, paths))}" + (f" below {part!r}" if part else ""), wanted="a checkpoint"
             )
-        tensors |= chosen
-    left_out = [entry for _, content in contents for entry in content.left_out]
-    if not tensors:
-        raise DataError(f"there is no tensor in {', '.join(map(str, paths))}" + (f" below {part!r}" if part else ""), wanted="a checkpoint")
-    report = scan(*sources)
-    record = {
-        "sources": {path.name: artifact.digest_file(path) for path in sources},
-        "tensors": len(tensors),
-        "numbers_bytes": sum(tensor.bytes for tensor in tensors.values()),
-        "other_tensors": sum(len(content.tensors) for _, content in contents) - len(tensors),
-        "left_out": len(left_out),
-        "left_out_named": [f"{name}: {what}" for name, what in left_out[:NAMED]],
-        "scan_of_sources": verdict(report),
-        "scan_rules": sorted({each.rule for each in report.by_action("refuse")}),
-    }
-    with artifact.whole_folder(out) as folder:
-        write.safetensors(folder / WEIGHTS, tensors, contents[0][1].framework)
-        artifact.write_json(folder / RECORD, record)
-    return record
+        report = scan(*sources)
+        record = {
+            "sources": {path.name: artifact.digest_file(path) for path in sources},
+            "tensors": len(tensors),
+            "numbers_bytes": sum(tensor.bytes for tensor in tensors.values()),
+            "other_tensors": sum(len(content.tensors) for _, content in contents) - len(tensors),
+            "left_out": len(left_out),
+            "left_out_named": [f"{name}: {what}" for name, what in left_out[:NAMED]],
+            "scan_of_sources": verdict(report),
+            "scan_rules": sorted({each.rule for each in report.by_action("refuse")}),
+        }
+        with artifact.whole_folder(out) as folder:
+            write.safetensors(folder / WEIGHTS, tensors, contents[0][1].framework)
+            artifact.write_json(folder / RECORD, record)
+        return record
 
 
 @dataclass(frozen=True)

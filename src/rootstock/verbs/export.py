@@ -11,6 +11,7 @@ from rootstock.bases import save as bases
 from rootstock.bases.combine import Combination
 from rootstock.core import artifact
 from rootstock.core.errors import UsageError
+from rootstock.core.lock import alone
 from rootstock.core.watch import Say
 from rootstock.report import export_card, graph_card
 from rootstock.run import contract as contracts
@@ -40,7 +41,7 @@ def export(paths: Sequence[Path], to: str, out: Path, options: Options, say: Say
     for name, forms in _OF_FORMS.items():
         if getattr(options, name) is not None and to not in forms:
             raise UsageError(f"--{name} with --to {to}", wanted=f"--to {' or '.join(forms)}", fix=f"leave --{name} out")
-    with artifact.whole_folder(out) as beside:
+    with alone(out), artifact.whole_folder(out) as beside:
         made = FORMS[to](runs, options, beside, say)
         artifact.write_json(beside / "export.json", made.facts)
         artifact.write_text(beside / "README.md", made.card(out.name))

@@ -14,6 +14,7 @@ from typing import Any
 from rootstock.core import artifact
 from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockError, UsageError
 from rootstock.core.figures import ERRORS
+from rootstock.core.lock import alone
 from rootstock.core.modules import needed
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
@@ -100,6 +101,11 @@ def search(plan: Plan, watch: Watch) -> dict[str, Any]:
     for key, each in plan.space.items():
         for value in each.ends:
             choices.check(_build(plan.recipe, first | {key: value}))
+    with alone(plan.out):
+        return _searched(plan, watch, optuna)
+
+
+def _searched(plan: Plan, watch: Watch, optuna: Any) -> dict[str, Any]:
     plan.out.mkdir(parents=True, exist_ok=True)
     study = _study(plan, optuna)
     _settle(plan, study, optuna)
@@ -158,7 +164,7 @@ def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
     values = {key: each.chosen(trial, key) for key, each in plan.space.items()}
     race = _Race(trial, watch)
     watch.say(f"trial     {done + 1} of {plan.trials}: {_spoken(values)}")
-    alone = replace(watch, say=lambda text: None, event=race.event, stop=race.stop, started=time.monotonic())
+    alone = replace(watch, say=lambda text: None, event=race.event, stop=race.stop, started=time.monotonic(), goes_back=False)
     try:
         run = api.carry_out(_build(plan.recipe, values), _place(plan, study, trial.number), alone)
     except RootstockError as error:

@@ -15,6 +15,7 @@ from rootstock import catalog
 from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, DataError, Interrupted, RecipeError, RootstockError, retold
+from rootstock.core.lock import alone
 from rootstock.core.objective import Objective
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.stages import StagedRecipe
@@ -34,25 +35,26 @@ def carry_out(recipe: StagedRecipe, out: Path, watch: Watch, *, overwrite: bool 
     Raises UsageError where the folder already holds a run, and whatever is wrong with any stage before the first is trained.
     ContractRefused where a stage that has begun was changed, or what it stands on.
     """
-    folder = RunFolder(out)
-    if api.ended(folder, watch, overwrite=overwrite, resume=resume):
+    with alone(out):
+        folder = RunFolder(out)
+        if api.ended(folder, watch, overwrite=overwrite, resume=resume):
+            return Run(out)
+        state = State.read(folder) if resume else State(folder, {})
+        _check_begun(recipe, state, watch.say)
+        _try(recipe, state, watch)
+        if overwrite and folder.begun:
+            api.remove(folder, resolve(recipe.base, tokenizer=recipe.tokenizer).folder)
+        artifact.write_text(folder.recipe, recipe_text(recipe))
+        state.write()
+        spent, began = state.spent(), watch.started
+        for place, unit in enumerate(held := units(recipe)):
+            with _stage(unit):
+                if not state.ended(unit):
+                    watch.say(f"stage     {place + 1} of {len(held)}: {unit.folder}")
+                    _carry_out(recipe, state, unit, replace(watch, started=began - spent))
+                state.fold(unit, last=len(recipe.stages))
+        stages_told.conclude(recipe, state)
         return Run(out)
-    state = State.read(folder) if resume else State(folder, {})
-    _check_begun(recipe, state, watch.say)
-    _try(recipe, state, watch)
-    if overwrite and folder.begun:
-        api.remove(folder, resolve(recipe.base, tokenizer=recipe.tokenizer).folder)
-    artifact.write_text(folder.recipe, recipe_text(recipe))
-    state.write()
-    spent, began = state.spent(), watch.started
-    for place, unit in enumerate(held := units(recipe)):
-        with _stage(unit):
-            if not state.ended(unit):
-                watch.say(f"stage     {place + 1} of {len(held)}: {unit.folder}")
-                _carry_out(recipe, state, unit, replace(watch, started=began - spent))
-            state.fold(unit, last=len(recipe.stages))
-    stages_told.conclude(recipe, state)
-    return Run(out)
 
 
 def _carry_out(recipe: StagedRecipe, state: State, unit: Unit, watch: Watch) -> None:
