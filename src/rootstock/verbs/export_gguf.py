@@ -17,7 +17,7 @@ from rootstock.verbs import exporting, merging
 from rootstock.verbs.exporting import Exported, Options
 
 ANSWERS = {"f32": 1e-4, "f16": 0.02, "q8_0": 0.2}
-"""Largest move of an answer beside the spread of all: several times what these roundings were seen to give."""
+"""Largest move of an answer beside the spread of all: bounds that were chosen, as nobody has measured what these roundings give."""
 WEIGHTS = {"f32": 0.0, "f16": 2.0**-11, "q8_0": 1 / 254 + 2.0**-10}
 """Largest difference of a weight beside the largest of its tensor: half a step of the format, of 8 bits with its scale's in 16."""
 NAME = "model.gguf"

@@ -14,7 +14,7 @@ from rootstock.evaluation import paired
 from rootstock.run.use import Predictions, Run
 
 TOLERANCE = 0.02
-"""Share of answers that may be others. Tiny models in 8 bits were seen to change less than one in a hundred."""
+"""Share of answers that may be others: a bound that was chosen, as nobody has measured what 8 bits change in models of use."""
 NEAR = 0.1
 """A number is the same answer within this share of the spread of all answers."""
 

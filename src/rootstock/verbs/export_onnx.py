@@ -26,7 +26,7 @@ from rootstock.verbs import export_int8, exporting, merging
 from rootstock.verbs.exporting import Exported, Options
 
 TOLERANCE = 1e-4
-"""Largest difference of an answer beside the spread of all: ten times what fp32 sums in another order were seen to give."""
+"""Largest difference of an answer beside the spread of all; sums of fp32 in another order gave 2.5e-7 in a tiny classifier."""
 NAME = "model.onnx"
 
 
