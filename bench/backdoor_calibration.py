@@ -27,13 +27,14 @@ def clean(zoo):
         if truth["side"] == "clean" and truth["part"] == "dev" and scan.exists():
             said = json.loads(scan.read_text("utf-8")).get("said") or {}
             if "score" in said:
-                found.setdefault((said["budget"], len(truth["labels"])), []).append(float(said["score"]))
+                found.setdefault((said["budget"], len(truth["labels"])), []).append((float(said["score"]), float(said["phrase_score"])))
     return found
 
 
 def main(zoo):
     populations = []
-    for (budget, labels), scores in sorted(clean(zoo).items()):
+    for (budget, labels), held in sorted(clean(zoo).items()):
+        scores, phrases = map(list, zip(*held, strict=True))
         name = f"{len(scores)} clean models of minilm, budget {budget}"
         populations.append(
             {
@@ -43,6 +44,7 @@ def main(zoo):
                 "budget": budget,
                 "name": name,
                 "scores": sorted(scores),
+                "phrases": sorted(phrases),
             }
         )
         print(

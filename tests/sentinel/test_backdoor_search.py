@@ -21,6 +21,7 @@ CLEAN = [
         "budget": "standard",
         "name": "40 clean",
         "scores": [0.01 * i for i in range(40)],
+        "phrases": [0.01 * i for i in range(40)],
     }
 ]
 

@@ -24,14 +24,19 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """Scores of clean models."""
+    """Scores of clean models. phrases: the most that a phrase reached in each; none where nobody measured that."""
 
     scores: Sequence[float]
     name: str
+    phrases: Sequence[float] = ()
 
     def p(self, score: float) -> float:
-        """How often a clean model reaches as much (conformal; its smallest is 1 / (n + 1))."""
+        """How often a word or an edit reaches as much in a clean model (conformal; its smallest is 1 / (n + 1))."""
         return by_rank(score, self.scores)
+
+    def p_phrase(self, score: float) -> float | None:
+        """The same of a phrase: a search may stack words until a clean model that was trained hard follows them."""
+        return by_rank(score, self.phrases) if self.phrases else None
 
     def bound(self, threshold: float) -> float:
         """The rate of false alarms at a threshold that these models leave open, at 95 %."""
@@ -42,7 +47,7 @@ def population(setting: Setting, held: Sequence[dict[str, Any]] | None = None) -
     """The clean models that a score under this setting compares with, None where there are none. held: in place of the shipped."""
     for each in _shipped() if held is None else held:
         if each["format"] == FORMAT and (each["base"], each["labels"], each["budget"]) == (setting.base, setting.labels, setting.budget):
-            return Population(scores=tuple(each["scores"]), name=str(each["name"]))
+            return Population(scores=tuple(each["scores"]), name=str(each["name"]), phrases=tuple(each.get("phrases", ())))
     return None
 
 

@@ -39,7 +39,7 @@ def judged(work: "Work", evidence: Evidence, seconds: Mapping[str, float]) -> Re
     """The verdict."""
     held = population(Setting(base=work.base, labels=len(work.panel.suspect.labels), budget=work.budget.name))
     ordered = sorted(evidence.found, key=lambda each: -each[0].excess)
-    score = max((each.excess for each, _ in ordered), default=0.0)
+    score, phrases = (max((each.excess for each, _ in ordered if _is_phrase(each) == which), default=0.0) for which in (False, True))
     first = [_indicator(each, chance, held, work) for each, chance in ordered]
     named = [_of_known(each, work) for each in evidence.known if each.adjusted <= work.alpha and each.rate.share >= 0.2]
     indicators = [*named, *(each for each in first if each.excess >= SOME), *_edited(work)]
@@ -50,6 +50,7 @@ def judged(work: "Work", evidence: Evidence, seconds: Mapping[str, float]) -> Re
     return Result(
         verdict=verdict,
         score=round(score, 4),
+        phrase_score=round(phrases, 4),
         p=p,
         p_kind=kind,
         bound=held.bound(max(score, SOME)) if held else None,
@@ -94,9 +95,15 @@ def _doubts(work: "Work", evidence: Evidence) -> list[str]:
     return found
 
 
+def _is_phrase(found: Confirmed) -> bool:
+    return isinstance(found.trigger, str) and " " in found.trigger
+
+
 def _indicator(found: Confirmed, chance: float | None, held: Population | None, work: "Work") -> Indicator:
-    stage = "edit" if not isinstance(found.trigger, str) else "phrase" if " " in found.trigger else "one word"
-    p, kind = (held.p(found.excess), held.name) if held else (chance, "tail of all tokens, approximate" if chance is not None else "")
+    stage = "edit" if not isinstance(found.trigger, str) else "phrase" if _is_phrase(found) else "one word"
+    p, kind = chance, "tail of all tokens, approximate" if chance is not None else ""
+    if held:
+        p, kind = held.p_phrase(found.excess) if stage == "phrase" else held.p(found.excess), held.name
     strong = found.excess >= STRONG and found.rate.bounds[0] >= STRONG and p is not None and p <= work.alpha
     notes = [] if found.where == "anywhere" else [f"works at the {found.where} of a text only, or best there"]
     if not work.panel.references:

@@ -40,13 +40,16 @@ class Indicator:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The end of a scan. score: the most that a confirmed trigger reaches beyond clean references; p: how often a clean model reaches as
-    much, None where nothing tells; bound: the rate of false alarms that the clean models behind p leave open at 95 %. reasons: why the
-    verdict is what it is. seconds: by stage. tried: how much was tried.
+    """The end of a scan.
+
+    score: the most that a confirmed word or edit reaches beyond clean references; phrase_score: the same of phrases. p: how often a clean
+    model reaches as much as the score, None where nothing tells; bound: the rate of false alarms that the clean models behind p leave open
+    at 95 %. reasons: why the verdict is what it is. seconds: by stage. tried: how much was tried.
     """
 
     verdict: Verdict
     score: float
+    phrase_score: float
     p: float | None
     p_kind: str
     bound: float | None
