@@ -225,7 +225,7 @@ def test_tags_and_spans_have_graphs(onnx, adapt, tmp_path):
     rows = [("good", text, next(word for word in text.split() if word in WORDS[:10])) for text, _ in rows_of(40)]
     asked = write_csv(tmp_path / "asked.csv", rows, header=("question", "context", "answers"))
     spans = adapt(training=QUICK, data=asked, task="question-answering", out="spans")
-    assert export(spans, "onnx", tmp_path / "spans")["outputs"] == ["start_logits", "end_logits"]
+    assert export(spans, "onnx", tmp_path / "spans-onnx")["outputs"] == ["start_logits", "end_logits"]
 
 
 def test_eight_bits_are_refused_by_agreement_and_by_a_loss_that_the_rows_tell():
