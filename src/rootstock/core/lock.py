@@ -22,8 +22,8 @@ _EACH = 0.05
 
 
 @contextmanager
-def alone(target: Path) -> Iterator[None]:
-    """Only this one writes to `target` meanwhile. Raises UsageError, which names the other, where it is taken.
+def alone(target: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
+    """Only this one writes to `target` meanwhile. Raises UsageError, which names the other, where it is taken for `patience` seconds.
 
     Where no file can be made beside the target, as where its parent is read-only, there is no lock either.
     """
@@ -31,7 +31,7 @@ def alone(target: Path) -> Iterator[None]:
     beside = place.parent / f".{place.name}.lock"
     made = [each for each in (place.parent, *place.parent.parents) if not each.exists()]
     try:
-        handle = _taken(beside, target)
+        handle = _taken(beside, target, patience)
     except OSError:
         handle = None
     try:
@@ -45,10 +45,10 @@ def alone(target: Path) -> Iterator[None]:
                 each.rmdir()
 
 
-def _taken(beside: Path, target: Path) -> int:
+def _taken(beside: Path, target: Path, patience: float) -> int:
     """The file, locked. OSError where that can't be, UsageError where another has it."""
     beside.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + patience
     while True:
         handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
         try:

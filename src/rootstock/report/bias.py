@@ -1,5 +1,6 @@
 """What a scan for bias measured, as a page of its own."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rootstock.report import bias_text, charts
@@ -42,24 +43,14 @@ def _gaps(found: Facts) -> Chart:
         f"{table['attribute']} ({table['source']}): {pair['first']} − {pair['second']}, {short(gap['label'], 16)}"
         for table, pair, gap in every
     ]
-    values = [gap["value"] for _, _, gap in every]
     colours = [SECOND if gap["verdict"] == "shown" else FIRST for _, _, gap in every]
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": [gap["interval"][1] - gap["value"] for _, _, gap in every],
-        "arrayminus": [gap["value"] - gap["interval"][0] for _, _, gap in every],
-        "color": MUTED,
-        "thickness": 1.5,
-    }
-    dots = {"type": "scatter", "mode": "markers", "x": values, "y": list(range(len(every))), "error_x": bars}
     return Chart(
         key="gaps",
         title="The largest gaps",
         sentence="How much higher the probability is for the first group, all else equal. Bars are 95 % intervals, dotted lines the floor "
         f"of {found['floor']:g}; dots of the second colour are shown after the correction for {found['tests']:,} tests.",
         figure=charts.figure(
-            [{**dots, "marker": {"color": colours, "size": 9}}],
+            [_dots([gap for _, _, gap in every], colours)],
             x=charts.axis("gap of probability"),
             y=charts.named(names),
             height=140 + 26 * len(every),
@@ -128,26 +119,31 @@ def _preferences(found: Facts) -> Chart | None:
     ][::-1]
     if not rows:
         return None
-    values = [row["value"] for _, row in rows]
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": [row["interval"][1] - row["value"] for _, row in rows],
-        "arrayminus": [row["value"] - row["interval"][0] for _, row in rows],
-        "color": MUTED,
-        "thickness": 1.5,
-    }
-    dots = {"type": "scatter", "mode": "markers", "x": values, "y": list(range(len(rows))), "error_x": bars}
     return Chart(
         key="preferences",
         title="What the model prefers",
         sentence="The share of items in which the sentence with the stereotype (of Winogender: the female pronoun) is the likelier one. "
         "Bars are 95 % intervals; the dotted line is no preference.",
         figure=charts.figure(
-            [{**dots, "marker": {"color": FIRST, "size": 9}}],
+            [_dots([row for _, row in rows], FIRST)],
             x=charts.axis("share", range=[0, 1.02]),
             y=charts.named([name for name, _ in rows]),
             height=140 + 26 * len(rows),
             shapes=[_line(0.5)],
         ),
     )
+
+
+def _dots(figures: Sequence[Mapping[str, Any]], colour: str | list[str]) -> dict[str, Any]:
+    """A dot for each figure, one above the other, with its interval."""
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [each["interval"][1] - each["value"] for each in figures],
+        "arrayminus": [each["value"] - each["interval"][0] for each in figures],
+        "color": MUTED,
+        "thickness": 1.5,
+    }
+    values = [each["value"] for each in figures]
+    dots = {"type": "scatter", "mode": "markers", "x": values, "y": list(range(len(figures))), "error_x": bars}
+    return {**dots, "marker": {"color": colour, "size": 9}}

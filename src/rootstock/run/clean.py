@@ -5,12 +5,10 @@ can have been planted. A linear probe does not serve: it knows too few of the wo
 """
 
 import csv
-import fcntl
 import io
-import os
+import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rootstock.core import artifact
+from rootstock.core.lock import alone
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import cache_folder
 from rootstock.core.runfolder import RunFolder
@@ -68,7 +67,7 @@ def references(ground: Ground, rows: Rows, count: int, watch: Watch, *, seed: in
     """Finished runs, trained unless they are on disk."""
     folder = ground.folder(rows, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder / "lock"):
+    with alone(folder, patience=math.inf):  # two scans of one base would train the same references beside each other
         data = folder / "rows.csv"
         if not data.is_file():
             artifact.write_bytes(data, _csv(rows))
@@ -84,7 +83,7 @@ def imitation(ground: Ground, rows: Rows, start: Run, watch: Watch, *, seed: int
     folder = ground.folder(rows, seed)
     folder.mkdir(parents=True)
     artifact.write_bytes(folder / "rows.csv", _csv(rows))
-    own: dict[str, Any] = {"base": str(start.path.resolve())}
+    own: dict[str, Any] = {"base": str(start.path.resolve()), "training": _TRAINING | _IMITATING}
     own |= {"teacher": {"run": str(teacher.path.resolve()), "weight": 1.0, "temperature": _TEMPERATURE}} if teacher else {}
     return _trained(ground, folder / "rows.csv", folder / "imitation", watch, seed=seed, own=own)
 
@@ -114,10 +113,7 @@ def _trained(ground: Ground, data: Path, place: Path, watch: Watch, *, seed: int
     if not folder.complete:
         shutil.rmtree(place, ignore_errors=True)
         watch.say(f"reference {place.name} is trained {'to answer as the model does' if own else f'from {ground.base}'} on clean rows")
-        told = _recipe(ground, data, seed)
-        if own:
-            told |= {**own, "training": _TRAINING | _IMITATING}
-        recipe = Recipe.build(told, "").anchored(Path.cwd())
+        recipe = Recipe.build(_recipe(ground, data, seed) | dict(own), "").anchored(Path.cwd())
         place.mkdir(parents=True)
         execute(prepare(recipe, lambda text: None), folder, Watch(stop=watch.stop))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
@@ -145,14 +141,3 @@ def _csv(rows: Rows) -> bytes:
     for each, answer in zip(rows.texts, rows.answers, strict=True):
         writer.writerow([*([each] if isinstance(each, str) else each), answer])
     return text.getvalue().encode()
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time: two scans of one base would train the same references beside each other."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -39,16 +39,18 @@ class Scan:
 
     def candidates(self, label: int, budget: Budget) -> list[int]:
         """Tokens worth a second look: by what they do beyond the references, of those that tell no label by themselves."""
-        beyond_V, meant_V = self.beyond[:, label], np.abs(self.meant[:, label])
-        order = np.argsort(-beyond_V, kind="stable")
-        neutral = order[meant_V[order] <= np.percentile(meant_V, _NEUTRAL)][: budget.kept * 3 // 4]
+        order = np.argsort(-self.beyond[:, label], kind="stable")
+        neutral = order[self._neutral(label)[order]][: budget.kept * 3 // 4]
         tokens = [*self.ids[neutral].tolist(), *self.furthest(budget.kept // 4)]
         return list(dict.fromkeys(tokens))
 
     def neutral(self, label: int) -> frozenset[int]:
         """Tokens that tell no label by themselves, as the references have it."""
+        return frozenset(self.ids[self._neutral(label)].tolist())
+
+    def _neutral(self, label: int) -> np.ndarray:
         meant_V = np.abs(self.meant[:, label])
-        return frozenset(self.ids[meant_V <= np.percentile(meant_V, _NEUTRAL)].tolist())
+        return np.asarray(meant_V <= np.percentile(meant_V, _NEUTRAL))
 
     def furthest(self, count: int) -> list[int]:
         """Tokens whose embeddings moved most; none where none moved, or no base tells."""
@@ -65,11 +67,11 @@ def scan(panel: Panel, search: Inputs, budget: Budget, *, moved: np.ndarray | No
     training text held, unless somebody put it back.
     """
     suspect = panel.suspect
-    ids, count = suspect.vocabulary.ids, budget.carriers
+    ids = suspect.vocabulary.ids
     if budget.moved and moved is not None and np.count_nonzero(moved) >= _TRAINED:
         touched = ids[moved[ids] > 0]
         ids = np.sort(touched[np.argsort(-moved[touched], kind="stable")[: budget.moved]])
-    chosen = carriers(panel, search, budget.pieces, count)
+    chosen = carriers(panel, search, budget.pieces, budget.carriers)
     beyond_VK, meant_VK = np.zeros((len(ids), len(suspect.labels))), np.zeros((len(ids), len(suspect.labels)))
     counts_K = np.zeros(len(suspect.labels))
     for body, answer in chosen:
