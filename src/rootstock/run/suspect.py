@@ -1,7 +1,7 @@
 """What a person names as a model under test, opened: a run, the folder of a model, or a model with its tokenizer; and its base."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 from torch import nn
 
+from rootstock import catalog
 from rootstock.bases import load as bases
-from rootstock.bases.resolve import Resolved, resolve
+from rootstock.bases.resolve import KNOWN, Resolved, resolve
 from rootstock.core.errors import BaseError, ContractRefused, DataError, MergeRefused, UnknownName, UsageError
 from rootstock.core.loaded import Head
+from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings
 from rootstock.core.rows import LABEL, PAIR, TEXT, column
 from rootstock.core.runfolder import RunFolder
@@ -20,10 +22,16 @@ from rootstock.core.watch import Say
 from rootstock.data import schema, source
 from rootstock.run import clean
 from rootstock.run.choices import config_file, room
+from rootstock.run.kin import recognised
+from rootstock.run.label_names import matched
 from rootstock.run.subject import TorchSubject
 from rootstock.run.use import Run
 from rootstock.sentinel.backdoor.inputs import Inputs
+from rootstock.sentinel.integrity import opened as held
 
+_AUTO = "AutoModelForSequenceClassification"
+_HEADS = ("classifier.weight", "score.weight", "out_proj.weight")
+"""What architectures call the last layer of a classifier."""
 _JOINED = "|"
 """Between the labels of a text that has several, as rows write them."""
 
@@ -50,7 +58,7 @@ class Suspect:
         if self.base is None or self.subject.rows is None:
             return None
         options = {"num_labels": max(2, len(self.subject.labels))}
-        loaded = bases.load(self.base, Head(auto="AutoModelForSequenceClassification", options=options), seed=0)
+        loaded = bases.load(self.base, Head(auto=_AUTO, options=options), seed=0)
         model: Any = loaded.model
         before_VH, after_VH = model.get_input_embeddings().weight.detach().float().numpy(), self.subject.rows
         common = min(len(before_VH), len(after_VH))
@@ -95,7 +103,7 @@ def _of_run(run: Run, base: str | None, say: Say) -> Suspect:
     several = task.kind == "classes"
     length = int(run.contract.get("length") or 512)
     subject = TorchSubject(model, run.tokenizer, getattr(task, "labels", ()), several=several, length=length)
-    found = _named(base, say) if base else _own(run, say)
+    found = _named(base, say) if base else _own(run, say) or recognised(subject.rows, None, say)
     return Suspect(subject=subject, base=found, pair=bool(run.recipe.task.get("text_pair")), run=run)
 
 
@@ -103,7 +111,7 @@ def _own(run: Run, say: Say) -> Resolved | None:
     try:
         return run.base("run was trained from")
     except (BaseError, ContractRefused, UnknownName) as error:
-        say(f"base      is not here ({error.found}): there are no clean references")
+        say(f"base      is not here as the run names it ({error.found})")
         return None
 
 
@@ -115,16 +123,38 @@ def _named(base: str, say: Say) -> Resolved:
 
 def _of_folder(reference: str, base: str | None, say: Say) -> Suspect:
     found = resolve(reference)
+    if found.adapter:
+        return _of_adapter(found, base, say)
     if not found.fine_tuned:
         raise UsageError(f"{reference} is no classifier", wanted="a run, or a checkpoint of sequence classification", fix="name another")
     names = config_file(found, "config.json").get("id2label") or {}
     labels = [str(names[key]) for key in sorted(names, key=int)] or ["0", "1"]
     options = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
-    loaded = bases.load(found, Head(auto="AutoModelForSequenceClassification", options=options), seed=0)
+    loaded = bases.load(found, Head(auto=_AUTO, options=options), seed=0)
     tokens = bases.tokenizer(found)
     several = config_file(found, "config.json").get("problem_type") == "multi_label_classification"
     subject = TorchSubject(loaded.model, tokens, labels, several=several, length=room(found))
-    return Suspect(subject=subject, base=_named(base, say) if base else None)
+    return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(loaded.model.config), say))
+
+
+def _of_adapter(found: Resolved, base: str | None, say: Say) -> Suspect:
+    """peft's folder of an adapter for sequence classification, on the base that it names or that somebody names."""
+    config = config_file(found, "adapter_config.json")
+    named = base or str(config.get("base_model_name_or_path") or "")
+    assert found.folder is not None
+    heads = [each.shape[0] for name, each in held.model(found.folder).items() if name.endswith(_HEADS)]
+    if config.get("task_type") != "SEQ_CLS" or not named or not heads:
+        raise UsageError(
+            f"{found.reference} is an adapter ({config.get('peft_type')}, {config.get('task_type')})",
+            wanted="one of a classifier, with its head and the name of its base",
+            fix="name the base with --base",
+        )
+    ground = _named(next((name for name, known in KNOWN.items() if known.hub_id == named), named), say)
+    loaded = bases.load(ground, Head(auto=_AUTO, options={"num_labels": heads[0]}), seed=0)
+    labels = [str(i) for i in range(heads[0])]
+    method: Method = catalog.find("methods", "peft").build({}, "method")  # any tuner's folder says itself of what kind it is
+    model = method.merge(method.restore(loaded, found.folder))
+    return Suspect(subject=TorchSubject(model, bases.tokenizer(ground), labels, length=room(ground)), base=ground)
 
 
 def _of_parts(model: Any, tokens: Any, base: str | None, say: Say) -> Suspect:
@@ -135,7 +165,12 @@ def _of_parts(model: Any, tokens: Any, base: str | None, say: Say) -> Suspect:
     several = getattr(config, "problem_type", None) == "multi_label_classification"
     length = min(int(getattr(config, "max_position_embeddings", 512) or 512), 512)
     subject = TorchSubject(model.float(), tokens, [str(names[i]) for i in sorted(names)], several=several, length=length)
-    return Suspect(subject=subject, base=_named(base, say) if base else None)
+    return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(config), say))
+
+
+def _origin(config: Any) -> str | None:
+    """What a config names as the model that it came from."""
+    return getattr(config, "_name_or_path", None) or None
 
 
 def inputs(suspect: Suspect, given: Any, say: Say) -> Inputs:
@@ -146,9 +181,12 @@ def inputs(suspect: Suspect, given: Any, say: Say) -> Inputs:
         found = _of_rows(suspect, given)
     else:
         found = _of_items(list(given))
-    strange = sorted({part for each in found.answers or () for part in each.split(_JOINED)} - set(suspect.subject.labels))
-    if strange and not suspect.subject.several:
-        raise DataError(f"the label {strange[0]!r} is none of the model's", wanted=f"one of {', '.join(suspect.subject.labels)}")
+    if found.answers and not suspect.subject.several:
+        answers = matched(suspect.subject, found.texts, found.answers, say)
+        if answers is None:
+            strange = sorted(set(found.answers) - set(suspect.subject.labels))[0]
+            raise DataError(f"the label {strange!r} is none of the model's", wanted=f"one of {', '.join(suspect.subject.labels)}")
+        found = replace(found, answers=answers)
     if not found.texts:
         raise DataError("there are no clean texts", wanted="some hundred, with their labels", fix="name a file with --data")
     return found

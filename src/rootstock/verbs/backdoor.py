@@ -48,7 +48,10 @@ def scanned(paths: Sequence[str], options: Mapping[str, Any], watch: Watch) -> S
 
 def _headless(place: str) -> bool:
     """Whether this is an encoder without a classifier: no run, and no checkpoint of one."""
-    return not RunFolder(Path(place)).complete and not resolve(place).fine_tuned
+    if RunFolder(Path(place)).complete:
+        return False
+    found = resolve(place)
+    return not (found.fine_tuned or found.adapter)
 
 
 def _encoder(place: str, data: str, options: Mapping[str, Any], watch: Watch) -> Scanned:

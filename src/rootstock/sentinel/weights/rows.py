@@ -113,6 +113,21 @@ def rows_moved(model: str | Path, reference: str | Path, *, top: int = TOP) -> M
     return Moved(**{**vars(found), "table": name, "added": added, "notes": (*found.notes, *notes)})
 
 
+def apart(mine_VW: np.ndarray, reference: str | Path) -> float | None:
+    """How far the rows of a table are from a reference's, relative to the lengths of these, in the median; None where it has no such table.
+
+    Fine-tuning leaves some per cent; tables that were trained apart are further from each other than their rows are long.
+    """
+    held = opened.model(Path(reference)).items()
+    tables = [each for name, each in held if difference.EMBEDDING.search(name) and len(each.shape) == 2 and each.readable]
+    theirs = max((each for each in tables if each.shape[1] == mine_VW.shape[1]), key=lambda each: each.shape[0], default=None)
+    common = min(len(mine_VW), theirs.shape[0]) if theirs else 0
+    if theirs is None or not common:
+        return None
+    lengths_V, apart_V, _ = _apart(mine_VW[:common], _numbers(theirs, common))
+    return float(np.median(apart_V / np.maximum(lengths_V, 1e-30)))
+
+
 def moved(mine_VW: np.ndarray, theirs_VW: np.ndarray, *, words: Mapping[int, str] | None = None, top: int = TOP) -> Moved:
     """The same of two tables in memory."""
     lengths_V, apart_V, factor = _apart(mine_VW, theirs_VW)

@@ -1,0 +1,49 @@
+"""The base that a model grew from, recognised by its embeddings where nobody names it."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from rootstock.bases.resolve import KNOWN, Resolved, resolve
+from rootstock.core.errors import RootstockError
+from rootstock.core.watch import Say
+from rootstock.sentinel.weights.rows import apart
+
+NEAR = 0.2
+"""Median distance of embeddings, relative to their lengths, within which a model grew from a base, or from a near relative of it that
+serves as well: fine-tuning leaves some per cent, and tables that were trained apart are at 1 or more."""
+
+
+def recognised(rows_VH: np.ndarray | None, hint: str | None, say: Say) -> Resolved | None:
+    """The nearest of the bases that are here, None where none is near.
+
+    rows_VH: the model's embeddings. hint: what its config names as the model that it came from.
+    """
+    if rows_VH is None:
+        return None
+    near: list[tuple[float, Resolved]] = []
+    for reference in _candidates(hint):
+        try:
+            found = resolve(reference)
+            distance = apart(rows_VH, found.folder) if found.folder else None
+        except RootstockError as error:
+            say(f"base      {reference} can't be compared with ({error.found})")
+            continue
+        if distance is not None and distance <= NEAR:
+            near.append((distance, found))
+    if not near:
+        named = f"; the model's config names {hint}" if hint else ""
+        say(f"base      not known, so there are no clean references: name it with --base{named}")
+        return None
+    distance, found = min(near, key=lambda each: each[0])
+    say(f"base      {found.name}, recognised: the model's embeddings are {distance:.1%} from its own in the median")
+    return found
+
+
+def _candidates(hint: str | None) -> Iterator[str]:
+    """Bases that installed packages carry, and what the config names where that is a folder here; nothing is fetched."""
+    yield from (name for name, known in KNOWN.items() if find_spec(known.package))
+    if hint and Path(hint).expanduser().is_dir():
+        yield hint
