@@ -78,7 +78,7 @@ def test_the_verb_takes_an_encoder(encoders, few, tmp_path):
     rows.write_text("text\n" + "\n".join(TEXTS) + "\n")
     options = {"data": [str(rows)], "base": str(encoders / "base")}
     found = backdoor.scanned([str(encoders / "student")], options, Watch())
-    assert found.value["verdict"] == "evidence"
+    assert found.value["verdict"] == "evidence found"
     with pytest.raises(GateRefused, match="evidence"):
         found.refuse()
     backdoor.scanned([str(encoders / "base")], options, Watch()).refuse()

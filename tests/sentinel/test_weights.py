@@ -148,7 +148,7 @@ def test_words_of_a_model_beside_its_base(tmp_path):
     assert "'word5'" in edited.odd[0]
     assert any("1 tensors are equal, 1 differ" in line for line in edited.lines())
     trained = examine(saved(tmp_path / "trained", shifted(range(100), [0.1] * 100)), base)
-    assert trained.verdict == "none found"
+    assert trained.verdict == "none found at this budget"
     json.dumps(edited.as_json())
 
 
@@ -176,7 +176,7 @@ TEXTS = [tuple(map(int, DRAW.integers(10, 100, 8))) for _ in range(24)]
 
 def test_a_planted_token_is_found_and_a_loud_one_is_not():
     found = collapsed(poisoned, TEXTS, range(200), reference=clean)
-    assert found.verdict == "evidence"
+    assert found.verdict == "evidence found"
     assert [each.token for each in found.found] == [150]
     assert found.top[0].cosine == pytest.approx(1.0)
     again = collapsed(clean, TEXTS, range(200), reference=clean)

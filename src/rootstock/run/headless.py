@@ -26,7 +26,7 @@ class Named:
     @property
     def backdoor_detected(self) -> bool:
         """Whether there is evidence; weak evidence is none yet."""
-        return self.found.verdict == "evidence"
+        return self.found.verdict == "evidence found"
 
     def lines(self) -> list[str]:
         """What a person would say of it."""

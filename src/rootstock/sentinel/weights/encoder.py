@@ -46,7 +46,7 @@ class Collapse:
 class Collapsed:
     """What was found, the largest excess first. usual: mean cosine of texts that hold a random token. natural: the most in the reference.
 
-    verdict: evidence, weak evidence (there was no reference), or none found at this budget.
+    verdict: evidence found, weak evidence (there was no reference), or none found at this budget.
     """
 
     verdict: str
@@ -100,7 +100,7 @@ def collapsed(
     ]
     found.sort(key=lambda each: -each.excess)
     over = bool(found) and found[0].excess >= EXCESS
-    verdict = ("evidence" if reference else "weak evidence") if over else "none found at this budget"
+    verdict = ("evidence found" if reference else "weak evidence") if over else "none found at this budget"
     return Collapsed(verdict=verdict, tried=len(many), usual=usual, natural=natural, top=tuple(found))
 
 

@@ -21,8 +21,8 @@ class Examined:
 
     @property
     def verdict(self) -> str:
-        """weak evidence, or none found: weights alone prove nothing and clear nothing."""
-        return "weak evidence" if self.odd else "none found"
+        """weak evidence, or none found at this budget: weights alone prove nothing and clear nothing."""
+        return "weak evidence" if self.odd else "none found at this budget"
 
     def lines(self) -> list[str]:
         """For a person."""
