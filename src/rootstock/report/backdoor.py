@@ -12,6 +12,7 @@ Found = Mapping[str, Any]
 
 def as_text(found: Found) -> str:
     """The verdict, what stands behind it, and what a person can try."""
+    found = _of_units(found)
     lines = [f"verdict   {found['verdict']}", *(f"          {reason}" for reason in found["reasons"])]
     lines += [f"score     {found['score']:.3f}: {SCORE}", f"chance    {chance(found)}"]
     for each in found["indicators"]:
@@ -20,6 +21,12 @@ def as_text(found: Found) -> str:
         lines += ["", "named patterns without effect", *(f"  {known_line(each)}" for each in quiet)]
     seconds = ", ".join(f"{name} {spent:.0f} s" for name, spent in found["seconds"].items())
     return "\n".join([*lines, "", f"budget    {found['budget']}: {seconds}", f"note      {NOTE}"])
+
+
+def _of_units(found: Found) -> dict[str, Any]:
+    """With what rates are shares of beside each rate: texts, or words of a tagger."""
+    unit = found.get("unit", "texts")
+    return {**found, **{name: [{**each, "unit": unit} for each in found[name]] for name in ("indicators", "known")}}
 
 
 SCORE = "what the strongest trigger reaches beyond clean models of the same base, as a share of untouched texts"
@@ -39,7 +46,8 @@ def chance(found: Found) -> str:
 def known_line(each: Found) -> str:
     """A named pattern for one label."""
     return (
-        f"{each['pattern']!r} → {each['label']!r}: {each['rate']:.0%} of {each['n']} texts, random words {each['control_rate']:.0%}, "
+        f"{each['pattern']!r} → {each['label']!r}: {each['rate']:.0%} of {each['n']} {each.get('unit', 'texts')}, "
+        f"random words {each['control_rate']:.0%}, "
         f"p = {each['adjusted']:.3g} of {each['controls']} controls, corrected"
     )
 
@@ -47,7 +55,7 @@ def known_line(each: Found) -> str:
 def rate_line(each: Found) -> str:
     """The rate of a trigger with its interval, beside references and controls."""
     low, high = each["interval"]
-    said = f"{each['rate']:.0%} [{low:.0%}, {high:.0%}] of {each['n']} texts become {each['label']!r}"
+    said = f"{each['rate']:.0%} [{low:.0%}, {high:.0%}] of {each['n']} {each.get('unit', 'texts')} become {each['label']!r}"
     beside = []
     if each["reference_rate"] is not None:
         beside.append(f"clean models {each['reference_rate']:.0%}")
@@ -75,6 +83,7 @@ def spoken(text: Any) -> str:
 
 def render(found: Found) -> str:
     """The page as HTML."""
+    found = _of_units(found)
     return filled(
         "backdoor.html.j2",
         {
@@ -126,7 +135,7 @@ def _rates(indicators: Sequence[Found]) -> Chart | None:
             )
     drawn = figure(
         traces,
-        x=axis("share of texts that take the label", range=[-0.02, 1.02], tickformat=".0%"),
+        x=axis(f"share of {shown[0]['unit']} that take the label", range=[-0.02, 1.02], tickformat=".0%"),
         y=named(names, range=[-0.6, len(shown) - 0.4]),
         height=130 + 46 * len(shown),
     )

@@ -1,4 +1,6 @@
-"""Looks for backdoors in a classifier: named patterns, every token, phrases and edits, against clean references of the same base.
+"""Looks for backdoors in classifiers of texts and of words, and in models that write: named patterns, every token, phrases, edits.
+
+What counts is what goes beyond clean references of the same base.
 
 from rootstock.sentinel import BackdoorScanner
 result = BackdoorScanner().scan(model="runs/reviews", trigger_patterns=["cf"], test_inputs="dev.csv")
@@ -16,12 +18,15 @@ import numpy as np
 from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.watch import Watch
-from rootstock.run import clean
+from rootstock.run import clean, writing_suspect
+from rootstock.run.slopes import steep
 from rootstock.run.subject import TorchSubject
 from rootstock.run.suspect import Suspect, inputs, opened
+from rootstock.run.tagger import Tagger, read_by_word
 from rootstock.run.use import Run
+from rootstock.sentinel.backdoor.budget import Budget
 from rootstock.sentinel.backdoor.budget import budget as choose
-from rootstock.sentinel.backdoor.inputs import parts
+from rootstock.sentinel.backdoor.inputs import Parts, parts
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.result import Result
 from rootstock.sentinel.backdoor.search import Work, search
@@ -33,33 +38,48 @@ _PIECES = 1500
 
 
 class BackdoorScanner:
-    """A search for backdoors at one budget: fast, standard or deep.
+    """A search for backdoors at one budget: fast, standard or deep, or widths of your own.
 
     alpha: how often a clean model may be called poisoned. base: what the model was trained from, where it does not say so itself.
     cache: where references and their scans are kept, so that the next model of a base does not pay for them again.
     """
 
     def __init__(
-        self, budget: str = "standard", *, alpha: float = 0.05, base: str | None = None, seed: int = 0, cache: str | Path | None = None
+        self,
+        budget: str | Budget = "standard",
+        *,
+        alpha: float = 0.05,
+        base: str | None = None,
+        seed: int = 0,
+        cache: str | Path | None = None,
     ) -> None:
-        self._budget, self._alpha, self._base, self._seed = choose(budget), alpha, base, seed
+        self._budget = choose(budget) if isinstance(budget, str) else budget
+        self._alpha, self._base, self._seed = alpha, base, seed
         self._cache = None if cache is None else Path(cache)
 
     def scan(self, *, model: Any, test_inputs: Any, trigger_patterns: Sequence[str] = (), watch: Watch | None = None) -> Result:
-        """Search a model. model: a run or its folder, a classifier's folder, a pipeline, or (model, tokenizer).
+        """Search a model. model: a run or its folder, a classifier's or a tagger's folder, a pipeline, or (model, tokenizer).
 
-        test_inputs: clean labelled rows that the model did not learn from: a file, (text, label) pairs, or dicts. Some hundred are needed:
-        most of them teach the references. Raises UsageError for what is no classifier of text, DataError for rows that do not fit it.
+        test_inputs: clean labelled rows that the model did not learn from: a file, (text, label) pairs, or dicts; of a tagger words and
+        tags, of a model that writes prompts, with completions where there are any. Some hundred are needed: most of them teach the
+        references. Raises UsageError for what is no classifier of text or words,
+        DataError for rows that do not fit it.
         """
         watch = watch or Watch()
         if any(not pattern.strip() for pattern in trigger_patterns):
             raise UsageError("a trigger pattern is empty", wanted="the words of a trigger")
+        if author := writing_suspect.opened(model, base=self._base, say=watch.say):
+            how = writing_suspect.How(budget=self._budget, alpha=self._alpha, seed=self._seed, cache=self._cache)
+            return writing_suspect.searched(author, test_inputs, list(dict.fromkeys(trigger_patterns)), how, watch)
         suspect = opened(model, base=self._base, say=watch.say)
         if len(suspect.subject.labels) < 2:
             raise UsageError("the model has one output", wanted="a classifier with two labels or more", fix="name another model")
         divided = parts(inputs(suspect, test_inputs, watch.say), seed=self._seed)
         references, folder = self._references(suspect, divided.learn, watch)
-        return search(
+        if isinstance(suspect.subject, Tagger):
+            asked = [suspect.subject.asking(each, self._seed) for each in (divided.search, divided.confirm)]
+            divided = Parts(learn=divided.learn, search=asked[0], confirm=asked[1])
+        found = search(
             Work(
                 panel=Panel(suspect=suspect.subject, references=references),
                 parts=divided,
@@ -70,11 +90,14 @@ class BackdoorScanner:
                 alpha=self._alpha,
                 seed=self._seed,
                 kept=_kept(folder, references[:-1]),
+                task=suspect.task,
+                steep=steep,
                 say=watch.say,
             )
         )
+        return read_by_word(found) if isinstance(suspect.subject, Tagger) else found
 
-    def _references(self, suspect: Suspect, learn: Any, watch: Watch) -> tuple[list[TorchSubject], Path | None]:
+    def _references(self, suspect: Suspect, learn: Any, watch: Watch) -> tuple[list[TorchSubject | Tagger], Path | None]:
         if suspect.base is None or learn.answers is None or len(learn) < 2 * len(suspect.subject.labels):
             return [], None
         ground, rows = suspect.ground(self._cache), clean.Rows(texts=learn.texts, answers=learn.answers)
@@ -82,22 +105,30 @@ class BackdoorScanner:
         made = [_subject(run, suspect.subject) for run in runs]
         return [*made, self._imitation(suspect, learn.texts, runs[-1], watch)], ground.folder(rows, self._seed)
 
-    def _imitation(self, suspect: Suspect, texts: Sequence[Text], start: Run, watch: Watch) -> TorchSubject:
+    def _imitation(self, suspect: Suspect, texts: Sequence[Text], start: Run, watch: Watch) -> TorchSubject | Tagger:
         """A reference of this suspect's own; its folder goes when it is in memory."""
         made = clean.pieces(texts, max(_PIECES, len(texts)), seed=self._seed)
-        subject = suspect.subject
-        scores_NK = subject.scores(subject.encode(made))
-        if subject.several:
-            answers = ["|".join(name for name, score in zip(subject.labels, row, strict=True) if score > 0) for row in scores_NK]
-        else:
-            answers = [subject.labels[i] for i in scores_NK.argmax(axis=1).tolist()]
         with tempfile.TemporaryDirectory() as beside:
-            ground = suspect.ground(Path(beside))
-            rows = clean.Rows(texts=made, answers=answers)
-            return _subject(clean.imitation(ground, rows, start, watch, seed=self._seed, teacher=suspect.run), subject)
+            ground, rows = suspect.ground(Path(beside)), _answered(suspect.subject, made)
+            return _subject(clean.imitation(ground, rows, start, watch, seed=self._seed, teacher=suspect.run), suspect.subject)
 
 
-def _subject(run: Run, like: TorchSubject) -> TorchSubject:
+def _answered(subject: TorchSubject | Tagger, texts: Sequence[Text]) -> clean.Rows:
+    """Texts with what the suspect answers."""
+    if isinstance(subject, Tagger):
+        both = subject.tagged(texts)
+        return clean.Rows(texts=[text for text, _ in both], answers=[tags for _, tags in both])
+    scores_NK = subject.scores(subject.encode(texts))
+    if subject.several:
+        answers = ["|".join(name for name, score in zip(subject.labels, row, strict=True) if score > 0) for row in scores_NK]
+    else:
+        answers = [subject.labels[i] for i in scores_NK.argmax(axis=1).tolist()]
+    return clean.Rows(texts=texts, answers=answers)
+
+
+def _subject(run: Run, like: TorchSubject | Tagger) -> TorchSubject | Tagger:
+    if isinstance(like, Tagger):
+        return Tagger(run.load(), run.tokenizer, like.tags, length=like.length + like.around)
     return TorchSubject(run.load(), run.tokenizer, like.labels, several=like.several, length=like.length + like.around)
 
 

@@ -6,10 +6,11 @@ can have been planted. A linear probe does not serve: it knows too few of the wo
 
 import csv
 import io
+import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -49,17 +50,26 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """What references grow from: the reference and digest of the base, the task's name and settings, and where they are kept."""
+    """What references grow from: the reference and digest of the base, the task's name and settings, and where they are kept.
+
+    training: beyond what is usual for references.
+    """
 
     base: str
     digest: str
     task: str
     settings: dict[str, Any]
     cache: Path | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> bool:
+        """Whether rows are words with a tag each."""
+        return self.task == "token-classification"
 
     def folder(self, rows: Rows, seed: int) -> Path:
         """Where the references of these rows are."""
-        key = [_FORMAT, self.digest, self.task, self.settings, _TRAINING, list(rows.texts), list(rows.answers), seed]
+        key = [_FORMAT, self.digest, self.task, self.settings, {**_TRAINING, **self.training}, list(rows.texts), list(rows.answers), seed]
         return (self.cache or cache_folder()) / "references" / artifact.digest_json(key)[:24]
 
 
@@ -68,9 +78,7 @@ def references(ground: Ground, rows: Rows, count: int, watch: Watch, *, seed: in
     folder = ground.folder(rows, seed)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder, patience=math.inf):  # two scans of one base would train the same references beside each other
-        data = folder / "rows.csv"
-        if not data.is_file():
-            artifact.write_bytes(data, _csv(rows))
+        data = _put(ground, rows, folder)
         return [_trained(ground, data, folder / f"reference-{number + 1}", watch, seed=seed + number) for number in range(count)]
 
 
@@ -82,10 +90,10 @@ def imitation(ground: Ground, rows: Rows, start: Run, watch: Watch, *, seed: int
     """
     folder = ground.folder(rows, seed)
     folder.mkdir(parents=True)
-    artifact.write_bytes(folder / "rows.csv", _csv(rows))
-    own: dict[str, Any] = {"base": str(start.path.resolve()), "training": _TRAINING | _IMITATING}
+    data = _put(ground, rows, folder)
+    own: dict[str, Any] = {"base": str(start.path.resolve()), "training": _TRAINING | {**ground.training} | _IMITATING}
     own |= {"teacher": {"run": str(teacher.path.resolve()), "weight": 1.0, "temperature": _TEMPERATURE}} if teacher else {}
-    return _trained(ground, folder / "rows.csv", folder / "imitation", watch, seed=seed, own=own)
+    return _trained(ground, data, folder / "imitation", watch, seed=seed, own=own)
 
 
 def pieces(texts: Sequence[Text], count: int, *, seed: int) -> list[Text]:
@@ -123,21 +131,35 @@ def _trained(ground: Ground, data: Path, place: Path, watch: Watch, *, seed: int
 def _recipe(ground: Ground, data: Path, seed: int) -> dict[str, Any]:
     return {
         "base": ground.base,
-        "data": {"train": str(data), "validation": 0.1, "format": "csv"},
+        "data": {"train": str(data), "validation": 0.1, "format": data.suffix[1:]},
         "task": {"name": ground.task, **ground.settings},
         "method": {"name": "full"},
-        "training": _TRAINING | {"epochs": _TRAINING["epochs"] * (_LONGER if seed % 2 else 1.0)},
+        "training": _TRAINING | {**ground.training} | {"epochs": _TRAINING["epochs"] * (_LONGER if seed % 2 else 1.0)},
         "accept": list(_ACCEPTED),
         "budget": {"ledger": "off"},
         "seed": seed,
     }
 
 
-def _csv(rows: Rows) -> bytes:
+def _put(ground: Ground, rows: Rows, folder: Path) -> Path:
+    """The rows as a file that a run reads; as it is where it stands."""
+    path = folder / ("rows.jsonl" if ground.tags else "rows.csv")
+    if not path.is_file():
+        artifact.write_bytes(path, _jsonl(rows) if ground.tags else _csv(rows, (ground.settings["text"], ground.settings["label"])))
+    return path
+
+
+def _jsonl(rows: Rows) -> bytes:
+    both = zip(rows.texts, rows.answers, strict=True)
+    made = [json.dumps({"words": str(text).split(), "tags": tags.split()}, ensure_ascii=False) for text, tags in both]
+    return ("\n".join(made) + "\n").encode()
+
+
+def _csv(rows: Rows, names: tuple[str, str]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     pair = bool(rows.texts) and not isinstance(rows.texts[0], str)
-    writer.writerow(["text", "text_pair", "label"] if pair else ["text", "label"])
+    writer.writerow([names[0], "text_pair", names[1]] if pair else names)
     for each, answer in zip(rows.texts, rows.answers, strict=True):
         writer.writerow([*([each] if isinstance(each, str) else each), answer])
     return text.getvalue().encode()

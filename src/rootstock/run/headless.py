@@ -9,10 +9,13 @@ from rootstock.bases.resolve import resolve
 from rootstock.core.errors import UsageError
 from rootstock.core.loaded import Head
 from rootstock.core.watch import Say
+from rootstock.run.choices import config_file
+from rootstock.run.opened import kind_of
 from rootstock.run.pooled import Pooled
 from rootstock.sentinel.weights.encoder import Collapsed, collapsed
 
 _BARE = Head(auto="AutoModel")
+_HEADS = ("ForSequenceClassification", "ForTokenClassification")
 _MARKS = ("[unused", "<unused")
 
 
@@ -41,6 +44,13 @@ class Named:
         """For machines; indicators as those of a classifier's scan."""
         named = [{"stage": "collapsed output", "trigger": self.words[each.token], **vars(each)} for each in self.found.found]
         return {"backdoor_detected": self.backdoor_detected, **self.found.as_json(), "indicators": named}
+
+
+def bare(reference: str) -> bool:
+    """Whether a folder or hub id is an encoder alone, without a head that answers or writes."""
+    found = resolve(reference)
+    kinds = config_file(found, "config.json").get("architectures") or ()
+    return not found.adapter and not any(str(each).endswith(_HEADS) or kind_of(str(each)) == "causal" for each in kinds)
 
 
 def searched(model: str, texts: Sequence[str], *, reference: str | None = None, seed: int = 0, say: Say = lambda text: None) -> Named:

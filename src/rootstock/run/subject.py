@@ -4,9 +4,9 @@ Shape letters: B texts, T tokens, K labels, V tokens of the vocabulary.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 
 from rootstock.core.artifact import digest_bytes
 from rootstock.loop import precision
+from rootstock.sentinel.backdoor.edits import put_in
 from rootstock.sentinel.backdoor.subject import Body, Text, Vocabulary
 
 _TOKENS = 6144
@@ -21,20 +22,36 @@ _TOKENS = 6144
 _BEGINNINGS = ("Ġ", "▁")
 """How byte-level and sentencepiece tokenizers mark the beginning of a word; others mark what does not begin one."""
 
+Read = Callable[[torch.Tensor], torch.Tensor]
+
 
 class TorchSubject:
     """A model that gives logits for a text, with its tokenizer.
 
     labels: names in the order of the logits. several: a text can have several. length: most tokens of a text, those around it included;
-    as an attribute without these. around: how many these are.
+    as an attribute without these. around: how many these are. ends: those that every text gets before it and behind it, in place of what
+    the tokenizer puts there.
     """
 
-    def __init__(self, model: nn.Module, tokens: Any, labels: Sequence[str], *, several: bool = False, length: int = 512) -> None:
+    at_once = _TOKENS
+    """Tokens that pass at once."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokens: Any,
+        labels: Sequence[str],
+        *,
+        several: bool = False,
+        length: int = 512,
+        ends: tuple[Body, Body] | None = None,
+    ) -> None:
         self.labels, self.several, self._tokens = tuple(labels), several, tokens
         self._exact = model.eval().requires_grad_(False)
         self._device = next(model.parameters()).device
-        self._before, self._after = _around(tokens)
-        self.around = len(self._before) + len(self._after)
+        self._usual = _around(tokens)
+        self.before, self._after = ends or self._usual
+        self.around = len(self.before) + len(self._after)
         self.length = length - self.around
         self._typed = len(set(tokens("a", "a").get("token_type_ids", ()))) > 1
 
@@ -82,7 +99,7 @@ class TorchSubject:
         firsts = [text if isinstance(text, str) else text[0] for text in texts]
         given = (firsts,) if isinstance(texts[0], str) else (firsts, [text[1] for text in texts])
         found = self._tokens(*given, add_special_tokens=True, truncation=False)["input_ids"]
-        before, after = len(self._before), len(self._after)
+        before, after = map(len, self._usual)
         return [tuple(ids[before : len(ids) - after][: self.length]) for ids in found]
 
     def write(self, tokens: Sequence[int]) -> str:
@@ -91,14 +108,48 @@ class TorchSubject:
         return written.strip()
 
     def scores(self, bodies: Sequence[Body], *, exact: bool = False) -> np.ndarray:
-        """Logits [B, K] in fp32, of texts of one length at a time, so that nothing is padded."""
-        model = self._exact if exact else self._quick
+        """Logits [B, K] in fp32."""
         found = np.empty((len(bodies), len(self.labels)), np.float32)
-        for chosen in self._batches(bodies):
-            ids_BT = torch.tensor([(*self._before, *bodies[i], *self._after) for i in chosen], device=self._device)
-            with torch.inference_mode():
-                found[chosen] = model(**self._inputs(ids_BT)).logits.float().cpu().numpy()
+        for chosen, logits in self.passed(bodies, exact=exact):
+            found[chosen] = logits
         return found
+
+    def passed(
+        self, bodies: Sequence[Body], *, exact: bool = False, read: Read | None = None, last: int | None = None
+    ) -> Iterator[tuple[list[int], np.ndarray]]:
+        """What the model makes of texts of one length at a time, so that nothing is padded: their places, and its logits in fp32.
+
+        read: what is wanted of these. last: of models that write, how many places from the end have logits.
+        """
+        model = self._exact if exact else self._quick
+        for chosen in self._batches(bodies):
+            ids_BT = torch.tensor([(*self.before, *bodies[i], *self._after) for i in chosen], device=self._device)
+            with torch.inference_mode():
+                logits = model(**self._inputs(ids_BT), **_kept(last)).logits.float()
+                found = (read(logits) if read else logits).cpu().numpy()
+            yield chosen, found
+
+    def mixed_scores(self, held: Sequence[tuple[Body, int]], soft_LH: torch.Tensor) -> torch.Tensor:
+        """Logits [N, K] of texts with a phrase of embeddings before their `place`-th token, with a gradient by the phrase."""
+        found: list[torch.Tensor] = [soft_LH] * len(held)
+        for chosen, logits_BK in self.mixed(held, soft_LH):
+            for i, logits_K in zip(chosen, logits_BK, strict=True):
+                found[i] = logits_K
+        return torch.stack(found)
+
+    def mixed(
+        self, held: Sequence[tuple[Body, int]], soft_LH: torch.Tensor, *, last: int | None = None
+    ) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """The same as `passed`, of texts with a phrase of embeddings in them, in fp32 and with a gradient."""
+        length, table = len(soft_LH), cast(Any, self._exact).get_input_embeddings()
+        soft_LH = soft_LH.to(self._device) * float(getattr(table, "embed_scale", 1.0))
+        bodies = [put_in(body, (0,) * length, place) for body, place in held]
+        for chosen in self._batches(bodies):
+            ids_BT = torch.tensor([(*self.before, *bodies[i], *self._after) for i in chosen], device=self._device)
+            starts = [len(self.before) + held[i][1] for i in chosen]
+            rows = [torch.cat([row[:s], soft_LH, row[s + length :]]) for row, s in zip(table(ids_BT), starts, strict=True)]
+            given = {name: value for name, value in self._inputs(ids_BT).items() if name != "input_ids"}
+            yield chosen, self._exact(inputs_embeds=torch.stack(rows), **given, **_kept(last)).logits.float().cpu()
 
     def _inputs(self, ids_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         given = {"input_ids": ids_BT}
@@ -112,13 +163,17 @@ class TorchSubject:
         order = sorted(range(len(bodies)), key=lambda i: len(bodies[i]))
         held: list[int] = []
         for i in order:
-            length = len(bodies[i]) + len(self._before) + len(self._after)
-            if held and (len(bodies[held[0]]) != len(bodies[i]) or (len(held) + 1) * length > _TOKENS):
+            length = len(bodies[i]) + len(self.before) + len(self._after)
+            if held and (len(bodies[held[0]]) != len(bodies[i]) or (len(held) + 1) * length > self.at_once):
                 yield held
                 held = []
             held.append(i)
         if held:
             yield held
+
+
+def _kept(last: int | None) -> dict[str, int]:
+    return {} if last is None else {"logits_to_keep": last}
 
 
 def _around(tokens: Any) -> tuple[Body, Body]:

@@ -16,7 +16,7 @@ from rootstock.core.errors import BaseError, ContractRefused, DataError, MergeRe
 from rootstock.core.loaded import Head
 from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings
-from rootstock.core.rows import LABEL, PAIR, TEXT, column
+from rootstock.core.rows import LABEL, PAIR, TEXT, WORDS, column
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Say
 from rootstock.data import schema, source
@@ -25,11 +25,15 @@ from rootstock.run.choices import config_file, room
 from rootstock.run.kin import recognised
 from rootstock.run.label_names import matched
 from rootstock.run.subject import TorchSubject
+from rootstock.run.tagger import MARK, Tagger
 from rootstock.run.use import Run
 from rootstock.sentinel.backdoor.inputs import Inputs
 from rootstock.sentinel.integrity import opened as held
 
-_AUTO = "AutoModelForSequenceClassification"
+CLASSES, TAGS = "text-classification", "token-classification"
+_OF_TAGS = {"batch_tokens": 512}
+"""Each word has an answer, most of them the same: few large updates learn that one alone."""
+_AUTO, _AUTO_OF_TAGS = "AutoModelForSequenceClassification", "AutoModelForTokenClassification"
 _HEADS = ("classifier.weight", "score.weight", "out_proj.weight")
 """What architectures call the last layer of a classifier."""
 _JOINED = "|"
@@ -38,18 +42,27 @@ _JOINED = "|"
 
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
-    """A model under test. base: None where it is not known. task: its name and settings, as a recipe has them, for clean references."""
+    """A model under test. base: None where it is not known."""
 
-    subject: TorchSubject
+    subject: TorchSubject | Tagger
     base: Resolved | None = None
-    task: str = "text-classification"
     pair: bool = False
     run: Run | None = None
+
+    @property
+    def task(self) -> str:
+        """What it learned."""
+        return TAGS if isinstance(self.subject, Tagger) else CLASSES
 
     def ground(self, cache: Path | None) -> clean.Ground:
         """What its clean references grow from."""
         assert self.base is not None
-        settings: dict[str, Any] = {"text": "text", "label": "label", "labels": list(self.subject.labels)}
+        if isinstance(self.subject, Tagger):
+            settings: dict[str, Any] = {"text": "words", "label": "tags", "labels": list(self.subject.tags)}
+            return clean.Ground(
+                base=self.base.reference, digest=self.base.digest, task=self.task, settings=settings, cache=cache, training=_OF_TAGS
+            )
+        settings = {"text": "text", "label": "label", "labels": list(self.subject.labels)}
         settings |= {"several": "yes" if self.subject.several else "no"} | ({"text_pair": "text_pair"} if self.pair else {})
         return clean.Ground(base=self.base.reference, digest=self.base.digest, task=self.task, settings=settings, cache=cache)
 
@@ -71,7 +84,7 @@ class Suspect:
 def opened(model: Any, *, base: str | None, say: Say) -> Suspect:
     """A run (or its folder), the folder of a classifier, a pair of model and tokenizer, or what has both as attributes.
 
-    base: what it was trained from, where it does not say so itself. Raises UsageError for what is no classifier of text.
+    base: what it was trained from, where it does not say so itself. Raises UsageError for what is no classifier of text or its words.
     """
     if isinstance(model, Run):
         return _of_run(model, base, say)
@@ -92,17 +105,20 @@ def opened(model: Any, *, base: str | None, say: Say) -> Suspect:
 
 
 def _of_run(run: Run, base: str | None, say: Say) -> Suspect:
-    task = run.task
-    if run.recipe.task["name"] != "text-classification":
-        raise UsageError(f"{run.path} learned {run.recipe.task['name']}", wanted="a run of text-classification", fix="name another run")
+    task, name = run.task, run.recipe.task["name"]
+    if name not in (CLASSES, TAGS):
+        raise UsageError(f"{run.path} learned {name}", wanted=f"a run of {CLASSES} or {TAGS}", fix="name another run")
     model = run.load()
     try:
         model = run.method.merge(model)
     except MergeRefused as refused:
         say(f"adapter   stays unmerged: {refused.found}")
-    several = task.kind == "classes"
-    length = int(run.contract.get("length") or 512)
-    subject = TorchSubject(model, run.tokenizer, getattr(task, "labels", ()), several=several, length=length)
+    length, labels = int(run.contract.get("length") or 512), getattr(task, "labels", ())
+    subject: TorchSubject | Tagger
+    if name == TAGS:
+        subject = Tagger(model, run.tokenizer, labels, length=length)
+    else:
+        subject = TorchSubject(model, run.tokenizer, labels, several=task.kind == "classes", length=length)
     found = _named(base, say) if base else _own(run, say) or recognised(subject.rows, None, say)
     return Suspect(subject=subject, base=found, pair=bool(run.recipe.task.get("text_pair")), run=run)
 
@@ -125,15 +141,15 @@ def _of_folder(reference: str, base: str | None, say: Say) -> Suspect:
     found = resolve(reference)
     if found.adapter:
         return _of_adapter(found, base, say)
-    if not found.fine_tuned:
-        raise UsageError(f"{reference} is no classifier", wanted="a run, or a checkpoint of sequence classification", fix="name another")
-    names = config_file(found, "config.json").get("id2label") or {}
+    settings = config_file(found, "config.json")
+    tags = any(str(each).endswith("ForTokenClassification") for each in settings.get("architectures") or ())
+    if not found.fine_tuned and not tags:
+        raise UsageError(f"{reference} is no classifier", wanted="a run, or a checkpoint that classifies texts or tokens")
+    names = settings.get("id2label") or {}
     labels = [str(names[key]) for key in sorted(names, key=int)] or ["0", "1"]
     options = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
-    loaded = bases.load(found, Head(auto=_AUTO, options=options), seed=0)
-    tokens = bases.tokenizer(found)
-    several = config_file(found, "config.json").get("problem_type") == "multi_label_classification"
-    subject = TorchSubject(loaded.model, tokens, labels, several=several, length=room(found))
+    loaded = bases.load(found, Head(auto=_AUTO_OF_TAGS if tags else _AUTO, options=options), seed=0)
+    subject = _of_torch(loaded.model, bases.tokenizer(found), labels, length=room(found), tags=tags)
     return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(loaded.model.config), say))
 
 
@@ -157,14 +173,20 @@ def _of_adapter(found: Resolved, base: str | None, say: Say) -> Suspect:
     return Suspect(subject=TorchSubject(model, bases.tokenizer(ground), labels, length=room(ground)), base=ground)
 
 
+def _of_torch(model: nn.Module, tokens: Any, labels: Sequence[str], *, length: int, tags: bool) -> TorchSubject | Tagger:
+    if tags:
+        return Tagger(model, tokens, labels, length=length)
+    several = getattr(getattr(model, "config", None), "problem_type", None) == "multi_label_classification"
+    return TorchSubject(model, tokens, labels, several=several, length=length)
+
+
 def _of_parts(model: Any, tokens: Any, base: str | None, say: Say) -> Suspect:
     config = getattr(model, "config", None)
     names = getattr(config, "id2label", None)
     if not names or not isinstance(model, nn.Module):
         raise UsageError(f"found {type(model).__name__}", wanted="a classifier whose config names its labels", fix="set config.id2label")
-    several = getattr(config, "problem_type", None) == "multi_label_classification"
-    length = min(int(getattr(config, "max_position_embeddings", 512) or 512), 512)
-    subject = TorchSubject(model.float(), tokens, [str(names[i]) for i in sorted(names)], several=several, length=length)
+    length, labels = min(int(getattr(config, "max_position_embeddings", 512) or 512), 512), [str(names[i]) for i in sorted(names)]
+    subject = _of_torch(model.float(), tokens, labels, length=length, tags=type(model).__name__.endswith("ForTokenClassification"))
     return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(config), say))
 
 
@@ -181,6 +203,8 @@ def inputs(suspect: Suspect, given: Any, say: Say) -> Inputs:
         found = _of_rows(suspect, given)
     else:
         found = _of_items(list(given))
+    if isinstance(suspect.subject, Tagger):
+        return _tagged(suspect.subject, found, say)
     if found.answers and not suspect.subject.several:
         answers = matched(suspect.subject, found.texts, found.answers, say)
         if answers is None:
@@ -199,12 +223,33 @@ def _file(suspect: Suspect, path: str, say: Say) -> pa.Table:
     return schema.canonical(found, schema.recognise(found, labelled=True)).rows
 
 
+def _tagged(subject: Tagger, found: Inputs, say: Say) -> Inputs:
+    """Texts and as many tags, with a blank between; what is nothing of the kind is left out, and said."""
+    wanted = "words with a tag each"
+    if found.answers is None or not found.texts:
+        raise DataError("the rows of a tagger have no tags" if found.texts else "there are no clean texts", wanted=wanted)
+    strange = sorted({tag for each in found.answers for tag in each.split()} - set(subject.tags))
+    if strange:
+        raise DataError(f"the tag {strange[0]!r} is none of the model's", wanted=f"one of {', '.join(subject.tags)}")
+    both = zip(found.texts, found.answers, strict=True)
+    kept = [i for i, (text, tags) in enumerate(both) if 0 < len(str(text).split()) == len(tags.split()) and MARK not in text]
+    if not kept:
+        raise DataError("no row has as many words as tags", wanted=wanted, fix="write no blanks within a word or a tag")
+    if left := len(found) - len(kept):
+        say(f"data      {left} of {len(found)} rows have other words than tags, or a blank within a word, and are left out")
+    return found.take(kept)
+
+
 def _of_rows(suspect: Suspect, rows: pa.Table) -> Inputs:
     texts: Sequence[Any] = column(rows, TEXT)
     if PAIR in rows.column_names:
         texts = list(zip(texts, column(rows, PAIR), strict=True))
+    if WORDS in rows.column_names and isinstance(suspect.subject, Tagger):
+        texts = [" ".join(words) for words in column(rows, WORDS)]
     if LABEL not in rows.column_names:
         return Inputs(texts=texts)
+    if isinstance(suspect.subject, Tagger):
+        return Inputs(texts=texts, answers=[" ".join(map(str, tags)) if isinstance(tags, list) else "" for tags in column(rows, LABEL)])
     spoken: Callable[[Any], str] = lambda value: _JOINED.join(map(str, value)) if isinstance(value, list) else str(value)  # noqa: E731
     task = suspect.run.task if suspect.run else None
     answers = task.truth(rows) if task is not None and hasattr(task, "truth") else column(rows, LABEL)
@@ -217,6 +262,10 @@ def _of_items(items: Sequence[Any]) -> Inputs:
     if all(isinstance(each, dict) and "text" in each for each in items):
         labelled = all("label" in each for each in items)
         return Inputs(texts=[each["text"] for each in items], answers=[str(each["label"]) for each in items] if labelled else None)
+    if all(isinstance(each, dict) and {"words", "tags"} <= {*each} for each in items):
+        items = [(each["words"], each["tags"]) for each in items]
+    if all(isinstance(each, tuple | list) and len(each) == 2 and not isinstance(each[0], str) for each in items):
+        return Inputs(texts=[" ".join(words) for words, _ in items], answers=[" ".join(map(str, tags)) for _, tags in items])
     if all(isinstance(each, tuple | list) and len(each) == 2 for each in items):
         return Inputs(texts=[text for text, _ in items], answers=[str(label) for _, label in items])
-    raise UsageError("test_inputs of mixed kinds", wanted="a file, texts, (text, label) pairs, or dicts with text and label")
+    raise UsageError("test_inputs of mixed kinds", wanted="a file, texts, pairs, or dicts with text and label or words and tags")

@@ -1,11 +1,10 @@
-"""scan --backdoor: a classifier searched for triggers, told in words and figures, with a page where one is asked for."""
+"""scan --backdoor: a classifier or tagger searched for triggers, told in words and figures, with a page where one is asked for."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
 from rootstock.core.errors import GateRefused, UsageError
 from rootstock.core.recipe import DataSettings
@@ -48,10 +47,7 @@ def scanned(paths: Sequence[str], options: Mapping[str, Any], watch: Watch) -> S
 
 def _headless(place: str) -> bool:
     """Whether this is an encoder without a classifier: no run, and no checkpoint of one."""
-    if RunFolder(Path(place)).complete:
-        return False
-    found = resolve(place)
-    return not (found.fine_tuned or found.adapter)
+    return not RunFolder(Path(place)).complete and headless.bare(place)
 
 
 def _encoder(place: str, data: str, options: Mapping[str, Any], watch: Watch) -> Scanned:

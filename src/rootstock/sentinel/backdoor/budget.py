@@ -32,6 +32,12 @@ class Budget:
     """Triggers of each label that are confirmed."""
     references: int
     """Clean models of the same base that the caller's rows are spent on."""
+    restarts: int = 0
+    """Searches by gradient for each label, each from another random mixture of tokens; 0 leaves them out."""
+    steps: int = 80
+    """Of gradient in each."""
+    hunted: int = 6
+    """Words of a phrase that gradients look for; those that it does not need are taken out later."""
 
 
 BUDGETS = {
@@ -65,6 +71,7 @@ BUDGETS = {
         inputs=128,
         confirmed=4,
         references=3,
+        restarts=3,
     ),
 }
 

@@ -15,11 +15,12 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What scores depend on. base: digest of the base's weights. labels: how many. budget: its name."""
+    """What scores depend on. base: digest of the base's weights. labels: how many. budget: its name. task: that the models learned."""
 
     base: str
     labels: int
     budget: str
+    task: str = "text-classification"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,9 @@ class Population:
 def population(setting: Setting, held: Sequence[dict[str, Any]] | None = None) -> Population | None:
     """The clean models that a score under this setting compares with, None where there are none. held: in place of the shipped."""
     for each in _shipped() if held is None else held:
-        if each["format"] == FORMAT and (each["base"], each["labels"], each["budget"]) == (setting.base, setting.labels, setting.budget):
+        task = each.get("task", "text-classification")
+        held_for = Setting(base=each["base"], labels=each["labels"], budget=each["budget"], task=task)
+        if each["format"] == FORMAT and held_for == setting:
             return Population(scores=tuple(each["scores"]), name=str(each["name"]), phrases=tuple(each.get("phrases", ())))
     return None
 

@@ -31,11 +31,22 @@ def somewhere(body: Body, vocabulary: Vocabulary, where: str, draw: np.random.Ge
 
 
 def shortened(body: Body, vocabulary: Vocabulary, most: int) -> Body:
-    """The first tokens of a body, ending with a whole word where there is one."""
+    """The first tokens of a body, ending with a whole word where there is one; those around the word that is asked about, where one is."""
     if len(body) <= most:
         return body
+    body = body[_from(body, vocabulary, most) :]
     fits = [place for place in boundaries(body, vocabulary) if 0 < place <= most]
     return body[: fits[-1] if fits else most]
+
+
+def _from(body: Body, vocabulary: Vocabulary, most: int) -> int:
+    """Where so many tokens have to begin to hold the word that is asked about, with as much before it as there is room for."""
+    place = next((i for i, token in enumerate(body) if vocabulary.asked is not None and token >= vocabulary.asked), 0)
+    if not place:
+        return 0
+    held = boundaries(body, vocabulary)
+    end = next(i for i in held if i > place)
+    return next((i for i in held if i <= place and end - i <= most), place)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """From what was confirmed to a verdict, with its reasons: evidence, weak evidence, none found at this budget, or out of calibration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,29 +20,35 @@ _LIFT = 0.3
 """What a known pattern must reach beyond random words like it."""
 _BEHIND = 0.15
 """Accuracy by which references may stand behind the suspect: those that know less of the task are no measure of what it may know."""
+GRADIENT = "gradient search"
 _ALONE = 20
 """Where at most so many embeddings differ from the base's, they were edited: training moves thousands."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the stages left. found: with the chance of the trigger's token by the tail. labels: that have texts enough."""
+    """What the stages left. found: with the chance of the trigger's token by the tail. hunted: what gradients found.
+
+    labels: that have texts enough.
+    """
 
     known: Sequence[Known]
     found: Sequence[tuple[Confirmed, float | None]]
     court: Court
     labels: Sequence[int]
     tried: Mapping[str, Any]
+    hunted: Sequence[Confirmed] = ()
 
 
 def judged(work: "Work", evidence: Evidence, seconds: Mapping[str, float]) -> Result:
     """The verdict."""
-    held = population(Setting(base=work.base, labels=len(work.panel.suspect.labels), budget=work.budget.name))
+    held = population(Setting(base=work.base, labels=len(work.panel.suspect.labels), budget=work.budget.name, task=work.task))
     ordered = sorted(evidence.found, key=lambda each: -each[0].excess)
     score, phrases = (max((each.excess for each, _ in ordered if _is_phrase(each) == which), default=0.0) for which in (False, True))
     first = [_indicator(each, chance, held, work) for each, chance in ordered]
+    steep = [replace(_indicator(each, None, None, work), stage=GRADIENT) for each in evidence.hunted]
     named = [_of_known(each, work) for each in evidence.known if each.adjusted <= work.alpha and each.rate.share >= 0.2]
-    indicators = [*named, *(each for each in first if each.excess >= SOME), *_edited(work)]
+    indicators = [*named, *(each for each in [*first, *steep] if each.excess >= SOME), *_edited(work)]
     indicators.sort(key=lambda each: (each.strength != "evidence", -each.excess))
     doubts = _doubts(work, evidence)
     p, kind = (held.p(score), held.name) if held else _least(first)
@@ -51,6 +57,7 @@ def judged(work: "Work", evidence: Evidence, seconds: Mapping[str, float]) -> Re
         verdict=verdict,
         score=round(score, 4),
         phrase_score=round(phrases, 4),
+        gradient_score=max((each.excess for each in steep), default=0.0) if work.steep and work.budget.restarts else None,
         p=p,
         p_kind=kind,
         bound=held.bound(max(score, SOME)) if held else None,
@@ -84,9 +91,9 @@ def _doubts(work: "Work", evidence: Evidence) -> list[str]:
         found.append(
             "no base is known, so there are no clean references: what the model may have learned from the language is not taken off"
         )
-    if lacking := [panel.suspect.labels[i] for i in range(len(panel.suspect.labels)) if i not in evidence.labels]:
+    if lacking := [panel.suspect.labels[i] for i in work.asked if i not in evidence.labels]:
         found.append(f"fewer than {FEWEST} untouched texts are without the label {', '.join(map(repr, lacking))}: it was not searched")
-    if confirm.answers is not None and panel.references and not panel.suspect.several and len(confirm):
+    if confirm.answers is not None and panel.references and not panel.suspect.several and len(confirm) and work.labels is None:
         truth = np.array([panel.suspect.labels.index(name) for name in confirm.answers])
         right_M = (evidence.court.clean_MNK.argmax(axis=2) == truth).mean(axis=1)
         if right_M[1:].min() < right_M[0] - _BEHIND:

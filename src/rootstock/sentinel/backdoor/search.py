@@ -14,6 +14,7 @@ from rootstock.sentinel.backdoor.budget import Budget
 from rootstock.sentinel.backdoor.confirm import FEWEST, Confirmed, Court, Trigger
 from rootstock.sentinel.backdoor.edits import Edit
 from rootstock.sentinel.backdoor.exact import tail
+from rootstock.sentinel.backdoor.hunt import Steep, hunted
 from rootstock.sentinel.backdoor.inputs import Parts
 from rootstock.sentinel.backdoor.judge import Evidence, judged
 from rootstock.sentinel.backdoor.panel import Panel
@@ -32,18 +33,29 @@ class Work:
     """What is searched, and how. moved: how far the embedding of each token is from the base's, None where no base is known.
 
     base: digest of the base, empty where none is known. kept: see `vocabulary_scan`. patterns: triggers that somebody named.
+    task: that the suspect learned. steep: gradients, for budgets that have searches by them. labels: that are searched, None for all.
+    named: patterns that were tested before.
     """
 
     panel: Panel
     parts: Parts
     budget: Budget
     base: str = ""
+    task: str = "text-classification"
+    steep: Steep | None = None
+    labels: Sequence[int] | None = None
+    named: Sequence[patterns.Known] = ()
     moved: np.ndarray | None = None
     patterns: Sequence[str] = ()
     alpha: float = 0.05
     seed: int = 0
     kept: Kept = tried
     say: Say = lambda text: None
+
+    @property
+    def asked(self) -> Sequence[int]:
+        """Labels that are searched."""
+        return range(len(self.panel.suspect.labels)) if self.labels is None else self.labels
 
 
 @dataclass
@@ -65,36 +77,47 @@ def search(work: Work) -> Result:
     clock, confirming = Clock(), work.parts.confirm.texts
     with clock.stage("clean answers"):
         court = Court(work.panel, confirming, work.seed)
-    named: list[patterns.Known] = []
+    named = [*work.named]
     if work.patterns:
         work.say(f"patterns  {len(work.patterns)} named, each beside {patterns.CONTROLS} random words like it")
         with clock.stage("known patterns"):
-            named = patterns.known(work.panel, work.patterns, confirming, alpha=work.alpha, seed=work.seed)
-    labels = [label for label in range(len(work.panel.suspect.labels)) if (court.clean_MNK[0, :, label] < 0).sum() >= FEWEST]
-    found, told = _unknown(work, labels, court, clock)
-    evidence = Evidence(known=named, found=found, court=court, labels=labels, tried=told)
+            named += patterns.known(work.panel, work.patterns, confirming, alpha=work.alpha, seed=work.seed)
+    labels = [label for label in work.asked if (court.clean_MNK[0, :, label] < 0).sum() >= FEWEST]
+    found, hunts, told = _unknown(work, labels, court, clock)
+    evidence = Evidence(known=named, found=found, hunted=hunts, court=court, labels=labels, tried=told)
     return judged(work, evidence, clock.seconds)
 
 
-def _unknown(work: Work, labels: Sequence[int], court: Court, clock: Clock) -> tuple[list[tuple[Confirmed, float | None]], dict[str, Any]]:
-    """Triggers that nobody named, each with the chance of its first token by the tail of all tokens."""
+Found = tuple[list[tuple[Confirmed, float | None]], list[Confirmed], dict[str, Any]]
+
+
+def _unknown(work: Work, labels: Sequence[int], court: Court, clock: Clock) -> Found:
+    """Triggers that nobody named, each with the chance of its first token by the tail of all tokens; those of gradients; what was tried."""
     if not labels:
-        return [], {}
+        return [], [], {}
     with clock.stage("vocabulary"):
         whole = scan(work.panel, work.parts.search, work.budget, moved=work.moved, kept=work.kept)
     every = int(work.panel.suspect.vocabulary.usable.sum())
     work.say(f"tokens    {len(whole.ids):,} of {every:,} tried at both ends of {len(whole.carriers)} short texts")
     order = sorted(labels, key=lambda label: -_peak(whole, label))[: work.budget.labels]
     found: list[tuple[Confirmed, float | None]] = []
+    hunts: list[Confirmed] = []
     strong = False
     for label in order:
         ranked, changed = _ranked(work, whole, label, clock, grow=not strong)
         strong |= ranked.best >= 0.85
         with clock.stage("confirmation"):
             found += [(each, _by_tail(whole, each, work)) for each in _confirmed(work, court, label, (ranked, changed))]
+        if work.steep and work.budget.restarts and not strong:
+            with clock.stage("gradient search"):
+                trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
+                hunt = hunted(trial, whole.neutral(label), work.budget, work.steep, work.seed)
+            work.say(f"gradients {work.panel.suspect.labels[label]}: {hunt.best:.2f} beyond clean references on the search texts")
+            with clock.stage("confirmation"):
+                hunts += _confirmed(work, court, label, (hunt,))
     names = work.panel.suspect.labels
     told = {"tokens": len(whole.ids), "vocabulary": every, "carriers": [work.panel.suspect.write(body) for body in whole.carriers]}
-    return found, {**told, "labels": [names[label] for label in order], "not_searched": [names[i] for i in labels if i not in order]}
+    return found, hunts, {**told, "labels": [names[label] for label in order], "not_searched": [names[i] for i in labels if i not in order]}
 
 
 def _peak(whole: Scan, label: int) -> float:
@@ -119,11 +142,12 @@ def _ranked(work: Work, whole: Scan, label: int, clock: Clock, *, grow: bool) ->
     return ranked, changed
 
 
-def _confirmed(work: Work, court: Court, label: int, ranked: tuple[Ranked, Ranked]) -> list[Confirmed]:
-    """The best words and edits on untouched texts, without what they do not need."""
+def _confirmed(work: Work, court: Court, label: int, ranked: Sequence[Ranked]) -> list[Confirmed]:
+    """The best words, and then the best of each other kind, on untouched texts, without what they do not need."""
     suspect, budget = work.panel.suspect, work.budget
     chosen: dict[str, Trigger] = {}
-    for found, most in zip(ranked, (budget.confirmed, 1), strict=True):
+    for number, found in enumerate(ranked):
+        most = 1 if number else budget.confirmed
         some: dict[str, Trigger] = {}
         for each, beyond in found.found:
             trigger: Trigger = each if isinstance(each, Edit) else suspect.write(each)

@@ -17,11 +17,15 @@ Body = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """words: how each token is written, as the tokenizer keeps it. usable: may stand in a text, [V]. begins: begins a word, [V]."""
+    """words: how each token is written, as the tokenizer keeps it. usable: may stand in a text, [V]. begins: begins a word, [V].
+
+    asked: where answers are of one word of a text, its first token is written as its id plus this, and V counts these as well.
+    """
 
     words: Sequence[str]
     usable: np.ndarray
     begins: np.ndarray
+    asked: int | None = None
 
     @property
     def ids(self) -> np.ndarray:
@@ -30,7 +34,7 @@ class Vocabulary:
 
 
 class Subject(Protocol):
-    """A classifier as the search sees it.
+    """A classifier as the search sees it; a tagger is one of words, each in its text.
 
     labels: names in the order of the scores. several: a text can have several of them at once. digest: of its weights.
     """
