@@ -10,7 +10,7 @@ def scan(
     paths: Annotated[list[str] | None, Argument(help="Files, folders or archives; labelled rows, or a run.", show_default=False)] = None,
     form: Annotated[str, Option("--format", help="text, json or sarif.")] = "text",
     policy: Annotated[str, Option(help="strict, standard, permissive, or a file ending in .yaml.")] = "standard",
-    backdoor: Annotated[bool, Option("--backdoor", help="Search a classifier for triggers of a backdoor.")] = False,
+    backdoor: Annotated[bool, Option("--backdoor", help="Search a classifier, tagger or writing model for triggers.")] = False,
     poisoning: Annotated[bool, Option("--poisoning", help="Which rows of a training file look planted.")] = False,
     bias: Annotated[bool, Option("--bias", help="What answers do when a group in the text is exchanged.")] = False,
     memorisation: Annotated[bool, Option("--memorisation", help="What a run remembers of single training rows.")] = False,
@@ -31,7 +31,7 @@ def scan(
     seed: Annotated[int | None, Option(help="Draws rows, places and resamples [0].")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Scan models and the files around them without loading anything. Exit code 0: none found, 3: found, 2: wrong usage."""
+    """Scan models and the files around them without loading anything. Exit code 0: no evidence, 3: found, 2: wrong usage."""
     from rootstock.cli import _scan
     from rootstock.cli.console import assignments
 

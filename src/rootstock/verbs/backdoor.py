@@ -1,4 +1,4 @@
-"""scan --backdoor: a classifier or tagger searched for triggers, told in words and figures, with a page where one is asked for."""
+"""scan --backdoor: a classifier, a tagger or a model that writes, searched for triggers; told in words and figures, or on a page."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -74,7 +74,7 @@ def _refuse(found: Result) -> None:
     if found.backdoor_detected:
         first = found.indicators[0]
         raise GateRefused(
-            f"evidence of a backdoor: {first.trigger!r} makes {first.rate:.0%} of texts {first.label!r}",
+            f"evidence of a backdoor: {first.trigger!r} makes {first.rate:.0%} of {found.unit} {first.label!r}",
             wanted=f"at most {first.reference_rate or 0:.0%}, as in clean models of the same base",
             fix="do not use the model; try the examples above in `rootstock predict`, and train again from rows that you know",
         )
