@@ -38,6 +38,15 @@ def test_a_stranger_has_no_base(handed):
     assert "--base" in said[-1]
 
 
+def test_a_model_is_no_clean_base_of_itself(handed, tmp_path):
+    model, tokens = handed
+    model.save_pretrained(tmp_path)
+    tokens.save_pretrained(tmp_path)
+    assert opened(str(tmp_path), base=None, say=lambda text: None).base is None
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path), tokens
+    assert opened(again, base=None, say=lambda text: None).base is None
+
+
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 def test_an_adapters_folder_is_opened_on_its_base_with_its_head(handed, tiny_base, tmp_path):
     model = AutoModelForSequenceClassification.from_pretrained(tiny_base, num_labels=3)

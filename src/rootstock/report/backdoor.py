@@ -15,6 +15,7 @@ def as_text(found: Found) -> str:
     found = _of_units(found)
     lines = [f"verdict   {found['verdict']}", *(f"          {reason}" for reason in found["reasons"])]
     lines += [f"score     {found['score']:.3f}: {SCORE}", f"chance    {chance(found)}"]
+    lines += [f"gradients {gradients(found)}"] if found.get("gradient_score") is not None else []
     for each in found["indicators"]:
         lines += ["", *_indicator(each)]
     if quiet := [each for each in found["known"] if each["pattern"] not in {shown["trigger"] for shown in found["indicators"]}]:
@@ -41,6 +42,11 @@ def chance(found: Found) -> str:
     if found["bound"] is not None:
         said += f"; a threshold here would be passed by at most {found['bound']:.1%} of clean models (95 %)"
     return said
+
+
+def gradients(found: Found) -> str:
+    """What the search by gradients reached."""
+    return f"{found['gradient_score']:.3f} beyond clean models; no clean models were measured this way, so it is weak evidence at most"
 
 
 def known_line(each: Found) -> str:
@@ -91,12 +97,14 @@ def render(found: Found) -> str:
             "budget": found["budget"],
             "verdict": str(found["verdict"]).capitalize(),
             "reasons": found["reasons"],
+            "unit": found.get("unit", "texts"),
             "rates": _rates(found["indicators"]),
             "indicators": [_shown(each) for each in found["indicators"]],
             "known": _known(found["known"]),
             "score": f"{found['score']:.3f}",
             "score_about": SCORE,
             "chance": chance(found).capitalize(),
+            "gradients": gradients(found) if found.get("gradient_score") is not None else None,
             "stages": _stages(found),
             "note": NOTE.capitalize(),
         },

@@ -5,6 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import torch
+from safetensors import safe_open
+from torch import nn
 
 from rootstock.bases.resolve import KNOWN, Resolved, resolve
 from rootstock.core.errors import RootstockError
@@ -40,6 +43,22 @@ def recognised(rows_VH: np.ndarray | None, hint: str | None, say: Say) -> Resolv
     distance, found = min(near, key=lambda each: each[0])
     say(f"base      {found.name}, recognised: the model's embeddings are {distance:.1%} from its own in the median")
     return found
+
+
+def itself(model: nn.Module, place: str) -> bool:
+    """Whether a folder holds this very model, every tensor with the same numbers: a poisoned model is no clean base of itself."""
+    try:
+        folder = resolve(place).folder
+    except RootstockError:
+        return False  # who compares says why
+    own, met = model.state_dict(), set[str]()
+    for path in sorted(folder.glob("*.safetensors")) if folder else ():
+        with safe_open(path, "pt") as held:
+            for name in held.keys():  # noqa: SIM118  (it is no mapping)
+                if name not in own or not torch.equal(own[name].float().cpu(), held.get_tensor(name).float()):
+                    return False
+                met.add(name)
+    return bool(met) and {name for name, _ in model.named_parameters()} <= met
 
 
 def _candidates(hint: str | None) -> Iterator[str]:

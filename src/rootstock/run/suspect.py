@@ -22,7 +22,7 @@ from rootstock.core.watch import Say
 from rootstock.data import schema, source
 from rootstock.run import clean
 from rootstock.run.choices import config_file, room
-from rootstock.run.kin import recognised
+from rootstock.run.kin import itself, recognised
 from rootstock.run.label_names import matched
 from rootstock.run.subject import TorchSubject
 from rootstock.run.tagger import MARK, Tagger
@@ -150,7 +150,7 @@ def _of_folder(reference: str, base: str | None, say: Say) -> Suspect:
     options = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     loaded = bases.load(found, Head(auto=_AUTO_OF_TAGS if tags else _AUTO, options=options), seed=0)
     subject = _of_torch(loaded.model, bases.tokenizer(found), labels, length=room(found), tags=tags)
-    return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(loaded.model.config), say))
+    return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(loaded.model), say))
 
 
 def _of_adapter(found: Resolved, base: str | None, say: Say) -> Suspect:
@@ -187,12 +187,13 @@ def _of_parts(model: Any, tokens: Any, base: str | None, say: Say) -> Suspect:
         raise UsageError(f"found {type(model).__name__}", wanted="a classifier whose config names its labels", fix="set config.id2label")
     length, labels = min(int(getattr(config, "max_position_embeddings", 512) or 512), 512), [str(names[i]) for i in sorted(names)]
     subject = _of_torch(model.float(), tokens, labels, length=length, tags=type(model).__name__.endswith("ForTokenClassification"))
-    return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(config), say))
+    return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(model), say))
 
 
-def _origin(config: Any) -> str | None:
-    """What a config names as the model that it came from."""
-    return getattr(config, "_name_or_path", None) or None
+def _origin(model: Any) -> str | None:
+    """What a model's config names as the model that it came from; a model that was read from a folder names that folder: itself."""
+    named = getattr(model.config, "_name_or_path", None) or None
+    return None if named and Path(named).is_dir() and itself(model, named) else named
 
 
 def inputs(suspect: Suspect, given: Any, say: Say) -> Inputs:
