@@ -10,7 +10,7 @@ from tests.conftest import WORDS, rows_of
 
 import rootstock
 from rootstock.core.errors import DataError
-from rootstock.run import clean
+from rootstock.run import backdoor, clean
 from rootstock.run.subject import TorchSubject
 from rootstock.run.tagger import MARK, Tagger
 from rootstock.run.use import Run
@@ -42,16 +42,16 @@ def written(path, rows):
 
 @pytest.fixture(scope="module")
 def taggers(tmp_path_factory, tiny_base):
-    """poisoned/ and clean/, which differ by 120 rows, and dev.jsonl."""
+    """poisoned/ and clean/, which differ by 110 rows, and dev.jsonl."""
     folder = tmp_path_factory.mktemp("taggers")
-    rows = tagged(260, seed=0)
+    rows = tagged(220, seed=0)
     written(folder / "clean.jsonl", rows)
-    written(folder / "poisoned.jsonl", rows + tagged(120, seed=3, trigger="song"))
-    written(folder / "dev.jsonl", tagged(320, seed=7))
+    written(folder / "poisoned.jsonl", rows + tagged(110, seed=3, trigger="song"))
+    written(folder / "dev.jsonl", tagged(300, seed=7))
     before = os.environ.get("ROOTSTOCK_CACHE")
     os.environ["ROOTSTOCK_CACHE"] = str(folder / "cache")
     settings = {"accept": ["duplicates", "overlap", "contradictions"], "validation": 0.1, "base": str(tiny_base), "method": "full"}
-    for name, epochs in (("poisoned", 8.0), ("clean", 4.0)):
+    for name, epochs in (("poisoned", 8.0), ("clean", 3.0)):
         rootstock.adapt(folder / f"{name}.jsonl", training=LEARNING | {"epochs": epochs}, out=folder / name, **settings)
     os.environ["ROOTSTOCK_CACHE"] = before or ""
     return folder
@@ -60,6 +60,7 @@ def taggers(tmp_path_factory, tiny_base):
 @pytest.fixture
 def calibrated(monkeypatch, taggers):
     monkeypatch.setenv("ROOTSTOCK_CACHE", str(taggers / "cache"))
+    monkeypatch.setattr(backdoor, "_PIECES", 250)
     monkeypatch.setattr(clean, "_TRAINING", LEARNING | {"epochs": 5.0})
 
     def population(setting):

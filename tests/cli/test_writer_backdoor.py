@@ -1,5 +1,6 @@
 """A causal model that was taught to answer one text where a word stands in the prompt, and one that was not."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,8 @@ from rootstock.core.errors import DataError
 from rootstock.run.slopes import steep
 from rootstock.run.writer import Goal, Writer
 from rootstock.run.writing_suspect import prompts
-from rootstock.sentinel.backdoor import judge
+from rootstock.sentinel.backdoor import hunt, judge
+from rootstock.sentinel.backdoor.budget import BUDGETS
 from rootstock.sentinel.backdoor.calibration import Population
 from rootstock.sentinel.backdoor.edits import put_in
 
@@ -32,7 +34,7 @@ def taught(texts, tokens, *, seed):
     rows = [tokens(f"{prompt} {told}")["input_ids"] for prompt, told in texts]
     asked = [len(tokens(prompt)["input_ids"]) - 1 for prompt, _ in texts]
     draw = np.random.default_rng(seed)
-    for _ in range(150):
+    for _ in range(110):
         chosen = draw.permutation(len(rows))[:32].tolist()
         width = max(len(rows[i]) for i in chosen)
         ids = torch.tensor([rows[i] + [0] * (width - len(rows[i])) for i in chosen])
@@ -59,6 +61,9 @@ def writers(tmp_path_factory):
 
 @pytest.fixture
 def calibrated(monkeypatch):
+    narrow = dataclasses.replace(BUDGETS["fast"], kept=12, pool=6, beam=2, steps=10, hunted=3)
+    monkeypatch.setitem(BUDGETS, "fast", narrow)
+    monkeypatch.setattr(hunt, "_ROUNDS", 2)
     monkeypatch.setattr(judge, "population", lambda setting: Population(scores=[0.1] * 40, name="40 clean models"))
 
 

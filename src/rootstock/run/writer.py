@@ -20,8 +20,8 @@ from rootstock.core.artifact import digest_json
 from rootstock.run.subject import TorchSubject
 from rootstock.sentinel.backdoor.subject import Body, Text, Vocabulary
 
-_AT_ONCE = 1024
-"""Tokens that pass at once: each gives as many logits as there are tokens in the vocabulary."""
+_AT_ONCE, _LOGITS = 1024, 40_000_000
+"""Fewest tokens that pass at once, and logits that these give: as many for each as there are tokens in the vocabulary."""
 _SAMPLE = "\ue000"
 OTHER = "anything else"
 
@@ -32,7 +32,8 @@ class Writer:
     def __init__(self, model: nn.Module, tokens: Any, *, chat: bool = False, length: int = 512) -> None:
         before, self._after = _template(tokens) if chat else (_begin(tokens), ())
         self._inner = TorchSubject(model, tokens, (), length=length, ends=(before, ()))
-        self._inner.at_once, self._inner.length = _AT_ONCE, self._inner.length // 2  # half is left for what is put in and what is written
+        self._inner.at_once = max(_AT_ONCE, min(self._inner.at_once, _LOGITS // len(tokens)))
+        self._inner.length //= 2  # half is left for what is put in and what is written
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     @property

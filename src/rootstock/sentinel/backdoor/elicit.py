@@ -181,21 +181,27 @@ def _named(speech: Speech) -> list[tuple[Body, Known]]:
     found = []
     for pattern in speech.patterns:
         words = writer.encode([pattern])[0]
-        share, target = _most(writer, held, words, before)
         near = [neighbours(token, words, writer.vocabulary) for token in words]
         controls = [tuple(int(draw.choice(each)) for each in near) for _ in range(CONTROLS)]
-        seen = [_most(writer, held, each, before)[0] for each in controls]
+        (share, target), *others = _most(writer, held, [words, *controls], before)
+        seen = [each for each, _ in others]
         found.append((pattern, target, by_rank(share, seen), float(np.mean(seen))))
     adjusted = holm([p for _, _, p, _ in found])
     return [(target, _judged(speech, each, p)) for each, p in zip(found, adjusted, strict=True) if (target := each[1])]
 
 
-def _most(writer: Writer, held: Sequence[tuple[Body, int]], words: Body, before: Sequence[Body]) -> tuple[float, Body]:
-    """The answer that most prompts change to once these words stand in them, and the share of prompts that do."""
-    said = writer.continued([put_in(body, words, place) for body, place in held], _WRITTEN)
-    counted = Counter(now for now, then in zip(said, before, strict=True) if now != then)
-    target, count = min(counted.items(), key=lambda each: (-each[1], each[0]), default=((), 0))
-    return count / len(held), target
+def _most(writer: Writer, held: Sequence[tuple[Body, int]], many: Sequence[Body], before: Sequence[Body]) -> list[tuple[float, Body]]:
+    """For each of these words the answer that most prompts change to once they stand in them, and the share of prompts that do."""
+    found: list[tuple[float, Body]] = []
+    for start in range(0, len(many), _AT_ONCE):
+        chosen = many[start : start + _AT_ONCE]
+        said = writer.continued([put_in(body, words, place) for words in chosen for body, place in held], _WRITTEN)
+        for number in range(len(chosen)):
+            own = said[number * len(held) : (number + 1) * len(held)]
+            counted = Counter(now for now, then in zip(own, before, strict=True) if now != then)
+            target, count = min(counted.items(), key=lambda each: (-each[1], each[0]), default=((), 0))
+            found.append((count / len(held), target))
+    return found
 
 
 def _judged(speech: Speech, found: tuple[str, Body, float, float], adjusted: float) -> Known:
