@@ -46,10 +46,10 @@ def raced(ways):
     while True:
         held = {name: ways[name].first(counts[name]) for name in ways if name not in stopped}
         told, leader = spread([ways[name].first(count) for name, count in counts.items()]), max(held, key=lambda name: held[name].mean)
-        for name in held:
+        for name, own in held.items():
             if name == leader or counts[name] == SEEDS:
                 continue
-            found = apart(held[name], held[leader], seeds=SEEDS, told=told)
+            found = apart(own, held[leader], seeds=SEEDS, told=told)
             if found.below < ALPHA:
                 stopped[name] = None
             elif found.chance <= CHANCE and found.worth <= WORTH * (held[leader].mean - CONSTANT):

@@ -66,8 +66,8 @@ class Race:
             return
         for follows in (self._first, self._next):  # all points have their first seeds before one has more
             for rows in self.settled.points:
-                while (arm := follows(rows)) is not None:
-                    self._timed(self.settled.unit(arm, rows, len(self.done(arm, rows))), before, since)
+                while (turn := follows(rows)) is not None:
+                    self._timed(self.settled.unit(turn, rows, len(self.done(turn, rows))), before, since)
                     self._revive(rows)
                     if follows == self._next or self._first(rows) is None:
                         self._judge(rows)
