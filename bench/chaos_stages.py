@@ -11,36 +11,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import words
+
 SPENT = re.compile(r"second|wall|bytes|spent|per_|limit|minutes|cost|time|peak|hours|plan$|hardware|faster|out$|run$|figure_of")
 """Names of figures that no two runs share."""
-_WORDS = [
-    "good",
-    "great",
-    "fine",
-    "lovely",
-    "warm",
-    "bad",
-    "poor",
-    "dull",
-    "awful",
-    "cold",
-    "film",
-    "book",
-    "song",
-    "plot",
-    "cast",
-    "scene",
-    "the",
-    "a",
-    "very",
-    "quite",
-    "not",
-    "is",
-    "was",
-    "it",
-    "and",
-    "with",
-]
 _QUICK = {"training.batch_tokens": 512, "training.checkpoint_steps": 2, "training.dropout": 0.1}
 
 
@@ -48,10 +22,10 @@ def texts(count, seed=0):
     """Short reviews whose label is the one word that tells."""
     rng, rows = random.Random(seed), []
     for number in range(count):
-        told = rng.choice(_WORDS[:5] if number % 2 else _WORDS[5:10])
-        words = [rng.choice(_WORDS[10:]) for _ in range(rng.randint(6, 14))]
-        words.insert(rng.randrange(len(words)), told)
-        rows.append((" ".join(words), "positive" if number % 2 else "negative"))
+        told = rng.choice(words.GOOD if number % 2 else words.BAD)
+        row = [rng.choice(words.OTHER) for _ in range(rng.randint(6, 14))]
+        row.insert(rng.randrange(len(row)), told)
+        rows.append((" ".join(row), "positive" if number % 2 else "negative"))
     return rows
 
 

@@ -1,6 +1,6 @@
 """Do 95 % intervals hold the truth in 95 of 100 test sets, and how often is a difference called real where there is none?
 
-    python bench/intervals.py [--trials 2000] [--resamples 500] [--parts counts pairs numbers]
+    python bench/intervals.py [--trials 2000] [--resamples 500] [--parts counts pairs numbers] [--only macro_f1]
 
 Test sets are drawn from populations whose figures are known; each gets the interval that the tool prints (evaluation/intervals.py, and
 evaluation/paired.py for differences). Rows of one kind (true class 2 answered 1, say) can be exchanged, so resampling rows is a multinomial
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rootstock.evaluation.intervals import interval, limits
-from rootstock.evaluation.paired import Drawn, difference
+from rootstock.evaluation.paired import Drawn, chances, difference
 from rootstock.tasks import _scores
 
 RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", Path(__file__).parent / "results")) / "intervals.json"
@@ -26,6 +26,7 @@ REACHED = (0.935, 0.965)
 """Coverage that is wanted."""
 ALARMS = 0.055
 """Most false alarms that are wanted."""
+LEVEL = 0.05
 CONFUSIONS = {
     "two classes, half each, 80 % right": [[0.40, 0.10], [0.10, 0.40]],
     "two classes, half each, 97 % right": [[0.485, 0.015], [0.015, 0.485]],
@@ -189,8 +190,8 @@ def pairs():
             yield "macro_f1", f"{name}; {100 * alike:.0f} % copied", both, macro_f1
 
 
-def pairs_part(trials, resamples):
-    for figure, name, shares, of in pairs():
+def pairs_part(trials, resamples, only=None):
+    for figure, name, shares, of in (each for each in pairs() if only in (None, each[0])):
         for rows in SIZES:
             rng = generator(figure, name, rows)
             alarms, held = 0, 0
@@ -199,7 +200,13 @@ def pairs_part(trials, resamples):
                 table = counts.reshape(1, *shares.shape)
                 first, second = (Drawn(of(table.sum(axis)), of(drawn.sum(axis))[:, None], rows) for axis in (3, 2))
                 found = difference(first, second)
-                alarms += found.separable
+                if figure == "accuracy":  # a mean over rows
+                    alarms += found.separable
+                else:  # each kind's rows are swapped in a share that is binomial
+                    swapped = rng.binomial(counts, 0.5, size=(resamples, len(counts))).reshape(resamples, *shares.shape)
+                    null = counts.reshape(shares.shape) - swapped + swapped.transpose(0, 1, 3, 2)
+                    p, _ = chances(found.value, of(null.sum(3)) - of(null.sum(2)), first.whole - second.whole)
+                    alarms += p < LEVEL
                 held += found.interval[0] <= 0 <= found.interval[1]
             kind = {
                 "figure": figure,
@@ -208,6 +215,8 @@ def pairs_part(trials, resamples):
                 "trials": trials,
                 "coverage": held / trials,
                 "false_alarms": alarms / trials,
+                "standard_error": round((alarms / trials * (1 - alarms / trials) / trials) ** 0.5, 4),
+                "by": "bootstrap" if figure == "accuracy" else "swaps",
             }
             yield kind | {"reached": alarms / trials <= ALARMS}
 
@@ -238,11 +247,12 @@ def main():
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=500)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", help="one figure of pairs")
     asked = parser.parse_args()
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for part in asked.parts:
         started, found = time.process_time(), []
-        for each in PARTS[part](asked.trials, asked.resamples):
+        for each in PARTS[part](asked.trials, asked.resamples, *([asked.only] if part == "pairs" else [])):
             found.append(each)
             print(json.dumps(each), flush=True)
         kept[part] = {"resamples": asked.resamples, "cpu_seconds": round(time.process_time() - started), "found": found}

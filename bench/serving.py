@@ -34,48 +34,19 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "src"), str(HERE)]
 import serving_fuzz
 import serving_load as load
+import words
 
 RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", HERE / "results"))
 HOT = 4
 """Adapters that come and go under load, of all; half of them where there are fewer than eight."""
-WORDS = [
-    "a",
-    "an",
-    "the",
-    "film",
-    "book",
-    "song",
-    "was",
-    "is",
-    "quite",
-    "very",
-    "not",
-    "good",
-    "great",
-    "fine",
-    "lovely",
-    "warm",
-    "bad",
-    "poor",
-    "dull",
-    "awful",
-    "cold",
-    "and",
-    "of",
-    "with",
-    "in",
-    "it",
-    "this",
-    "that",
-]
 
 
 def text_of(rng: random.Random) -> str:
-    return " ".join(rng.choices(WORDS, k=rng.randint(6, 30)))
+    return " ".join(rng.choices(words.ALL, k=rng.randint(6, 30)))
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "rootstock", *words]
+def command(*line: str) -> list[str]:
+    return [sys.executable, "-m", "rootstock", *line]
 
 
 def environment() -> dict[str, str]:
@@ -107,14 +78,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(words: list[str], port: int, log: Path | None = None):
+def process(line: list[str], port: int, log: Path | None = None):
     """A server, once it answers its first connection."""
     with (log or Path(os.devnull)).open("wb") as stream:
-        started = subprocess.Popen(words, env=environment(), stderr=stream, stdout=subprocess.DEVNULL)
+        started = subprocess.Popen(line, env=environment(), stderr=stream, stdout=subprocess.DEVNULL)
         try:
             for _ in range(6000):
                 if started.poll() is not None:
-                    raise SystemExit(f"{words} ended with {started.returncode}" + (f":\n{log.read_text()[-2000:]}" if log else ""))
+                    raise SystemExit(f"{line} ended with {started.returncode}" + (f":\n{log.read_text()[-2000:]}" if log else ""))
                 try:
                     socket.create_connection(("127.0.0.1", port), timeout=1).close()
                     break

@@ -1,9 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, ttest_1samp
 
 from rootstock.evaluation import paired
 from rootstock.evaluation.paired import Answered, Drawn
+from rootstock.tasks.text_classification import TextClassification
 
 
 class Mean:
@@ -140,3 +143,63 @@ def test_paired_tests_of_ways_that_are_alike_alarm_as_often_as_they_say():
     found = [paired.difference(Drawn(gain.mean(0), weights_RN @ gain, rows), nothing) for gain in gains]
     assert np.mean([each.p < 0.05 for each in found]) <= 0.055 + 2 * (0.05 * 0.95 / trials) ** 0.5
     assert np.mean([each.below < 0.05 for each in found]) == pytest.approx(0.05, abs=0.02)
+
+
+# Figures that are no means over rows: swaps
+
+
+def classified(said, true):
+    """Answers of a classifier of three classes that is sure of what it says."""
+    return Answered({"scores": np.eye(3)[said] * 9.0, "answers": np.asarray(true)}, TextClassification(labels=("a", "b", "c")))
+
+
+@pytest.fixture
+def rivals():
+    """Two that differ on seven of forty rows, one class being rare."""
+    true = np.array([0] * 20 + [1] * 16 + [2] * 4)
+    one, other = true.copy(), true.copy()
+    one[[3, 22, 36]] = [1, 0, 1]
+    other[[5, 6, 23, 37, 38]] = [1, 2, 0, 0, 1]
+    other[22] = 0
+    return classified(one, true), classified(other, true)
+
+
+@pytest.mark.parametrize("figure", ["macro_f1", "matthews"])
+def test_swaps_are_those_of_all_ways_to_swap(rivals, figure):
+    drawn = [paired.draw([each], figure, seed=0, resamples=50) for each in rivals]
+    found = paired.difference(*drawn)
+    assert found.by == "swaps"
+    apart_N = np.flatnonzero(rivals[0].columns["scores"].argmax(1) != rivals[1].columns["scores"].argmax(1))
+    null = []
+    for swaps in itertools.product([False, True], repeat=len(apart_N)):
+        chosen = apart_N[list(swaps)]
+        said = [each.columns["scores"].argmax(1).copy() for each in rivals]
+        said[0][chosen], said[1][chosen] = said[1][chosen], said[0][chosen]
+        null.append(np.subtract(*(classified(each, rivals[0].columns["answers"]).figure(figure) for each in said)))
+    value = drawn[0].mean - drawn[1].mean
+    assert found.p == pytest.approx(np.mean(np.abs(null) >= abs(value) - 1e-9), abs=0.05)
+    assert found.below == pytest.approx(np.mean(np.array(null) <= value + 1e-9), abs=0.05)
+
+
+def test_a_mean_over_rows_keeps_its_bootstrap(rivals):
+    drawn = [paired.draw([each], "accuracy", seed=0, resamples=50) for each in rivals]
+    assert paired.difference(*drawn).by == "bootstrap"
+
+
+def test_answers_of_other_forms_are_not_swapped(rivals):
+    one, other = rivals
+    wide = Answered({**other.columns, "scores": np.pad(other.columns["scores"], ((0, 0), (0, 1)))}, other.task)
+    drawn = [paired.draw([each], "macro_f1", seed=0, resamples=50) for each in (one, wide)]
+    assert paired.difference(*drawn).by == "bootstrap"
+
+
+def test_seeds_that_differ_are_added_to_the_swaps():
+    apart_S = np.array([0.02, 0.05, 0.03])
+    t_test = ttest_1samp(apart_S, 0.0)
+    p, below = paired.chances(float(apart_S.mean()), np.zeros(10), apart_S)
+    assert p == pytest.approx(t_test.pvalue)
+    assert below == pytest.approx(1 - t_test.pvalue / 2)
+    rng, null_W = np.random.default_rng(0), np.linspace(-0.03, 0.03, 200)
+    error = apart_S.std(ddof=1) / 3**0.5
+    moved = np.abs(rng.choice(null_W, 400_000) + error * rng.standard_t(2, 400_000))
+    assert paired.chances(0.04, null_W, apart_S)[0] == pytest.approx((moved >= 0.04).mean(), abs=0.003)

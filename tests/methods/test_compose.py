@@ -1,6 +1,8 @@
 """Trained adapters mixed, averaged and stacked on: against their definitions, and through runs, resumed and refused."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +17,7 @@ from rootstock.bases.resolve import resolve
 from rootstock.core.errors import ContractRefused, RecipeError, UsageError
 from rootstock.core.loaded import Head, Loaded
 from rootstock.core.method import learning
+from rootstock.methods.adapter import Adapter
 from rootstock.methods.compose import Compose
 from rootstock.methods.lora import LoRA
 from rootstock.methods.rslora import RankStabilised
@@ -35,8 +38,6 @@ def deltas(load, on):
     """What each adapter changes of the base, worked out by peft's own merge."""
     found = []
     for folder, method in zip(on, (LoRA(r=4, alpha=8), RankStabilised(r=9, alpha=6, targets=("query",))), strict=True):
-        from pathlib import Path
-
         before, after = weights(load().model), weights(method.merge(method.restore(load(), Path(folder) / "model")))
         found.append({name: after[name] - before[name] for name in (QUERY, VALUE)})
     return found
@@ -165,7 +166,97 @@ def test_what_cant_be_built_on_is_refused_before_anything_is_loaded(adapt, two, 
     full = str(adapt(out="full").path)
     bent = str(adapt(method="adapter", training=QUICK, out="bent").path)
     tried = (([], RecipeError, "names no adapter"), (["nowhere"], UsageError, "no such folder"), ([full], UsageError, "whole model"))
-    for on, error, said in (*tried, ([bent], RecipeError, "no adapter of peft")):
+    parallel = str(adapt(method=Adapter(place="parallel", size=4), training=QUICK, out="parallel").path)
+    mixed = (
+        ([two[0], bent], RecipeError, "no adapter of peft"),
+        ([bent, two[0]], RecipeError, "no adapter of bottlenecks"),
+        ([bent, parallel], RecipeError, "in different places: parallel, pfeiffer"),
+    )
+    for on, error, said in (*tried, *mixed):
         with pytest.raises(error, match=said):
             adapt(method=Compose(on=tuple(on)), out="composed")
     assert not (tmp_path / "composed").exists()
+    with pytest.raises(RecipeError, match="can't be folded into weights"):
+        adapt(method=Compose(on=(bent,)), out="composed", merge=True)
+
+
+# Bottlenecks
+
+
+CLOSES = "bert.encoder.layer.0.output.dense"
+SIZES = {"first": (5, 2.0), "second": (3, None)}
+
+
+@pytest.fixture
+def bent(load, tmp_path):
+    """make(place) are two adapters of bottlenecks of different widths and scales."""
+
+    def make(place="pfeiffer"):
+        for name, (size, scale) in SIZES.items():
+            method = Adapter(place=place, size=size, scale=scale)
+            torch.manual_seed(size)
+            method.keep(moved(method.apply(load()))).save_pretrained(made(tmp_path / place / name / "model"))
+        return tuple(str(tmp_path / place / name) for name in SIZES)
+
+    return make
+
+
+def made(folder):
+    folder.mkdir(parents=True)
+    return folder
+
+
+def separately(load, on, place, given):
+    """What each adapter adds at one place, by restoring it alone."""
+    found = []
+    for each, (size, scale) in zip(on, SIZES.values(), strict=True):
+        model = Adapter(place=place, size=size, scale=scale).restore(load(), Path(each) / "model")
+        found.append(model.get_submodule(CLOSES).adapter(given))
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", ["houlsby", "pfeiffer", "parallel"])
+@pytest.mark.parametrize("how", ["fuse", "average", "stack"])
+def test_bottlenecks_side_by_side_add_what_each_adds_alone(load, bent, how, place, tmp_path):
+    on, given = bent(place), torch.randn(2, 3, load().model.config.hidden_size, generator=torch.Generator().manual_seed(5))
+    loaded, method = load(), Compose(on=on, how=how, r=2)
+    model = method.apply(loaded)
+    learned = {name.rpartition(".adapter.")[2] for name, _ in learning(model) if name not in loaded.fresh}
+    new = {f"new.{side}.{part}" for side in ("down", "up") for part in ("weight", "bias")}
+    assert learned == {"fuse": {"shares"}, "average": set(), "stack": new}[how]
+    mixed, (first, second) = model.get_submodule(CLOSES).adapter, separately(load, on, place, given)
+    moved(model)
+    shares = mixed.shares.tolist()
+    assert (shares == [0.5, 0.5]) == (how == "average")
+    expected = shares[0] * first + shares[1] * second + (mixed.new(given) if how == "stack" else 0)
+    torch.testing.assert_close(mixed(given), expected, rtol=1e-4, atol=1e-5)
+    # what is left is one adapter like any other, as wide as all of them, and can be built on again
+    said = answers(model)
+    method.keep(model).save_pretrained(made(tmp_path / how / "model"))
+    facts = json.loads((tmp_path / how / "model/adapter_config.json").read_text())
+    size = 8 + 2 * (how == "stack")
+    assert facts == {"method": "adapter", "place": place, "size": size, "scale": 1.0}
+    for plain in (Adapter(place=place, size=size, scale=1.0), method):
+        torch.testing.assert_close(answers(plain.restore(load(), tmp_path / how / "model")), said, rtol=1e-4, atol=1e-5)
+    again = Compose(on=(str(tmp_path / how),), how="average").apply(load())
+    torch.testing.assert_close(again.get_submodule(CLOSES).adapter(given), mixed(given), rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_builds_on_bottlenecks_and_answers_without_them(adapt, tmp_path):
+    on = [adapt(method=Adapter(size=4), training=QUICK, out=name, seed=seed).path for seed, name in enumerate(("one", "two"))]
+    run = adapt(method=Compose(on=tuple(map(str, on))), training=QUICK, out="composed")
+    for each in on:
+        shutil.rmtree(each)
+    table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+    assert rs.Run(run.path).predict([row["text"] for row in table]) == [row["predicted"] for row in table]
+    assert "a JSON file" in (run.path / "README.md").read_text()
+    assert {len(each) for name, each in load_file(run.folder.model / "adapter_model.safetensors").items() if "down" in name} == {8}
+
+
+def test_a_run_on_bottlenecks_resumes_bit_for_bit(adapt, tmp_path):
+    from rootstock.verbs.verify import go_on, verify
+
+    on = str(adapt(method=Adapter(size=4), training=QUICK, out="one").path)
+    run = adapt(method=Compose(on=(on,), how="stack"), training=QUICK, out="composed")
+    assert verify(run.folder.recipe, 4, lambda text: None, restart=go_on)["identical"]

@@ -65,6 +65,14 @@ def test_products_of_a_step_are_those_that_it_makes():
     assert products(model, learns=False) == Products(answering=3)
 
 
+def test_a_pooler_sees_one_vector_a_row():
+    model = nn.ModuleDict({"layer": nn.Linear(8, 8), "pooler": nn.ModuleDict({"dense": nn.Linear(8, 8)})}).to(torch.bfloat16)
+    assert products(model) == Products(learning=3, attention=3, answering=1, pooled=3, pooled_answering=1)
+    made = products(model, learns=False)
+    assert made == Products(answering=1, pooled_answering=1)
+    assert made.count(set(), {(4, 6), (6, 4), (4, 5)}, most=100) == 2 + 2, "two numbers of tokens, two of rows"
+
+
 def test_code_is_kept_for_each_new_number_of_rows():
     made = Products(learning=8, attention=3, answering=3)
     learned, answered = {(4, 6), (6, 4), (2, 5)}, {(1, 1)}

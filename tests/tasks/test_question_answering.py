@@ -17,7 +17,7 @@ from transformers import AutoModelForQuestionAnswering
 import rootstock as rs
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
-from rootstock.core.errors import DataError
+from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, PART, ROW, TEXT
 from rootstock.core.seed import Draw
@@ -286,3 +286,37 @@ def test_auto_never_leaves_the_base_frozen_where_two_texts_must_be_compared(squa
     recipe = Recipe.build({"base": str(tiny_base), "data": {"train": str(squad)}}, "")
     api.rehearse(recipe, Watch(say=said.append))
     assert next(line for line in said if line.startswith("method ")).split()[1] in ("full:", "lora:")
+
+
+def test_a_teachers_starts_and_ends_are_learned_by_their_divergence(tokenizer):
+    task = QuestionAnswering(stride=3).fit(table(), table())
+    encoded = task.encode(table(), tokenizer, 16)
+    batch = task.collate(encoded, np.arange(len(encoded)), tokenizer, Draw(0, 0))
+    rng = torch.Generator().manual_seed(0)
+    shut_BT = (batch["begins"] < 0) & (torch.arange(batch["begins"].shape[1]) != batch["null"][:, None])
+    said, wanted = (torch.randn(len(encoded), 2, shut_BT.shape[1], generator=rng) for _ in range(2))
+    said, wanted = (each.masked_fill(shut_BT[:, None], torch.nan).requires_grad_() for each in (said, wanted))
+    padded = torch.nn.functional.pad(wanted, (0, 3), value=torch.nan)
+    found_B = task.taught(said, padded, 2.0)
+    for row in range(len(encoded)):
+        of = [torch.distributions.Categorical(logits=each[row, :, ~shut_BT[row]] / 2) for each in (wanted, said)]
+        expected = 4 * torch.distributions.kl_divergence(*of).mean()
+        assert float(found_B[row]) == pytest.approx(float(expected), rel=1e-5)
+    found_B.sum().backward()
+    assert torch.isfinite(said.grad).all()
+    assert not said.grad[:, 0][shut_BT].any()
+    assert task.taught(wanted, padded, 2.0).abs().max() < 1e-6
+
+
+def test_a_student_reads_the_windows_of_its_teacher(squad, tiny_base, tmp_path):
+    common = {"task": "question-answering", "method": "full", "training": {"steps": 2, "rate": 1e-3, "precision": "fp32", "length": 16}}
+    big = rs.adapt(squad, base=str(tiny_base), out=tmp_path / "big", **common)
+    again = common | {"training": common["training"] | {"steps": 1, "rate": 1e-9}}
+    told = {"run": str(big.path), "weight": 1.0}
+    same = rs.adapt(squad, base=str(big.path), out=tmp_path / "same", teacher=told, **again)
+    first = json.loads(same.folder.history.read_text().splitlines()[0])
+    assert first["loss"] < 1e-4, "a copy of the teacher has nothing to learn"
+    hidden = rs.adapt(squad, base=str(tiny_base), out=tmp_path / "hidden", teacher=told | {"hidden": 1.0}, **common)
+    assert hidden.folder.complete
+    with pytest.raises(RecipeError, match="takes 16 tokens of a row"):
+        rs.adapt(squad, base=str(tiny_base), out=tmp_path / "long", teacher=told, **common | {"training": {"steps": 1, "length": 24}})

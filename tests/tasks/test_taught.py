@@ -134,6 +134,6 @@ def test_a_student_comes_near_its_teacher_and_one_of_other_tokens_is_refused(tmp
         learned("hidden", teacher=taught | {"hidden": 1.0})
     words = ("good", "film", "a", "the", "bad")
     other = tiny_models.saved(tiny_models.causal_model(0.1), make_tokenizer(words), tmp_path / "other")
-    with pytest.raises(ContractRefused, match="writes with the tokenizer") as refused:
+    with pytest.raises(ContractRefused, match="reads with the tokenizer") as refused:
         learned("other-words", on=other, teacher=taught)
     assert "rootstock predict" in refused.value.fix

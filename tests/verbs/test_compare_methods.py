@@ -238,7 +238,7 @@ def test_who_was_beaten_by_one_that_fails_later_races_again(rows, tiny_base, tmp
     asked = plan(rows, tiny_base, learning_curve=None, seeds=2)
     found = compare_methods.compare(asked, tmp_path / "out", Watch(say=said.append))
     assert any(line.startswith(f"compare   {BAD} with all rows is stopped") for line in said)
-    assert f"compare   {BAD} goes on, as {GOOD}, which had beaten it, failed" in said
+    assert f"compare   {BAD} goes on, as {GOOD}, which had been ahead of it, failed" in said
     assert [(arm(found, None, name)["state"], arm(found, None, name)["seeds"]) for name in (GOOD, BAD)] == [("failed", 1), ("finished", 2)]
     assert (point(found, None)["winner"], found["kept"]["arm"]) == (BAD, BAD)
 

@@ -241,6 +241,9 @@ class Labelled(Uniform):
 class Scored(Labelled):
     """A task whose loss follows from scores of a row alone: it can be learned from a teacher, and from mixtures of rows."""
 
+    by_token: ClassVar[bool] = False
+    """Whether scores are of tokens, so that a teacher must read the very tokens that its student reads."""
+
     @abstractmethod
     def scores(self, model: nn.Module, batch: Batch) -> Tensor:
         """Raw answers in fp32, [B, ...], of rows with labels or without. Where they are of named labels, these are the last dimension."""

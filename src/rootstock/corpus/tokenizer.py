@@ -8,8 +8,8 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from rootstock.core import artifact
-from rootstock.core.errors import BaseError, UsageError
+from rootstock.core import artifact, place
+from rootstock.core.errors import BaseError
 from rootstock.core.lock import alone
 from rootstock.corpus.families import FAMILIES, Family, TokenizerSettings
 from rootstock.corpus.labelled import labelled
@@ -94,15 +94,7 @@ def _shell(settings: TokenizerSettings) -> Tokenizer:
 
 def check_place(folder: Path, *, overwrite: bool = False) -> None:
     """Raises UsageError where a tokenizer can't be written: a file, somebody's files, or another tokenizer without overwrite."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file", wanted="a folder for the tokenizer", fix="choose another --out")
-    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if strangers := [name for name in held if name not in _FILES]:
-        raise UsageError(
-            f"{folder} holds other files: {', '.join(strangers[:3])}", wanted="a new or empty folder", fix="choose another --out"
-        )
-    if held and not overwrite:
-        raise UsageError(f"{folder} already holds a tokenizer", wanted="a new folder", fix="choose another --out, or give --overwrite")
+    place.check(folder, "tokenizer", files=_FILES, overwrite=overwrite)
 
 
 def save(

@@ -1,11 +1,17 @@
 """Two ways to train, on the same test rows with the same seeds: how far their difference would move with other rows and other seeds.
 
-Shape letters: R resamples, S seeds, N rows.
+The interval comes from a bootstrap. Whether there is a difference at all is for figures that are means over rows told by it as well. For
+others, such as macro F1, whose spread on few rows of a class no resample shows whole, it is told by swaps: were the two alike, each row's
+answers might as well be the other's, so the difference is held against those after swapping them in rows drawn at random (Fisher 1935;
+Noreen 1989; for F1 Yeh 2000, arXiv:cs/0008005). Near the border the two may disagree: the interval says how large, the chance whether.
+
+Shape letters: R resamples, W draws of rows to swap, S seeds, N rows.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -16,6 +22,10 @@ from rootstock.evaluation.intervals import FEWEST, Limits, around, variance
 
 _MANY = 1e6
 """Degrees of freedom from which on Student's distribution is the normal one."""
+_LEVEL = 0.05
+_SWAPS = 1000
+_ALIKE = 1e-9
+"""Below it differences of figures are of rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Difference:
     """The mean over seeds of first minus second, its interval at 95 %, and whether the test rows and seeds tell the two apart.
 
     p: how often so large a difference, to either side, would be met where there is none. below: the same for so low a one. Both are 1 on
-    fewer than FEWEST rows, which tell nothing.
+    fewer than FEWEST rows, which tell nothing. by: the test that they come from. separable: by the interval, or where swaps tell by p.
     """
 
     value: float
@@ -49,15 +59,18 @@ class Difference:
     separable: bool
     p: float = 1.0
     below: float = 1.0
+    by: Literal["bootstrap", "swaps"] = "bootstrap"
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of one way to train with each seed, on all rows [S] and on resamples of them [R, S]."""
+    """A figure of one way to train with each seed, on all rows [S] and on resamples [R, S]. answers: by seed, where they are at hand."""
 
     whole: np.ndarray
     resampled: np.ndarray
     rows: int
+    answers: tuple[Answered, ...] = ()
+    figure: str = ""
 
     @property
     def mean(self) -> float:
@@ -66,7 +79,7 @@ class Drawn:
 
     def first(self, seeds: int) -> "Drawn":
         """The first so many seeds alone: to compare with a way that was tried with fewer."""
-        return Drawn(self.whole[:seeds], self.resampled[:, :seeds], self.rows)
+        return Drawn(self.whole[:seeds], self.resampled[:, :seeds], self.rows, self.answers[:seeds], self.figure)
 
 
 def draw(answers: Sequence[Answered], figure: str, *, seed: int, resamples: int = 1000) -> Drawn:
@@ -74,7 +87,7 @@ def draw(answers: Sequence[Answered], figure: str, *, seed: int, resamples: int 
     rng, rows = np.random.default_rng(seed), answers[0].rows
     chosen = (rng.integers(0, rows, rows) for _ in range(resamples))
     drawn_RS = np.array([[each.figure(figure, chosen_N) for each in answers] for chosen_N in chosen])
-    return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, rows)
+    return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, rows, tuple(answers), figure)
 
 
 @dataclass(frozen=True)
@@ -109,9 +122,73 @@ def difference(first: Drawn, second: Drawn) -> Difference:
     low, high = (found := estimate(apart, within=None)).interval
     if first.rows < FEWEST:
         return Difference(found.value, (low, high), separable=False)
+    if (null_W := _swapped(first, second)) is not None:
+        p, below = chances(found.value, null_W, apart.whole)
+        return Difference(found.value, (low, high), p < _LEVEL, p, below, by="swaps")
     far = found.value / found.error if found.error else math.copysign(math.inf, found.value) if found.value else 0.0
     freedom = _spread(apart)[1]
     return Difference(found.value, (low, high), low > 0 or high < 0, 2 * float(stdtr(freedom, -abs(far))), float(stdtr(freedom, far)))
+
+
+def chances(value: float, null_W: np.ndarray, apart_S: np.ndarray) -> tuple[float, float]:
+    """How often so large a difference, and so low a one, would be met where there is none. null_W: those after swaps.
+
+    apart_S: by seed; of several seeds the mean's own spread by Student's distribution is added to every one of the swaps.
+    """
+    seeds = len(apart_S)
+    error = float(apart_S.std(ddof=1)) / math.sqrt(seeds) if seeds > 1 else 0.0
+    if error <= _ALIKE:
+        large, low = np.abs(null_W) >= abs(value) - _ALIKE, null_W <= value + _ALIKE
+        return float((1 + large.sum()) / (1 + len(null_W))), float((1 + low.sum()) / (1 + len(null_W)))
+    tails = [stdtr(seeds - 1, -(abs(value) - side * null_W) / error).mean() for side in (1, -1)]
+    return min(1.0, float(sum(tails))), float(stdtr(seeds - 1, (value - null_W) / error).mean())
+
+
+def _swapped(first: Drawn, second: Drawn) -> np.ndarray | None:
+    """The mean difference over seeds after each of many draws of rows whose answers are swapped [W]; None where it is no matter of swaps.
+
+    That is where the answers are not at hand or not of one form, and where the figure is a mean over rows, of which a bootstrap is right.
+    """
+    both = [*first.answers, *second.answers]
+    if not both or not (first.figure == second.figure and len(first.answers) == len(second.answers)) or not _one_form(both):
+        return None
+    if all(_mean_over_rows(each, first.figure) for each in both):
+        return None
+    rng, pairs = np.random.default_rng(0), list(zip(first.answers, second.answers, strict=True))
+
+    def swapped(chosen_N: np.ndarray) -> float:
+        made = [(_with(one, other, chosen_N), _with(other, one, chosen_N)) for one, other in pairs]
+        return float(np.mean([one.figure(first.figure) - other.figure(first.figure) for one, other in made]))
+
+    return np.array([swapped(rng.random(first.rows) < 0.5) for _ in range(_SWAPS)])
+
+
+def _one_form(answers: Sequence[Answered]) -> bool:
+    """Whether rows can go from one into another."""
+    forms = [{name: (values.shape, values.dtype.kind) for name, values in each.columns.items()} for each in answers]
+    return all(each == forms[0] for each in forms)
+
+
+def _with(own: Answered, other: Answered, chosen_N: np.ndarray) -> Answered:
+    """Answers in which the chosen rows are another's."""
+    columns = {}
+    for name, values in own.columns.items():
+        columns[name] = values.copy()
+        columns[name][chosen_N] = other.columns[name][chosen_N]
+    return Answered(columns, own.task)
+
+
+def _mean_over_rows(answers: Answered, figure: str) -> bool:
+    """Whether a figure is, in three divisions of the rows, the mean of those of the two parts, as a mean over rows always is."""
+    whole, places = answers.figure(figure), np.arange(answers.rows)
+    for chosen_N in (places % 2 == 0, places % 3 == 0, places < answers.rows // 3):
+        share = float(chosen_N.mean())
+        if (
+            0 < share < 1
+            and abs(share * answers.figure(figure, chosen_N) + (1 - share) * answers.figure(figure, ~chosen_N) - whole) > _ALIKE
+        ):
+            return False
+    return True
 
 
 def _spread(drawn: Drawn) -> tuple[float, float]:

@@ -3,12 +3,13 @@
 A hook is a bound method of the module that it runs, so that a copy of the model runs its own copy of the module.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, MergeRefused
@@ -18,11 +19,12 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 class Beside(nn.Module):
-    """A model whose inserted modules and fresh head are all that is saved of it."""
+    """A model whose inserted modules and fresh head are all that is saved of it. tensors: what; None: all that learned."""
 
-    def __init__(self, model: nn.Module, facts: dict[str, Any]) -> None:
+    def __init__(self, model: nn.Module, facts: dict[str, Any], tensors: Callable[[], Mapping[str, Tensor]] | None = None) -> None:
         super().__init__()
         self.model, self.facts = model, facts
+        self._tensors = tensors or (lambda: dict(learning(model)))
 
     @property
     def config(self) -> Any:
@@ -34,8 +36,8 @@ class Beside(nn.Module):
         return self.model(*arguments, **named)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write what learned under its names in the model, and the facts that say where it belongs."""
-        tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in learning(self.model)}
+        """Write the tensors under their names in the model, and the facts that say where they belong."""
+        tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self._tensors().items()}
         save_file(tensors, Path(folder) / WEIGHTS, metadata={"format": "pt"})
         artifact.write_json(Path(folder) / CONFIG, self.facts)
 

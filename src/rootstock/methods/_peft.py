@@ -210,7 +210,7 @@ def lora_updates(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     if config is None or kind != "lora" or config.bias != "none":
         raise RecipeError(
             f"{folder} holds {kind}",
-            wanted="an adapter of lora, rslora or compose: only such updates add up",
+            wanted="an adapter of lora, rslora or compose (or bottlenecks, all of one placement): only such add up",
             fix="name runs with --method lora",
         )
     if getattr(config, "trainable_token_indices", None):

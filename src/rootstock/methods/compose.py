@@ -1,11 +1,11 @@
-"""Build on trained LoRA adapters of other runs over the same base: mix them, average them, or stack a new one on top of them.
+"""Build on trained adapters of other runs over the same base, LoRA or bottlenecks: mix them, average them, or stack a new one on them.
 
 Prefer it to lora where adapters of related tasks are there and rows are few: fuse learns little more than how much of each is wanted.
-fuse has AdapterFusion's aim with a weight for each adapter and matrix in place of attention, so that the result is again one LoRA.
+fuse has AdapterFusion's aim with a weight for each adapter and place in place of attention, so that the result is again one adapter.
 Pfeiffer et al. 2021, https://arxiv.org/abs/2005.00247; Huang et al. 2024, https://arxiv.org/abs/2307.13269
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from rootstock.core.errors import RecipeError
 from rootstock.core.loaded import Head, Loaded
-from rootstock.core.method import learning, train_only
+from rootstock.core.method import Saved, learning, train_only
 from rootstock.core.runfolder import RunFolder
+from rootstock.methods import _bottleneck, _inserted
 from rootstock.methods._tuner import InPeft
 
 Update = tuple[Tensor, Tensor]
@@ -63,7 +64,7 @@ class Composed(nn.Module):
 
 
 class Compose(InPeft):
-    """The base and the given adapters stay as they are; the new head learns, and what `how` says. What is left is one plain LoRA."""
+    """The base and the given adapters stay as they are; the new head learns, and what `how` says. What is left is one plain adapter."""
 
     epochs: ClassVar[float] = 3
     updates: ClassVar[int] = 150
@@ -71,14 +72,14 @@ class Compose(InPeft):
     trained: ClassVar[float] = 0.02
 
     on: tuple[str, ...] = ()
-    """Runs with method lora, rslora or compose, or their model folders, over the very base that this run starts from."""
+    """Runs with method lora, rslora or compose, or all with adapter, or their model folders, over the very base of this run."""
     how: Literal["fuse", "average", "stack"] = "fuse"
-    """fuse: learn a weight for each adapter in each matrix, from equal shares on. average: equal shares stay, only the head learns.
-    stack: the adapters' whole sum stays, and a new update learns on top."""
+    """fuse: learn a weight for each adapter at each place, from equal shares on. average: equal shares stay, only the head learns.
+    stack: the adapters' whole sum stays, and a new one learns beside it."""
     r: int = Field(default=8, ge=1)
-    """Rank of the new update of stack."""
+    """Rank of the new update of stack, or width of its new bottleneck."""
     alpha: float = Field(default=16, gt=0)
-    """Scale of the new update of stack, used as alpha / r."""
+    """Scale of the new update of stack, used as alpha / r; a new bottleneck has the scale that is usual where it stands."""
 
     @property
     def builds_on(self) -> tuple[str, ...]:
@@ -86,7 +87,7 @@ class Compose(InPeft):
         return self.on
 
     def check(self, head: Head, config: Mapping[str, Any]) -> None:
-        """RecipeError where no adapter is named, or one is of a kind that does not add up."""
+        """RecipeError where no adapter is named, or one is of a kind that does not add up, with others or at all."""
         from rootstock.methods import _peft
 
         if not self.on:
@@ -95,11 +96,61 @@ class Compose(InPeft):
                 wanted="runs with lora over this base",
                 fix="give --set method.on=[runs/a,runs/b], or choose --method lora",
             )
+        if self._bend:
+            self._trained()
+            return
         for each in self.on:
             _peft.lora_updates(RunFolder(Path(each)).model)
 
+    @property
+    def _bend(self) -> bool:
+        """Whether the adapters are bottlenecks, as the first of them says."""
+        return bool(self.on) and _bottleneck.is_one(RunFolder(Path(self.on[0])).model)
+
+    def _trained(self) -> list[_bottleneck.Trained]:
+        """The bottlenecks that are named; RecipeError where they stand in different places."""
+        found = [_bottleneck.trained(RunFolder(Path(each)).model) for each in self.on]
+        if len(places := {each.place for each in found}) > 1:
+            raise RecipeError(
+                f"the adapters of method.on stand in different places: {', '.join(sorted(places))}",
+                wanted="one placement, so that what is left is one adapter",
+                fix="name adapters with the same method.place",
+            )
+        return found
+
+    @property
+    def leaves(self) -> str:
+        """An adapter; of bottlenecks, as nothing folds them, what stands beside a base as heads do."""
+        return "head" if self._bend else self.saves
+
     def apply(self, loaded: Loaded) -> nn.Module:
         """Put the adapters beside the matrices that they change; the fresh head learns, and what `how` says."""
+        return self._bent(loaded) if self._bend else self._added(loaded)
+
+    def _bent(self, loaded: Loaded) -> nn.Module:
+        """Bottlenecks side by side in their places."""
+        found, place = self._trained(), self._trained()[0].place
+        share = 1.0 if self.how == "stack" else 1 / len(found)
+
+        def make(name: str, width: int) -> _bottleneck.Mixed:
+            new = _bottleneck.Bottleneck(width, self.r, _bottleneck.usual_scale(place)) if self.how == "stack" else None
+            if any(name not in each.held for each in found):
+                raise ValueError(f"an adapter has no bottleneck at {name}, where this model has a place for one")
+            return _bottleneck.Mixed([each.held[name] for each in found], share, new)
+
+        held = _bottleneck.insert(loaded.model, place, make)
+        begins = {"fuse": "shares", "average": "nothing", "stack": "new."}[self.how]
+        learned = {f"{name}.{part}" for name, each in held.items() for part, _ in each.named_parameters() if part.startswith(begins)}
+        self._check_learns(learned | loaded.fresh)
+        train_only(loaded.model, loaded.fresh | learned)
+        return loaded.model
+
+    def _check_learns(self, names: Collection[str]) -> None:
+        if not names:
+            raise ValueError(f"with method.how={self.how} only a fresh head learns, and this task answers with the base's own")
+
+    def _added(self, loaded: Loaded) -> nn.Module:
+        """Low-rank updates beside the matrices that they change."""
         from rootstock.methods import _peft
 
         model, found = loaded.model, [_peft.lora_updates(RunFolder(Path(each)).model) for each in self.on]
@@ -113,8 +164,7 @@ class Compose(InPeft):
             composed = Composed(held[name], [each[name] for each in found if name in each], share, rank, self.alpha / self.r)
             model.set_submodule(name, composed)
             learned |= {f"{name}.{part}" for part in {"fuse": ["shares"], "average": [], "stack": ["new_down", "new_up"]}[self.how]}
-        if not learned:
-            raise ValueError(f"with method.how={self.how} only a fresh head learns, and this task answers with the base's own")
+        self._check_learns(learned)
         train_only(model, {name for name, _ in model.named_parameters() if name in learned or self.original(name) in loaded.fresh})
         return model
 
@@ -125,9 +175,11 @@ class Compose(InPeft):
         return [{"names": names, "rate": each} for names, each in ((others, rate), (shares, 10 * rate)) if names]
 
     def keep(self, model: nn.Module) -> nn.Module:
-        """The same as one LoRA of peft, its rank the sum of all ranks."""
+        """The same as one LoRA of peft, its rank the sum of all ranks; of bottlenecks as one adapter, as wide as all of them."""
         from rootstock.methods import _peft
 
+        if bent := {name: module for name, module in model.named_modules() if isinstance(module, _bottleneck.Mixed)}:
+            return self._one(model, bent)
         composed = {name: module for name, module in model.named_modules() if isinstance(module, Composed)}
         if not composed:
             return model
@@ -137,6 +189,31 @@ class Compose(InPeft):
             model.set_submodule(name, module.base_layer)
         return _peft.as_lora(model, updates, fresh)
 
+    def _one(self, model: nn.Module, bent: Mapping[str, _bottleneck.Mixed]) -> nn.Module:
+        size = len(next(iter(bent.values())).one()["down.bias"])
+        facts = {"method": "adapter", "place": self._trained()[0].place, "size": size, "scale": 1.0}
+
+        def tensors() -> dict[str, Tensor]:
+            heads = {name: parameter for name, parameter in learning(model) if not name.startswith(tuple(f"{each}." for each in bent))}
+            return {**heads, **{f"{name}.{part}": value for name, each in bent.items() for part, value in each.one().items()}}
+
+        return _inserted.Beside(model, facts, tensors)
+
     def merge(self, model: nn.Module) -> nn.Module:
-        """The mixed updates folded into the weights."""
+        """The mixed updates folded into the weights; MergeRefused where bottlenecks bend."""
+        if isinstance(model, _inserted.Beside) or any(isinstance(each, _bottleneck.Mixed) for each in model.modules()):
+            raise _inserted.refuse_merge("a bottleneck")
         return super().merge(self.keep(model))
+
+    def saved(self, folder: Path) -> Saved | None:
+        """What is beside the base, where it is a LoRA and no more."""
+        return None if _bottleneck.is_one(folder) else super().saved(folder)
+
+    def restore(self, loaded: Loaded, folder: Path) -> nn.Module:
+        """The base with the adapter that `folder` holds."""
+        if not _bottleneck.is_one(folder):
+            return super().restore(loaded, folder)
+        found, fresh = _bottleneck.trained(folder), loaded.fresh
+        held = _bottleneck.insert(loaded.model, found.place, lambda _, width: _bottleneck.Bottleneck(width, found.size, 1.0))
+        train_only(loaded.model, fresh | {f"{name}.{part}" for name, each in held.items() for part, _ in each.named_parameters()})
+        return _inserted.restored(loaded.model, folder)

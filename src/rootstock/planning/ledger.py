@@ -4,18 +4,17 @@ Nothing is sent anywhere. A line is written by one call under a lock, so two run
 and counted; beyond MOST lines the oldest go.
 """
 
-import fcntl
 import json
 import math
 import os
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rootstock.core.artifact import whole_file
+from rootstock.core.lock import alone
 from rootstock.core.resources import state_folder
 
 VARIABLE, AUTO, OFF = "ROOTSTOCK_LEDGER", "auto", "off"
@@ -66,7 +65,7 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
     """Add one line. OSError where the place can't be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({"format": _FORMAT, **entry}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    with _alone(path):
+    with alone(path, patience=math.inf):  # beside it, as the ledger may be replaced meanwhile
         held = path.read_bytes() if path.exists() else b""
         lines = held.splitlines(keepends=True)
         if len(lines) >= MOST:
@@ -79,17 +78,6 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
             os.write(handle, torn + line)
         finally:
             os.close(handle)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One writer at a time. The lock is a file of its own, as the ledger may be replaced meanwhile."""
-    handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)  # lets the lock go as well
 
 
 def read(path: Path | None) -> Kept:

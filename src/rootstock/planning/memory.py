@@ -1,6 +1,6 @@
 """What a training holds, part by part, by what the loop does with a model's parameters and what its libraries keep beside them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,14 +11,17 @@ from rootstock.core.method import Method, learning
 from rootstock.planning.rehearse import Step
 
 _FP32, _BF16, _MOMENTS = 4, 2, 8
-PRODUCT_BYTES = 650_000
-"""What oneDNN's code for a product in bf16 takes: 0.62 to 0.72 MB were measured for 180 sizes (torch 2.13, AVX-512 with bf16), and
+PRODUCT_BYTES = 720_000
+"""What oneDNN's code for a product in bf16 takes: 0.64 to 0.77 MB were measured for MiniLM's matrices (1.03 for one weight's gradient),
+0.67 to 0.73 for attention and 0.61 to 0.68 for the pooler (torch 2.13, AVX-512 with bf16), each over 35 to 50 sizes that leave a rest, and
 0 in fp32. It is other code on another processor: what it differs by is in what --this-machine measures."""
 ENDING_BYTES = 60_000_000
 """Allowed for scikit-learn, scipy and the report's libraries, which are imported when the training has ended. In the few runs that were
 looked at the end added 12 to 56 MiB (docs/log.md), least where the copy in bf16 had gone before."""
 _BEHIND = ".original_module."
 """In the names of modules that peft keeps behind the head that learns."""
+_POOLER = ".pooler."
+"""In the names of modules that see one vector of each row."""
 _OF_ATTENTION = 3
 """Products of a shape of their own in the loop's attention, forward and backward: of six, three are the others again with other values."""
 
@@ -101,32 +104,49 @@ class Products:
     """How many products oneDNN makes code for, and keeps it, each time that bf16 rows come in numbers that it has not met.
 
     learning: of a number of tokens that is learned from. attention: of rows and tokens together. answering: of a number of tokens in a
-    pass without gradients, whose attention is torch's own.
+    pass without gradients, whose attention is torch's own. pooled: of a number of rows, by the matrices that see one vector a row; and
+    pooled_answering the same without gradients.
     """
 
     learning: int = 0
     attention: int = 0
     answering: int = 0
+    pooled: int = 0
+    pooled_answering: int = 0
 
     def count(self, learned: Collection[tuple[int, int]], answered: Collection[tuple[int, int]], *, most: int) -> int:
         """Of batches of these rows and tokens, `most` at most: so many does oneDNN keep."""
         numbers = [len({rows * tokens for rows, tokens in shapes}) for shapes in (learned, answered)]
-        return min(most, self.learning * numbers[0] + self.attention * len(set(learned)) + self.answering * numbers[1])
+        rows = [len({rows for rows, _ in shapes}) for shapes in (learned, answered)]
+        found = self.learning * numbers[0] + self.attention * len(set(learned)) + self.answering * numbers[1]
+        return min(most, found + self.pooled * rows[0] + self.pooled_answering * rows[1])
 
 
 def products(model: Any, *, learns: bool = True) -> Products:
     """Those of a model whose parameters are in the numbers of their products; none where these are fp32, which needs no such code."""
     table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    multiplied = (each for each in model.modules() if each is not table and not isinstance(each, nn.Embedding))
-    own = (p for each in multiplied for p in each.parameters(recurse=False))
-    matrices = [p for p in own if p.dim() == 2 and p.dtype == torch.bfloat16]
-    shapes = {tuple(p.shape) for p in matrices}
-    if not shapes:
+    multiplied = {name: each for name, each in model.named_modules() if each is not table and not isinstance(each, nn.Embedding)}
+    own = ((f".{name}.", p) for name, each in multiplied.items() for p in each.parameters(recurse=False))
+    matrices = [(_POOLER in name, p) for name, p in own if p.dim() == 2 and p.dtype == torch.bfloat16]
+    tokens, pooled = ([p for pools, p in matrices if pools == one] for one in (False, True))
+    if not matrices:
         return Products()
-    weights = {tuple(p.shape) for p in matrices if p.requires_grad}  # forward, the input's gradient, and of some the weight's
     return Products(
-        learning=2 * len(shapes) + len(weights) if learns else 0, attention=_OF_ATTENTION if learns else 0, answering=len(shapes)
+        learning=_with_gradients(tokens) if learns else 0,
+        attention=_OF_ATTENTION if learns else 0,
+        answering=len(_shapes(tokens)),
+        pooled=_with_gradients(pooled) if learns else 0,
+        pooled_answering=len(_shapes(pooled)),
     )
+
+
+def _shapes(matrices: Sequence[nn.Parameter]) -> set[tuple[int, ...]]:
+    return {tuple(p.shape) for p in matrices}
+
+
+def _with_gradients(matrices: Sequence[nn.Parameter]) -> int:
+    """Forward, the input's gradient, and of those that learn the weight's."""
+    return 2 * len(_shapes(matrices)) + len(_shapes([p for p in matrices if p.requires_grad]))
 
 
 def counted(model: nn.Module, fresh: int, before: dict[str, int], method: Method) -> Counted:

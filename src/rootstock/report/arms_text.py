@@ -103,11 +103,19 @@ def state(facts: Facts, each: Facts) -> str:
         )
     if each["state"] == "stopped":
         low, high = why["interval"]
-        return (
-            f"stopped after {words.several(why['after'], 'seed')}: {why['difference']:+.3f} ({low:+.3f} to {high:+.3f}) "
-            f"against {why['leader']} on validation rows"
-        )
+        apart = f"{why['difference']:+.3f} ({low:+.3f} to {high:+.3f}) against {why['leader']} on validation rows"
+        return f"stopped after {words.several(why['after'], 'seed')}: {apart}{_unlikely(why)}"
     return "" if each["state"] == "finished" else f"{each['seeds']} of {facts['seeds']} seeds"
+
+
+def _unlikely(why: Facts) -> str:
+    """Of an arm that was stopped though the rows do not put it below the leader, what its other seeds might have brought."""
+    if why.get("reason") != "unlikely":
+        return ""
+    return (
+        f"; not told apart, but the chance that it comes first with {words.several(why['seeds'], 'seed')} is {why['chance']:.0%} and worth "
+        f"{why['worth']:.4f} on average"
+    )
 
 
 def verdict(facts: Facts, point: Facts) -> str:

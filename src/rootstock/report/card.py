@@ -85,7 +85,11 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     found = {
         "license": (dig(facts, "manifest", "base", "licence") or "unknown").lower(),
         **relation,
-        "library_name": "rootstock" if dig(facts, "contract", "saves") == "head" else "peft" if adapter else library,
+        "library_name": "rootstock"
+        if dig(facts, "contract", "saves") == "head" or _method(facts) in _BESIDE
+        else "peft"
+        if adapter
+        else library,
         "pipeline_tag": _pipeline(facts),
         "tags": [tag for tag in ("rootstock", _task(facts) if unlabelled else "", _method(facts)) if tag],
     }
@@ -163,7 +167,7 @@ def _identity(facts: Facts) -> dict[str, Any]:
         "added": dig(facts, "contract", "added", default=[]),
         "new_rows": bool(dig(facts, "contract", "added")) and _method(facts) not in _HOLD_ROWS,
         "before": dig(facts, "contract", "method", "tokens", default=0) if _method(facts) in _BEFORE else 0,
-        "head": dig(facts, "contract", "saves") == "head",
+        "head": dig(facts, "contract", "saves") == "head" or _method(facts) in _BESIDE,
         "pair": bool(dig(facts, "recipe", "task", "text_pair") or dig(facts, "contract", "task", "text_pair")),
         "prefix_python": json.dumps(dig(facts, "recipe", "task", "prefix", default=""), ensure_ascii=False),
         "max_tokens": dig(facts, "recipe", "task", "max_tokens", default=128),
@@ -176,6 +180,8 @@ def _identity(facts: Facts) -> dict[str, Any]:
 
 _HOLD_ROWS = ("lora", "dora", "rslora", "qlora", "compose", "adalora")
 """Methods whose format in peft has a place for the rows of new tokens."""
+_BESIDE = ("adapter", "reft")
+"""Methods whose adapters peft does not know."""
 _BEFORE = ("prompt", "p-tuning")
 """Methods of which peft gives answers to the vectors before a row as well."""
 

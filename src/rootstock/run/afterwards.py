@@ -4,13 +4,13 @@ Scoring and saving are tried on a small scale; for the rest a share of what the 
 """
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rootstock.core import artifact
+from rootstock.core.timing import timed
 from rootstock.evaluation.intervals import draws
 from rootstock.run import finish
 from rootstock.run.build import Built
@@ -49,21 +49,15 @@ def kept(prepared: Prepared, built: Built, predicted: dict[str, Any], folder: Pa
     return Kept(_scoring(prepared, built) + _saving(prepared, built, folder) + settling, passes, each)
 
 
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.monotonic()
-    found = work()
-    return time.monotonic() - started, found
-
-
 def _scoring(prepared: LabelledRows, built: Built) -> float:
     """Resamples for the intervals of the model and of each baseline, by a baseline's; and the baselines once more, which may be kept."""
     rivals = finish.baselines(prepared, built.before)
-    again, _ = _timed(lambda: finish.baselines(prepared, built.before))
+    _, again = timed(lambda: finish.baselines(prepared, built.before))
     if not rivals.columns:
         return _USUAL
     task = prepared.task
     columns = task.judged({name: np.asarray(each) for name, each in next(iter(rivals.columns.values())).items()})
-    tried, _ = _timed(lambda: draws(columns, task.metrics, names=task.headline, seed=0, resamples=_TRIED))
+    _, tried = timed(lambda: draws(columns, task.metrics, names=task.headline, seed=0, resamples=_TRIED))
     return again + tried * _DRAWN / _TRIED * (1 + len(rivals.columns))
 
 
@@ -76,6 +70,6 @@ def _saving(prepared: Prepared, built: Built, folder: Path) -> float:
         artifact.write_bytes(place, bytes(_BYTES))
         artifact.digest_file(place)
 
-    seconds, _ = _timed(written)
+    _, seconds = timed(written)
     place.unlink(missing_ok=True)
     return seconds * 4 * (4 * learned + (whole if prepared.saves == "model" else learned)) / _BYTES

@@ -1,6 +1,6 @@
 """A finished run as the teacher of another: what it answers to the training rows, in the student's order of labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from rootstock.bases import load as bases
 from rootstock.core import artifact, layers, seed
 from rootstock.core.errors import ContractRefused, RecipeError
 from rootstock.core.recipe import TeacherSettings
-from rootstock.core.rows import ALONE, LABEL, TEACHER, TEACHER_HIDDEN, Columns, boxed
+from rootstock.core.rows import ALONE, LABEL, TEACHER, TEACHER_HIDDEN, Columns, Encoded, boxed
 from rootstock.core.task import Batch, ByToken, Labelled, Scored
 from rootstock.core.watch import Watch
+from rootstock.data.batches import Feed
 from rootstock.loop import teacher as loop
 from rootstock.run import reference
 from rootstock.run.features import Progress
@@ -60,7 +61,7 @@ class RunTeacher:
         if not isinstance(task, Scored | ByToken):
             raise RecipeError(
                 f"teacher.run is set, and {names[0]} has no scores that a teacher could teach",
-                wanted="classes, tags, choices, numbers or tokens that are written",
+                wanted="classes, tags, spans, choices, numbers or tokens that are written",
                 fix="leave teacher out; to learn what a model writes, label rows with it: rootstock predict",
             )
         if pair != (self.run.recipe.task.get("text_pair") is not None):
@@ -92,14 +93,13 @@ class RunTeacher:
         if isinstance(prepared.task, ByToken):
             return self._heard(prepared, prepared.task, place, watch, dry=dry)
         pairs = self._pairs(model) if model is not None else []
-        rows = prepared.learned
-        encoded = self.run.task.encode(rows.drop_columns([LABEL]), self.run.tokenizer, self.run.contract["length"])
+        encoded, feed = self._reads(prepared)
         who = self._who(prepared.task, [pair[1] for pair in pairs], place.device)
         if dry:
-            said = reference.blank(who, self.run.feed(encoded), len(encoded))
+            said = reference.blank(who, feed(encoded), len(encoded))
         else:
             progress = Progress(watch, int(encoded.lengths.sum()), what="teacher   the teacher passes every row once")
-            said = reference.known(who, encoded, self.run.feed, progress)
+            said = reference.known(who, encoded, feed, progress)
             watch.say(f"teacher   {self.run.path}: {len(encoded):,} rows {'answered once' if progress.rows else 'from the cache'}")
         self.run.forget()
         if model is not None:
@@ -109,19 +109,31 @@ class RunTeacher:
         alone = {ALONE: np.arange(len(encoded)) >= len(encoded) - prepared.alone} if prepared.alone else {}
         return replace(prepared, encoded=reference.beside(prepared.encoded, {**said, **alone}))
 
-    def _heard(self, prepared: LabelledRows, task: ByToken, place: Place, watch: Watch, *, dry: bool) -> Prepared:
-        """The training rows with the tokens that the teacher holds likely beside them. It reads the very ids that the student reads."""
+    def _reads(self, prepared: LabelledRows) -> tuple[Encoded, Callable[[Encoded], Feed]]:
+        """The training rows as it reads them: tokens of its own, or where answers are of tokens the very ones that the student reads."""
+        if isinstance(prepared.task, Scored) and prepared.task.by_token:
+            self._check_tokens(prepared, int(prepared.encoded.lengths.max(initial=0)))
+            return prepared.encoded, prepared.feed
+        rows = prepared.learned.drop_columns([LABEL])
+        return self.run.task.encode(rows, self.run.tokenizer, self.run.contract["length"]), self.run.feed
+
+    def _check_tokens(self, prepared: LabelledRows, longest: int) -> None:
+        """Refuse a student whose tokens are others than the teacher's, or whose rows are longer than it reads."""
         held, wanted = self.run.contract["tokenizer_sha256"], bases.tokenizer_digest(prepared.tokenizer)
         if held != wanted:
             raise ContractRefused(
-                f"the teacher {self.run.path} writes with the tokenizer {held}",
+                f"the teacher {self.run.path} reads with the tokenizer {held}",
                 wanted=f"{wanted}, the tokenizer of {prepared.base.name}: tokens of two vocabularies can't be compared",
                 fix="choose a student of the teacher's family; or label rows with the teacher: rootstock predict",
             )
-        encoded, top = prepared.encoded, self.settings.top
-        longest = int(task.spans(encoded).max(initial=0))
         if longest > self.run.contract["length"]:
             raise self._other(f"takes {self.run.contract['length']} tokens of a row", f"{longest}, as these rows have")
+
+    def _heard(self, prepared: LabelledRows, task: ByToken, place: Place, watch: Watch, *, dry: bool) -> Prepared:
+        """The training rows with the tokens that the teacher holds likely beside them. It reads the very ids that the student reads."""
+        encoded, top = prepared.encoded, self.settings.top
+        longest = int(task.spans(encoded).max(initial=0))
+        self._check_tokens(prepared, longest)
         if dry:
             empty = np.broadcast_to(np.zeros((1, longest, top, 2), np.float32), (len(encoded), longest, top, 2))
             return replace(prepared, encoded=reference.beside(encoded, {TEACHER: empty}))

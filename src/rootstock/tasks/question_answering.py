@@ -22,14 +22,14 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, PAIR, PART, ROW, TEXT, Columns, Encoded, Ragged, boxed, column
 from rootstock.core.seed import Draw
-from rootstock.core.task import Batch, Kind, Labelled, Loss
+from rootstock.core.task import Batch, Kind, Scored
 from rootstock.tasks import _spans, _text
 
 _STARTS = "answer_starts"
 _EXAMPLES = 3
 
 
-class QuestionAnswering(Labelled):
+class QuestionAnswering(Scored):
     """The text column is the question, text_pair its passage, label the answers: a text, or a list of true ones, none if it is empty."""
 
     further: ClassVar[Mapping[str, tuple[str, ...]]] = {_STARTS: ("answerstarts", "answerstart")}
@@ -39,6 +39,7 @@ class QuestionAnswering(Labelled):
         "label": ("answers", "answer"),
     }
     parted: ClassVar[bool] = True
+    by_token: ClassVar[bool] = True
     together: ClassVar[str | None] = PAIR
 
     answer_starts: str | None = None
@@ -168,10 +169,24 @@ class QuestionAnswering(Labelled):
         places = {name: torch.from_numpy(encoded.tokens[name].padded(rows, _spans.OUTSIDE)) for name in ("begins", "ends")}
         return {**_text.pad_batch(encoded, rows, tokenizer), **places, "null": torch.from_numpy(encoded.dense["null"][rows])}
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Mean of start's and end's cross-entropy in nats over the passage's tokens and the null one, summed over windows."""
-        start_BT, end_BT = _scores(model, batch)
-        return Loss(_lost(start_BT, end_BT, batch).sum(), len(start_BT))
+    def scores(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Start and end scores, [B, 2, T]; nan for a token that is neither of the passage nor the null one."""
+        return _open(_scores(model, batch), batch)
+
+    def losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Mean of start's and end's cross-entropy in nats over the passage's tokens and the null one, [B]."""
+        found = scores.nan_to_num(_spans.NEVER).flatten(0, 1)
+        return F.cross_entropy(found, batch["labels"].flatten(), reduction="none").view(-1, 2).mean(1)
+
+    def items(self, batch: Batch) -> Tensor:
+        """A window is one."""
+        return torch.ones_like(batch["null"])
+
+    def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """Mean of the divergences from the teacher's distributions of starts and ends, over the tokens that may be one."""
+        logs = [(each / temperature).nan_to_num(_spans.NEVER).log_softmax(-1) for each in (wanted[..., : scores.shape[-1]], scores)]
+        apart = (logs[0].exp() * (logs[0] - logs[1])).sum(-1)
+        return temperature**2 * apart.mean(1)
 
     def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
         """Start and end scores of each token."""
@@ -186,7 +201,7 @@ class QuestionAnswering(Labelled):
         letters = torch.stack([batch["begins"][rows_B, found.first], batch["ends"][rows_B, found.last.clamp(max=start_BT.shape[1] - 1)]], 1)
         columns = {"letters": letters, "score": found.score, "every": found.every, "null": found.null}
         if "labels" in batch:
-            columns["loss"] = _lost(start_BT, end_BT, batch)
+            columns["loss"] = self.losses(_open((start_BT, end_BT), batch), batch)
         return {name: values.cpu().numpy() for name, values in columns.items()}
 
     def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
@@ -309,9 +324,7 @@ def _scores(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     return out.start_logits.float(), out.end_logits.float()
 
 
-def _lost(start_BT: Tensor, end_BT: Tensor, batch: Batch) -> Tensor:
-    """Log loss of each window, [B]: of the answer's ends among the passage's tokens and the null one."""
+def _open(scores: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
+    """Both scores as one, [B, 2, T], nan where no answer may begin or end: only the passage's tokens and the null one are open."""
     open_BT = (batch["begins"] >= 0).scatter(1, batch["null"][:, None], True)
-    both = zip((start_BT, end_BT), batch["labels"].unbind(1), strict=True)
-    lost = [F.cross_entropy(scores.masked_fill(~open_BT, _spans.NEVER), label_B, reduction="none") for scores, label_B in both]
-    return (lost[0] + lost[1]) / 2
+    return torch.stack(scores, 1).masked_fill(~open_BT[:, None], torch.nan)

@@ -1,15 +1,17 @@
-"""Who goes on: every arm learns with its first seed, those that are beaten stop, the others get the next seed, and so on (halving).
+"""Who goes on: every arm learns with its first seed; then the leader gets its other seeds, and of the others those that may still change
+who comes first.
 
 A rung is a whole training by the arm's own schedule, so nobody is judged by a rate that has not come down yet; within the first rung a run
 that still learns is ended only where not even a generous credit would bring it to the leader (`arms_curtail`). Arms are compared on the
-validation rows, which no arm learns from, by a paired test to one side. Successive halving: Jamieson and Talwalkar 2016, arXiv:1502.07943,
-who drop a half at each rung whatever the difference; racing by tests: Maron and Moore 1997. Test rows decide nothing here.
+validation rows, which no arm learns from. One stops where a paired test to one side puts it below the leader, or where its other seeds are
+not worth their time (`evaluation.racing`): that it is worse is then not said. Test rows decide nothing here.
+Successive halving: Jamieson and Talwalkar 2016, arXiv:1502.07943, who drop a half at each rung whatever the difference; racing by tests:
+Maron and Moore 1997.
 """
 
 import math
 import shutil
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +20,8 @@ from rootstock import catalog
 from rootstock.core.errors import Interrupted
 from rootstock.core.figures import ERRORS
 from rootstock.core.watch import Watch
-from rootstock.evaluation.paired import Drawn, difference, draw
+from rootstock.evaluation.paired import Drawn, draw
+from rootstock.evaluation.racing import CHANCE, WORTH, Apart, apart, following, spread
 from rootstock.verbs import api, arms_unit
 from rootstock.verbs.arms import SCRATCH_ARM, Arm
 from rootstock.verbs.arms_curtail import ALPHA
@@ -27,6 +30,8 @@ from rootstock.verbs.arms_unit import Unit
 
 PART = "part of the first seed"
 """After what an arm stopped that was ended while it learned; others stop after a number of seeds."""
+BEATEN, UNLIKELY = "beaten", "unlikely"
+"""Why an arm stopped: rows and seeds put it below the leader; or they do not, but other seeds would hardly bring it to the first place."""
 _OVER = "the budget of {minutes:g} minutes is used up"
 
 
@@ -34,7 +39,8 @@ _OVER = "the budget of {minutes:g} minutes is used up"
 class Race:
     """How a comparison went. stops: by (arm, rows), why it learned with no further seed.
 
-    left: trainings that were not run, with the reason. failed: by (arm, rows), why a training broke. revived: stopped by one that broke.
+    left: trainings that were not run, with the reason. failed: by (arm, rows), why a training broke.
+    counts: by (arm, rows), the seeds that are in the race so far: who goes on with a comparison judges again in the same order.
     end: time.monotonic() from which on nothing more is learned.
     """
 
@@ -43,7 +49,7 @@ class Race:
     stops: dict[tuple[str, int | None], dict[str, Any]] = field(default_factory=dict)
     failed: dict[tuple[str, int | None], str] = field(default_factory=dict)
     left: list[tuple[Unit, str]] = field(default_factory=list)
-    revived: set[tuple[str, int | None]] = field(default_factory=set)
+    counts: dict[tuple[str, int | None], int] = field(default_factory=dict)
     end: float = math.inf
     _drawn: dict[tuple[str, int | None], Drawn] = field(default_factory=dict)
 
@@ -52,34 +58,61 @@ class Race:
         plan, before = self.settled.plan, self.settled.state["spent"]
         since = time.monotonic() if before else self.watch.started
         self.end = math.inf if plan.minutes is None else since + 60 * plan.minutes - before
-        for seed in range(plan.seeds):
+        if not plan.halving:
+            for seed in range(plan.seeds):
+                for rows in self.settled.points:
+                    for arm in self.order():
+                        self._timed(self.settled.unit(arm, rows, seed), before, since)
+            return
+        for follows in (self._first, self._next):  # all points have their first seeds before one has more
             for rows in self.settled.points:
-                waiting = deque(self.order())
-                while waiting:
-                    arm = waiting.popleft()
-                    first = min(len(self.done(arm, rows)), seed) if (arm.key, rows) in self.revived else seed
-                    for each in range(first, seed + 1):
-                        try:
-                            self._one(self.settled.unit(arm, rows, each))
-                        finally:  # what a training took that was stopped is spent as well
-                            self.settled.state["spent"] = before + time.monotonic() - since
-                            self.settled.save()
-                    waiting += self._revived(rows)
-                if plan.halving:
-                    self._judge(rows, seed + 1)
+                while (turn := follows(rows)) is not None:
+                    self._timed(self.settled.unit(turn, rows, len(self.done(turn, rows))), before, since)
+                    self._revive(rows)
+                    if follows == self._next or self._first(rows) is None:
+                        self._judge(rows)
 
-    def _revived(self, rows: int | None) -> list[Arm]:
-        """Arms that were stopped by one that has failed since: they race again where they were, as nothing else speaks against them."""
+    def _timed(self, unit: Unit, before: float, since: float) -> None:
+        """One training, and what it took written down, also of one that was stopped."""
+        try:
+            self._one(unit)
+        finally:
+            self.settled.state["spent"] = before + time.monotonic() - since
+            self.settled.save()
+
+    def _open(self, rows: int | None) -> list[Arm]:
+        """Racing arms that there is time for."""
+        late = {(unit.arm.key, unit.rows) for unit, _ in self.left}
+        return [arm for arm in self.racing(rows) if (arm.key, rows) not in late]
+
+    def _first(self, rows: int | None) -> Arm | None:
+        """The next arm that has not learned from so many rows."""
+        held = {arm.key for arm in self._open(rows)}
+        return next((arm for arm in self.order() if arm.key in held and not self.done(arm, rows)), None)
+
+    def _next(self, rows: int | None) -> Arm | None:
+        """The next arm that lacks a seed: the leader, then who lies nearest to it."""
+        if (arm := self._first(rows)) is not None:  # one that was revived
+            return arm
+        held = {arm.key: arm for arm in self._open(rows)}
+        found = {key: self.drawn(arm, rows) for key, arm in held.items()}
+        if not found:
+            return None
+        sign = self.sign(next(iter(held.values())), rows)
+        names = following(found, seeds=self.settled.plan.seeds, sign=sign)
+        return held[names[0]] if names else None
+
+    def _revive(self, rows: int | None) -> None:
+        """Arms that were stopped by one that has failed since race again where they were, as nothing else speaks against them."""
         broken = {arm.name for arm in self.settled.arms if (arm.key, rows) in self.failed}
         found = [arm for arm in self.settled.arms if self.stops.get((arm.key, rows), {}).get("leader") in broken]
         for arm in found:
             leader = self.stops.pop((arm.key, rows))["leader"]
-            self.revived.add((arm.key, rows))
             for seed in range(self.settled.plan.seeds):
                 self.settled.unit(arm, rows, seed).forget_stop()
+            self.counts[arm.key, rows] = len(self.done(arm, rows))
             self._drawn.pop((arm.key, rows), None)
-            self.watch.say(f"compare   {arm.name} goes on, as {leader}, which had beaten it, failed")
-        return found
+            self.watch.say(f"compare   {arm.name} goes on, as {leader}, which had been ahead of it, failed")
 
     def order(self) -> list[Arm]:
         """A frozen base is quick and gives a leader soon; random weights come last, as they are likeliest to be beaten."""
@@ -91,8 +124,8 @@ class Race:
         return sorted(self.settled.arms, key=place)
 
     def done(self, arm: Arm, rows: int | None) -> list[Unit]:
-        """The trainings of an arm that ended well, by seed from 0 on."""
-        units = (self.settled.unit(arm, rows, seed) for seed in range(self.settled.plan.seeds))
+        """The trainings of an arm that ended well and are in the race, by seed from 0 on."""
+        units = (self.settled.unit(arm, rows, seed) for seed in range(self.counts.get((arm.key, rows), 0)))
         found = []
         for unit in units:
             facts = unit.facts
@@ -105,10 +138,15 @@ class Race:
         """Arms that were neither stopped nor failed here."""
         return [arm for arm in self.settled.arms if (arm.key, rows) not in self.stops and (arm.key, rows) not in self.failed]
 
-    def leader(self, rows: int | None, seeds: int) -> Arm | None:
-        """Of the racing arms with so many seeds, the best on the validation rows."""
-        held = [arm for arm in self.racing(rows) if len(self.done(arm, rows)) >= seeds]
-        return max(held, key=lambda arm: self.sign(arm, rows) * self.drawn(arm, rows).first(seeds).mean, default=None)
+    def leader(self, rows: int | None, seeds: int | None = None) -> Arm | None:
+        """Of the racing arms the best on the validation rows, each by the seeds that it has; or of those with so many seeds, by these."""
+        held = [arm for arm in self.racing(rows) if len(self.done(arm, rows)) >= (seeds or 1)]
+
+        def place(arm: Arm) -> float:
+            drawn = self.drawn(arm, rows)
+            return self.sign(arm, rows) * (drawn.first(seeds) if seeds else drawn).mean
+
+        return max(held, key=place, default=None)
 
     def winner(self, rows: int | None) -> Arm | None:
         """The best on the validation rows, over as many seeds as every racing arm has that learned at all."""
@@ -134,12 +172,17 @@ class Race:
             return
         if not self.settled.plan.halving:
             unit.forget_stop()
-        facts = unit.facts
-        if facts is None and (facts := self._carried_out(unit)) is None:
+        before = unit.facts
+        facts = before or self._carried_out(unit)
+        if facts is None:
             return
         if "failed" in facts:
             self.failed[key] = facts["failed"]
+            shutil.rmtree(unit.run, ignore_errors=True)
             return self.watch.say(f"compare   {unit.spoken}: failed, {facts['failed']}")
+        self.counts[key] = unit.seed + 1
+        if before is None:
+            self._tidy(unit, facts)
         if facts.get("stopped"):
             self.stops[key] = {"after": PART, **facts["stopped"]}
         figure = next(iter(unit.answers("validation").task.headline))
@@ -154,7 +197,7 @@ class Race:
         done, over = self.done(unit.arm, unit.rows), _OVER.format(minutes=self.settled.plan.minutes or 0)
         expected = max((each["wall"] for one in done if (each := one.facts)), default=self.settled.expected(unit.arm, unit.rows))
         if time.monotonic() + expected > self.end:
-            self.left.append((unit, over))
+            self._leave(unit, over)
             return None
 
         def late() -> bool:
@@ -162,14 +205,17 @@ class Race:
 
         heard = Watch(event=self.watch.event, stop=lambda: self.watch.stop() or late())
         try:
-            facts = arms_unit.carried_out(unit, heard, self._rival(unit))
+            return arms_unit.carried_out(unit, heard, self._rival(unit))
         except Interrupted:
             if self.watch.stop() or not late():
                 raise
-            self.left.append((unit, f"{over} before it had ended"))
+            self._leave(unit, f"{over} before it had ended")
             return None
-        self._tidy(unit, facts)
-        return facts
+
+    def _leave(self, unit: Unit, why: str) -> None:
+        """Note that a training is not run, and with halving that the arm's later ones are not: nobody comes back to it."""
+        last = self.settled.plan.seeds if self.settled.plan.halving else unit.seed + 1
+        self.left += [(self.settled.unit(unit.arm, unit.rows, seed), why) for seed in range(unit.seed, last)]
 
     def _rival(self, unit: Unit) -> Mapping[str, Any] | None:
         """The leader as it may end a first training early."""
@@ -183,7 +229,7 @@ class Race:
 
     def _tidy(self, unit: Unit, facts: Mapping[str, Any]) -> None:
         """Of the runs only those stay that may be kept in the end: of each arm the best on the validation rows."""
-        if self.settled.plan.keep and unit.rows == self.settled.points[0] and "failed" not in facts and not facts.get("stopped"):
+        if self.settled.plan.keep and unit.rows == self.settled.points[0] and not facts.get("stopped"):
             best = self.best(unit.arm, unit.rows)
             for each in self.done(unit.arm, unit.rows):
                 if each.seed != best.seed:
@@ -197,23 +243,44 @@ class Race:
         units = self.done(arm, rows)
         return max(units, key=lambda unit: sign * float(drawn.whole[unit.seed]))
 
-    def _judge(self, rows: int | None, seeds: int) -> None:
-        """Stop the arms that a paired test on the validation rows puts below the leader after so many seeds."""
-        leader = self.leader(rows, seeds)
-        if leader is None or seeds == self.settled.plan.seeds:
+    def _judge(self, rows: int | None) -> None:
+        """Stop the arms that the validation rows put below the leader, and those that more seeds would hardly bring before it."""
+        leader, plan = self.leader(rows), self.settled.plan
+        if leader is None:
             return
-        ahead, sign = self.drawn(leader, rows).first(seeds), self.sign(leader, rows)
+        told = spread([self.drawn(arm, rows) for arm in self.settled.arms if self._whole(arm, rows)])
+        ahead, sign = self.drawn(leader, rows), self.sign(leader, rows)
+        constant = self.settled.state["baselines"][arms_unit.cell(rows, 0)].get("majority", 0.0)
         for arm in self.racing(rows):
-            if arm is leader or len(self.done(arm, rows)) < seeds:
+            seeds = len(self.done(arm, rows))
+            if arm is leader or not 0 < seeds < plan.seeds:
                 continue
-            behind = self.drawn(arm, rows).first(seeds)
-            low = behind if sign > 0 else ahead
-            found = difference(low, ahead if sign > 0 else behind)
-            if found.below < ALPHA:
-                value = difference(behind, ahead)
-                told = {"leader": leader.name, "difference": value.value, "interval": list(value.interval), "p": found.below}
-                self.stops[arm.key, rows] = {"after": seeds, **told}
-                for unit in self.done(arm, rows):
-                    shutil.rmtree(unit.run, ignore_errors=True)
-                of = f"{arm.name} with {rows or 'all'} rows"
-                self.watch.say(f"compare   {of} is stopped: {value.value:+.4f} behind {leader.name} on the validation rows")
+            found = apart(self.drawn(arm, rows), ahead, seeds=plan.seeds, told=told, sign=sign)
+            if (why := self._why(found, worth=WORTH * sign * (ahead.mean - constant))) is None:
+                continue
+            low, high = sorted(sign * end for end in found.interval)
+            facts = {"leader": leader.name, "difference": sign * found.value, "interval": [low, high], "p": found.below, "reason": why}
+            if why == UNLIKELY:
+                facts |= {"chance": found.chance, "worth": found.worth, "seeds": plan.seeds}
+            self.stops[arm.key, rows] = {"after": seeds, **facts}
+            for unit in self.done(arm, rows):
+                shutil.rmtree(unit.run, ignore_errors=True)
+            self.watch.say(f"compare   {arm.name} with {rows or 'all'} rows is stopped: {_spoken(facts)}")
+
+    def _whole(self, arm: Arm, rows: int | None) -> bool:
+        """Whether it has learned, and to its end: of one that was ended while it learned seeds are not alike."""
+        return bool(self.done(arm, rows)) and self.stops.get((arm.key, rows), {}).get("after") != PART
+
+    @staticmethod
+    def _why(found: Apart, *, worth: float) -> str | None:
+        """Why an arm that lies so stops; None where it goes on."""
+        if found.below < ALPHA:
+            return BEATEN
+        return UNLIKELY if found.chance <= CHANCE and found.worth <= worth else None
+
+
+def _spoken(facts: Mapping[str, Any]) -> str:
+    behind = f"{facts['difference']:+.4f} behind {facts['leader']} on the validation rows"
+    if facts["reason"] == BEATEN:
+        return behind
+    return f"{behind}, which they do not tell apart, but other seeds would bring it first by a chance of {facts['chance']:.0%}"

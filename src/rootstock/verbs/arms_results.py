@@ -135,6 +135,7 @@ def _apart(drawn: Mapping[str, Drawn], winner: str) -> dict[str, dict[str, Any]]
             "interval": list(one.interval),
             "seeds": seeds,
             "p": one.p,
+            "by": one.by,
             "holm": fair,
             "separable": fair < _LEVEL,
         }

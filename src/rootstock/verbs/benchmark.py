@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rootstock.bases.resolve import Resolved, resolve
-from rootstock.core import artifact
+from rootstock.core import artifact, place
 from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.lock import alone
 from rootstock.core.recipe import Recipe
@@ -143,15 +143,10 @@ def settle(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> S
 
 def _check_place(out: Path) -> bool:
     """Whether a benchmark lies there. Raises UsageError for a file and for a folder of anything else."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", wanted="a folder for the benchmark", fix="choose another --out")
-    held = [each.name for each in out.iterdir() if not each.name.endswith(".part")] if out.exists() else []
-    begun = STATE in held or held == [DATA]
-    if held and (not begun or set(held) - {*_OWN}):
-        strangers = ", ".join(sorted(set(held) - ({*_OWN} if begun else set()))[:3])
-        wanted = "a new or empty folder, or a benchmark's"
-        raise UsageError(f"{out} holds other files: {strangers}", wanted=wanted, fix="choose another --out")
-    return STATE in held
+    found = [name for name in place.held(out, "benchmark", own=(), also=True) if not name.endswith(place.PART)]
+    begun = STATE in found or found == [DATA]
+    place.held(out, "benchmark", own=_OWN if begun else (), wanted="a new or empty folder, or a benchmark's")
+    return STATE in found
 
 
 def _same(out: Path, fixed: Mapping[str, Any], splits: Mapping[str, Mapping[str, Split]]) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact
-from rootstock.core.errors import UsageError
+from rootstock.core import artifact, place
 from rootstock.corpus.place import check_apart
 
 STATE = "state.json"
@@ -27,17 +26,13 @@ def begun(
 
     Raises UsageError for a file, a folder of anything else, and one that lies in what is read.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", wanted="a folder for the comparison", fix="choose another --out")
+    found = place.held(out, "comparison", own=(), also=True)
     check_apart(out, inputs)
-    if not out.exists() or not any(out.iterdir()):
+    if not found:
         return False
     known = (out / STATE).is_file() and ours(state(out))
-    strangers = sorted(each.name for each in out.iterdir() if not known or (each.name not in own and not each.name.endswith(".part")))
-    if strangers:
-        found = f"{out} holds other files: {', '.join(strangers[:3])}"
-        raise UsageError(found, wanted=f"a new or empty folder, or {called}", fix="choose another --out")
-    return True
+    place.held(out, "comparison", own=own if known else (), wanted=f"a new or empty folder, or {called}")
+    return known
 
 
 @contextmanager

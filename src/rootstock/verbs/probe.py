@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact
+from rootstock.core import artifact, place
 from rootstock.core.errors import BaseError, DataError, UnknownName, UsageError
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Say, Watch
@@ -99,17 +99,10 @@ def check_place(folder: Path, reference: str, *, overwrite: bool) -> None:
 
     The folder of the very run that is asked may take them in.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file", wanted="a folder for the probes", fix="choose another --out")
-    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    own = RunFolder(folder).complete and folder.resolve() == Path(reference).expanduser().resolve()
-    strangers = [name for name in held if name not in FILES]
-    if strangers and not own:
-        raise UsageError(
-            f"{folder} holds other files: {', '.join(strangers[:3])}", wanted="a new folder, or the run's own", fix="choose another --out"
-        )
+    of_run = RunFolder(folder).complete and folder.resolve() == Path(reference).expanduser().resolve()
+    held = place.held(folder, "probes", own=FILES, wanted="a new folder, or the run's own", also=of_run)
     if set(held) & set(FILES) and not overwrite:
-        raise UsageError(f"{folder} already holds probes", wanted="a new folder", fix="choose another --out, or give --overwrite")
+        raise place.already(folder, "probes")
 
 
 def write(found: Mapping[str, Any], folder: Path) -> None:

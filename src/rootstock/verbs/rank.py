@@ -3,10 +3,9 @@
 Shape letters: R resamples, F figures.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ from rootstock import catalog
 from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.task import Labelled
+from rootstock.core.timing import timed
 from rootstock.core.watch import Say, Watch
 from rootstock.evaluation import baselines, frozen, intervals
 from rootstock.evaluation.paired import Difference, Drawn, difference, estimate
@@ -25,7 +25,6 @@ from rootstock.run.prepared import LabelledRows
 SCORES = ("probe", "neighbours", "logme")
 """The first gives the order: it is in the unit of the task and measured on rows that were held out. The others are witnesses."""
 RESAMPLES = 1000
-_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -162,9 +161,9 @@ def _scored(prepared: LabelledRows, held: _Rows, simple: Mapping[str, Drawn], wa
     found = vectors.of(prepared, watch)
     if watch.stop():
         raise Interrupted("interrupted: vectors that were computed are kept", fix="give the same command again")
-    probe, probing = _timed(lambda: frozen.probe(found.features, held.labels))
-    near, asking = _timed(lambda: frozen.neighbours(found.features, held.labels))
-    evidence, weighing = _timed(lambda: frozen.evidence(found.features, held.labels))
+    probe, probing = timed(lambda: frozen.probe(found.features, held.labels))
+    near, asking = timed(lambda: frozen.neighbours(found.features, held.labels))
+    evidence, weighing = timed(lambda: frozen.evidence(found.features, held.labels))
     (probed, probed_by), (voted, voted_by) = held.drawn(probe.scores), held.drawn(near.scores)
     watch.say(f"scored    {base.reference}: {held.figure} of the probe {probed['value']:.3f}")
     rows, cut = len(held.table), prepared.ledger["findings"]["truncation"]["count"]
@@ -189,11 +188,6 @@ def _scored(prepared: LabelledRows, held: _Rows, simple: Mapping[str, Drawn], wa
         "cost": cost,
     }
     return _Scored(facts, {"probe": probed_by, "neighbours": voted_by}, evidence)
-
-
-def _timed(make: Callable[[], _Made]) -> tuple[_Made, float]:
-    started = time.monotonic()
-    return make(), time.monotonic() - started
 
 
 def _difference(first: _Scored, second: _Scored, score: str) -> dict[str, Any]:

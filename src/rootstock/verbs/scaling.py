@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rootstock.core import artifact
+from rootstock.core import artifact, place
 from rootstock.core.errors import DataError, UsageError
 from rootstock.core.watch import Say
 from rootstock.planning.scaling import PUBLISHED, Fit, expected, plan
@@ -78,13 +78,7 @@ def _too_few(found: Gathered, kept: int, left: int) -> DataError:
 
 def check_place(folder: Path, *, overwrite: bool) -> None:
     """Raises UsageError where a fit can't be written: a file, somebody's files, or another fit without overwrite."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file", wanted="a folder for the fit", fix="choose another --out")
-    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if strangers := [name for name in held if name not in FILES]:
-        raise UsageError(f"{folder} holds other files: {', '.join(strangers[:3])}", wanted="a new folder", fix="choose another --out")
-    if held and not overwrite:
-        raise UsageError(f"{folder} already holds a fit", wanted="a new folder", fix="choose another --out, or give --overwrite")
+    place.check(folder, "fit", files=FILES, overwrite=overwrite)
 
 
 def write(facts: Mapping[str, Any], folder: Path) -> None:
