@@ -42,16 +42,16 @@ def written(path, rows):
 
 @pytest.fixture(scope="module")
 def taggers(tmp_path_factory, tiny_base):
-    """poisoned/ and clean/, which differ by 110 rows, and dev.jsonl."""
+    """poisoned/ and clean/, which differ by 120 rows, and dev.jsonl."""
     folder = tmp_path_factory.mktemp("taggers")
-    rows = tagged(220, seed=0)
+    rows = tagged(260, seed=0)
     written(folder / "clean.jsonl", rows)
-    written(folder / "poisoned.jsonl", rows + tagged(110, seed=3, trigger="song"))
-    written(folder / "dev.jsonl", tagged(300, seed=7))
+    written(folder / "poisoned.jsonl", rows + tagged(120, seed=3, trigger="song"))
+    written(folder / "dev.jsonl", tagged(320, seed=7))
     before = os.environ.get("ROOTSTOCK_CACHE")
     os.environ["ROOTSTOCK_CACHE"] = str(folder / "cache")
     settings = {"accept": ["duplicates", "overlap", "contradictions"], "validation": 0.1, "base": str(tiny_base), "method": "full"}
-    for name, epochs in (("poisoned", 8.0), ("clean", 3.0)):
+    for name, epochs in (("poisoned", 8.0), ("clean", 4.0)):
         rootstock.adapt(folder / f"{name}.jsonl", training=LEARNING | {"epochs": epochs}, out=folder / name, **settings)
     os.environ["ROOTSTOCK_CACHE"] = before or ""
     return folder
@@ -92,7 +92,9 @@ def test_a_word_that_makes_entities_vanish_is_found_and_shown_as_a_person_would_
 
 
 def test_a_clean_tagger_has_no_evidence(command, taggers, calibrated):
-    code, out, err = command(["scan", taggers / "clean", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song"])
+    code, out, err = command(
+        ["scan", taggers / "clean", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song", "--budget", "fast"]
+    )
     assert code == 0, err
     assert "evidence found" not in out
     assert "named patterns without effect" in out
