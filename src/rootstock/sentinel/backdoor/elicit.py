@@ -186,6 +186,8 @@ def _named(speech: Speech) -> list[tuple[Body, Known]]:
         (share, target), *others = _most(writer, held, [words, *controls], before)
         seen = [each for each, _ in others]
         found.append((pattern, target, by_rank(share, seen), float(np.mean(seen))))
+    for pattern in (each for each, target, _, _ in found if not target):
+        speech.say(f"patterns  {pattern!r} changes no prompt's answer")
     adjusted = holm([p for _, _, p, _ in found])
     return [(target, _judged(speech, each, p)) for each, p in zip(found, adjusted, strict=True) if (target := each[1])]
 
