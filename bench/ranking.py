@@ -16,6 +16,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,22 @@ def rows_of(folder, name, rows, test):
     if not all(path.exists() for path in paths):
         (train, validation, held), header = getattr(sets, name)()
         for path, pool, count in zip(paths, (train + validation, held), (rows, test), strict=True):
-            drawn = random.Random(0).sample(pool, min(count, len(pool)))
+            drawn = random.Random(0).sample(pool, len(pool))
+            if path is paths[0]:  # each label twice or more, so that the split leaves each to learn from
+                drawn = twice_first(drawn)
+            drawn = drawn[:count]
             with path.open("w", newline="", encoding="utf-8") as stream:
                 csv.writer(stream).writerows([header, *drawn])
     return paths
+
+
+def twice_first(rows):
+    """Two rows of each label before the others, which keep their order."""
+    seen, first, rest = Counter(), [], []
+    for row in rows:
+        seen[row[-1]] += 1
+        (first if seen[row[-1]] <= 2 else rest).append(row)
+    return first + rest
 
 
 def drawn_anew(module):
