@@ -134,7 +134,7 @@ class Workers:
             self.counts.rows += len(batch.items)
             self.counts.batches += 1
             self.counts.real_tokens += sum(item.length for item in batch.items)
-            self.counts.padded_tokens += len(batch.items) * max((item.length for item in batch.items), default=0)
+            self.counts.padded_tokens += batch.lane.cost([item.length for item in batch.items])
             self.counts.rows_by_model.update(item.ticket.model.info.name for item in batch.items)
         for ticket in whole:
             self._finish(ticket)
