@@ -11,7 +11,7 @@ import torch
 from tests.conftest import make_base, rows_of
 from tests.serving import crafted
 
-from rootstock.core.errors import ContractRefused, Draining, GateRefused, Overloaded, RowRefused, TimedOut, UnknownModel, UsageError
+from rootstock.core.errors import ContractRefused, Draining, GateRefused, Overloaded, RowRefused, RunFailed, TimedOut, UnknownModel, UsageError
 from rootstock.methods.dora import DoRA
 from rootstock.methods.feature_extraction import FeatureExtraction
 from rootstock.methods.full import Full
@@ -132,6 +132,7 @@ def test_one_base_and_one_tokenizer_for_all(served):
     opening = built._shelf.opening
     assert len(opening._trunks) == len(opening._tokenizers) == 1
     trunk = next(iter(opening._trunks.values()))
+    assert trunk.packs
     base = sum(p.numel() for p in trunk.model.parameters())
     own = [sum(p.numel() for p in entry.model.part.head.model.parameters()) for entry in built._shelf._entries.values()]
     assert max(own) < base / 4, "a model of a head alone"
@@ -322,3 +323,24 @@ def test_a_worker_outlives_a_model_that_breaks(served, wanted, monkeypatch):
     assert "does not fit" in str(failed)
     assert close(answers[0], wanted["lora"][0]), "a request does not fail for another's"
     assert close(ask(built, ("lora", TEXTS[:1]))[0][0], wanted["lora"][0])
+
+
+def test_a_model_whose_folder_went_away_is_unknown_and_read_once_for_all_who_wait(served, runs, tmp_path, monkeypatch):
+    built = served("lora")
+    folder = shutil.copytree(runs / "other", tmp_path / "moving")
+    built.add("moving", folder)
+    folder.rename(tmp_path / "elsewhere")
+    tries, reading = [], built._shelf.opening.open
+    monkeypatch.setattr(built._shelf.opening, "open", lambda *asked: tries.append(asked) or reading(*asked))
+
+    async def run():
+        return await asyncio.gather(*(built.predict("moving", [{"text": "a"}], timeout_s=60) for _ in range(9)), return_exceptions=True)
+
+    assert {type(each) for each in asyncio.run(run())} == {UnknownModel}
+    assert len(tries) == 1
+    folder.mkdir()
+    with pytest.raises(RunFailed, match="can't be read any more"):
+        ask(built, ("moving", TEXTS[:1]))
+    folder.rmdir()
+    (tmp_path / "elsewhere").rename(folder)
+    assert len(ask(built, ("moving", TEXTS[:1]))[0]) == 1, "what failed before is tried again for who asks later"

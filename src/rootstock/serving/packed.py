@@ -11,7 +11,8 @@ D width of a head.
 import inspect
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,9 @@ _NAME = "rootstock_rows"
 _VECTOR = 16
 """fp32 numbers in a vector of AVX-512; the rest of a row is worked on one by one."""
 _KNOWN = frozenset(("input_ids", "attention_mask", "token_type_ids"))
-"""Inputs that can be laid so."""
+"""Tensors that can be laid so."""
+_PLAIN = frozenset(("output_hidden_states", "output_attentions", "return_dict", "use_cache"))
+"""What else a body may be asked with."""
 _APART = {"float32": 1e-4, "bfloat16": 3e-2, "int8": 1e-1}
 """How far the two ways may lie from each other where a body is tried, as a share of what it left: more is another answer, not rounding."""
 
@@ -138,29 +141,56 @@ class Packing:
     """Passes batches through a body without padding, if it is one of those that can: found out once, on rows of three lengths."""
 
     def __init__(self, body: Any, format_name: str) -> None:
-        self._body = body
-        self._offset = _first_position(body)
-        self.able = self._offset is not None and self._tried(_APART[format_name])
+        self._body, self._plain = body, body.forward
+        self._names = inspect.signature(body.forward)
+        table = next((each for name, each in body.named_modules() if name.endswith("position_embeddings")), None)
+        self._unplaced = getattr(table, "padding_idx", None)
+        """The token that takes no position, in RoBERTa and its like, where positions begin behind its number."""
+        told = "position_ids" in self._names.parameters and getattr(body.config, "vocab_size", 0) > 1
+        self.able = told and self._tried(_APART[format_name])
+
+    def stand_before(self) -> None:
+        """From now on whoever calls the body has its batches laid so."""
+        if self.able:
+            vars(self._body)["forward"] = partial(_instead, self)
 
     def lays(self, inputs: Mapping[str, Any]) -> bool:
         """Whether these inputs can be laid so."""
         tensors = {name for name, value in inputs.items() if isinstance(value, Tensor)}
-        if not self.able or not {"input_ids", "attention_mask"} <= tensors <= _KNOWN:
+        if not self.able or not {"input_ids", "attention_mask"} <= tensors <= _KNOWN or not inputs.keys() - tensors <= _PLAIN:
+            return False
+        if inputs.get("output_attentions") or inputs.get("return_dict") is False:
             return False
         mask_BT = inputs["attention_mask"]
         return bool(mask_BT.dim() == 2 and mask_BT[:, 0].all() and (mask_BT[:, 1:] <= mask_BT[:, :-1]).all())
 
     def __call__(self, inputs: Mapping[str, Any], laid: Layout) -> Any:
         """What the body leaves, rows padded again."""
-        wide = inputs["attention_mask"].shape[1]
         given = {name: value.reshape(1, -1)[:, laid.places_P] if isinstance(value, Tensor) else value for name, value in inputs.items()}
         del given["attention_mask"]
-        given["position_ids"] = (laid.places_P % wide + (self._offset or 0))[None]
+        given["position_ids"] = self._positions(inputs["input_ids"]).reshape(1, -1)[:, laid.places_P]
         with _laid(laid):
-            found = self._body(**given)
-        if not laid.seen:
+            found = self._plain(**given)
+        if not laid.seen or not isinstance(found, Mapping):
             raise Unpackable("its attention is its own")
         return type(found)(**{name: _padded(value, laid) for name, value in found.items()})
+
+    def _positions(self, ids_BT: Tensor) -> Tensor:
+        if self._unplaced is None:
+            return torch.arange(ids_BT.shape[1], device=ids_BT.device).expand(ids_BT.shape)
+        placed_BT = (ids_BT != self._unplaced).long()
+        return placed_BT.cumsum(1) * placed_BT + self._unplaced
+
+    def answer(self, *arguments: Any, **named: Any) -> Any:
+        """In place of the body's forward pass."""
+        bound = self._names.bind(*arguments, **named).arguments
+        more = {name: value for each in bound.values() if isinstance(each, dict) for name, value in each.items()}
+        inputs = {name: value for name, value in (bound | more).items() if value is not None and not isinstance(value, dict)}
+        if self.lays(inputs):
+            with suppress(Unpackable):
+                return self(inputs, Layout(inputs["attention_mask"]))
+            self.able = False
+        return self._plain(*arguments, **named)
 
     @torch.inference_mode()
     def _tried(self, apart: float) -> bool:
@@ -170,18 +200,23 @@ class Packing:
         """
         mask_BT = (torch.arange(37) < torch.tensor([5, 37, 20])[:, None]).long()
         vocabulary = int(self._body.config.vocab_size)
-        ids_BT = (torch.arange(3 * 37).view(3, 37) * 7 + vocabulary // 2) % vocabulary
+        ids_BT = vocabulary // 2 + torch.arange(3 * 37).view(3, 37) * 7 % max(vocabulary // 4, 1)
         device = next(self._body.parameters()).device
         inputs = {"input_ids": (ids_BT * mask_BT).to(device), "attention_mask": mask_BT.to(device)}
         pooler = getattr(self._body, "pooler", None)
         if isinstance(pooler, nn.Module):
             pooler.register_forward_pre_hook(_rows_first)
         try:
-            found, wanted = self(inputs, Layout(inputs["attention_mask"])), self._body(**inputs)
+            found, wanted = self(inputs, Layout(inputs["attention_mask"])), self._plain(**inputs)
         except (Unpackable, TypeError, ValueError, RuntimeError, LookupError, AttributeError):
             return False
         real_BT = mask_BT.bool().to(device)
         return all(_alike(found.get(name), value, real_BT, apart) for name, value in wanted.items())
+
+
+def _instead(packing: Packing, *arguments: Any, **named: Any) -> Any:
+    """A function that a twin of the body copies with the twin's own packing."""
+    return packing.answer(*arguments, **named)
 
 
 def _rows_first(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -203,12 +238,3 @@ def _alike(found: Any, wanted: Any, real_BT: Tensor, apart: float) -> bool:
     if wanted.dim() == 3:
         found, wanted = found[:, : wanted.shape[1]][real_BT], wanted[real_BT]
     return found.shape == wanted.shape and bool((found - wanted).float().norm() <= apart * wanted.float().norm())
-
-
-def _first_position(body: Any) -> int | None:
-    """The number of a row's first position; None for a body to which positions can't be told."""
-    if "position_ids" not in inspect.signature(body.forward).parameters or getattr(body.config, "vocab_size", 0) < 2:
-        return None
-    table = next((each for name, each in body.named_modules() if name.endswith("position_embeddings")), None)
-    padding = getattr(table, "padding_idx", None)
-    return 0 if padding is None else int(padding) + 1

@@ -193,19 +193,24 @@ class Own:
     writes: bool
     _twins: threading.local = field(default_factory=threading.local)
     _writing: threading.RLock = field(default_factory=threading.RLock)
+    _packing: Packing | None = None
     _ways: ExitStack | None = None
 
     def __post_init__(self) -> None:
         self._ways = prepare(self.model, self.format, self.fresh)
+        modules: list[Any] = [each for each in self.model.modules() if type(each).__module__.startswith("transformers.")]
+        if modules and hasattr(modules[0], "base_model") and not self.writes and not modules[0].config.is_encoder_decoder:
+            self._packing = Packing(modules[0].base_model, self.format.name)
+            self._packing.stand_before()
 
     @property
     def packs(self) -> bool:
-        """Never."""
-        return False
+        """Whether rows pass without padding."""
+        return self._packing is not None and self._packing.able
 
     def cost(self, lengths: Sequence[int]) -> int:
-        """With their padding."""
-        return padded(lengths)
+        """By `packs` their tokens, else as many as the longest's of each."""
+        return cost(sum(lengths)) if self.packs else padded(lengths)
 
     def answer(self, asked: Asked) -> list[Columns]:
         """Batch by batch."""
