@@ -11,7 +11,17 @@ import torch
 from tests.conftest import make_base, rows_of
 from tests.serving import crafted
 
-from rootstock.core.errors import ContractRefused, Draining, GateRefused, Overloaded, RowRefused, RunFailed, TimedOut, UnknownModel, UsageError
+from rootstock.core.errors import (
+    ContractRefused,
+    Draining,
+    GateRefused,
+    Overloaded,
+    RowRefused,
+    RunFailed,
+    TimedOut,
+    UnknownModel,
+    UsageError,
+)
 from rootstock.methods.dora import DoRA
 from rootstock.methods.feature_extraction import FeatureExtraction
 from rootstock.methods.full import Full

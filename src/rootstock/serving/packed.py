@@ -1,8 +1,8 @@
 """Rows of a batch one after the other without padding, for bodies that work token by token but where tokens attend to each other.
 
-A padded token costs as much as a real one: of mixed requests every fourth was padding. And oneDNN makes each product anew for each number of
-rows that it has not met, 1 to 2 ms each, five a batch: numbers of tokens and of rows are rounded up to few. Only attention, and what adapters
-add, see rows as a grid, in multiples of 16 tokens, which is a seventh of the work.
+A padded token costs as much as a real one: of mixed requests every fourth was padding. And oneDNN makes each product anew for each number
+of tokens that it has not met, 1 to 2 ms each and five a batch, so that numbers of tokens and of rows are rounded up to few. Only attention,
+and what adapters add, see rows as a grid, in multiples of 16 tokens: a seventh of the work.
 
 Shape letters: B rows, T tokens of the longest, W the same as a multiple of 16, P tokens of all rows as they lie, H heads,
 D width of a head.
