@@ -143,6 +143,9 @@ def test_one_base_and_one_tokenizer_for_all(served):
     assert len(opening._trunks) == len(opening._tokenizers) == 1
     trunk = next(iter(opening._trunks.values()))
     assert trunk.packs
+    models = {name: entry.model for name, entry in built._shelf._entries.items()}
+    assert len({models[name].encoding for name in CLASSES if name in models}) == 1, "classifiers are encoded in one call"
+    assert len({model.encoding for model in models.values()}) == 1 + len(KINDS)
     base = sum(p.numel() for p in trunk.model.parameters())
     own = [sum(p.numel() for p in entry.model.part.head.model.parameters()) for entry in built._shelf._entries.values()]
     assert max(own) < base / 4, "a model of a head alone"

@@ -53,7 +53,7 @@ class Layout:
 
     def __init__(self, mask_BT: Tensor) -> None:
         lengths_B = mask_BT.sum(1)
-        self.rows, self.seen = len(mask_BT), 0
+        (self.rows, self.wide), self.seen = mask_BT.shape, 0
         self.ends = [0, *lengths_B.cumsum(0).tolist()]
         """Where the first token of each row lies, and where the last row's tokens end."""
         places_P = mask_BT.reshape(-1).nonzero()[:, 0]
@@ -62,8 +62,7 @@ class Layout:
         more = self.tokens - len(places_P)
         self.places_P = torch.cat([places_P, places_P.new_zeros(more)])
         """Of each token in the batch as it came. What fills up is the first token once more, and read by nobody."""
-        wide = mask_BT.shape[1]
-        self.back_P = self.places_P // wide * width + self.places_P % wide
+        self.back_P = self.places_P // self.wide * width + self.places_P % self.wide
         """Of each token in the grid."""
         columns_W = torch.arange(width, device=mask_BT.device)
         starts_B = torch.tensor(self.ends[:-1] + [0] * more_rows, device=mask_BT.device)
@@ -91,6 +90,10 @@ class Layout:
         if self._last is None or self._last[0] is not given:
             self._last = given, given[0].index_select(0, self.grid_BW.view(-1)).view(*self.grid_BW.shape, *given.shape[2:])
         return self._last[1]
+
+    def padded(self, given: Tensor) -> Tensor:
+        """[1, P, ...] as the rows came, [B, T, ...]; what stands behind a row's own tokens is some other token's."""
+        return self.grid(given)[: self.rows, : self.wide]
 
     def flat(self, given: Tensor) -> Tensor:
         """[B, W, ...] as [1, P, ...]."""
@@ -179,7 +182,8 @@ class Packing:
         if self._unplaced is None:
             return torch.arange(ids_BT.shape[1], device=ids_BT.device).expand(ids_BT.shape)
         placed_BT = (ids_BT != self._unplaced).long()
-        return placed_BT.cumsum(1) * placed_BT + self._unplaced
+        found: Tensor = placed_BT.cumsum(1) * placed_BT + self._unplaced
+        return found
 
     def answer(self, *arguments: Any, **named: Any) -> Any:
         """In place of the body's forward pass."""
@@ -222,13 +226,13 @@ def _instead(packing: Packing, *arguments: Any, **named: Any) -> Any:
 def _rows_first(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
     """A pooler, which reads the first token of each row, is given rows."""
     laid = _HERE.layout
-    return tuple(laid.grid(each)[: laid.rows] if laid and isinstance(each, Tensor) and laid.fits(each) else each for each in given)
+    return tuple(laid.padded(each) if laid and isinstance(each, Tensor) and laid.fits(each) else each for each in given)
 
 
 def _padded(value: Any, laid: Layout) -> Any:
     if isinstance(value, tuple):
         return tuple(_padded(each, laid) for each in value)
-    return laid.grid(value)[: laid.rows] if isinstance(value, Tensor) and laid.fits(value) else value
+    return laid.padded(value) if isinstance(value, Tensor) and laid.fits(value) else value
 
 
 def _alike(found: Any, wanted: Any, real_BT: Tensor, apart: float) -> bool:
@@ -236,5 +240,7 @@ def _alike(found: Any, wanted: Any, real_BT: Tensor, apart: float) -> bool:
     if not isinstance(found, Tensor) or not isinstance(wanted, Tensor):
         return found is None and wanted is None
     if wanted.dim() == 3:
-        found, wanted = found[:, : wanted.shape[1]][real_BT], wanted[real_BT]
+        if found.shape != wanted.shape:
+            return False
+        found, wanted = found[real_BT], wanted[real_BT]
     return found.shape == wanted.shape and bool((found - wanted).float().norm() <= apart * wanted.float().norm())
