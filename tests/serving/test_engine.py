@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -343,11 +344,20 @@ def test_a_model_whose_folder_went_away_is_unknown_and_read_once_for_all_who_wai
     folder = shutil.copytree(runs / "other", tmp_path / "moving")
     built.add("moving", folder)
     folder.rename(tmp_path / "elsewhere")
-    tries, reading = [], built._shelf.opening.open
-    monkeypatch.setattr(built._shelf.opening, "open", lambda *asked: tries.append(asked) or reading(*asked))
+    tries, reading, all_asked = [], built._shelf.opening.open, threading.Event()
+
+    def opened(*asked):
+        tries.append(asked)
+        assert all_asked.wait(60)
+        return reading(*asked)
+
+    monkeypatch.setattr(built._shelf.opening, "open", opened)
 
     async def run():
-        return await asyncio.gather(*(built.predict("moving", [{"text": "a"}], timeout_s=60) for _ in range(9)), return_exceptions=True)
+        asked = [asyncio.ensure_future(built.predict("moving", [{"text": "a"}], timeout_s=60)) for _ in range(9)]
+        await asyncio.sleep(0)
+        all_asked.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
 
     assert {type(each) for each in asyncio.run(run())} == {UnknownModel}
     assert len(tries) == 1
