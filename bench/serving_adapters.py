@@ -9,7 +9,9 @@ adapter at random. All ways get the same rows in the same order, and batches of 
 - peft, mixed: one PeftModel with all adapters, `adapter_names` a row, batches sorted by length as a careful user would cut them.
 - peft, swapped: the same model, one adapter's rows at a time with set_adapter, batches of consecutive requests.
 
-Repeats alternate between the ways. memory: resident bytes of a process with the base alone against one with so many adapters over it.
+peft computes in the engine's format, and once more in float32, as its documentation loads a model. Repeats alternate between the ways, and
+ratios are those of one repeat. Beside rows a second stand milliseconds of processor time a row, of all threads: they hold beside neighbours,
+where rows a second do not. memory: resident bytes of a process with the base alone against one with so many adapters over it.
 """
 
 import argparse
@@ -133,15 +135,19 @@ def by_engine(built, texts, names, clients):
     async def run():
         await asyncio.gather(*(client() for _ in range(clients or len(texts))))
 
-    start = time.perf_counter()
-    asyncio.run(run())
-    return found, len(texts) / (time.perf_counter() - start)
+    return timed(lambda *_: asyncio.run(run()) or found, texts, names)
 
 
 def timed(answer, texts, names):
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     found = answer(texts, names)
-    return found, len(texts) / (time.perf_counter() - start)
+    return found, len(texts) / (time.perf_counter() - start), 1000 * (time.process_time() - busy) / len(texts)
+
+
+def ratios(ours, theirs):
+    """Of repeats that stood side by side."""
+    found = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    return {"median": round(statistics.median(found), 2), "least": round(found[0], 2), "most": round(found[-1], 2)}
 
 
 def apart(engine_rows, peft_rows, labels, names):
@@ -204,21 +210,23 @@ def main():
     built = engine(EngineSettings(max_batch_tokens=TOKENS, queue_rows=given.rows))
     for name in trained:
         built.load(name, place / name)
-    peft = Peft(place, trained, built.format.dtype)
+    peft, plain = Peft(place, trained, built.format.dtype), Peft(place, trained, torch.float32)
     ways = {
         "engine": lambda: by_engine(built, texts, names, given.clients),
         "engine_saturated": lambda: by_engine(built, texts, names, 0),
         "peft_mixed": lambda: timed(peft.mixed, texts, names),
         "peft_swapped": lambda: timed(peft.swapped, texts, names),
+        "peft_mixed_float32": lambda: timed(plain.mixed, texts, names),
     }
-    paces, answers = {name: [] for name in ways}, {}
+    paces, busy, answers = {name: [] for name in ways}, {name: [] for name in ways}, {}
     for turn in range(given.repeats + 1):
         for name, way in ways.items():
-            answers[name], pace = way()
+            answers[name], pace, used = way()
             if turn:  # the first warms up
                 paces[name].append(pace)
-            print(f"{name} {pace:.0f} rows/s", flush=True)
-    exact = Peft(place, trained, torch.float32).mixed(texts, names)
+                busy[name].append(used)
+            print(f"{name} {pace:.0f} rows/s, {used:.2f} ms of processor time a row", flush=True)
+    exact = answers["peft_mixed_float32"]
     middle = {name: statistics.median(each) for name, each in paces.items()}
     figures = built.figures()
     built.close()
@@ -230,8 +238,9 @@ def main():
         "precision": figures["precision"],
         "rows_per_second": {name: [round(each, 1) for each in held] for name, held in paces.items()},
         "median": {name: round(each, 1) for name, each in middle.items()},
-        "against_mixed": round(middle["engine"] / middle["peft_mixed"], 2),
-        "against_swapped": round(middle["engine"] / middle["peft_swapped"], 2),
+        "processor_ms_a_row": {name: round(statistics.median(each), 3) for name, each in busy.items()},
+        "times_as_fast": {name: ratios(paces["engine"], paces[name]) for name in ways if name.startswith("peft")},
+        "times_as_fast_saturated": {name: ratios(paces["engine_saturated"], paces[name]) for name in ways if name.startswith("peft")},
         "largest_difference": {
             "from_peft_same_format": apart(answers["engine"], answers["peft_mixed"], peft.labels, names),
             "from_peft_float32": apart(answers["engine"], exact, peft.labels, names),

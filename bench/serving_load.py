@@ -123,8 +123,11 @@ class Pool:
             self.free.append(line)
 
 
-async def arriving(port: int, contents: list[bytes], seconds: float, rate: float, *, seed: int = 0, most: int = 2000) -> dict:
-    """Poisson arrivals: what is measured begins when a request was due, so that a slow server can't slow down its own measurement."""
+async def arriving(port: int, contents: list[bytes], seconds: float, rate: float, *, seed: int = 0, most: int = 1000) -> dict:
+    """Poisson arrivals: what is measured begins when a request was due, so that a slow server can't slow down its own measurement.
+
+    It ends: more than `most` are not asked at once (they count as lost), and the last are waited for no longer than the load lasted.
+    """
     tally, pool, rng, inside = Tally(), Pool(port), random.Random(seed), set()
     begun = due = time.perf_counter()
 
@@ -146,7 +149,10 @@ async def arriving(port: int, contents: list[bytes], seconds: float, rate: float
         task = asyncio.ensure_future(one(rng.choice(contents), due))
         inside.add(task)
         task.add_done_callback(inside.discard)
-    await asyncio.gather(*inside)
+    late = (await asyncio.wait(inside, timeout=max(seconds, 5)))[1] if inside else set()
+    for task in late:
+        task.cancel()
+    tally.lost += len(late)
     for line in pool.free:
         line.transport.close()
     return {"asked_rate": round(rate, 2), **tally.told(time.perf_counter() - begun)}

@@ -33,7 +33,7 @@ def test_answers_and_gradients_are_those_of_exact_attention(kind, groups, monkey
     exact = [torch.randn(shape, generator=generator).bfloat16().float().requires_grad_() for shape in shapes]
     ours = [part.detach().bfloat16().requires_grad_() for part in exact]
     mask, module = mask_of(kind), SimpleNamespace(num_key_value_groups=groups, is_causal=kind == "causal")
-    out, _ = attention._attend(module, *ours, mask.bfloat16() if kind == "sum" else mask, scaling=0.5)
+    out, _ = attention.attend(module, *ours, mask.bfloat16() if kind == "sum" else mask, scaling=0.5)
     wide = [exact[0], *(part.repeat_interleave(groups, 1) for part in exact[1:])]
     expected = F.scaled_dot_product_attention(*wide, attn_mask=mask, is_causal=kind == "causal", scale=0.5).transpose(1, 2)
     torch.testing.assert_close(out.float(), expected, rtol=0.03, atol=0.03)
@@ -63,7 +63,7 @@ def test_keys_that_fill_vectors_change_no_answer(kind, length, mask, monkeypatch
         "sum": torch.randn(2, 1, length, length, generator=generator).to(kind),
     }.get(mask)
     module = SimpleNamespace(is_causal=mask == "causal")
-    found, _ = attention._attend(module, *parts, given)
+    found, _ = attention.attend(module, *parts, given)
     expected, _ = sdpa_attention_forward(module, *parts, given)
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02 if kind == torch.bfloat16 else 1e-6)
     assert seen == [length if mask == "causal" else -(-length // 16) * 16]
@@ -78,13 +78,13 @@ def test_what_is_more_than_products_is_left_to_transformers(case, monkeypatch):
     parts = [torch.randn(shape).to(kind).requires_grad_() for shape in ((rows, H, T, D), (B, H, T, D), (B, H, T, width))]
     mask = torch.zeros(1, H, T, T, dtype=kind).requires_grad_() if case == "learned bias" else None
     more = {"dropout": {"dropout": 0.1}, "position bias": {"position_bias": torch.zeros(1, H, T, T)}}.get(case, {})
-    attention._attend(SimpleNamespace(is_causal=False), *parts, mask, **more)
+    attention.attend(SimpleNamespace(is_causal=False), *parts, mask, **more)
     assert asked
 
 
 def test_a_row_that_may_look_nowhere_stays_finite():
     query, key, value = (torch.randn(1, 1, 2, 4).bfloat16().requires_grad_() for _ in range(3))
-    out, _ = attention._attend(SimpleNamespace(is_causal=False), query, key, value, torch.zeros(1, 1, 2, 2, dtype=torch.bool))
+    out, _ = attention.attend(SimpleNamespace(is_causal=False), query, key, value, torch.zeros(1, 1, 2, 2, dtype=torch.bool))
     out.sum().backward()
     assert all(part.isfinite().all() for part in (out, query.grad, key.grad, value.grad))
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,17 @@ import torch
 from tests.conftest import make_base, rows_of
 from tests.serving import crafted
 
-from rootstock.core.errors import ContractRefused, Draining, GateRefused, Overloaded, RowRefused, TimedOut, UnknownModel, UsageError
+from rootstock.core.errors import (
+    BaseError,
+    ContractRefused,
+    Draining,
+    GateRefused,
+    Overloaded,
+    RowRefused,
+    TimedOut,
+    UnknownModel,
+    UsageError,
+)
 from rootstock.methods.dora import DoRA
 from rootstock.methods.feature_extraction import FeatureExtraction
 from rootstock.methods.full import Full
@@ -132,6 +143,10 @@ def test_one_base_and_one_tokenizer_for_all(served):
     opening = built._shelf.opening
     assert len(opening._trunks) == len(opening._tokenizers) == 1
     trunk = next(iter(opening._trunks.values()))
+    assert trunk.packs
+    models = {name: entry.model for name, entry in built._shelf._entries.items()}
+    assert len({models[name].encoding for name in CLASSES if name in models}) == 1, "classifiers are encoded in one call"
+    assert len({model.encoding for model in models.values()}) == 1 + len(KINDS)
     base = sum(p.numel() for p in trunk.model.parameters())
     own = [sum(p.numel() for p in entry.model.part.head.model.parameters()) for entry in built._shelf._entries.values()]
     assert max(own) < base / 4, "a model of a head alone"
@@ -322,3 +337,33 @@ def test_a_worker_outlives_a_model_that_breaks(served, wanted, monkeypatch):
     assert "does not fit" in str(failed)
     assert close(answers[0], wanted["lora"][0]), "a request does not fail for another's"
     assert close(ask(built, ("lora", TEXTS[:1]))[0][0], wanted["lora"][0])
+
+
+def test_a_model_whose_folder_went_away_is_unknown_and_read_once_for_all_who_wait(served, runs, tmp_path, monkeypatch):
+    built = served("lora")
+    folder = shutil.copytree(runs / "other", tmp_path / "moving")
+    built.add("moving", folder)
+    folder.rename(tmp_path / "elsewhere")
+    tries, reading, all_asked = [], built._shelf.opening.open, threading.Event()
+
+    def opened(*asked):
+        tries.append(asked)
+        assert all_asked.wait(60)
+        return reading(*asked)
+
+    monkeypatch.setattr(built._shelf.opening, "open", opened)
+
+    async def run():
+        asked = [asyncio.ensure_future(built.predict("moving", [{"text": "a"}], timeout_s=60)) for _ in range(9)]
+        await asyncio.sleep(0)
+        all_asked.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert {type(each) for each in asyncio.run(run())} == {UnknownModel}
+    assert len(tries) == 1
+    folder.mkdir()
+    with pytest.raises(BaseError, match="holds no weights"):
+        ask(built, ("moving", TEXTS[:1]))
+    folder.rmdir()
+    (tmp_path / "elsewhere").rename(folder)
+    assert len(ask(built, ("moving", TEXTS[:1]))[0]) == 1, "what failed before is tried again for who asks later"

@@ -24,10 +24,10 @@ _VECTOR = 16
 
 def by_products(model: nn.Module, *, wanted: bool = True) -> AbstractContextManager[None]:
     """Inside, each part of the model that uses torch's fused attention uses this one, where `wanted`."""
-    return attending(model, NAME, _attend, wanted=wanted)
+    return attending(model, NAME, attend, wanted=wanted)
 
 
-def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **told: Any) -> tuple[Any, None]:
+def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **told: Any) -> tuple[Any, None]:
     """As transformers calls it: query [B, H, T, D], key and value [B, G, S, D]; gives [B, T, H, D]."""
     from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 

@@ -122,6 +122,9 @@ class Labelled(Uniform):
     singly: ClassVar[bool] = False
     """Whether it answers single texts and pairs of texts alike, whatever its rows were."""
 
+    encodes_alike: ClassVar[bool] = False
+    """Whether `encode` and `collate` read none of the settings where rows have no labels: rows for many models are encoded in one call."""
+
     asks_base: ClassVar[bool] = False
     """Whether `reference` of every row is wanted from the untouched base before anything learns."""
 

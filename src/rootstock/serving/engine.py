@@ -7,6 +7,7 @@ rows of other models, and put together by its task as offline `predict` puts it.
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -186,7 +187,7 @@ class Engine:
     async def _hold(self, name: str) -> Entry:
         """The model of a name, pinned; read from disk where it is not in memory."""
         while (entry := self._shelf.pin(name)) is None:
-            await asyncio.get_running_loop().run_in_executor(self._reader, self._shelf.read, name)
+            await asyncio.get_running_loop().run_in_executor(self._reader, self._shelf.read, name, time.monotonic())
         return entry
 
     def _turn(self, writer: writing.Writer) -> bool:

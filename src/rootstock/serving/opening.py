@@ -92,6 +92,12 @@ class Model:
         """Tokens that are kept of a row."""
         return self.info.length or None
 
+    @property
+    def encoding(self) -> tuple[Any, ...]:
+        """Models for which this is the same encode a row to the same tokens."""
+        alike = self.task.encodes_alike
+        return id(self.tokenizer), self.length, *((type(self.task),) if alike else (id(self),))
+
     def batch(self, encoded: Encoded, rows: np.ndarray) -> Batch:
         """Encoded rows as tensors."""
         return self.task.collate(encoded, rows, self.tokenizer, Draw(0))

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rootstock.serving.packed import Layout
+
 NOBODY = 0
 """The slot of rows that have no adapter."""
 
@@ -30,19 +32,31 @@ class Group:
 
 
 class Plan:
-    """Which rows of the batch that passes now are whose."""
+    """Which rows of the batch that passes now are whose. laid: where their tokens lie, if they pass without padding."""
 
-    def __init__(self, groups: Sequence[Group], device: torch.device) -> None:
-        self.groups, self.rows = groups, groups[-1].stop
+    def __init__(self, groups: Sequence[Group], device: torch.device, laid: Layout | None = None) -> None:
+        self.groups, self.rows, self.laid = groups, groups[-1].stop, laid
         self.slots = frozenset(group.slot for group in groups)
-        self.slot_B = torch.repeat_interleave(
-            torch.tensor([group.slot for group in groups]), torch.tensor([group.stop - group.start for group in groups])
-        ).to(device)
+        whose = [group.slot for group in groups for _ in range(group.start, group.stop)]
+        whose += [NOBODY] * (len(laid.grid_BW) - self.rows if laid else 0)
+        self.slot_B = torch.tensor(whose, device=device)
+        """Of each row; a layout's grid has more of them, which are nobody's."""
 
-    def check(self, given: Tensor) -> None:
-        """Raise Unshareable where what a layer takes does not stand row by row."""
+    def lies(self, given: Tensor) -> bool:
+        """Whether what a layer takes is all tokens as they lie. Raise Unshareable where it does not stand row by row either."""
+        if self.laid is not None and self.laid.fits(given):
+            return True
         if len(given) != self.rows:
             raise Unshareable("its base uses an adapted layer on what is no row of the batch")
+        return False
+
+    def parts(self, given: Tensor) -> list[tuple[int, Tensor]]:
+        """Each group's slot, and its share of what a layer takes."""
+        if self.laid is None or not self.lies(given):
+            return [(group.slot, given[group.start : group.stop]) for group in self.groups]
+        ends = [*(self.laid.ends[group.stop] for group in self.groups[:-1]), self.laid.tokens]
+        starts = [0, *ends[:-1]]
+        return [(group.slot, given[:, start:end]) for group, start, end in zip(self.groups, starts, ends, strict=True)]
 
 
 class Now(threading.local):
@@ -112,10 +126,13 @@ class LowRank(nn.Module):
         if len(plan.slots) == 1:
             slot = plan.groups[0].slot
             return out.add_((given @ down_SRI[slot].T) @ up_SRO[slot])
-        plan.check(given)
-        slot_B = plan.slot_B
+        lies, slot_B = plan.lies(given), plan.slot_B
         if not plan.slots <= self._held:
             slot_B = slot_B.where(torch.isin(slot_B, torch.tensor(sorted(self._held), device=slot_B.device)), NOBODY)
+        if lies and plan.laid is not None:
+            low_BWR = torch.bmm(plan.laid.grid(given), down_SRI[slot_B].transpose(1, 2))
+            return out.add_(plan.laid.flat(torch.bmm(low_BWR, up_SRO[slot_B])))
+        slot_B = slot_B[: plan.rows]
         low_BTR = torch.bmm(given.view(plan.rows, -1, given.shape[-1]), down_SRI[slot_B].transpose(1, 2))
         return torch.baddbmm(out.view(plan.rows, -1, out.shape[-1]), low_BTR, up_SRO[slot_B]).view(out.shape)
 
@@ -140,6 +157,5 @@ class Whole(nn.Module):
         own, plan = self._own, self.now.plan
         if plan is None or not (plan.slots & own.keys()):
             return self.layer(given)
-        plan.check(given)
-        parts = [(group.slot, given[group.start : group.stop]) for group in plan.groups]
-        return torch.cat([own[slot](part.float()) if slot in own else self.layer(part).float() for slot, part in parts])
+        found = [own[slot](part.float()) if slot in own else self.layer(part).float() for slot, part in plan.parts(given)]
+        return torch.cat(found, dim=int(plan.lies(given)))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rootstock.core.errors import UnknownModel
+from rootstock.core.errors import RootstockError, RunFailed, UnknownModel, UsageError
 from rootstock.serving.opening import Model, Opening
 from rootstock.serving.told import ModelInfo
 
@@ -24,6 +24,8 @@ class Entry:
     gone: bool = False
     """Not served under its name any more; let go with its last pin."""
     reading: threading.Lock = field(default_factory=threading.Lock)
+    failed: tuple[float, RootstockError] | None = None
+    """When it could not be read, and why."""
 
 
 @dataclass(eq=False)
@@ -97,20 +99,38 @@ class Shelf:
                 self._make_room()
                 self._lock.notify_all()
 
-    def read(self, name: str) -> None:
-        """Bring a model into memory, through gate and contract again: its folder may be another by now."""
+    def read(self, name: str, asked: float) -> None:
+        """Bring a model into memory, through gate and contract again: its folder may be another by now. UnknownModel where it is gone.
+
+        asked: when, on the monotonic clock. What has failed since then is not tried once more for each who waits.
+        """
         with self._lock:
             entry = self._entry(name)
         with entry.reading:
             if entry.model is not None:
                 return
-            with self._timed():
-                model = self.opening.open(name, entry.folder)
+            if entry.failed is not None and entry.failed[0] >= asked:
+                raise entry.failed[1].with_traceback(None)
+            model = self._opened(name, entry)
             with self._lock:
                 entry.model, entry.info, entry.used = model, model.info, time.monotonic()
                 self.loads += 1
                 self._let_go(entry)
                 self._make_room(but=entry)
+
+    def _opened(self, name: str, entry: Entry) -> Model:
+        try:
+            with self._timed():
+                return self.opening.open(name, entry.folder)
+        except (RootstockError, OSError) as error:
+            why: RootstockError = RunFailed(f"{name} can't be read any more: {error}")
+            if isinstance(error, RootstockError) and type(error) is not UsageError:  # which would blame who asks
+                why = error
+            if not entry.folder.exists():  # whoever took it away has yet to be noticed; nothing is wrong with the server
+                with self._lock:
+                    why = UnknownModel(name, self._entries.keys() - {name})
+            entry.failed = time.monotonic(), why
+            raise why from error
 
     def _entry(self, name: str) -> Entry:
         if name not in self._entries:

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from rootstock.core.linear import fused
 from rootstock.core.numbers import convert, to_fp32
-from rootstock.core.products import by_products
 from rootstock.core.rows import Columns
 from rootstock.core.task import Batch, Labelled
 from rootstock.core.twin import same_weights
 from rootstock.serving.hollow import Hollow, joined, share
 from rootstock.serving.numbers import Format
+from rootstock.serving.packed import Layout, Packing, Unpackable, by_rows, cost
 from rootstock.serving.shared import NOBODY, Group, LowRank, Now, Plan, Unshareable, Whole
 
 
@@ -40,6 +40,15 @@ class Lane(Protocol):
 
     model: Any
     writes: bool
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows pass without padding."""
+        ...
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Tokens that pass for rows of these lengths."""
+        ...
 
     def answer(self, asked: Asked) -> list[Columns]:
         """What each part's task decodes of its batch; called from several threads at once."""
@@ -65,9 +74,22 @@ class Trunk:
     _held: dict[int, list[LowRank | Whole]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _writing: threading.RLock = field(default_factory=threading.RLock)
+    _packing: Packing | None = None
+    _ways: ExitStack | None = None
 
     def __post_init__(self) -> None:
-        prepare(self.model, self.format)
+        self._ways = prepare(self.model, self.format)
+        if not self.writes:
+            self._packing = Packing(self.model, self.format.name)
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows pass without padding."""
+        return self._packing is not None and self._packing.able
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """By `packs` their tokens, else as many as the longest's of each."""
+        return cost(sum(lengths)) if self.packs else padded(lengths)
 
     @property
     def device(self) -> torch.device:
@@ -129,14 +151,25 @@ class Trunk:
         ends = [sum(counts[: number + 1]) for number in range(len(counts))]
         groups = [Group(slot, end - count, end) for (_, slot), count, end in zip(given, counts, ends, strict=True)]
         inputs = joined([each for each, _ in given], self.padding)
-        with self.now.passing(Plan(groups, self.device)):
-            found = self.model(**inputs)
+        found = self._through(inputs, groups)
         both = zip(asked, given, groups, strict=True)
         return [
             part.head.answers(batch, share(found, each, group.start, group.stop))
             for (part, batch), (each, _), group in both
             if part.head is not None
         ]
+
+    def _through(self, inputs: dict[str, Any], groups: Sequence[Group]) -> Any:
+        """What the body leaves of a batch."""
+        if self._packing is not None and self._packing.lays(inputs):
+            laid = Layout(inputs["attention_mask"])
+            try:
+                with self.now.passing(Plan(groups, self.device, laid)):
+                    return self._packing(inputs, laid)
+            except Unpackable:
+                self._packing.able = False
+        with self.now.passing(Plan(groups, self.device)):
+            return self.model(**inputs)
 
     def _written(self, part: Part, batch: Batch) -> Columns:
         """Of a model that writes: how it does is set in the model itself, so that one text is written at a time."""
@@ -160,9 +193,24 @@ class Own:
     writes: bool
     _twins: threading.local = field(default_factory=threading.local)
     _writing: threading.RLock = field(default_factory=threading.RLock)
+    _packing: Packing | None = None
+    _ways: ExitStack | None = None
 
     def __post_init__(self) -> None:
-        prepare(self.model, self.format, self.fresh)
+        self._ways = prepare(self.model, self.format, self.fresh)
+        modules: list[Any] = [each for each in self.model.modules() if type(each).__module__.startswith("transformers.")]
+        if modules and hasattr(modules[0], "base_model") and not self.writes and not modules[0].config.is_encoder_decoder:
+            self._packing = Packing(modules[0].base_model, self.format.name)
+            self._packing.stand_before()
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows pass without padding."""
+        return self._packing is not None and self._packing.able
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """By `packs` their tokens, else as many as the longest's of each."""
+        return cost(sum(lengths)) if self.packs else padded(lengths)
 
     def answer(self, asked: Asked) -> list[Columns]:
         """Batch by batch."""
@@ -181,6 +229,11 @@ class Own:
             yield
 
 
+def padded(lengths: Sequence[int]) -> int:
+    """Tokens of rows that are filled up to the longest."""
+    return len(lengths) * max(lengths, default=0)
+
+
 def there(asked: Asked, device: torch.device) -> Asked:
     """The batches where the model is."""
     if device.type == "cpu":
@@ -188,15 +241,18 @@ def there(asked: Asked, device: torch.device) -> Asked:
     return [(part, {name: value.to(device) for name, value in batch.items()}) for part, batch in asked]
 
 
-def prepare(model: Any, format: Format, fresh: frozenset[str] = frozenset()) -> None:
-    """Put a model into the number format and the ways that are quickest where nothing learns; there is no way back."""
+def prepare(model: Any, format: Format, fresh: frozenset[str] = frozenset()) -> ExitStack:
+    """Put a model into the number format and the ways that are quickest where nothing learns.
+
+    The ways last as long as what is returned is kept: a context that nobody holds is left when it is thrown away.
+    """
     model.eval().requires_grad_(False)
     convert(model, format.dtype, fresh)
     format.quantise(model, fresh)
-    ways = ExitStack()  # never left: the model only answers from now on
+    ways = ExitStack()
     ways.enter_context(fused(model))
-    ways.enter_context(by_products(model, wanted=next(model.parameters()).device.type == "cpu"))
-    ways.pop_all()
+    ways.enter_context(by_rows(model, wanted=next(model.parameters()).device.type == "cpu"))
+    return ways
 
 
 def own_layer(like: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -22,8 +22,8 @@ from rootstock.serving.trunk import Lane
 
 _STEP = 8
 """Tokens between two lengths that are told apart: half of a vector of keys."""
-_WASTE = 0.25
-"""Share of a batch that may be padding before rows of another length wait for the next one."""
+_WASTE, _PACKED_WASTE = 0.25, 0.6
+"""Share of a batch that may be padding before rows of another length wait for the next one; the second where only attention is padded."""
 _FEWEST = 256
 """Tokens below which a product no longer fills a core's vector units: so few are never parted among workers."""
 
@@ -96,8 +96,9 @@ class Line:
                 del self.places[place]
         return min((held[0].ticket.arrived for held in self.places.values()), default=None)
 
-    def take(self, tokens: int, rows: int) -> list[Item]:
-        """The oldest row, and those that pass well with it, in at most so many padded tokens and rows (one row at least)."""
+    def take(self, tokens: int, rows: int, *, packs: bool) -> list[Item]:
+        """The oldest row, and those that pass well with it, in at most so many tokens that pass and rows (one row at least)."""
+        waste = _PACKED_WASTE if packs else _WASTE
         start = min(self.places, key=lambda place: self.places[place][0].ticket.arrived)
         found: list[Item] = []
         real = wide = 0
@@ -110,7 +111,7 @@ class Line:
                     continue
                 wider = max(wide, item.length)
                 padded, kept = wider * (len(found) + 1), real + item.length
-                if found and (padded > tokens or (place != start and padded > _FEWEST and 1 - kept / padded > _WASTE)):
+                if found and ((kept if packs else padded) > tokens or (place != start and padded > _FEWEST and 1 - kept / padded > waste)):
                     break
                 found.append(held.popleft())
                 self.tokens -= item.length
@@ -277,7 +278,7 @@ class Waiting:
             return left
         # what waits is shared among the workers that are free, or one would have all of it and the others nothing
         share = -(-line.tokens // max(self.workers - self._busy, 1))
-        items = line.take(min(max(share, _FEWEST), most), self.settings.max_batch_rows)
+        items = line.take(min(max(share, _FEWEST), most), self.settings.max_batch_rows, packs=lane.packs)
         self.passing += len(items)
         self._writing |= {id(lane)} if lane.writes and items else set()
         for item in items:

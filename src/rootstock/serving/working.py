@@ -1,4 +1,4 @@
-"""What workers do: encode requests a model at a time, pass batches through lanes, and put answers together."""
+"""What workers do: encode requests, many in one call, pass batches through lanes, and put answers together."""
 
 import threading
 import time
@@ -99,7 +99,7 @@ class Workers:
         alike: dict[Any, list[Ticket]] = defaultdict(list)
         for ticket in tickets:
             if not ticket.dead:
-                alike[id(ticket.model), tuple(ticket.rows.column_names)].append(ticket)
+                alike[ticket.model.encoding, tuple(ticket.rows.column_names)].append(ticket)
         with self.counts.timed("encode"):
             for group in alike.values():
                 with Caught() as caught:
@@ -112,7 +112,7 @@ class Workers:
                 self.waiting.encoded(group)
 
     def _encode_alike(self, tickets: Sequence[Ticket]) -> None:
-        """Rows of one model as one table: what its tokenizer costs a call is paid once."""
+        """Rows of models that encode alike as one table: what their tokenizer costs a call is paid once."""
         model = tickets[0].model
         rows = pa.concat_tables([ticket.rows for ticket in tickets])
         with self.words:
@@ -134,7 +134,7 @@ class Workers:
             self.counts.rows += len(batch.items)
             self.counts.batches += 1
             self.counts.real_tokens += sum(item.length for item in batch.items)
-            self.counts.padded_tokens += len(batch.items) * max((item.length for item in batch.items), default=0)
+            self.counts.padded_tokens += batch.lane.cost([item.length for item in batch.items])
             self.counts.rows_by_model.update(item.ticket.model.info.name for item in batch.items)
         for ticket in whole:
             self._finish(ticket)
@@ -151,13 +151,15 @@ class Workers:
                 self._settle(ticket, own.error)
 
     def _compute(self, lane: Any, items: Sequence[Item]) -> None:
-        groups: dict[Any, list[Item]] = defaultdict(list)
-        for item in items:  # of one model, and of as many texts a row
+        alike: dict[Any, dict[int, list[Item]]] = defaultdict(lambda: defaultdict(list))
+        for item in items:  # encoded alike and of as many texts a row; and of one model
             assert item.ticket.encoded is not None
-            groups[id(item.ticket.model), tuple(item.ticket.encoded.tokens)].append(item)
+            model = item.ticket.model
+            alike[model.encoding, tuple(item.ticket.encoded.tokens)][id(model)].append(item)
         with self.counts.timed("compute"):
-            asked = [(group[0].ticket.model.part, collated(group)) for group in groups.values()]
-            for group, columns in zip(groups.values(), lane.answer(asked), strict=True):
+            asked = [(group[0].ticket.model.part, batch) for groups in alike.values() for group, batch in collated(list(groups.values()))]
+            every = [group for groups in alike.values() for group in groups.values()]
+            for group, columns in zip(every, lane.answer(asked), strict=True):
                 for place, item in enumerate(group):
                     item.ticket.parts[item.row] = {name: values[place : place + 1] for name, values in columns.items()}
 
@@ -194,10 +196,15 @@ def rows_of(encoded: Encoded, start: int, stop: int) -> Encoded:
     return Encoded(found.tokens, {**found.dense, PART: found.dense[PART] - start}, found.lengths)
 
 
-def collated(items: Sequence[Item]) -> Any:
-    """Rows of one model, of any of its requests, as a batch."""
+def collated(groups: Sequence[list[Item]]) -> Iterator[tuple[list[Item], Any]]:
+    """Rows of each model, of any of its requests, as a batch; those of models that encode alike are put together in one call."""
+    items = [item for group in groups for item in group]
     tickets = list({id(item.ticket): item.ticket for item in items}.values())
     held = [ticket.encoded for ticket in tickets if ticket.encoded is not None]
     starts = dict(zip(map(id, tickets), np.cumsum([0, *map(len, held)])[:-1].tolist(), strict=True))
     joined = held[0] if len(held) == 1 else Encoded.joined(held)
-    return items[0].ticket.model.batch(joined, np.array([starts[id(item.ticket)] + item.row for item in items]))
+    batch = items[0].ticket.model.batch(joined, np.array([starts[id(item.ticket)] + item.row for item in items]))
+    start = 0
+    for group in groups:
+        yield group, batch if len(groups) == 1 else {name: value[start : start + len(group)] for name, value in batch.items()}
+        start += len(group)

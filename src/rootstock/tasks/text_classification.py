@@ -7,7 +7,7 @@ The loss is cross-entropy over the classes, or binary cross-entropy for each lab
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,8 @@ _MANY = 1000
 
 class TextClassification(Scored):
     """Label names come from the training rows and survive to config, predictions and report."""
+
+    encodes_alike: ClassVar[bool] = True
 
     labels: tuple[str, ...] = ()
     """Label names in the order of the model's outputs. Empty: found in the training rows."""
