@@ -301,7 +301,7 @@ def test_a_teachers_starts_and_ends_are_learned_by_their_divergence(tokenizer):
     for row in range(len(encoded)):
         of = [torch.distributions.Categorical(logits=each[row, :, ~shut_BT[row]] / 2) for each in (wanted, said)]
         expected = 4 * torch.distributions.kl_divergence(*of).mean()
-        assert float(found_B[row]) == pytest.approx(float(expected), rel=1e-5)
+        assert found_B[row].item() == pytest.approx(expected.item(), rel=1e-5)
     found_B.sum().backward()
     assert torch.isfinite(said.grad).all()
     assert not said.grad[:, 0][shut_BT].any()

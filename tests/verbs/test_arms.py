@@ -10,9 +10,12 @@ from rootstock.bases.resolve import resolve
 from rootstock.core.errors import RecipeError, UnknownName, UsageError
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
+from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
+from rootstock.evaluation.racing import CHANCE, WORTH
+from rootstock.report.arms_text import state
 from rootstock.tasks.text_classification import TextClassification
-from rootstock.verbs import arms, kept_answers
+from rootstock.verbs import arms, arms_race, arms_unit, kept_answers
 from rootstock.verbs.arms_curtail import Curtailed, Rival
 
 COMMON = Recipe.build({"data": {"train": "rows.csv"}}, "")
@@ -184,3 +187,96 @@ def test_answers_come_back_as_they_were_written_also_ragged_ones(tmp_path):
     assert set(found.columns) == {"scores", "answers"}
     assert [row.tolist() for row in found.columns["scores"]] == [row.tolist() for row in ragged]
     assert found.rows == 3
+
+
+# Who gets which seed: the race alone, over trainings that are made up
+
+
+ROWS = 400
+
+
+def trainings(**right):
+    """By (arm, seed), which of ROWS rows are right: shares of them, each drawn by itself but for what all have in common."""
+    rng = np.random.default_rng(4)
+    ease_N = rng.random(ROWS)
+    return {
+        (name, seed): np.argsort(ease_N + 0.15 * rng.normal(size=ROWS)) < share * ROWS
+        for name, shares in right.items()
+        for seed, share in enumerate(shares)
+    }
+
+
+class Made:
+    """A training that gives what it is told to, once it is carried out."""
+
+    def __init__(self, arm, seed, right_N, folder, done):
+        self.arm, self.rows, self.seed, self.run, self.spoken = arm, None, seed, folder / "nowhere", f"{arm.name}-{seed}"
+        self.stem, self._right, self._done = folder / self.spoken, right_N, done
+
+    @property
+    def facts(self):
+        figure = {"accuracy": float(self._right.mean())}
+        told = {"metrics": {"validation": figure}, "seconds": 1.0, "wall": 1.0, "task": {}, "trajectory": [], "stopped": None}
+        return told if self.spoken in self._done else None
+
+    def answers(self, side):
+        return Answered(
+            {"scores": np.eye(2)[1 - self._right.astype(int)], "answers": np.zeros(ROWS, int)}, TextClassification(labels=("a", "b"))
+        )
+
+
+@pytest.fixture
+def race(tmp_path, monkeypatch):
+    """race(**shares) is a race that is over, and the trainings in their order; done: those that lie there already."""
+
+    def run(done=(), seeds=3, **right):
+        made, carried, known = trainings(**right), [], {*done}
+        arms_ = [arms.Arm(name=name, method="full", base="b", changes={"method.name": "full"}) for name in right]
+
+        def carried_out(unit, watch, rival):
+            carried.append(unit.spoken)
+            known.add(unit.spoken)
+            return unit.facts
+
+        monkeypatch.setattr(arms_unit, "carried_out", carried_out)
+        settled = SimpleNamespace(
+            plan=SimpleNamespace(seeds=seeds, halving=True, keep=False, minutes=None), arms=arms_, points=(None,), save=lambda: None,
+            state={"spent": 0.0, "baselines": {"all-0": {"majority": 0.5}}}, expected=lambda arm, rows: 0.0,
+            unit=lambda arm, rows, seed: Made(arm, seed, made[arm.name, seed], tmp_path, known),
+        )  # fmt: skip
+        found = arms_race.Race(settled, Watch())
+        found.run()
+        return found, carried
+
+    return run
+
+
+SHARES = {"near": (0.77, 0.82, 0.82), "leads": (0.81, 0.815, 0.81), "far": (0.6, 0.6, 0.6)}
+
+
+def test_the_leader_learns_to_its_end_and_others_only_where_they_may_still_win(race):
+    found, carried = race(**SHARES)
+    assert carried == ["near-0", "leads-0", "far-0", "leads-1", "leads-2"]
+    assert found.winner(None).name == "leads"
+    near, far = (found.stops[name, None] for name in ("near", "far"))
+    assert (far["reason"], far["after"]) == ("beaten", 1)
+    assert (near["reason"], near["leader"], near["after"], near["seeds"]) == ("unlikely", "leads", 1, 3)
+    assert near["interval"][0] < near["difference"] < 0 < near["interval"][1], "the rows do not tell the two apart"
+    assert 0 < near["chance"] <= CHANCE
+    assert near["worth"] < WORTH * 0.315
+    told = state({"seeds": 3, "less_is_better": False}, {"state": "stopped", "why": near, "seeds": 1})
+    assert f"not told apart, but the chance that it comes first with 3 seeds is {near['chance']:.0%}" in told
+
+
+def test_who_may_still_win_gets_its_seeds(race):
+    found, carried = race(**SHARES | {"near": (0.8, 0.83, 0.83)})
+    assert carried == ["near-0", "leads-0", "far-0", "leads-1", "leads-2", "near-1", "near-2"]
+    assert found.winner(None).name == "near"
+
+
+def test_who_goes_on_judges_in_the_same_order(race):
+    whole, carried = race(**SHARES)
+    for known in range(len(carried)):
+        again, rest = race(done=carried[:known], **SHARES)
+        assert rest == carried[known:]
+        assert again.stops == whole.stops

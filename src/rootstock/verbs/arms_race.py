@@ -149,7 +149,12 @@ class Race:
         return max(held, key=place, default=None)
 
     def winner(self, rows: int | None) -> Arm | None:
-        """The best on the validation rows, over as many seeds as every racing arm has that learned at all."""
+        """The best on the validation rows: with halving by the seeds that each has, which are all of them where there was time for them.
+
+        Without, over as many seeds as every racing arm has that learned at all.
+        """
+        if self.settled.plan.halving:
+            return self.leader(rows)
         counts = [len(found) for arm in self.racing(rows) if (found := self.done(arm, rows))]
         return self.leader(rows, min(counts)) if counts else None
 
