@@ -117,8 +117,8 @@ def _like(part: Tensor, parameter: Tensor) -> Tensor:
     """A worker's part in the layout of a parameter."""
     if not isinstance(parameter, DTensor):
         return part
-    shape = {"shape": parameter.shape, "stride": parameter.stride()}
-    return DTensor.from_local(part, parameter.device_mesh, parameter.placements, run_check=False, **shape)
+    mesh, placements = parameter.device_mesh, parameter.placements
+    return DTensor.from_local(part, mesh, placements, run_check=False, shape=parameter.shape, stride=parameter.stride())
 
 
 def _cut_alike(gradient: Tensor, parameter: Tensor) -> Tensor:
