@@ -52,6 +52,7 @@ bench: install
 	$(BIN)/python bench/adaptive.py runs/bench/adaptive
 	$(BIN)/python bench/vision.py --folder runs/bench/vision
 	$(BIN)/python bench/methods.py runs/bench/methods
+	$(BIN)/python bench/growth.py rows memory runs table
 	$(BIN)/python bench/serving.py prepare runs/bench/serving
 	for part in speed latency overload malformed; do $(BIN)/python bench/serving.py $$part runs/bench/serving || exit 1; done
 
@@ -63,11 +64,13 @@ bench-security: install
 kills: install
 	$(BIN)/python bench/kills.py
 
-# Faults on purpose. Hours on a small machine; the part on small file systems mounts them, which takes root.
+# Faults on purpose. An hour or two on a small machine; the part on small file systems mounts them, which takes root.
 chaos: install
 	$(BIN)/python bench/chaos.py kills two disk readonly shrink --times 5
+	$(BIN)/python bench/chaos.py memory nan hang --times 4
 	$(BIN)/python bench/chaos.py clock
 	$(BIN)/python bench/chaos.py flips --times 1000
+	$(BIN)/python bench/chaos.py table
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

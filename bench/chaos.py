@@ -2,9 +2,9 @@
 
 python bench/chaos.py NAME… [--times N] [--seed S] [--stages corpus,adapt] [--folder runs/chaos]
 
-NAME: kills, disk, readonly, shrink, flips, clock, two, or all. --times: how often each fault happens to each stage (flips: places in all).
-The folder keeps the undisturbed runs that outcomes are compared with. Results go to results/chaos.json, a part for each name. Exit code 1
-where a promise was broken.
+NAME: kills, disk, readonly, shrink, flips, clock, two, memory, nan, hang, all, or table, which prints what earlier ones found. --times: how
+often each fault happens to each stage (flips: places in all). The folder keeps the undisturbed runs that outcomes are compared with. Results
+go to results/chaos.json, a part for each name; parts of one name for other stages are kept. Exit code 1 where a promise was broken.
 """
 
 import argparse
@@ -18,21 +18,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from chaos_faults import hang, memory, nan
 from chaos_flips import flips
-from chaos_stages import Stage, ended, finish, kill, outcome, prepare, stages, start
+from chaos_stages import Stage, clean, ended, finish, kill, outcome, prepare, stages, start
 
 RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", Path(__file__).parent / "results")) / "chaos.json"
-CLOCK = """import random, time, datetime as _d
-_real, _rng = time.time, random.Random(7)
-time.time = lambda: _real() + _rng.choice([-1, 1]) * _rng.uniform(0, 3e8)
-time.time_ns = lambda: int(time.time() * 1e9)
-class datetime(_d.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return cls.fromtimestamp(time.time(), tz)
-_d.datetime = datetime
-"""
-"""Put where Python starts from: every look at the wall clock is years off, forwards or back."""
 
 
 def straight(folder, names):
@@ -55,19 +45,14 @@ def straight(folder, names):
     return {name: found[name] for name in names}
 
 
-def judged(stage, out, wanted, folder, **more):
+def judged(stage, out, wanted, folder, before=None):
     """What became of it in the end: equal, or in which way not."""
-    code, _, err = finish(stage, out, folder, **more)
+    code, _, err = finish(stage, out, folder, before)
     if code:
         return f"did not go on: {err.strip().splitlines()[-1] if err.strip() else code}"
     found = outcome(stage, out)
     differ = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
     return f"other files: {', '.join(differ)}" if differ else "equal"
-
-
-def clean(err):
-    """Whether what was said is a message and no traceback."""
-    return "Traceback" not in err and "rootstock:" in err
 
 
 def kills(made, a):
@@ -212,16 +197,30 @@ def _made(folder):
 
 def clock(made, a):
     """A wall clock that is years off, another way each time that it is read."""
-    (_made(a.folder / "clock") / "sitecustomize.py").write_text(CLOCK)
     told = {}
     for name, (stage, _, wanted) in made.items():
         out = a.folder / "clock" / name
         shutil.rmtree(out, ignore_errors=True)
-        path = os.pathsep.join([str(a.folder / "clock"), os.environ.get("PYTHONPATH", "")])
-        told[name] = [{"outcome": judged(stage, out, wanted, a.folder, PYTHONPATH=path)}]
+        told[name] = [{"outcome": judged(stage, out, wanted, a.folder, astray)}]
         print("clock", name, told[name], flush=True)
         shutil.rmtree(out, ignore_errors=True)
     return told
+
+
+def astray():
+    """Every look at the wall clock is years off, forwards or back."""
+    import datetime
+
+    real, rng = time.time, random.Random(7)
+
+    class Jumping(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromtimestamp(time.time(), tz)
+
+    time.time = lambda: real() + rng.choice([-1, 1]) * rng.uniform(0, 3e8)
+    time.time_ns = lambda: int(time.time() * 1e9)
+    datetime.datetime = Jumping
 
 
 def two(made, a):
@@ -255,7 +254,18 @@ def flipped(made, a):
     return flips(made["adapt"][0], a.folder, a.times, a.seed)
 
 
-FAULTS = {"kills": kills, "disk": disk, "readonly": readonly, "shrink": shrink, "flips": flipped, "clock": clock, "two": two}
+FAULTS = {
+    "kills": kills,
+    "disk": disk,
+    "readonly": readonly,
+    "shrink": shrink,
+    "flips": flipped,
+    "clock": clock,
+    "two": two,
+    "memory": memory,
+    "nan": nan,
+    "hang": hang,
+}
 
 
 def broken(name, found):
@@ -269,24 +279,52 @@ def broken(name, found):
     return wrong
 
 
+def table(told):
+    """What was found so far, as rows of a Markdown table."""
+    lines = ["| fault | tried | what came of it | promises broken |", "|---|---|---|---|"]
+    for name, part in told.items():
+        found = part["found"]
+        if name == "flips":
+            tried = {kind: sum(counts.values()) for kind, counts in found.items()}
+            came = Counter(what for counts in found.values() for what, count in counts.items() for _ in range(count))
+        else:
+            tried = {stage: len(each) for stage, each in found.items()}
+            came = Counter(each["outcome"] for some in found.values() for each in some)
+        shown = ", ".join(f"{kind} {count:,}" for kind, count in tried.items())
+        lines.append(f"| {name} | {shown} | {', '.join(f'{what} {count:,}' for what, count in came.items())} | {part['broken']} |")
+    return "\n".join(lines)
+
+
+def noted(name, found, a):
+    """Keep what was found, beside what was found for other stages before; how many promises broke just now."""
+    told = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    whole = told.get(name, {}).get("found", {}) | found
+    told[name] = {"times": a.times, "seed": a.seed, "broken": broken(name, whole), "found": whole}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(told, indent=1) + "\n")
+    return broken(name, found)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", choices=[*FAULTS, "all"])
+    parser.add_argument("names", nargs="+", choices=[*FAULTS, "all", "table"])
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stages")
     parser.add_argument("--folder", type=Path, default=Path("runs/chaos"))
     a = parser.parse_args()
+    if a.names == ["table"]:
+        print(table(json.loads(RESULTS.read_text())))
+        return
     a.folder = a.folder.resolve()
     names, total = list(FAULTS) if "all" in a.names else a.names, 0
     chosen = a.stages.split(",") if a.stages else list(stages(a.folder))
     for name in names:
-        made = straight(a.folder, ["adapt"] if name == "flips" else chosen)
+        needed = {"flips": ["adapt"], "hang": ["adapt"], "memory": ["pretrain", "adapt"], "nan": ["pretrain", "adapt"]}
+        made = straight(a.folder, needed.get(name, chosen))
         found = FAULTS[name](made, a)
-        wrong, total = broken(name, found), total + broken(name, found)
-        told = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(told | {name: {"times": a.times, "seed": a.seed, "broken": wrong, "found": found}}, indent=1) + "\n")
+        wrong = noted(name, found, a)
+        total += wrong
         shown = found if name == "flips" else {stage: dict(Counter(each["outcome"] for each in some)) for stage, some in found.items()}
         print(f"{name}: {wrong} broken promises", json.dumps(shown), flush=True)
     sys.exit(int(total > 0))

@@ -3,9 +3,10 @@
 import os
 import random
 import shutil
+import time
 from collections import Counter
 
-from chaos_stages import environment, texts
+from chaos_stages import environment, finish, kill, start, texts
 
 
 def flips(stage, folder, times, seed):
@@ -16,7 +17,7 @@ def flips(stage, folder, times, seed):
     place.mkdir(parents=True)
     run = _run(stage, place)
     kinds = {
-        "checkpoint": _checkpoint(run),
+        "checkpoint": _saved(stage, place),
         "adapter": _model(run, "model"),
         "cache": _cache(place),
         "manifest": _model(run, "manifest.json"),
@@ -57,16 +58,30 @@ def _turn(path, place, bit):
 
 
 def _run(stage, place):
-    """A run of the stage whose checkpoints stay: stopped before its end, and once more to it."""
-    from chaos_stages import finish
-
+    """A run of the stage to its end."""
     out = place / "run"
     code, _, err = finish(stage, out, place.parent)
     assert code == 0, err
     return out
 
 
+def _saved(stage, place):
+    """The newest checkpoint of a run that was killed on its way."""
+    from rootstock.loop import checkpoint
+
+    out, kept = place / "killed", place / "checkpoints"
+    process = start([*stage.line, "--out", out], place.parent)
+    while process.poll() is None and not checkpoint.saved(out / "checkpoints"):
+        time.sleep(0.01)
+    kill(process)
+    kept.mkdir()
+    newest = checkpoint.saved(out / "checkpoints")[-1]
+    newest.rename(kept / newest.name)
+    return _looked_at(kept)
+
+
 def _checkpoint(run):
+    """A checkpoint that is made here, for a trial without a run."""
     import torch
 
     from rootstock.loop import checkpoint
@@ -75,9 +90,14 @@ def _checkpoint(run):
     parts = {name: {f"layer.{i}": torch.randn(40, 30) for i in range(3)} for name in ("trained", "optimizer", "best")}
     parts["random"] = checkpoint.random_state()
     checkpoint.save(run / "kept", checkpoint.Checkpoint(2, parts, {"epoch": 0, "key": "a" * 64, "best": [0.5]}), keep=2)
+    return _looked_at(run / "kept")
+
+
+def _looked_at(folder):
+    from rootstock.loop import checkpoint
 
     def look():
-        found, _ = checkpoint.newest(run / "kept")
+        found, _ = checkpoint.newest(folder)
         if found is None:
             return None
         return (
@@ -86,7 +106,7 @@ def _checkpoint(run):
             {part: {key: value.numpy().tobytes() for key, value in held.items()} for part, held in found.parts.items()},
         )
 
-    return [path for path in (run / "kept").rglob("*") if path.is_file()], look
+    return [path for path in folder.rglob("*") if path.is_file()], look
 
 
 def _model(run, name):

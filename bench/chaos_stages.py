@@ -7,11 +7,10 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import words
+from chaos_forked import Child
 
 SPENT = re.compile(r"second|wall|bytes|spent|per_|limit|minutes|cost|time|peak|hours|plan$|hardware|faster|out$|run$|figure_of")
 """Names of figures that no two runs share."""
@@ -99,16 +98,15 @@ def stages(folder):
     }
 
 
-def environment(folder, **more):
+def environment(folder):
     """One cache and one ledger for all; every run finds the same there."""
     own = {"ROOTSTOCK_CACHE": str(folder / "cache"), "ROOTSTOCK_LEDGER": "off", "OMP_NUM_THREADS": "1"}
-    return os.environ | own | more
+    return os.environ | own
 
 
-def start(line, folder, **more):
-    """The command in a process of its own, which a SIGKILL reaches with all that it has started."""
-    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment(folder, **more)}
-    return subprocess.Popen([sys.executable, "-m", "rootstock", *map(str, line)], **told)
+def start(line, folder, before=None):
+    """The command in a process of its own, which a SIGKILL reaches with all that it has started. before: called inside, ahead of it."""
+    return Child(line, environment(folder), before)
 
 
 def ended(process):
@@ -117,7 +115,12 @@ def ended(process):
     return process.returncode, out, err
 
 
-def finish(stage, out, folder, **more):
+def clean(err):
+    """Whether what was said is a message and no traceback."""
+    return "Traceback" not in err and "rootstock:" in err
+
+
+def finish(stage, out, folder, before=None):
     """Go on with what lies there, or begin: as a person would, by what the messages say."""
     line = [*stage.line, "--out", out]
     if stage.again == "resume" and (out / "recipe.yaml").exists() and (out / "ledger.json").exists():
@@ -126,7 +129,7 @@ def finish(stage, out, folder, **more):
         line.append("--overwrite")
     elif stage.again == "same" and stage.line[0] == "export" and out.exists() and any(out.iterdir()):
         return 0, "", ""  # whole: it does not write over it
-    return ended(start(line, folder, **more))
+    return ended(start(line, folder, before))
 
 
 def kill(process):

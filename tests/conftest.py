@@ -110,6 +110,7 @@ def make_base(folder, family="bert", **changes):
         "bert": (transformers.BertConfig, transformers.BertModel),
         "roberta": (transformers.RobertaConfig, transformers.RobertaModel),
         "llama": (transformers.LlamaConfig, transformers.LlamaModel),
+        "qwen3": (transformers.Qwen3Config, transformers.Qwen3Model),
         "distilbert": (transformers.DistilBertConfig, transformers.DistilBertModel),
         "deberta-v2": (transformers.DebertaV2Config, transformers.DebertaV2Model),
         "modernbert": (transformers.ModernBertConfig, transformers.ModernBertModel),

@@ -15,7 +15,7 @@ def flips(monkeypatch):
     import chaos_flips
 
     yield chaos_flips
-    for name in ("chaos_flips", "chaos_stages"):
+    for name in ("chaos_flips", "chaos_stages", "chaos_forked"):
         sys.modules.pop(name, None)
 
 

@@ -16,7 +16,8 @@ _CONTEXT.set_forkserver_preload(["tests.worlds_preload"])
 def together(count, recipe, out, *, resume=False, stop_after=None, kill=None, restarts=0):
     """Carry a recipe out by `count` workers; how each ended: "done", or the name of its error and its message.
 
-    stop_after: updates after which the last worker asks to stop. kill: a rank and an update at which it is killed.
+    stop_after: updates after which the last worker asks to stop. kill: a rank, an update at which it gets a signal, and the signal where
+    it is not SIGKILL; one that is stopped for good stands still until all others have ended.
     """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -27,7 +28,7 @@ def together(count, recipe, out, *, resume=False, stop_after=None, kill=None, re
     for rank in range(count):
         ear, mouth = _CONTEXT.Pipe(duplex=False)
         stop = stop_after if rank == count - 1 else None
-        dies = kill[1] if kill and kill[0] == rank else None
+        dies = (kill[1], kill[2] if kill[2:] else int(signal.SIGKILL)) if kill and kill[0] == rank else None
         task = {"recipe": recipe.plain(), "out": str(out), "resume": resume, "stop": stop, "kill": dies}
         environment = kept | {name: str(value) for name, value in (world | {"RANK": rank, "LOCAL_RANK": rank}).items()}
         process = _CONTEXT.Process(target=_work, args=(json.dumps(task), environment, mouth))
@@ -35,8 +36,10 @@ def together(count, recipe, out, *, resume=False, stop_after=None, kill=None, re
         mouth.close()
         running.append((process, ear))
     ended = []
+    hung = kill[0] if kill and kill[2:] else -1
+    for rank, (process, _) in enumerate(running):
+        process.join(0 if rank == hung else 900)
     for process, ear in running:
-        process.join(900)
         try:
             ended.append(ear.recv() if ear.poll() else ("stuck", ""))
         except EOFError:
@@ -59,8 +62,8 @@ def _work(task, environment, mouth):
 
     def stop():
         updates[0] += 1
-        if told["kill"] == updates[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if told["kill"] and told["kill"][0] == updates[0]:
+            os.kill(os.getpid(), told["kill"][1])
         return told["stop"] is not None and updates[0] >= told["stop"]
 
     said = []

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.conftest import rows_of, write_csv
+from tests.conftest import make_base, rows_of, write_csv
 from tests.worlds import together
 
 from rootstock.core.errors import DataError, RecipeError
@@ -72,13 +74,22 @@ CASES = {
     "fsdp-2": (2, {"strategy": "fsdp"}),
     "fsdp-2-masked-lm": (2, {"strategy": "fsdp", "task": {"name": "masked-lm", "text": "text"}}),
     "fsdp-2-recompute": (2, {"cluster": {"strategy": "fsdp", "recompute": True}}),
+    "fsdp-2-offload": (2, {"cluster": {"strategy": "fsdp", "offload": True}}),
+    "tensor-2": (2, {"strategy": "tensor"}),
+    "tensor-2-causal-lm": (2, {"strategy": "tensor", "task": {"name": "causal-lm", "text": "text"}}),
+    "tensor-2-qwen3": (2, {"strategy": "tensor", "task": {"name": "causal-lm", "text": "text"}}),  # norms of single heads
+    "tensor-2-recompute": (2, {"cluster": {"strategy": "tensor", "recompute": True}}),
 }
-LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("ddp-4", "fsdp-2-masked-lm", "fsdp-2-recompute")]
+QUICK = ("fsdp-2", "tensor-2")
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in CASES if name not in QUICK]
 
 
-@pytest.mark.parametrize("case", ["fsdp-2", *LONG])
+@pytest.mark.parametrize("case", [*QUICK, *LONG])
 def test_workers_learn_what_one_learns(recipe, alone, tmp_path, case):
     count, more = CASES[case]
+    if case.startswith("tensor"):
+        qwen = {"family": "qwen3", "num_key_value_heads": 2, "head_dim": 16} if "qwen3" in case else {"family": "llama"}
+        more = more | {"base": str(make_base(tmp_path / "base", **qwen))}
     ended = together(count, recipe(**more), tmp_path / "run")
     assert {name for name, _ in ended} == {"done"}, ended
     assert [bool(said) for _, said in ended] == [True] + [False] * (count - 1), "only the first worker speaks"
@@ -86,6 +97,37 @@ def test_workers_learn_what_one_learns(recipe, alone, tmp_path, case):
     assert_same(one, tmp_path / "run")
     assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in (tmp_path / "run").iterdir())
     assert json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))["world"]["workers"] == count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["fsdp", "tensor"])
+def test_parts_in_bf16_learn_about_what_one_learns_in_bf16(recipe, alone, tmp_path, strategy):
+    more = {"training": TRAINING | {"precision": "bf16"}, "base": str(make_base(tmp_path / "llama", "llama"))}
+    assert {name for name, _ in together(2, recipe(strategy, **more), tmp_path / "run")} == {"done"}
+    one = alone(strategy=strategy, **more)
+    held = [[event["loss"] for event in events(each) if "loss" in event] for each in (one, tmp_path / "run")]
+    np.testing.assert_allclose(*held, rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_columns_of_two_are_gone_on_with_by_one_and_by_two(recipe, alone, tmp_path):
+    more = {"base": str(make_base(tmp_path / "llama", "llama"))}
+    made, out = recipe("tensor", **more), tmp_path / "run"
+    assert {name for name, _ in together(2, made, out, stop_after=3)} == {"Interrupted"}
+    shutil.copytree(out, tmp_path / "one")
+    assert {name for name, _ in together(2, made, out, resume=True)} == {"done"}
+    api.carry_out(made, tmp_path / "one", Watch(), resume=True)
+    straight = alone(strategy="tensor", **more)
+    assert_same(straight, out)
+    assert_same(straight, tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_a_model_without_a_plan_is_told_which_have_one(recipe, tmp_path):
+    (name, said), _ = together(2, recipe("tensor"), tmp_path / "run")
+    assert name == "RecipeError"
+    assert "brings no plan" in said
+    assert "llama, mistral" in said
 
 
 @pytest.mark.slow
@@ -128,6 +170,14 @@ def test_one_is_killed_and_all_go_on_to_the_same_bits(recipe, tmp_path):
         assert torch.equal(weights(tmp_path / "killed")[name], value), name
 
 
+def test_a_worker_that_hangs_is_lost_to_the_others(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROOTSTOCK_PATIENCE_MINUTES", "0.05")
+    (first, said), (second, _) = together(2, recipe(), tmp_path / "run", kill=(1, 3, int(signal.SIGSTOP)))
+    assert (first, second) == ("PeerLost", "stuck")
+    assert "hangs: it did not answer in time" in said
+    assert (tmp_path / "run" / "checkpoints" / "step-000002").is_dir()
+
+
 def test_a_row_goes_to_one_worker_and_none_is_left_out(recipe):
     prepared = prepare(recipe(), lambda text: None)
     feed: Feed = prepared.feed(prepared.encoded)
@@ -148,6 +198,7 @@ def test_a_row_goes_to_one_worker_and_none_is_left_out(recipe):
         ("ddp", {"training": {**TRAINING, "micro_tokens": "find"}}, "training.micro_tokens"),
         ("ddp", {"training": {**TRAINING, "cache_layers": "yes"}}, "cache_layers"),
         ("ddp", {"cluster": {"offload": True}}, "cluster.offload"),
+        ("tensor", {"method": {"name": "lora"}}, "beside layers that are cut"),
         ("fsdp", {"method": {"name": "adalora"}}, "whole matrices"),
         ("fsdp", {"method": {"name": "feature-extraction"}}, "a head alone"),
         ("fsdp", {"training": {**TRAINING, "adversary": 0.1}}, "passes a batch twice"),
@@ -159,6 +210,59 @@ def test_what_can_not_be_shared_is_refused_in_words(recipe, strategy, more, foun
     with pytest.raises(RecipeError, match=found) as refused:
         workers.check(prepared, World(rank=0, size=2, strategy=strategy))
     assert refused.value.fix
+
+
+def started(reviews, base, out):
+    """The command line with two workers, once it has saved a first checkpoint; and the workers' process ids."""
+    settings = {"training.epochs": 400, "training.batch_tokens": 160, "training.checkpoint_steps": 1, "training.evaluations": 1}
+    line = ["adapt", reviews, "--base", base, "--method", "full", "--workers", 2, "--out", out]
+    line += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    process = subprocess.Popen([sys.executable, "-m", "rootstock", *map(str, line)], **told)
+    while not list((out / "checkpoints").glob("step-*")) and process.poll() is None:
+        time.sleep(0.05)
+    return process, [int(path.name) for path in Path("/proc").glob("[0-9]*") if _child(path, process.pid)]
+
+
+def _child(path, parent):
+    with suppress(OSError):
+        return _parent(path) == parent and b"worker" in (path / "cmdline").read_bytes().split(b"\0")
+    return False
+
+
+def gone(pids, seconds=60.0):
+    """Whether none of these processes is left, at the latest then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not [pid for pid in pids if Path(f"/proc/{pid}/stat").exists()]:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_workers_with_one_message_and_it_goes_on(reviews, tiny_base, tmp_path):
+    out = tmp_path / "run"
+    process, workers = started(reviews, tiny_base, out)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 130, said
+    assert len(workers) == 2
+    assert gone(workers)
+    assert said.count("rootstock: ") == 1
+    assert "a checkpoint was saved" in said
+    assert "Traceback" not in said
+    assert "torch" not in said
+    assert f"{out}/recipe.yaml --resume" in said
+
+
+@pytest.mark.slow
+def test_workers_go_with_the_process_that_started_them(reviews, tiny_base, tmp_path):
+    process, workers = started(reviews, tiny_base, tmp_path / "run")
+    process.kill()
+    process.communicate()
+    assert len(workers) == 2
+    assert gone(workers)
 
 
 def killed_once(out, errors):

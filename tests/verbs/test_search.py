@@ -154,3 +154,16 @@ def test_the_verb(tiny_base, reviews, tmp_path):
     assert "best run" in made.stdout
     again = CliRunner().invoke(app, [*line, "--json"])
     assert len(json.loads(again.stdout)["trials"]) == 2
+
+
+def test_a_trial_that_was_killed_leaves_no_gap_in_the_numbers(tmp_path):
+    study = optuna.create_study(direction="maximize")
+    for number, value in enumerate((0.5, None, 0.7)):
+        trial = study.ask()
+        trial.suggest_float("training.rate", 1e-4, 1e-3)
+        if number != 1:  # the second was killed: it runs for ever
+            for name, told in (("figure", "accuracy"), ("accuracy", value), ("interval", None), ("out", str(tmp_path))):
+                trial.set_user_attr(name, told)
+            study.tell(trial, value)
+    found = search._told(None, study, optuna)
+    assert [(row["trial"], row["accuracy"]) for row in found["trials"]] == [(2, 0.7), (1, 0.5)]

@@ -14,6 +14,7 @@ Curve = Annotated[str | None, Option(help="Labelled rows to learn from: 50,200,1
 Keep = Annotated[str | None, Option(help="best: keep the winner's run in OUT/best.")]
 Freeze = Annotated[str | None, Option(help="probe: full with the blocks frozen that the probe proposes, beside as many at random.")]
 Halving = Annotated[bool, Option("--halving/--no-halving", help="Stop arms that are beaten, or run all of them to the end.")]
+Engine = Annotated[str | None, Option(help="ray: trainings side by side, on this machine's cores or the cluster of RAY_ADDRESS.")]
 Downstream = Annotated[str | None, Option(help="Compare objectives, by adapting to these labelled files, with commas between.")]
 Objectives = Annotated[
     str | None, Option(help="Objectives, or objective=architecture, with commas between [masked-lm,causal-lm,span-corruption].")
@@ -37,7 +38,7 @@ Overwrite = Annotated[bool, Option("--overwrite", help="Begin again.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Check everything, say what each would take, write nothing.")]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
-_OF_METHODS = ("methods", "bases", "sweep", "learning_curve", "keep", "halving", "freeze")
+_OF_METHODS = ("methods", "bases", "sweep", "learning_curve", "keep", "halving", "freeze", "engine")
 _OF_OBJECTIVES = {
     "downstream": "name the labelled rows first: rootstock compare FILE --methods …",
     "objectives": "leave it out, or compare objectives without --methods",

@@ -19,6 +19,7 @@ def compare(
     halving: options.Halving = True,
     keep: options.Keep = None,
     freeze: options.Freeze = None,
+    engine: options.Engine = None,
     downstream: options.Downstream = None,
     objectives: options.Objectives = None,
     evolution: options.Evolution = False,

@@ -96,7 +96,7 @@ def rootstock(
 def main() -> None:
     """Run a verb. Exit codes: 0 done, 1 the run failed, 2 wrong usage or data, 3 refused by a gate, 130 interrupted."""
     from rootstock.core.errors import RootstockError, is_memory_shortage
-    from rootstock.core.worker import silent
+    from rootstock.core.worker import owned, silent
 
     atexit.register(gc.freeze)  # or the interpreter looks through millions of objects before it ends: a second that a budget would miss
     if isinstance(sys.stdout, TextIOWrapper):
@@ -108,6 +108,8 @@ def main() -> None:
             raise SystemExit(error.exit_code) from None
         _say(str(error), error.exit_code)
     except KeyboardInterrupt:
+        if owned():
+            raise SystemExit(130) from None
         _say("interrupted", 130)
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
         if is_memory_shortage(error):

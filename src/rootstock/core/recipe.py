@@ -168,12 +168,13 @@ class ClusterSettings(Settings):
     """Processes, each with a share of every update. The batch stays what training.batch_tokens says, whatever their number."""
     gpus_per_worker: int | None = Field(default=None, ge=0, le=1)
     """1: each worker has a GPU; 0: it learns on processors. None: 1 where there are GPUs."""
-    strategy: Literal["ddp", "fsdp"] = "ddp"
-    """What a worker holds. ddp: the whole model; fsdp: its shard of parameters, gradients and moments, for models too large for one."""
+    strategy: Literal["ddp", "fsdp", "tensor"] = "ddp"
+    """What a worker holds. ddp: the whole model; fsdp: its shard of parameters, gradients and moments, for models too large for one.
+    tensor: its part of the large matrices, by the plan that the model brings; all workers see all rows."""
     recompute: bool = False
     """Keep only the inputs of each block for the backward pass and compute the rest again: a third more work, far less memory."""
     offload: bool = False
-    """With fsdp on GPUs: shards stay in the machine's memory and come to the GPU a block at a time. Slower."""
+    """With fsdp: shards stay in the machine's memory and come to the GPU a block at a time. Slower; on processors it changes nothing."""
 
 
 class Recipe(Settings):

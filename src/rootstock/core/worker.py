@@ -1,15 +1,35 @@
 """A process that is one of several workers, as the one that started it knows it: by its environment, and by the error it leaves."""
 
 import json
+import math
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rootstock.core.errors import PeerLost, RootstockError, received
+from rootstock.core.errors import PeerLost, RootstockError, UsageError, received
 
 ERRORS = "ROOTSTOCK_WORKER_ERRORS"
 """The folder where a worker that was started by Rootstock leaves the error that ended it."""
+
+
+PATIENCE = "ROOTSTOCK_PATIENCE_MINUTES"
+"""How long a worker waits for another in an update, an evaluation or a checkpoint before it takes it to hang: 30, as torch does."""
+
+
+def patience_minutes() -> float:
+    """The same as a number; UsageError where it is none."""
+    text = os.environ.get(PATIENCE, "30")
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < math.inf:
+        raise UsageError(f"{PATIENCE} is {text!r}", wanted="minutes, more than 0")
+    return minutes
 
 
 def launched() -> int:
@@ -30,6 +50,31 @@ def restarts() -> int:
 def owned() -> bool:
     """Whether Rootstock itself started this worker, and speaks for it."""
     return ERRORS in os.environ
+
+
+_LOOKS_SECONDS = 0.2
+"""How often a worker looks whether the process that started it is still there."""
+
+
+def bound(parent: int) -> None:
+    """This process ends at once when the one that started it is gone: another could begin to write where it writes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOKS_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="bound", daemon=True).start()
+
+
+def misled() -> str:
+    """A warning where accelerate was asked for several workers and has started one, which is what it does without GPUs; else nothing."""
+    told = os.environ
+    if "ACCELERATE_MIXED_PRECISION" not in told or "MASTER_ADDR" not in told or "RANK" in told:
+        return ""
+    return (
+        "accelerate launch has started one process, as it does without GPUs: add --multi_gpu (it holds for processors too), or use torchrun"
+    )
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 checkpoints/step-000200/ holds trained.safetensors (fp32 values of all that learns), optimizer.safetensors, best.safetensors (the best
 values so far), random.safetensors (generator states) and state.json, whose "files" are the digests of the rest.
 
-Where several workers learn, each writes a file of its own of every kind (trained.2-of-4.safetensors): some of the tensors, or its rows of
-each, as its metadata says. Any other number of workers reads them, each the rows that it needs.
+Where several workers learn, each writes a file of its own of every kind (trained.2-of-4.safetensors): some of the tensors, or its rows (or
+columns) of each, as its metadata says. Any other number of workers reads them, each the rows that it needs.
 """
 
 import json
@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -22,10 +22,17 @@ from torch import Tensor
 from rootstock.core.artifact import digest_folder, digest_json, whole_folder, write_json
 
 Parts = Mapping[str, Mapping[str, Tensor]]
-Rows = tuple[int, int, int]
-"""Of a tensor's first dimension: the first row held, the one after the last, and how many there are."""
 CUT = "rows"
-"""In a file's metadata: the first row and the number of all rows of each tensor of which the file holds a part, as JSON."""
+"""In a file's metadata, as JSON: the first row of each tensor of which the file holds a part, with the axis where it is not the first."""
+
+
+class Rows(NamedTuple):
+    """What is held of a tensor: along which axis it is cut, the first row there, the one after the last, and how many there are."""
+
+    start: int
+    stop: int
+    total: int
+    axis: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,13 @@ class Pieces(Mapping[str, Tensor]):
 
     def __init__(self, files: Iterable[Path]) -> None:
         self._held: dict[str, list[tuple[int, Path]]] = {}
+        self._axes: dict[str, int] = {}
         for path in files:
             with safe_open(path, framework="pt") as opened:
                 cut = json.loads((opened.metadata() or {}).get(CUT, "{}"))
                 for key in opened.keys():  # noqa: SIM118  # it is no mapping
-                    self._held.setdefault(key, []).append((cut.get(key, 0), path))
+                    first, self._axes[key] = told if isinstance(told := cut.get(key, 0), list) else (told, 0)
+                    self._held.setdefault(key, []).append((first, path))
 
     def __getitem__(self, key: str) -> Tensor:
         """The whole tensor."""
@@ -61,11 +70,13 @@ class Pieces(Mapping[str, Tensor]):
         for _, path in sorted(self._held[key]):
             with safe_open(path, framework="pt") as opened:
                 pieces.append(opened.get_tensor(key))
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, self._axes[key])
 
-    def part(self, key: str, start: int, stop: int) -> Tensor:
-        """These rows of a tensor; no other is read."""
-        pieces: list[Tensor] = []
+    def part(self, key: str, cut: Rows) -> Tensor:
+        """These rows of a tensor; where it is stored cut along the same axis, no other is read."""
+        if cut.axis or self._axes[key]:
+            return narrowed(self[key], cut)
+        pieces, (start, stop) = list[Tensor](), cut[:2]
         for first, path in sorted(self._held[key]):
             with safe_open(path, framework="pt") as opened:
                 held = opened.get_slice(key)
@@ -94,8 +105,13 @@ def _own(held: Mapping[str, Tensor], key: str, rows: Mapping[str, Rows]) -> Tens
     if cut is None:
         return held[key]
     if isinstance(held, Pieces):
-        return held.part(key, *cut[:2])
-    return held[key][cut[0] : cut[1]] if held[key].dim() else held[key]
+        return held.part(key, cut)
+    return narrowed(held[key], cut)
+
+
+def narrowed(whole: Tensor, cut: Rows) -> Tensor:
+    """What a worker holds of a whole tensor; all of a single number."""
+    return whole.narrow(cut.axis, cut.start, cut.stop - cut.start) if whole.dim() else whole
 
 
 def _generators(states: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:

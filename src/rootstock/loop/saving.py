@@ -93,7 +93,8 @@ class Saver:
         made = {}
         for kind, tensors in parts.items():
             path = beside / f"{kind}.{self._world.rank + 1}-of-{self._world.size}.safetensors"
-            first = {key: rows[parameter_of(key)][0] for key, value in tensors.items() if parameter_of(key) in rows and value.dim()}
+            cut = {key: rows[parameter_of(key)] for key, value in tensors.items() if parameter_of(key) in rows and value.dim()}
+            first = {key: [each.start, each.axis] if each.axis else each.start for key, each in cut.items()}
             save_file(dict(tensors), path, metadata={CUT: json.dumps(first)})
             sync(path)
             made[path.name] = digest_file(path)

@@ -21,13 +21,13 @@ def together(
     batches: Callable[[np.ndarray], Iterator[Batch]],
     loss: Callable[[nn.Module, Batch], Loss],
 ) -> Passed:
-    """Forward and backward of this worker's share; loss, items and tokens of all rows. Every row goes to one worker.
+    """Forward and backward of this worker's share; loss, items and tokens of all rows. Every row goes to one worker, or to all.
 
     The shares follow from the rows alone, so that all workers know them. Of a model in shards no worker can make a pass without the others:
     one with fewer micro-batches repeats one of them, for nothing.
     """
     world, feed = job.world, job.feed
-    parts = feed.shards(rows, world.size)
+    parts = feed.shards(rows, world.size) if world.apart else [rows] * world.size
     own = parts[world.rank] if world.rank < len(parts) else rows[:0]
     shards = feed.shards(own, len(crew.models)) if len(own) else []
     if isinstance(job.task, Coupled):
@@ -39,5 +39,7 @@ def together(
         for _ in range(spare):
             batch = next(batches(own if len(own) else rows[:1]))
             job.accelerator.backward(loss(job.model, batch).total * 0)
+    if not world.apart:
+        return found
     total, items, tokens = world.total(found)
     return Passed(total, int(items), int(tokens))

@@ -197,12 +197,12 @@ class Training:
 
     def _norms(self) -> list[list[Tensor]]:
         """Norms of the gradients, now where the optimizer reads them: summed over the members, and over the workers."""
-        world = self.job.world
-        if world.size == 1:
+        if self.job.world.size == 1:
             return self.crew.share(self._pulled, self._parts)
         self.crew.share(partial(self.weights.pull, members=self._members), self._parts)
-        if not world.sharded:  # of shards torch has summed them in the backward pass
-            world.add(self.weights.masters)
+        if shards := self.job.shards:  # torch has summed them in the backward pass
+            return [self.optimizer.norms(shards.counted(names)) for names in self._parts]
+        self.job.world.add(self.weights.masters)
         return self.crew.share(self.optimizer.norms, self._parts)
 
     def _pulled(self, names: list[str]) -> list[Tensor]:

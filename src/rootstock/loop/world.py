@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from rootstock.core.errors import PeerLost
-from rootstock.core.worker import launched
+from rootstock.core.worker import launched, patience_minutes
 
 Item = TypeVar("Item")
 
@@ -28,18 +28,26 @@ _BUCKET = 25 << 20
 """Bytes of gradients that travel together, as in torch's DDP: smaller ones wait for each other, a larger one delays the first."""
 _PATIENCE = timedelta(days=7)
 """How long the others wait for what the first does alone; whether it still lives is seen by its connection, not by time."""
+_JOINING = timedelta(minutes=30)
+"""How long workers wait for each other to begin, torch's own; and at least for gradients, which travel in the same group."""
+GONE = "another worker is gone"
+HANGS = "another worker hangs: it did not answer in time"
 _LOST = ("connection closed", "connection reset", "connection refused", "broken pipe", "gloo", "nccl", "socket", "timed out", "timeout")
 """In torch's RuntimeErrors: another worker is gone."""
 
 
 @dataclass(kw_only=True)
 class World:
-    """This worker's place among `size`. strategy: what each holds, ddp (everything) or fsdp (its shard). Alone where size is 1."""
+    """This worker's place among `size`. strategy: what each holds, ddp (everything), or fsdp and tensor (its part). Alone where size is 1.
+
+    side, step, saving: groups that talk; side waits as long as the first works alone, step and saving as long as a worker may take.
+    """
 
     rank: int = 0
     size: int = 1
     strategy: str = "ddp"
     side: Any = None
+    step: Any = None
     saving: Any = None
     _time: float = field(default=0.0, init=False)
 
@@ -50,8 +58,22 @@ class World:
 
     @property
     def sharded(self) -> bool:
-        """Whether each worker holds only a shard of the model, so that every pass through it takes all of them."""
+        """Whether each worker holds only a part of the model, so that every pass through it takes all of them."""
         return self.size > 1 and self.strategy != "ddp"
+
+    @property
+    def apart(self) -> bool:
+        """Whether each worker passes rows of its own; else all pass the same, each with its part of the matrices."""
+        return self.strategy != "tensor"
+
+    @contextmanager
+    def abreast(self) -> Iterator[None]:
+        """Inside, all do the same at the same time: who doesn't answer in time hangs, and is lost to the others (PeerLost)."""
+        patient, self.side = self.side, self.step
+        try:
+            yield
+        finally:
+            self.side = patient
 
     # -- agreement ----------------------------------------------------------------------------------------------------
 
@@ -157,11 +179,11 @@ class World:
 
     def norms(self, norms: list[Tensor]) -> list[Tensor]:
         """The norms of whole gradients from those of this worker's shards: one over all of them."""
-        if not self.sharded or not norms:
+        if not self.sharded:
             return norms
-        held = torch.stack(norms).square().sum().double().reshape(1)
+        held = torch.stack(norms).square().sum().double().reshape(1).cpu() if norms else torch.zeros(1, dtype=torch.float64)
         with meeting():
-            dist.all_reduce(held)
+            dist.all_reduce(held, group=self.side)
         return [held.sqrt().float().squeeze()]
 
     def vectors(self, own_NH: Tensor) -> tuple[Tensor, int]:
@@ -201,7 +223,12 @@ def meeting() -> Iterator[None]:
     except RuntimeError as error:
         if not is_lost(error):
             raise
-        raise PeerLost("another worker is gone, and this one can't go on alone", fix="see what the other one said") from error
+        raise _missed(error) from error
+
+
+def _missed(error: RuntimeError) -> PeerLost:
+    late = any(word in str(error).lower() for word in ("timed out", "timeout"))
+    return PeerLost(f"{HANGS if late else GONE}, and this one can't go on alone", fix="see what the other one said")
 
 
 def is_lost(error: BaseException) -> bool:
@@ -215,19 +242,20 @@ def joined(strategy: str) -> Iterator[World]:
     if launched() == 1:
         yield World()
         return
-    cuda = torch.cuda.is_available()
+    cuda, patience = torch.cuda.is_available(), timedelta(minutes=patience_minutes())
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     begun = dist.is_initialized()
     if not begun:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    groups = {name: dist.new_group(backend="gloo", timeout=_PATIENCE) for name in ("side", "saving")}
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=max(patience, _JOINING))
+    waits = {"side": _PATIENCE, "step": patience, "saving": patience}
+    groups = {name: dist.new_group(backend="gloo", timeout=wait) for name, wait in waits.items()}
     try:
         yield World(rank=dist.get_rank(), size=dist.get_world_size(), strategy=strategy, **groups)
     except RuntimeError as error:
         if not is_lost(error):
             raise
-        raise PeerLost("another worker is gone, and this one can't go on alone", fix="see what the other one said") from error
+        raise _missed(error) from error
     finally:
         for group in groups.values() if begun else (None,):  # Ray joins workers itself, and parts them
             dist.destroy_process_group(group)

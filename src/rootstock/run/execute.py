@@ -89,7 +89,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, resu
             pair.forecast(plan["predicted"])
             started = training.elapsed()
             try:
-                with back.met(training):
+                with back.met(training), world.abreast():
                     position = training.run()
             except Interrupted as stop:
                 raise Interrupted(stop.found, fix=f"go on with: {folder.going_on}") from None
@@ -246,7 +246,7 @@ def job(prepared: Prepared, built: Built, folder: RunFolder, watch: Watch, histo
         accelerator=built.accelerator,
         evaluate=partial(_evaluate, prepared, built, watch.judged),
         note=note,
-        used=None if recipe.cluster.strategy == "fsdp" else used(prepared, [feed.encoded for feed in (built.feed, built.feed_validation)]),
+        used=None if recipe.cluster.strategy != "ddp" else used(prepared, [feed.encoded for feed in (built.feed, built.feed_validation)]),
         save=save,
         stop=watch.stop,
         enough=watch.enough,
@@ -278,7 +278,7 @@ def _key(prepared: Prepared) -> str:
     """What a checkpoint belongs to: the recipe, base and rows that decide every step."""
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
     recipe["budget"].pop("ledger")
-    if recipe.pop("cluster")["strategy"] == "fsdp":  # it trains whole embedding tables
+    if recipe.pop("cluster")["strategy"] != "ddp":  # the others train whole embedding tables
         recipe["strategy"] = "fsdp"
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):
         recipe["training"].pop(key)

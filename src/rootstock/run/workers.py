@@ -45,8 +45,8 @@ def check(prepared: Prepared, world: World) -> None:
     """Refuse what several workers can't share: RecipeError."""
     recipe, method = prepared.recipe, prepared.method
     name = recipe.method["name"]
-    if recipe.cluster.offload and (recipe.cluster.strategy != "fsdp" or prepared.device != "cuda"):
-        raise RecipeError("cluster.offload is set", wanted="strategy fsdp on GPUs", fix="leave it out: there is nothing to move")
+    if recipe.cluster.offload and recipe.cluster.strategy != "fsdp":
+        raise RecipeError("cluster.offload is set", wanted="strategy fsdp", fix="leave it out: there is nothing to move")
     if world.size == 1:
         return
     if method.at_once:
@@ -61,10 +61,10 @@ def check(prepared: Prepared, world: World) -> None:
     if recipe.training.cache_layers == "yes":
         raise RecipeError("training.cache_layers is yes", wanted="layers that are computed anew in each worker", fix="set it to auto")
     if world.sharded:
-        _check_sharded(prepared)
+        _check_sharded(prepared, world)
 
 
-def _check_sharded(prepared: Prepared) -> None:
+def _check_sharded(prepared: Prepared, world: World) -> None:
     method, name = prepared.method, prepared.recipe.method["name"]
     if isinstance(prepared.task, Coupled):
         raise RecipeError(f"{prepared.recipe.task['name']} compares all rows of an update", wanted="whole models", fix=_WHOLE)
@@ -76,6 +76,8 @@ def _check_sharded(prepared: Prepared) -> None:
         raise RecipeError(f"{name} packs its base, which can't be cut", wanted="whole models", fix=_WHOLE)
     if method.frozen:
         raise RecipeError(f"{name} trains a head alone, and there is nothing to cut", wanted="whole models", fix=_WHOLE)
+    if not world.apart and prepared.saves == "adapter":
+        raise RecipeError(f"{name} puts weights beside layers that are cut", wanted="a method that trains the base's own", fix=_WHOLE)
     if prepared.recipe.training.adversary:
         raise RecipeError("training.adversary passes a batch twice", wanted="whole models", fix=_WHOLE)
 
@@ -104,15 +106,19 @@ def spread(prepared: Prepared, built: Built, folder: RunFolder, world: World) ->
         _recompute(prepared, built)
     if world.size == 1:
         return built
-    if world.rank:  # dropout of its own
+    if world.rank and world.apart:  # dropout of its own
         seed.seed_everything(seed.derive(prepared.recipe.seed, "training", world.rank))
     saver = Saver(folder.checkpoints, prepared.recipe.training.keep, world)
     if not world.sharded:
         return replace(built, world=world, saver=saver)
-    from rootstock.loop.sharded import Sharded
+    from rootstock.loop import tensored
+    from rootstock.loop.sharded import Sharded, fsdp
 
     try:
-        shards = Sharded(built.learner, world, built.dtype, built.fresh, offload=cluster.offload)
+        if world.apart:
+            shards = Sharded(built.learner, world, fsdp(built.dtype, built.fresh, offload=cluster.offload))
+        else:
+            shards = Sharded(built.learner, world, tensored.cut, dtype=built.dtype, fresh=built.fresh)
     except (ValueError, NotImplementedError) as error:
         raise RecipeError(
             f"{prepared.base.name} can't be cut into shards: {str(error).splitlines()[0]}", wanted="whole models", fix=_WHOLE

@@ -1,11 +1,12 @@
 """torch's elastic agent, told which ends of a worker are meant: those are final, after any other all workers start again."""
 
+import signal
 import uuid
 from pathlib import Path
 
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
@@ -13,10 +14,14 @@ from rootstock.core.watch import Say
 from rootstock.core.worker import left
 from rootstock.verbs.launch import ended
 
+_AT_ONCE = 10
+"""Seconds that a worker may take to end when asked a second time. One that hangs ends only by force."""
+
 
 class _Agent(LocalElasticAgent):
     errors: Path
     say: Say
+    _asked = False
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
@@ -26,12 +31,23 @@ class _Agent(LocalElasticAgent):
                 self._remaining_restarts = 0
         return result
 
+    def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, timeout: int = 30) -> None:
+        """What ends this process ends its workers: the first signal as long as they save, the second soon, a third at once."""
+        patience, self._asked = _AT_ONCE if self._asked else timeout, True
+        try:
+            super()._shutdown(death_sig, patience)
+        except SignalException:
+            if patience == _AT_ONCE:
+                super()._shutdown(signal.SIGKILL, 1)
+            raise
+
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
         of = worker_group.spec.max_restarts
         self.say(f"restart   {self._died}; all start again from the last checkpoint ({of - self._remaining_restarts} of {of})")
         for path in self.errors.glob("*.json"):
             path.unlink()
         super()._restart_workers(worker_group)
+        self._asked = False
 
 
 def agent(workers: int, command: tuple[str, ...], *, errors: Path, say: Say, restarts: int, patience: int) -> LocalElasticAgent:

@@ -19,7 +19,7 @@ from rootstock.core.settings import changed
 from rootstock.core.stages import StagedRecipe
 from rootstock.core.task import Task
 from rootstock.core.watch import Stops, Watch
-from rootstock.core.worker import owned, reported, restarts
+from rootstock.core.worker import misled, owned, reported, restarts
 from rootstock.data.hub import PREFIX
 from rootstock.data.ledger import lines, refuse
 from rootstock.loop.world import World, joined
@@ -80,6 +80,8 @@ def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = Fals
             if not ended(folder, watch, overwrite=overwrite, resume=resume):
                 launch.carry_out(recipe, folder, watch.say, overwrite=overwrite, resume=resume)
         return Run(out)
+    if warning := misled():
+        watch.say(f"warning   {warning}")
     with joined(recipe.cluster.strategy) as world, reported():
         if restarts() and folder.begun:  # a worker has died, and all were started again by the same command
             overwrite, resume = False, True

@@ -39,14 +39,19 @@ def main() -> None:
         order = json.loads(asked.readline())
     stopped = threading.Event()
     threading.Thread(target=_listen, args=(stopped,), daemon=True).start()
+    _tell(told, **outcome(order, Watch(event=lambda event: _tell(told, event=event), stop=stopped.is_set, goes_back=False)))
+
+
+def outcome(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
+    """What came of an order, as JSON: `done` with the facts, or `error` with the name of its class and what it says."""
     try:
-        _tell(told, done=carried_out(order, Watch(event=lambda event: _tell(told, event=event), stop=stopped.is_set, goes_back=False)))
+        return {"done": carried_out(order, watch)}
     except RootstockError as error:
-        _tell(told, error=type(error).__name__, found=error.found, wanted=error.wanted, fix=error.fix)
+        return {"error": type(error).__name__, "found": error.found, "wanted": error.wanted, "fix": error.fix}
     except (MemoryError, RuntimeError) as error:
         if not is_memory_shortage(error):
             raise
-        _tell(told, error=OutOfMemory.__name__, found="no memory left", wanted="", fix="lower training.micro_tokens")
+        return {"error": OutOfMemory.__name__, "found": "no memory left", "wanted": "", "fix": "lower training.micro_tokens"}
 
 
 def _tell(told: TextIO, **line: Any) -> None:

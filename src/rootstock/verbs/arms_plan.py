@@ -29,12 +29,16 @@ _OWN = {
 """Keys of the recipe that the comparison sets itself, and what to use instead."""
 
 
+ENGINES = ("torch", "ray")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to compare. recipe: what all arms have in common. points: rows that learn, None for all.
 
     minutes: for everything; None: as long as it takes. halving: whether arms that are beaten stop. keep: whether the winner's run stays.
-    freeze: whether the arms are what the probe proposes to freeze, and random freezes of that size.
+    freeze: whether the arms are what the probe proposes to freeze, and random freezes of that size. engine: who carries trainings out,
+    torch (one after another, here) or ray (side by side).
     """
 
     recipe: Recipe
@@ -45,6 +49,7 @@ class Plan:
     halving: bool = True
     keep: bool = False
     freeze: bool = False
+    engine: str = "torch"
 
     @property
     def inputs(self) -> list[str]:
@@ -77,6 +82,10 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         raise UsageError(f"--keep is {given['keep']}", wanted="best", fix="give --keep best, or leave it out")
     if given["minutes"] is not None and not 0 < given["minutes"] < math.inf:
         raise UsageError(f"--minutes is {given['minutes']:g}", wanted="more than 0")
+    if (engine := given.get("engine") or "torch") not in ENGINES:
+        raise UsageError(f"--engine is {engine}", wanted=f"one of {', '.join(ENGINES)}")
+    if engine == "ray" and given["minutes"] is not None:
+        raise UsageError("--minutes and --engine ray", wanted="one of the two: side by side, minutes are no measure", fix="leave one out")
     found = {base: resolve(_anchored(base)) for base in bases}
     return Plan(
         recipe=recipe,
@@ -87,6 +96,7 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         halving=given["halving"] and not freeze,
         keep=given["keep"] is not None,
         freeze=freeze,
+        engine=engine,
     )
 
 

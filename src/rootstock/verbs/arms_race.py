@@ -12,7 +12,7 @@ Maron and Moore 1997.
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from rootstock.core.figures import ERRORS
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Drawn, draw
 from rootstock.evaluation.racing import CHANCE, WORTH, Apart, apart, following, spread
-from rootstock.verbs import api, arms_unit
+from rootstock.verbs import api, arms_on_ray, arms_unit
 from rootstock.verbs.arms import SCRATCH_ARM, Arm
 from rootstock.verbs.arms_curtail import ALPHA
 from rootstock.verbs.arms_settle import Settled
@@ -58,6 +58,8 @@ class Race:
         plan, before = self.settled.plan, self.settled.state["spent"]
         since = time.monotonic() if before else self.watch.started
         self.end = math.inf if plan.minutes is None else since + 60 * plan.minutes - before
+        seeds = 1 if plan.halving else plan.seeds  # who gets more follows from what the first ones gave
+        self._ahead([self.settled.unit(arm, rows, seed) for seed in range(seeds) for rows in self.settled.points for arm in self.order()])
         if not plan.halving:
             for seed in range(plan.seeds):
                 for rows in self.settled.points:
@@ -79,6 +81,20 @@ class Race:
         finally:
             self.settled.state["spent"] = before + time.monotonic() - since
             self.settled.save()
+
+    def _ahead(self, units: Sequence[Unit]) -> None:
+        """With Ray, those of these trainings that are still to be done run side by side; the race then finds their facts."""
+        if self.settled.plan.engine != "ray":
+            return
+        for unit in units if not self.settled.plan.halving else ():
+            unit.forget_stop()
+        wanted = [unit for unit in units if unit.facts is None]
+        arms_on_ray.ahead(wanted, self.watch)
+        for unit in wanted:
+            if any(
+                each.seed == unit.seed for each in self.done(unit.arm, unit.rows)
+            ):  # else a seed before it failed, and it counts for nothing
+                self._tidy(unit, unit.facts or {})
 
     def _open(self, rows: int | None) -> list[Arm]:
         """Racing arms that there is time for."""

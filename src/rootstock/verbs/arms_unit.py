@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +79,13 @@ def carried_out(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None = None
 
     A run that diverges or does not fit in memory has facts as well: `failed`, with the reason. rival: the leader that may end it early.
     """
+    return kept(unit, lambda: _told(unit, watch, rival))
+
+
+def kept(unit: Unit, told: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The facts of a training, or those of one that could not be: what it raises otherwise says which it was."""
     try:
-        return _told(unit, watch, rival)
+        return told()
     except (Diverged, OutOfMemory) as error:
         found = {"failed": error.found}
         artifact.write_json(unit.stem.with_suffix(".json"), found)

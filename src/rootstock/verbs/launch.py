@@ -60,6 +60,7 @@ def carry_out(recipe: Recipe, folder: RunFolder, say: Say, *, overwrite: bool, r
         place = Path(held)
         write_text(place / "recipe.yaml", recipe_text(recipe))
         task = {"recipe": str(place / "recipe.yaml"), "out": str(folder.path), "overwrite": overwrite, "resume": resume}
+        task["parent"] = os.getpid()
         write_json(place / "task.json", task)
         (place / "errors").mkdir()
         with _environment(recipe.cluster, place / "errors"):
@@ -77,7 +78,7 @@ def _launch(cluster: ClusterSettings, place: Path, say: Say, folder: RunFolder) 
     try:
         result = watching.run()
     except SignalException:
-        raise left(errors) or Interrupted("stopped; checkpoints are kept", fix=f"go on with: {folder.going_on}") from None
+        raise left(errors) or _stopped(folder) from None
     if result.is_failed():
         if error := left(errors):
             raise error
@@ -85,6 +86,13 @@ def _launch(cluster: ClusterSettings, place: Path, say: Say, folder: RunFolder) 
             f"workers died {RESTARTS + 1} times: {ended(result.failures)}",
             fix=f"see what they said above; where memory ran out, use fewer workers; then go on with: {folder.going_on}",
         )
+
+
+def _stopped(folder: RunFolder) -> Interrupted:
+    """Asked to stop before a worker could say what it has done."""
+    if not folder.begun:
+        return Interrupted("stopped before anything was learned", fix="give the same command again")
+    return Interrupted("stopped at once; checkpoints are kept", fix=f"go on with: {folder.going_on}")
 
 
 def ended(failures: Mapping[int, Any]) -> str:
@@ -104,16 +112,29 @@ def _environment(cluster: ClusterSettings, errors: Path) -> Iterator[None]:
     told = {ERRORS: str(errors), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // cluster.workers)))}
     told |= {"CUDA_VISIBLE_DEVICES": ""} if cluster.gpus_per_worker == 0 else {}
     before = {name: os.environ.get(name) for name in told}
-    torchs = logging.getLogger("torch.distributed.elastic")
-    level = torchs.level
     os.environ.update(told)
-    torchs.setLevel(logging.CRITICAL)  # it would tell of every end what is told here in a line
+    try:
+        with _quiet():
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's agent says nothing: it would tell of every end what is told here in a line. Each of its modules has a level of its own."""
+    import rootstock.verbs.agent  # noqa: F401  # only then are they there
+
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        torchs.setLevel(level)
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def task_of(path: Path) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def _notes(asked: AskedCluster, shape: Shape, place: cluster.Place, found: list[
         whole = 4 * shape.parameters / 1e9
         yield f"fsdp here needs {whole:,.1f} GB once in the first worker's machine, to load the model and to save it"
     if any(not each.way.here for each in found):
-        yield "tensor groups are not in Rootstock's loop: those columns are for engines that have them"
+        yield "tensor groups with fsdp across are not in Rootstock's loop, which has one group alone: those columns are for other engines"
     if shape.parameters < _SMALL:
         yield "small models reach less of the peak than is assumed here: BERT-base took twice the time (docs/planning.md)"
     for each in found:

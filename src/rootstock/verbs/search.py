@@ -224,10 +224,11 @@ def _told(plan: Plan, study: Any, optuna: Any) -> dict[str, Any]:
     """Every trial, the best first, and what the search found."""
     complete = optuna.trial.TrialState.COMPLETE
     done = _done(study, optuna)
+    numbers = {trial.number: place for place, trial in enumerate(done, 1)}  # Optuna also counts one that was killed in its middle
     ranked = sorted((trial for trial in done if trial.state == complete), key=lambda trial: -trial.value)
     rows = [
         {
-            "trial": trial.number + 1,
+            "trial": numbers[trial.number],
             "values": trial.params,
             "state": trial.state.name.lower(),
             **({name: trial.user_attrs[name] for name in (trial.user_attrs["figure"], "interval")} if trial.state == complete else {}),

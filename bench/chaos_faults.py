@@ -1,0 +1,152 @@
+"""Faults that lie inside a training: a step that finds no memory, a loss that is no number, a worker that hangs."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from chaos_stages import clean, ended, outcome, start
+
+_TRAINED = ("pretrain", "adapt")
+_WORKERS = ["--workers", 2]
+
+
+def memory(made, a):
+    """From a random pass on there is memory for half as many rows: the weights are those of a run with enough, but for their last bits."""
+    return {name: [_short(made[name], a, name, number) for number in range(a.times)] for name in _TRAINED if name in made}
+
+
+def _short(told, a, name, number):
+    stage, _, _ = told
+    rng, out = random.Random(f"{a.seed}-{name}-{number}"), _empty(a.folder / "short" / f"{name}-{number}")
+    at = rng.randint(2, 12)
+    code, _, err = ended(start([*stage.line, "--out", out], a.folder, before=partial(_scarce, at)))
+    found = {"pass": at, "code": code, "message": clean(err) if code else True}
+    if code:
+        return found | {"outcome": "failed", "said": err.strip().splitlines()[-3:]}
+    found["parts"] = [event["parts"] for event in _events(out) if event["event"] == "memory"]
+    found["apart"] = _apart(out, a.folder / "straight" / name)
+    shutil.rmtree(out)
+    return found | {"outcome": "equal" if found["apart"] <= 1e-4 and found["parts"] else f"weights {found['apart']:.2g} apart"}
+
+
+def _scarce(at):
+    """No memory from pass number `at` on for more than half of the rows that it has; a pass of one row fits."""
+    from rootstock.loop import train
+
+    real, seen = train.Training._learned_from, []
+
+    def tight(self, model, batch):
+        rows = len(next(iter(batch.values())))
+        seen.append(rows)
+        loss = real(self, model, batch)
+        if len(seen) > at and rows > max(1, seen[at - 1] // 2):
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return loss
+
+    train.Training._learned_from = tight
+
+
+def nan(made, a):
+    """A loss that is no number: once, so that the run goes on at a lower rate; and always for one row, so that it stops and names it."""
+    told = {}
+    for name in (each for each in _TRAINED if each in made):
+        stage, each = made[name][0], []
+        for number in range(a.times):
+            rng, always = random.Random(f"{a.seed}-{name}-{number}"), number % 2 == 1
+            at, out = rng.randint(2, 6), _empty(a.folder / "nan" / f"{name}-{number}")
+            code, _, err = ended(start([*stage.line, "--out", out], a.folder, before=partial(_broken, at, always)))
+            found = {
+                "step": at,
+                "always": always,
+                "code": code,
+                "message": clean(err) if code else True,
+                "said": err.strip().splitlines()[-3:],
+            }
+            lowered = json.loads((out / "metrics.json").read_text()).get("rate_lowered", 0) if code == 0 else None
+            fine = (code == 1 and "traceback" not in err.lower()) if always else (code == 0 and lowered == 1)
+            each.append(found | {"lowered": lowered, "outcome": "message" if fine and always else "equal" if fine else "failed"})
+            print("nan", name, each[-1], flush=True)
+            shutil.rmtree(out, ignore_errors=True)
+        told[name] = each
+    return told
+
+
+def _broken(at, always):
+    """The loss of update `at` is no number: the first time that it is made, or each time from there on."""
+    from rootstock.loop import train
+
+    real, met = train.Training._passed, []
+
+    def passed(self, rows):
+        made = real(self, rows)
+        hit = self.at.step + 1 >= at and (always or not met)
+        met.extend([0] if hit else [])
+        return made._replace(loss=float("nan")) if hit else made
+
+    train.Training._passed = passed
+
+
+def hang(made, a):
+    """One of two workers stands still at a random moment: the others notice, all start again, and end as if nothing had been."""
+    if "adapt" not in made:
+        return {}
+    os.environ["ROOTSTOCK_PATIENCE_MINUTES"] = "0.2"
+    stage, _, _ = made["adapt"]
+    line = [*stage.line, *_WORKERS]
+    straight = _empty(a.folder / "hung" / "straight")
+    began = time.perf_counter()
+    code, _, err = ended(start([*line, "--out", straight], a.folder))
+    assert code == 0, err
+    seconds, wanted, each = time.perf_counter() - began, outcome(stage, straight), []
+    for number in range(a.times):
+        rng, out = random.Random(f"{a.seed}-{number}"), _empty(a.folder / "hung" / f"{number}")
+        process = start([*line, "--out", out], a.folder)
+        moment = rng.uniform(0.3, 0.8) * seconds
+        time.sleep(moment)
+        held = _stopped(process.pid)
+        code, _, err = ended(process)
+        found = {"seconds": round(moment, 2), "held": held, "code": code, "message": clean(err) if code else True}
+        found["restarted"] = "restart " in err
+        each.append(
+            found | {"outcome": "equal" if code == 0 and outcome(stage, out) == wanted else "failed", "said": err.splitlines()[-3:]}
+        )
+        print("hang", each[-1], flush=True)
+        shutil.rmtree(out, ignore_errors=True)
+    return {"adapt": each}
+
+
+def _stopped(parent):
+    """Stop a worker of this process for good; whether there was one."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words, told = (path / "cmdline").read_bytes().split(b"\0"), (path / "environ").read_bytes()
+            if b"worker" in words and b"\0RANK=1\0" in told and int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                os.kill(int(path.name), signal.SIGSTOP)
+                return True
+    return False
+
+
+def _events(out):
+    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+
+
+def _apart(one, other):
+    """The largest difference between weights of two runs."""
+    from safetensors.torch import load_file
+
+    (first,), (second,) = (list((each / "model").glob("*model.safetensors")) for each in (one, other))
+    held, wanted = load_file(first), load_file(second)
+    assert held.keys() == wanted.keys()
+    return max(float((held[name] - wanted[name]).abs().max()) for name in held)
+
+
+def _empty(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder

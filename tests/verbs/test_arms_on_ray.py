@@ -1,0 +1,151 @@
+"""A comparison on Ray comes to the figures of one without it. A stand-in ends tasks in another order; one test asks Ray itself."""
+
+import json
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import pytest
+from tests.conftest import rows_of, write_csv
+
+from rootstock.core.errors import Diverged, Interrupted, RunFailed, UsageError
+from rootstock.core.watch import Watch
+from rootstock.verbs import arms_child, arms_on_ray, arms_plan, arms_unit, compare_methods
+
+CHANGES = {"training.epochs": 2, "training.batch_tokens": 64, "accept": ["duplicates", "contradictions"]}
+ASKED = {"methods": "full", "sweep": ["training.rate=3e-3,1e-3"], "learning_curve": None, "keep": None, "seeds": 1, "minutes": None}
+
+
+def plan(data, base, **given):
+    return arms_plan.asked(str(data), {**ASKED, "bases": str(base), "halving": False, "freeze": None, **given}, CHANGES)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return write_csv(tmp_path_factory.mktemp("rows") / "rows.csv", rows_of(120))
+
+
+class Lost(Exception):
+    """What the stand-in raises in Ray's name."""
+
+
+class StandIn:
+    """Of Ray what is asked of it. Tasks run when they are waited for, the last given first; `broken` are lost instead."""
+
+    exceptions = SimpleNamespace(RayError=Lost)
+
+    def __init__(self, broken=()):
+        self.given, self.cancelled, self.broken, self.made = [], [], broken, {}
+
+    def remote(self, **settings):
+        assert settings == {"num_cpus": 1, "max_calls": 1, "max_retries": 0}
+
+        def task(function):
+            def given(order):
+                self.given.append((len(self.given), function, str(order)))
+                return len(self.given) - 1
+
+            return SimpleNamespace(remote=given)
+
+        return task
+
+    def wait(self, tasks, *, num_returns, timeout):
+        assert num_returns == 1
+        last = max(tasks)
+        if last not in self.broken:
+            _, function, order = self.given[last]
+            self.made[last] = function(order)
+        return [last], [each for each in tasks if each != last]
+
+    def get(self, task):
+        if task in self.broken:
+            raise Lost("in Ray\nthe machine is gone")
+        return self.made[task]
+
+    def cancel(self, task, *, force):
+        self.cancelled.append((task, force))
+
+
+@pytest.fixture
+def stood_in(monkeypatch):
+    def stand(ray):
+        class Session:
+            def __enter__(self):
+                return ray
+
+            def __exit__(self, *_):
+                return None
+
+        monkeypatch.setattr(arms_on_ray, "session", Session)
+        return ray
+
+    return stand
+
+
+def figures(found):
+    kept = ("arm", "state", "seeds", "validation", "test", "steps", "per_class")
+    return [[each[key] for key in kept] for point in found["points"] for each in point["arms"]]
+
+
+def test_it_comes_to_the_same_figures_and_goes_on_where_it_was_stopped(rows, tiny_base, tmp_path, stood_in, monkeypatch):
+    said, ray, ended = [], stood_in(StandIn()), []
+    real = arms_unit.kept
+
+    def counted(unit, told):
+        ended.append(unit.arm.name)
+        return real(unit, told)
+
+    monkeypatch.setattr(arms_unit, "kept", counted)
+    out = tmp_path / "ray"
+    with pytest.raises(Interrupted, match="1 of 2 trainings left"):
+        compare_methods.compare(plan(rows, tiny_base, engine="ray"), out, Watch(stop=lambda: bool(ended)))
+    assert ray.cancelled == [(0, True)]
+    found = compare_methods.compare(plan(rows, tiny_base, engine="ray"), out, Watch(say=said.append))
+    assert ended == ["full rate=0.001", "full rate=0.003"], "each once"
+    assert any(line.startswith("ray       1 training,") for line in said)
+    assert not (out / "runs").exists()
+
+    def inside(unit, watch, rival):
+        return arms_child.carried_out(json.loads(json.dumps(arms_unit.order(unit, rival))), watch)
+
+    monkeypatch.setattr(arms_unit, "_told", inside)
+    straight = compare_methods.compare(plan(rows, tiny_base), tmp_path / "straight", Watch())
+    assert figures(found) == figures(straight)
+
+
+def test_what_a_task_says_is_what_is_met_here(stood_in, tmp_path, monkeypatch):
+    unit = SimpleNamespace(stem=tmp_path / "answers" / "all-0", spoken="full, all rows, seed 0", facts=None)
+    unit.stem.parent.mkdir()
+    monkeypatch.setattr(arms_unit, "order", lambda unit, rival: {})
+
+    def says(error):
+        def carried_out(order, watch):
+            raise error
+
+        monkeypatch.setattr(arms_child, "carried_out", carried_out)
+
+    stood_in(StandIn())
+    says(Diverged("the loss became nan"))
+    arms_on_ray.ahead([unit], Watch())
+    assert json.loads(unit.stem.with_suffix(".json").read_text()) == {"failed": "the loss became nan"}
+    says(UsageError("a wrong column", fix="name another"))
+    with pytest.raises(UsageError, match="full, all rows, seed 0: a wrong column"):
+        arms_on_ray.ahead([unit], Watch())
+    stood_in(StandIn(broken=(0,)))
+    with pytest.raises(RunFailed, match="full, all rows, seed 0: Ray lost it: the machine is gone"):
+        arms_on_ray.ahead([unit], Watch())
+
+
+def test_minutes_are_no_measure_of_what_runs_side_by_side(rows, tiny_base):
+    with pytest.raises(UsageError, match="--minutes and --engine ray"):
+        plan(rows, tiny_base, engine="ray", minutes=5.0)
+    with pytest.raises(UsageError, match="--engine is spark"):
+        plan(rows, tiny_base, engine="spark")
+
+
+@pytest.mark.slow
+def test_on_ray_itself(rows, tiny_base, tmp_path):
+    if find_spec("ray") is None:  # imported here it would not yet know that tokens are asked for
+        pytest.skip("needs the extra cluster")
+    found = compare_methods.compare(plan(rows, tiny_base, engine="ray"), tmp_path / "ray", Watch())
+    straight = compare_methods.compare(plan(rows, tiny_base), tmp_path / "straight", Watch())
+    assert figures(found) == figures(straight)
