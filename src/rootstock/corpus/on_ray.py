@@ -58,24 +58,25 @@ def prepare() -> None:
 
 
 @contextmanager
-def session(found: Any = None) -> Iterator[Any]:
+def session(found: Any = None, *, otherwise: str = "leave --engine out") -> Iterator[Any]:
     """Ray, started or connected to, and shut down after; one that is up already in this process is used and left alone.
 
-    found: the package, where it is imported already. Raises UsageError where RAY_ADDRESS leads nowhere, RunFailed where Ray does not start.
+    found: the package, where it is imported already. otherwise: another way out, for messages.
+    Raises UsageError where RAY_ADDRESS leads nowhere, RunFailed where Ray does not start.
     """
     ray = found or needed_here()
     if ray.is_initialized():
         yield ray
         return
     with _signals_kept():
-        _start(ray)
+        _start(ray, otherwise)
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _start(ray: Any) -> None:
+def _start(ray: Any, otherwise: str) -> None:
     address = os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
@@ -89,7 +90,7 @@ def _start(ray: Any) -> None:
         if address:
             fix = "correct RAY_ADDRESS, or unset it to use the cores of this machine"
             raise UsageError(f"no Ray cluster could be used at {address}: {reason}", wanted="a running one", fix=fix) from error
-        raise RunFailed(f"Ray does not start here: {reason}", fix="try again on a machine less busy, or leave --engine out") from error
+        raise RunFailed(f"Ray does not start here: {reason}", fix=f"try again on a machine less busy, or {otherwise}") from error
 
 
 def _knock(address: str) -> None:

@@ -126,7 +126,7 @@ def deploy(plan: Plan, say: Say) -> None:
         say(f"checked   {info.name}  {info.task or 'base'}  {info.method}  on {info.base}")
     if not os.environ.get("RAY_ADDRESS"):
         _place(asked).bound().close()  # Ray's own proxy would say nothing of a port that is taken
-    with on_ray.session(ray):
+    with on_ray.session(ray, otherwise="serve here: rootstock serve"):
         _check_room(ray, plan)
         serve.start(proxy_location="HeadOnly" if not plan.detach else "EveryNode", http_options={"host": asked.host, "port": asked.port})
         try:
@@ -161,9 +161,7 @@ def engine_of(settings: EngineSettings, *, signed: bool, trust: Path | None) -> 
 
 def multiplexed(read: Reader, most: int) -> Reader:
     """Ray's own memory of the latest models; its router sends requests where it says that their model is."""
-    from ray import serve
-
-    found: Reader = serve.multiplexed(max_num_models_per_replica=most)(read)
+    found: Reader = needed("ray.serve", "a replica", extra="ray").multiplexed(max_num_models_per_replica=most)(read)
     return found
 
 
@@ -171,15 +169,17 @@ def door_of(asked: Asked, infos: tuple[ModelInfo, ...], tokens: Tokens | None) -
     """What makes the door's application, in the process where it will be."""
 
     def built() -> Any:
-        from ray import serve
-        from ray.exceptions import RayActorError, RayError
-        from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
-
         from rootstock.serving.app import front
         from rootstock.serving.journal import Journal
         from rootstock.serving.remote import Failures, RemoteEngine
 
-        failures = Failures(any=(RayError, RayServeException), busy=(BackPressureError,), lost=(RayActorError, DeploymentUnavailableError))
+        ray, serve = needed("ray.exceptions", "a door", extra="ray"), needed("ray.serve", "a door", extra="ray")
+        said = needed("ray.serve.exceptions", "a door", extra="ray")
+        failures = Failures(
+            any=(ray.RayError, said.RayServeException),
+            busy=(said.BackPressureError,),
+            lost=(ray.RayActorError, said.DeploymentUnavailableError),
+        )
         engine: Any = RemoteEngine(serve.get_deployment_handle(MODELS, app_name=APP), infos, failures)
         return front(engine, serving.rules(asked, tokens, _place(asked)), Journal()).app
 
