@@ -107,7 +107,7 @@ def test_a_signal_lets_what_is_inside_finish():
         assert head.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in head
         assert len(json.loads(content)["predictions"]) == 3
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 0
     lines = [json.loads(line) for line in said.splitlines()]
     assert [line["event"] for line in lines if line["event"] != "server"][-3:] == ["draining", "request", "ended"]
@@ -131,7 +131,7 @@ def test_who_has_ended_sending_is_answered_and_who_has_gone_is_not():
             other.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # so that the first was taken
             assert other.recv(65536).startswith(b"HTTP/1.1 200")
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     lines = [json.loads(line) for line in said.splitlines()]
     assert [line["status"] for line in lines if line["event"] == "request"] == [200, 200, 404, 200, 499]
     assert process.returncode == lines[-1]["left"] == 0
