@@ -112,9 +112,9 @@ def _writing(facts: Facts) -> str:
             '    past = {f"past.{name}": part for name, part in zip(names, kept)}',
             '    logits, *kept = session.run(None, {"input_ids": ids, "attention_mask": mask, **past})',
             "    ids = logits[:, -1:].argmax(-1)",
-            f"    if int(ids) in {facts['ends']}:",
+            f"    if ids.item() in {facts['ends']}:",
             "        break",
-            "    written.append(int(ids))",
+            "    written.append(ids.item())",
             "print(tokenizer.decode(written))",
         ]
     )

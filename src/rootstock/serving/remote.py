@@ -48,7 +48,8 @@ class RemoteEngine:
 
     async def embed(self, name: str, texts: Sequence[str], *, timeout_s: float) -> "np.ndarray":
         """As the engine's."""
-        return await self._ask("embed", name, list(texts), timeout_s)
+        vectors_NH: np.ndarray = await self._ask("embed", name, list(texts), timeout_s)
+        return vectors_NH
 
     async def stream(self, name: str, prompt: str | Sequence[Mapping[str, str]], how: Writing) -> AsyncIterator[Piece]:
         """As the engine's. A replica that dies while it writes ends the text."""
