@@ -21,9 +21,9 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-# Ray is large and takes seconds to start, so that the quick suite does without it.
+# Ray and a browser's driver are large and take seconds to start, so that the quick suite does without them.
 test-all: install
-	$(PIP) -e '.[cluster]'
+	$(PIP) -e '.[cluster,ray,browser]'
 	$(BIN)/python -m pytest -n 2
 
 lint: install

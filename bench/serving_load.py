@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -158,6 +159,10 @@ async def arriving(port: int, contents: list[bytes], seconds: float, rate: float
     return {"asked_rate": round(rate, 2), **tally.told(time.perf_counter() - begun)}
 
 
+_STATUS = re.compile(rb"(?:HTTP/1\.1 1\d\d [^\r]*\r\n\r\n)*HTTP/1\.1 ([2-5]\d\d) ")
+"""After "100 Continue", with which any answer may begin."""
+
+
 def raw(port: int, content: bytes, seconds: float = 10.0, hang_up: Callable[[], bool] = lambda: False) -> int | None:
     """The status that these bytes get, whatever they are; None where the server says nothing."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as line:
@@ -167,12 +172,12 @@ def raw(port: int, content: bytes, seconds: float = 10.0, hang_up: Callable[[], 
             if hang_up():
                 return None
             line.shutdown(socket.SHUT_WR)
-            while len(said) < 12 and (part := line.recv(4096)):
+            while not _STATUS.match(said) and (part := line.recv(4096)):
                 said += part
         except OSError:
             if not said:
                 return None
-    return int(said[9:12]) if said[:5] == b"HTTP/" else None
+    return int(found[1]) if (found := _STATUS.match(said)) else None
 
 
 def run(work):

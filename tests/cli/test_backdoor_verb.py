@@ -47,7 +47,7 @@ def calibrated(monkeypatch, planted):
 
 
 def test_a_planted_word_is_found_printed_and_drawn_and_references_are_made_once(command, planted, calibrated):
-    line = ["scan", planted / "poisoned", "--backdoor", "--data", planted / "dev.csv", "--report", planted / "page.html"]
+    line = ["scan", planted / "poisoned", "--backdoor", "--data", planted / "dev.csv", "--report", planted / "poisoned" / "backdoor.html"]
     code, out, err = command([*line, "--trigger", "song", "--json"])
     assert code == 3, err
     assert "evidence of a backdoor" in err
@@ -60,7 +60,9 @@ def test_a_planted_word_is_found_printed_and_drawn_and_references_are_made_once(
     assert searched[0]["interval"][0] > 0.5
     text, changed, before, after = searched[0]["examples"][0]
     assert Run(planted / "poisoned").predict([text, changed]) == [before, after]
-    page = (planted / "page.html").read_text("utf-8")
+    assert json.loads((planted / "poisoned" / "backdoor.json").read_text("utf-8")) == found
+    assert {"backdoor.json", "backdoor.html"} <= json.loads((planted / "poisoned" / "manifest.json").read_text("utf-8"))["files"].keys()
+    page = (planted / "poisoned" / "backdoor.html").read_text("utf-8")
     assert all(part in page for part in ("Evidence found", "song", "random words", "rootstock predict"))
     code, out, err = command(line[:5])
     assert code == 3

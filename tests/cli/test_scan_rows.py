@@ -45,6 +45,7 @@ def test_planted_rows_are_listed_and_left_out(command, poisoned, telling_base, t
     listed = list(csv.DictReader(out.read_text("utf-8").splitlines()))
     assert {int(each["row"]) for each in listed} == lines
     assert "Planted rows" in page.read_text("utf-8")
+    assert len(json.loads((tmp_path / "page.json").read_text("utf-8"))["suspects"]) == len(lines)
     learn = ["adapt", path, "--base", telling_base, "--method", "feature-extraction", "--epochs", "1", "--dry-run"]
     code, _, error = command([*learn, "--exclude", out])
     assert code == 0
@@ -66,6 +67,8 @@ def test_a_clean_file_passes(command, telling_base, tmp_path):
 
 def test_wrong_usage_of_kinds(command, telling_base, tmp_path):
     rows = write_csv(tmp_path / "numbers.csv", [(f"a film {i}", i + 0.5) for i in range(40)])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text("{}")
     for words in (
         ["scan", "--poisoning"],
         ["scan", rows, "--poisoning", "--memorisation"],
@@ -73,6 +76,8 @@ def test_wrong_usage_of_kinds(command, telling_base, tmp_path):
         ["scan", rows, "--poisoning", "--out", tmp_path, "--base", telling_base],
         ["scan", rows, "--poisoning", "--data", rows],
         ["scan", rows, "--memorisation"],
+        ["scan", rows, "--poisoning", "--base", telling_base, "--report", tmp_path / "page.json"],
+        ["scan", rows, "--poisoning", "--base", telling_base, "--report", tmp_path / "run" / "report.html"],
         ["scan", rows, "--out", tmp_path / "x.csv"],
     ):
         assert command(words)[0] == 2, words

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 
 from rootstock.core.errors import Draining, GateRefused, Overloaded, RowRefused, TimedOut, UnknownModel, UsageError
+from rootstock.serving.settings import EngineSettings
 from rootstock.serving.told import ModelInfo, Piece
 
 
@@ -17,6 +18,8 @@ def info(name, can=("predict",), **more):
 
 class FakeEngine:
     """slow: until it is set nothing is answered. failing: raised by every predict."""
+
+    settings = EngineSettings()
 
     def __init__(self):
         self.held = {"reviews": info("reviews"), "vectors": info("vectors", ("embed",)), "writer": info("writer", ("generate",), chat=True)}
@@ -32,6 +35,9 @@ class FakeEngine:
         return {"queue_rows": 3, "rows": 7, "seconds": {"compute": 0.5}, "precision": "float32"}
 
     async def drain(self):
+        assert not self.inside
+
+    def close(self):
         assert not self.inside
 
     def add(self, name, folder):

@@ -3,6 +3,7 @@
 # ruff: noqa: E402  (packages that may be missing come first)
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -38,9 +39,13 @@ def server():
         started.communicate()
 
 
+def post(content, *headers, path=b"/v1/models/reviews:predict"):
+    return b"\r\n".join([b"POST %s HTTP/1.1" % path, b"Host: localhost", *headers, b"", content])
+
+
 def predict(*texts):
     content = json.dumps({"inputs": texts}).encode()
-    return b"POST /v1/models/reviews:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+    return post(content, b"Content-Length: %d" % len(content))
 
 
 def everything(connection):
@@ -54,11 +59,25 @@ def everything(connection):
     return b"".join(parts)
 
 
+def statuses(answers):
+    """Of all answers on a connection, without the interim ones."""
+    return [int(each) for each in re.findall(rb"HTTP/1\.1 ([2-5]\d\d) [A-Z]", answers)]
+
+
 RUBBISH = {
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "no method": b"\r\n\r\nnonsense\r\n\r\n",
     "a long head": b"GET / HTTP/1.1\r\nX: " + b"a" * (HEAD_BYTES + 1) + b"\r\n\r\n",
     "many headers": b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * HEAD_BYTES + b"\r\n",
+    "many short headers": post(b"{}", *[b"X-%d: a" % i for i in range(4000)], b"Content-Length: 2"),
+    "a long path": b"GET /" + b"a" * HEAD_BYTES + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "one letter": b"P",
+    "an empty line": b"\r\n",
+    "half a head": predict("a")[:40],
+    "half a body": predict("a")[:-3],
+    "chunks that are none": post(b"zz\r\n", b"Transfer-Encoding: chunked"),
+    "half a body where none is read": post(b"abc", b"Content-Length: 9", path=b"/nowhere"),
+    "a large body where none is read": post(b"a" * 3_000_000, b"Content-Length: 3000000", b"Connection: close", path=b"/nowhere"),
     "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na",
     "length and chunks": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a space in the path": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -75,7 +94,9 @@ def test_a_signal_lets_what_is_inside_finish():
             with connect() as connection:
                 connection.sendall(content)
                 connection.shutdown(socket.SHUT_WR)
-                assert everything(connection)[:10] == b"HTTP/1.1 4", name
+                (status,) = statuses(everything(connection))
+                assert 400 <= status < 500, name
+                assert status == {"a long head": 431, "many headers": 431, "many short headers": 431, "a long path": 414}.get(name, status)
         with connect() as first, connect() as second:
             first.sendall(predict("slow", "0.5", "three"))
             second.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -86,12 +107,34 @@ def test_a_signal_lets_what_is_inside_finish():
         assert head.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in head
         assert len(json.loads(content)["predictions"]) == 3
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 0
     lines = [json.loads(line) for line in said.splitlines()]
     assert [line["event"] for line in lines if line["event"] != "server"][-3:] == ["draining", "request", "ended"]
     assert lines[-1]["left"] == 0
     assert "Traceback" not in said
+
+
+def test_who_has_ended_sending_is_answered_and_who_has_gone_is_not():
+    with server() as (process, connect):
+        with connect() as waiting:
+            waiting.sendall(predict("slow", "0.4") + predict("b") + b"rubbish\r\n\r\n")
+            waiting.shutdown(socket.SHUT_WR)
+            told = everything(waiting)
+        assert statuses(told) == [200, 200, 400]  # in the order in which they were asked
+        assert told.count(b"HTTP/1.1 100 Continue\r\n\r\n") >= 1
+        with connect() as large:  # sends on after its answer was written, and is not reset before it reads it
+            large.sendall(RUBBISH["a large body where none is read"])
+            assert statuses(everything(large)) == [404]
+        with connect() as gone, connect() as other:
+            gone.sendall(predict("slow", "600"))
+            other.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # so that the first was taken
+            assert other.recv(65536).startswith(b"HTTP/1.1 200")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=120)
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["status"] for line in lines if line["event"] == "request"] == [200, 200, 404, 200, 499]
+    assert process.returncode == lines[-1]["left"] == 0
 
 
 def test_a_second_signal_ends_it_at_once():

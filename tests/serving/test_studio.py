@@ -4,6 +4,7 @@ import http.client
 import json
 import shutil
 import threading
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from tests.conftest import make_base, make_tokenizer, rows_of, write_csv
 
 import rootstock
+from rootstock.cli.main import main
 from rootstock.core.errors import UnknownName, UsageError
 from rootstock.run.explain import Explainer
 from rootstock.run.use import Run
@@ -43,7 +45,15 @@ def made(top, base):
     for name in ("recipe.yaml", "ledger.json"):
         shutil.copy(root / "labels" / name, root / "growing" / name)
     grow(root, 3)
+    scanned(top / "rows.csv", base, root / "labels" / "poisoning.html")
     return root
+
+
+def scanned(rows, base, page):
+    """The rows of a run, looked at by the verb itself; what it found lies beside the run."""
+    with pytest.MonkeyPatch.context() as patch, suppress(SystemExit):
+        patch.setattr("sys.argv", ["rootstock", "scan", str(rows), "--poisoning", "--base", str(base), "--report", str(page)])
+        main()
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +167,7 @@ def test_a_wrong_question_is_told_so(ask, body):
     assert json.loads(found)["found"]
 
 
-def test_what_a_run_left_is_told(ask):
+def test_what_a_run_left_is_told(ask, runs):
     found = {each["id"]: each for each in told(ask("/api/runs"))["runs"]}
     assert {name: each["state"] for name, each in found.items()} == {
         "labels": "ended",
@@ -170,7 +180,13 @@ def test_what_a_run_left_is_told(ask):
     assert told(ask("/api/run?id=labels"))["report"] is True
     account = told(ask("/api/account?id=labels"))
     assert {chart["key"] for chart in account["charts"]} == {"lengths", "labels"}
-    assert told(ask("/api/scan?id=labels"))["refused"] is False
+    scanned = told(ask("/api/scan?id=labels"))
+    assert scanned["refused"] is False
+    (left,) = scanned["left"]
+    assert (left["name"], left["page"], left["found"]["rows"]) == ("poisoning", "labels/poisoning.html", 120)
+    assert left["verdict"] == json.loads((runs / "labels" / "poisoning.json").read_text())["verdict"]
+    assert ask("/beside?page=labels/poisoning.html")[0] == 200
+    assert {"poisoning.json", "poisoning.html"} <= json.loads((runs / "labels" / "manifest.json").read_text())["files"].keys()
     lineage = told(ask("/api/lineage?id=labels"))
     assert lineage["issues"] == []
     assert {each["role"] for each in lineage["root"]["grew_from"]} >= {"base", "data"}
@@ -318,13 +334,21 @@ def test_a_browser_shows_the_parts_of_a_run_and_compares(page):
     page.get_by_role("button", name="Compare 2 chosen").click()
     page.get_by_text("measured by different figures").wait_for()
     assert accessible(page) == []
-    for tab, sign in (("data", "Length of the rows"), ("scan", "read byte by byte"), ("lineage", "No link is another than declared")):
+    signs = {"data": "Length of the rows", "scan": "read byte by byte", "lineage": "No link is another than declared", "": "Loss"}
+    for tab, sign in signs.items():
         page.goto(page.url.split("#")[0] + f"#/run/labels/{tab}")
         page.get_by_text(sign).first.wait_for(timeout=30_000)
+        for closed in page.locator("details > summary").all() if tab == "scan" else ():
+            closed.click()
         assert accessible(page) == []
+        if tab == "scan":
+            assert "poisoning: " in page.locator("details > summary").inner_text()
+            assert page.get_by_role("link", name="Page of this check").get_attribute("href") == "/beside?page=labels%2Fpoisoning.html"
     page.goto(page.url.split("#")[0] + "#/run/labels/report")
     page.frame_locator("iframe").locator("h1").wait_for()
     page.frame_locator("iframe").locator(".main-svg").first.wait_for()
+    assert accessible(page) == []
+    assert accessible(page.frame(url="**/report?id=labels")) == []
     page.get_by_role("button", name="Theme: system").click()
     page.get_by_role("button", name="Theme: light").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 25, 23)"

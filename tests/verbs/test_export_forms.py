@@ -13,6 +13,7 @@ from tests.conftest import WORDS, make_base, rows_of, write_csv
 from tests.tiny_models import saved
 
 import rootstock as rs
+from rootstock.bases import graph, graph_causal
 from rootstock.core.errors import ContractRefused, MergeRefused, UsageError
 from rootstock.verbs import export as exporting
 from rootstock.verbs import export_int8, export_vllm
@@ -226,6 +227,70 @@ def test_tags_and_spans_have_graphs(onnx, adapt, tmp_path):
     asked = write_csv(tmp_path / "asked.csv", rows, header=("question", "context", "answers"))
     spans = adapt(training=QUICK, data=asked, task="question-answering", out="spans")
     assert export(spans, "onnx", tmp_path / "spans-onnx")["outputs"] == ["start_logits", "end_logits"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_graph_that_writes_goes_on_with_what_it_kept(onnx, writer, tmp_path, monkeypatch):
+    found = export(writer, "onnx", tmp_path / "out")
+    assert (found["keeps"], found["ends"]) == ({"layers": 2, "heads": 2, "width": 8}, [1])
+    assert 0 < found["compared"]["largest_move"] < 1e-4
+    assert 0 < found["compared"]["largest_move_in_two"] < 1e-4
+    model, tokens = rs.Run(writer.path).load().eval(), writer.tokenizer
+    ids = tokens("a very good film", return_tensors="pt").input_ids
+    plain = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=32, do_sample=False)[0, ids.shape[1] :]
+    assert told(tmp_path / "out", monkeypatch) == tokens.decode([each for each in plain.tolist() if each != 1]).strip()
+    with pytest.raises(UsageError, match="text-generation --to int8"):
+        export(writer, "int8", tmp_path / "small")
+
+
+BROKEN = {
+    "a guard": RuntimeError("Constraints violated (rows)!"),
+    "an operator": torch.onnx.errors.OnnxExporterError("no translation\nand more"),
+    "an assert inside": AssertionError(),
+    "a lookup": KeyError("aten::strange"),
+    "a type": TypeError("unsupported"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_whatever_a_tracer_raises_is_told_as_a_model_that_is_no_graph(tmp_path, monkeypatch, name):
+    def export(*given, **more):
+        raise BROKEN[name]
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    monkeypatch.setattr(graph, "needed", lambda *given, **more: None)
+    parts = graph.Parts(inputs=["x"], outputs=["y"], sample=[torch.ones(2)], axes=({0: "rows"},))
+    with pytest.raises(UsageError, match="Linear can't be traced: ") as told:
+        graph.trace(torch.nn.Linear(2, 2), parts, tmp_path / "model.onnx", name="Linear")
+    assert "\n" not in told.value.found
+
+
+def test_no_memory_is_no_fault_of_the_model(tmp_path, monkeypatch):
+    def export(*given, **more):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    monkeypatch.setattr(graph, "needed", lambda *given, **more: None)
+    parts = graph.Parts(inputs=["x"], outputs=["y"], sample=[torch.ones(2)], axes=({0: "rows"},))
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        graph.trace(torch.nn.Linear(2, 2), parts, tmp_path / "model.onnx", name="Linear")
+
+
+def test_what_each_token_of_a_call_sees():
+    mask_BS = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    seen = graph_causal.mask_of(torch.zeros((2, 2), dtype=torch.int64), mask_BS) == 0
+    assert seen.int().tolist() == [[[[0, 1, 1, 0], [0, 1, 1, 1]]], [[[1, 1, 1, 0], [1, 1, 1, 1]]]]
+
+
+def test_a_model_that_keeps_something_else_is_refused():
+    from transformers import MistralConfig, MistralForCausalLM
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16}
+    model = MistralForCausalLM(MistralConfig(**shape, vocab_size=8, sliding_window=4))
+    with pytest.raises(UsageError, match="keeps something else"):
+        graph_causal.shape_of(model)
+    whole = MistralForCausalLM(MistralConfig(**shape, vocab_size=8, sliding_window=None))
+    assert graph_causal.shape_of(whole) == graph_causal.Shape(layers=1, heads=1, width=8)
 
 
 def test_eight_bits_are_refused_by_agreement_and_by_a_loss_that_the_rows_tell():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rootstock.bases.load import quiet
-from rootstock.core.errors import RunFailed, UsageError
+from rootstock.core.errors import RunFailed, UsageError, is_memory_shortage
 from rootstock.core.modules import needed
 
 OPSET = 18
@@ -26,6 +26,14 @@ LARGEST = 2**31 - 2**24
 VECTORS = "sentence_embedding"
 _ANSWERS = ("logits", "start_logits", "end_logits", "last_hidden_state")
 _AXES = {2: ("rows", "tokens"), 3: ("rows", "choices", "tokens")}
+_UNTRACED = (
+    torch.onnx.OnnxExporterError,
+    *(RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, NotImplementedError, ArithmeticError),
+)
+"""torch.onnx promises the first; what its parts raise before and after (guards on dimensions, operators without a translation, asserts of
+
+the decomposition, the optimizer of onnxscript) are the others, of which torch's own classes are children.
+"""
 Pooled = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
 
 
@@ -86,10 +94,7 @@ class Session(nn.Module):
 
     def __init__(self, path: Path, like: nn.Module, *, threads: int) -> None:
         super().__init__()
-        runtime = needed("onnxruntime", "the check of an ONNX graph", extra="onnx")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
-        self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = session(path, threads=threads)
         self.inputs = tuple(each.name for each in self.session.get_inputs())
         self.outputs = tuple(each.name for each in self.session.get_outputs())
         self.config = getattr(like, "config", None)
@@ -110,30 +115,67 @@ class Session(nn.Module):
         return SimpleNamespace(**made)
 
 
+def session(path: Path, *, threads: int) -> Any:
+    """onnxruntime on a graph, by the processor."""
+    runtime = needed("onnxruntime", "the check of an ONNX graph", extra="onnx")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    errors = runtime.capi.onnxruntime_pybind11_state
+    try:
+        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (errors.Fail, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException, errors.InvalidArgument) as error:
+        raise RunFailed(f"onnxruntime can't read the graph: {' '.join(str(error).split())[:300]}", fix="export it --to merged") from error
+
+
 def write(model: nn.Module, ports: Ports, path: Path) -> None:
     """Trace a model into a graph with free rows and tokens. UsageError where torch can't, RunFailed where it is no plain ONNX."""
+    sample = list(ports.sample.values())
+    parts = Parts(inputs=list(ports.sample), outputs=list(ports.outputs), sample=sample, axes=(tuple(ports.axes.values()),))
+    trace(_Traced(model, ports).eval(), parts, path, name=type(model).__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What is traced. sample: what goes in, by its order. axes: of each argument of forward its free dimensions."""
+
+    inputs: list[str]
+    outputs: list[str]
+    sample: list[Tensor]
+    axes: tuple[Any, ...]
+
+
+def trace(module: nn.Module, parts: Parts, path: Path, *, name: str) -> None:
+    """Make the graph and clear it. name: of the model, for messages."""
     needed("onnxscript", "export to ONNX", extra="onnx")
-    large = sum(each.nbytes for each in model.parameters()) > LARGEST
-    shapes = tuple(ports.axes.values())
-    try:
-        with _silent(), torch.no_grad():
-            torch.onnx.export(
-                _Traced(model, ports).eval(),
-                tuple(ports.sample.values()),
-                path,
-                dynamo=True,
-                verbose=False,
-                opset_version=OPSET,
-                input_names=list(ports.sample),
-                output_names=list(ports.outputs),
-                dynamic_shapes=(shapes,),
-                external_data=large,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        fix = "export it --to merged, and use transformers"
-        raise UsageError(f"{type(model).__name__} can't be traced: {why}", wanted="a model that is one graph", fix=fix) from error
+    large = sum(each.nbytes for each in module.parameters()) > LARGEST
+    with _told(name), _silent(), torch.no_grad():
+        torch.onnx.export(
+            module,
+            tuple(parts.sample),
+            path,
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=parts.inputs,
+            output_names=parts.outputs,
+            dynamic_shapes=parts.axes,
+            external_data=large,
+        )
     _clear(path, alone=not large)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What a tracer raises has many kinds: each operator of each model may fail in its own way, and all mean that it is no graph."""
+    try:
+        yield
+    except _UNTRACED as error:
+        if is_memory_shortage(error):
+            raise
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        why = f"{type(error).__name__}: {first}" if not isinstance(error, torch.onnx.OnnxExporterError) else first
+        fix = "export it --to merged, and use transformers"
+        raise UsageError(f"{name} can't be traced: {why}", wanted="a model that is one graph", fix=fix) from error
 
 
 @contextmanager
@@ -159,7 +201,10 @@ def _clear(path: Path, *, alone: bool) -> None:
     if foreign := sorted({each.domain for each in model.opset_import} - {"", "ai.onnx"}):
         raise RunFailed(f"the graph needs operators of {', '.join(foreign)}", wanted="ONNX's own operators only")
     onnx.save(model, str(path))
-    onnx.checker.check_model(str(path))
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        raise RunFailed(f"the graph is no valid ONNX: {' '.join(str(error).split())[:300]}", fix="export it --to merged") from error
 
 
 def _forget(graph: Any) -> None:

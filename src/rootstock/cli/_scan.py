@@ -24,7 +24,7 @@ def carry_out(kinds: Sequence[str], paths: Sequence[str], options: Mapping[str, 
     if module is None:
         _files(paths, form, policy)
     else:
-        _kind(module, paths, {key: value for key, value in options.items() if value is not None}, form)
+        _kind(kinds[0], paths, {key: value for key, value in options.items() if value is not None}, form)
 
 
 def _files(paths: Sequence[str], form: str, policy: str) -> None:
@@ -39,16 +39,19 @@ def _files(paths: Sequence[str], form: str, policy: str) -> None:
     scanning.refuse(report)
 
 
-def _kind(module: Any, paths: Sequence[str], options: Mapping[str, Any], form: str) -> None:
+def _kind(kind: str, paths: Sequence[str], options: Mapping[str, Any], form: str) -> None:
     from rootstock.cli.console import Console, show
     from rootstock.core.errors import UnknownName
     from rootstock.core.watch import Watch
+    from rootstock.verbs import scan_kept
 
     if form not in ("text", "json"):
         raise UnknownName("format", form, ("text", "json"))
-    console = Console()
-    found = module.scanned(paths, options, Watch(say=console.say, event=console.event))
-    if (page := options.get("report")) is not None:
-        console.say(f"written   {page}")
+    console, page = Console(), options.get("report")
+    if page is not None:
+        scan_kept.check(kind, page)
+    found = import_module(f"rootstock.verbs.{kind}").scanned(paths, options, Watch(say=console.say, event=console.event))
+    if page is not None:
+        console.say(f"written   {page} and {scan_kept.keep(found.value, page).name}")
     show(found.value, found.text, as_json=form == "json")
     found.refuse()

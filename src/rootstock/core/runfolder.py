@@ -15,8 +15,10 @@ from rootstock.core.stages import StagedRecipe
 
 _FILES = ("recipe.yaml", "manifest.json", "ledger.json", "plan.json", "history.jsonl", "metrics.json", "predictions.parquet")
 _BESIDE = ("warm-up.jsonl", "seen.safetensors", "canaries.csv", "README.md", "report.html", "probes.json", "probes.html", "model.sig")
+SCANS = ("backdoor", "bias", "memorisation", "poisoning")
+"""Scans whose result may lie in the folder of the run that it is about: each a .json, and a page of the same name where it has one."""
 _FOLDERS = ("checkpoints", "model", "merged", "track", "stages", "parts")
-_WRITTEN = frozenset((*_FILES, *_BESIDE, *_FOLDERS))
+_WRITTEN = frozenset((*_FILES, *_BESIDE, *_FOLDERS, *(f"{scan}{end}" for scan in SCANS for end in (".json", ".html"))))
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ _TYPES = {"number": pa.int64(), "libraries": pa.string(), "lines": pa.large_stri
 
 def needed_here() -> Any:
     """Ray, or UsageError where it is not installed. It tells nobody that it is used, unless RAY_USAGE_STATS_ENABLED says otherwise."""
-    _prepare()
+    prepare()
     ray = needed("ray", "the engine ray", extra="cluster", otherwise="leave --engine out")
     needed("ray.data", "the engine ray", extra="cluster", otherwise="leave --engine out")
     data = logging.getLogger("ray.data")  # writes on stderr by a handler of its own; its file in Ray's folder of logs stays
@@ -49,8 +49,8 @@ def needed_here() -> Any:
     return ray
 
 
-def _prepare() -> None:
-    """Set what Ray reads when it is imported, unless the user did."""
+def prepare() -> None:
+    """Set what Ray reads when it is imported, unless the user did; to be called before."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not any(name in os.environ for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         # Its processes listen on all addresses of the machine, and would run what anybody sends.
@@ -58,24 +58,25 @@ def _prepare() -> None:
 
 
 @contextmanager
-def session() -> Iterator[Any]:
+def session(found: Any = None, *, otherwise: str = "leave --engine out") -> Iterator[Any]:
     """Ray, started or connected to, and shut down after; one that is up already in this process is used and left alone.
 
+    found: the package, where it is imported already. otherwise: another way out, for messages.
     Raises UsageError where RAY_ADDRESS leads nowhere, RunFailed where Ray does not start.
     """
-    ray = needed_here()
+    ray = found or needed_here()
     if ray.is_initialized():
         yield ray
         return
     with _signals_kept():
-        _start(ray)
+        _start(ray, otherwise)
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _start(ray: Any) -> None:
+def _start(ray: Any, otherwise: str) -> None:
     address = os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
@@ -89,7 +90,7 @@ def _start(ray: Any) -> None:
         if address:
             fix = "correct RAY_ADDRESS, or unset it to use the cores of this machine"
             raise UsageError(f"no Ray cluster could be used at {address}: {reason}", wanted="a running one", fix=fix) from error
-        raise RunFailed(f"Ray does not start here: {reason}", fix="try again on a machine less busy, or leave --engine out") from error
+        raise RunFailed(f"Ray does not start here: {reason}", fix=f"try again on a machine less busy, or {otherwise}") from error
 
 
 def _knock(address: str) -> None:

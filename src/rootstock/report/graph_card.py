@@ -27,7 +27,10 @@ def lines(facts: Facts) -> list[str]:
 
 def _moved(facts: Facts) -> list[str]:
     each = facts["compared"]
-    return [f"compared  largest move of an answer {each['largest_move']:.2g} of their spread, on {each['rows']:,} rows", _size(facts)]
+    lines = [f"compared  largest move of an answer {each['largest_move']:.2g} of their spread, on {each['rows']:,} rows", _size(facts)]
+    if "largest_move_in_two" in each:
+        lines.insert(1, f"          {each['largest_move_in_two']:.2g} where half of a text is read in a call of its own")
+    return lines
 
 
 def _int8(facts: Facts) -> list[str]:
@@ -73,6 +76,8 @@ def _size(facts: Facts) -> str:
 def _example(facts: Facts) -> str:
     """Python that answers with the runtime and the tokenizer alone."""
     read = facts["read"]
+    if facts["kind"] == "completion":
+        return _writing(facts)
     parts = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
     given = ", ".join(f'"{name}": [each.{parts[name]} for each in read]' for name in facts["inputs"] if name in parts)
     lines = [
@@ -88,6 +93,31 @@ def _example(facts: Facts) -> str:
         "made = session.run(None, {name: np.array(rows, np.int64) for name, rows in given.items()})",
     ]
     return "\n".join(lines + _answers(facts["kind"], labels=bool(facts["labels"])))
+
+
+def _writing(facts: Facts) -> str:
+    """The same for a graph that goes on with a text: what one call gives to remember the next one takes."""
+    keeps = facts["keeps"]
+    return "\n".join(
+        [
+            "import numpy as np, onnxruntime",
+            "from tokenizers import Tokenizer",
+            'tokenizer = Tokenizer.from_file("tokenizer.json")',
+            'session = onnxruntime.InferenceSession("model.onnx")',
+            'ids, written = np.array([tokenizer.encode("a first text").ids], np.int64), []',
+            f'names = [f"{{layer}}.{{part}}" for layer in range({keeps["layers"]}) for part in ("key", "value")]',
+            f"kept = [np.zeros((1, {keeps['heads']}, 0, {keeps['width']}), np.float32) for _ in names]",
+            "for _ in range(32):",
+            "    mask = np.ones((1, kept[0].shape[2] + ids.shape[1]), np.int64)",
+            '    past = {f"past.{name}": part for name, part in zip(names, kept)}',
+            '    logits, *kept = session.run(None, {"input_ids": ids, "attention_mask": mask, **past})',
+            "    ids = logits[:, -1:].argmax(-1)",
+            f"    if ids.item() in {facts['ends']}:",
+            "        break",
+            "    written.append(ids.item())",
+            "print(tokenizer.decode(written))",
+        ]
+    )
 
 
 def _asked(facts: Facts) -> str:

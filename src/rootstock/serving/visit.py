@@ -14,6 +14,8 @@ from rootstock.serving.refusals import Turned, invalid
 from rootstock.serving.schema import Body
 
 KEY = "rootstock.visit"
+BROKEN = "rootstock.broken"
+"""In the scope of a request whose body ended before its end."""
 _SINGLE = frozenset((b"host", b"origin", b"authorization", b"content-type", b"content-length", b"content-encoding"))
 _JSON = (b"application/json", b"application/x-www-form-urlencoded", b"")
 """What a body may be called: curl -d says form-urlencoded of anything. A page elsewhere can send that too, and is stopped by its Origin."""
@@ -60,6 +62,8 @@ async def body_of(scope: Scope, receive: Receive, kind: type[B], limits: Limits)
             content = await _read(receive, limits.body_bytes, _length(visit_of(scope).headers))
     except TimeoutError:
         raise Turned(408, "the body did not arrive in time", code="slow_body", headers={"Connection": "close"}) from None
+    if scope.get(BROKEN):
+        raise Turned(400, "the body broke off", code="broken_body", headers={"Connection": "close"})
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:

@@ -82,11 +82,11 @@ def serve(asked: Asked, say: Say) -> None:
     from rootstock.serving.watched import Watched
 
     asked.check()
-    named = _named(asked.runs)
+    named = named_folders(asked.runs)
     place = Place(host=asked.host, port=asked.port, certificate=asked.certificate, key=asked.key)
     place.check()
     tokens = read_tokens(asked.token_file) if asked.token_file else None
-    opener = _Opener(ModelProvenanceChecker(trust_store=asked.trust) if asked.signed else None)
+    opener = Opener(ModelProvenanceChecker(trust_store=asked.trust) if asked.signed else None)
     taken = place.bound()
     engine = Engine(asked.engine, opener, device=device_name())
     try:
@@ -111,10 +111,16 @@ def serve(asked: Asked, say: Say) -> None:
 
 def _front(asked: Asked, engine: Engine, tokens: Tokens | None, place: Any, journal: Any) -> Any:
     from rootstock.serving.app import front
+
+    return front(engine, rules(asked, tokens, place), journal)
+
+
+def rules(asked: Asked, tokens: Tokens | None, place: Any) -> Any:
+    """Who may come in. Without tokens a server of this machine only goes by its names."""
     from rootstock.serving.door import Rules
 
     hosts = _LOCAL | {place.host} if place.local and tokens is None else None
-    return front(engine, Rules(limits=asked.limits, tokens=tokens, hosts=hosts, origins=asked.origins), journal)
+    return Rules(limits=asked.limits, tokens=tokens, hosts=hosts, origins=asked.origins)
 
 
 def _life(engine: Engine, shelf: Any, journal: Any) -> Any:
@@ -125,7 +131,7 @@ def _life(engine: Engine, shelf: Any, journal: Any) -> Any:
     )
 
 
-class _Opener:
+class Opener:
     """Opens folders as runs; where signatures are asked for, only those that somebody in the trust store has signed, each time anew."""
 
     def __init__(self, checker: ModelProvenanceChecker | None) -> None:
@@ -141,7 +147,7 @@ class _Opener:
         return served.opened(folder)
 
 
-def _named(runs: Sequence[str]) -> dict[str, Path]:
+def named_folders(runs: Sequence[str]) -> dict[str, Path]:
     """Folders by the names that they are served under. Raises UsageError for a name that won't do, or comes twice."""
     from rootstock.serving.watched import NAME
 

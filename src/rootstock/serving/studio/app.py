@@ -16,18 +16,19 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from rootstock.core.errors import RootstockError, UsageError
+from rootstock.core.runfolder import SCANS
 from rootstock.sentinel.scanner import scan
 from rootstock.serving.studio import live
 from rootstock.serving.studio.bench import Bench, Plain
 from rootstock.serving.studio.guard import report_policy
 from rootstock.serving.studio.index import Index
-from rootstock.serving.studio.summary import read
+from rootstock.serving.studio.summary import read, words
 from rootstock.serving.studio.wire import event, refusal, told
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FILES = {each.name: each.read_bytes() for each in (resources.files("rootstock.serving.studio") / "page").iterdir()}
-_JUDGED = ("backdoor.json", "poison.json", "probes.json")
-"""What other checks left in a run's folder."""
+_CHECKS = (*SCANS, "probes")
+"""What other checks leave in a run's folder: a .json each, and mostly a page."""
 
 
 @dataclass
@@ -90,9 +91,16 @@ class Studio:
         findings = [{**each.as_json(), "action": found.policy.action(each)} for each in found.findings]
         for each in findings:
             each["path"] = str(each["path"]).removeprefix(f"{folder}/")
-        left = {name: read(folder / name) for name in _JUDGED if self.index.inside(folder / name)}
+        left = [self._left(folder, name) for name in _CHECKS if self.index.inside(folder / f"{name}.json")]
         whole = {"refused": found.refused, "files": found.files, "bytes": found.bytes, "seconds": found.seconds}
         return told({**whole, "findings": findings, "left": left})
+
+    def _left(self, folder: Path, name: str) -> Plain:
+        """What another check found."""
+        page = self.index.inside(folder / f"{name}.html")
+        shown = (folder / f"{name}.html").relative_to(self.index.root).as_posix() if page else None
+        found = read(folder / f"{name}.json")
+        return {"name": name, "verdict": words(found.get("verdict")), "page": shown, "found": found}
 
     async def report(self, request: Request) -> Response:
         """The report that a run left, cut off from all else."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rootstock.core.runfolder import SCANS
 from rootstock.serving.studio.summary import FILES, Seen, State, summary
 
 DEPTH = 6
@@ -18,7 +19,7 @@ MOST_FOLDERS = 50_000
 """Folders that are looked into, at most."""
 QUIET_SECONDS = 120.0
 """A run that has not ended and wrote nothing for so long counts as interrupted, unless a process holds its history open."""
-PAGES = ("compare.html", "probes.html", "scaling.html")
+PAGES = ("compare.html", "probes.html", "scaling.html", *(f"{scan}.html" for scan in SCANS))
 """Pages that other verbs leave beside runs."""
 _HELD_SECONDS = 10.0
 _INSIDE = ("stages", "parts")

@@ -87,7 +87,10 @@ const scanTab = (id) => later(`/api/scan?id=${encodeURIComponent(id)}`, "Scannin
   say(told.refused ? "The scan refuses files of this run" : "The scan refuses nothing");
   return [verdict, el("p", { class: "muted" }, `${count(told.files)} files, ${size(told.bytes)}, read byte by byte in ${span(told.seconds)}; nothing in them was run.`),
     rows.length ? table({ head: ["rule", "file", "what", "severity", "policy", "fix"], rows, words: 6 }, "Findings of the scan") : null,
-    Object.entries(told.left).map(([name, held]) => el("details", {}, el("summary", {}, name), el("pre", { tabindex: "0" }, el("code", {}, JSON.stringify(held, null, 2)))))];
+    told.left.length ? el("h3", {}, "What other checks left here") : null,
+    told.left.map((each) => el("details", {}, el("summary", {}, each.verdict ? `${each.name}: ${each.verdict}` : each.name),
+      each.page ? el("p", {}, el("a", { href: `/beside?page=${encodeURIComponent(each.page)}` }, `Page of this check: ${each.page}`)) : null,
+      el("pre", { tabindex: "0", role: "group", "aria-label": `Figures of ${each.name}` }, el("code", {}, JSON.stringify(each.found, null, 2)))))];
 });
 
 const lineageTab = (id) => later(`/api/lineage?id=${encodeURIComponent(id)}`, "Holding each link against its bytes …", (told) => {
