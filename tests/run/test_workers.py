@@ -175,7 +175,6 @@ def test_a_worker_that_hangs_is_lost_to_the_others(recipe, tmp_path, monkeypatch
     (first, said), (second, _) = together(2, recipe(), tmp_path / "run", kill=(1, 3, int(signal.SIGSTOP)))
     assert (first, second) == ("PeerLost", "stuck")
     assert "hangs: it did not answer in time" in said
-    assert (tmp_path / "run" / "checkpoints" / "step-000002").is_dir()
 
 
 def test_a_row_goes_to_one_worker_and_none_is_left_out(recipe):

@@ -61,16 +61,16 @@ def test_sizes_limits_and_settings():
 def test_names_of_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "a=b").mkdir(parents=True)
-    assert {name: str(folder) for name, folder in serving._named(["runs/x", "y=runs/x"]).items()} == {"x": "runs/x", "y": "runs/x"}
+    assert {name: str(folder) for name, folder in serving.named_folders(["runs/x", "y=runs/x"]).items()} == {"x": "runs/x", "y": "runs/x"}
     with pytest.raises(UsageError, match="can't be the name"):
-        serving._named(["runs/a=b"])
+        serving.named_folders(["runs/a=b"])
 
 
 def test_a_model_without_a_signature_is_not_opened(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(served, "opened", opened.append)
     verdict = SimpleNamespace(verified=False, issues=["Missing signature"])
-    opener = serving._Opener(SimpleNamespace(verify=lambda folder, check_signature: verdict))
+    opener = serving.Opener(SimpleNamespace(verify=lambda folder, check_signature: verdict))
     with pytest.raises(GateRefused, match="Missing signature"):
         opener(tmp_path)
     assert opened == []

@@ -33,8 +33,6 @@ def scanned(paths: Sequence[str], options: Mapping[str, Any], watch: Watch) -> S
             f"{len(data)} files are given with --data", wanted=wanted, fix=f"rootstock scan {paths[0]} --backdoor --data dev.csv"
         )
     page = options.get("report")
-    if page is not None and Path(page).is_dir():
-        raise UsageError(f"{page} is a folder", wanted="the name of an HTML file", fix="choose another --report")
     if _headless(paths[0]):
         return _encoder(paths[0], data[0], options, watch)
     scanner = BackdoorScanner(options.get("budget") or "standard", base=options.get("base"), seed=options.get("seed") or 0)

@@ -12,8 +12,10 @@ from rootstock.run import ending
 
 def check(kind: str, page: Path) -> None:
     """Raises UsageError, before anything is scanned, for a page that would stand in the way of other files."""
+    if page.is_dir():
+        raise UsageError(f"{page} is a folder", wanted="the name of an HTML file", fix=f"--report {page / f'{kind}.html'}")
     if page.suffix.lower() not in (".html", ".htm"):
-        fix = f"--report {page.with_name((page.name or kind) + '.html')}"
+        fix = f"--report {page.with_name(page.name + '.html')}"
         raise UsageError(f"--report {page}", wanted="a name that ends in .html: the figures come beside it, as .json", fix=fix)
     if RunFolder(page.parent).begun and page.name != f"{kind}.html":
         wanted = f"there {kind}.html, as which the studio finds it"
