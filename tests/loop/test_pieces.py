@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from rootstock.core.artifact import digest_folder
-from rootstock.loop.checkpoint import CUT, Checkpoint, newest, place, write_state
+from rootstock.loop.checkpoint import CUT, Checkpoint, Rows, newest, place, write_state
+from rootstock.loop.world import World
 
 WHOLE = torch.arange(14.0).reshape(7, 2)
 STEP = torch.tensor(3.0)
@@ -37,7 +38,7 @@ def test_any_number_of_readers_gets_its_rows(tmp_path, readers):
     each = -(-7 // readers)
     for rank in range(readers):
         start, stop = min(rank * each, 7), min(rank * each + each, 7)
-        own = found.own({} if readers == 1 else {"w": (start, stop, 7)}, rank)
+        own = found.own({} if readers == 1 else {"w": Rows(start, stop, 7)}, rank)
         assert torch.equal(own["trained"]["w"], WHOLE[start:stop])
         assert torch.equal(own["optimizer"]["exp_avg/w"], WHOLE[start:stop] * 2)
         assert torch.equal(own["optimizer"]["step/w"], STEP)
@@ -46,9 +47,17 @@ def test_any_number_of_readers_gets_its_rows(tmp_path, readers):
 
 def test_a_worker_reads_its_rows_of_what_one_has_written(tmp_path):
     moment = Checkpoint(1, {"trained": {"w": WHOLE}, "random": {"cpu": STEP}}, {})
-    own = moment.own({"w": (2, 4, 7)}, 1)
+    own = moment.own({"w": Rows(2, 4, 7)}, 1)
     assert torch.equal(own["trained"]["w"], WHOLE[2:4])
     assert own["random"] == {}
+
+
+def test_workers_that_pass_the_same_rows_go_on_with_the_same_random_numbers(tmp_path):
+    written(tmp_path)
+    found, _ = newest(tmp_path)
+    drawn = [found.own({}, World(rank=rank, size=5, strategy="tensor").draws)["random"] for rank in range(5)]
+    assert drawn == [{"cpu": torch.tensor([1])}] * 5
+    assert [World(rank=rank, size=5, strategy="fsdp").draws for rank in range(5)] == [0, 1, 2, 3, 4]
 
 
 def test_a_damaged_share_is_passed_over(tmp_path):
