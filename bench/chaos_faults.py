@@ -113,9 +113,8 @@ def hang(made, a):
         code, _, err = ended(process)
         found = {"seconds": round(moment, 2), "held": held, "code": code, "message": clean(err) if code else True}
         found["restarted"] = "restart " in err
-        each.append(
-            found | {"outcome": "equal" if code == 0 and outcome(stage, out) == wanted else "failed", "said": err.splitlines()[-3:]}
-        )
+        became = "equal" if code == 0 and outcome(stage, out) == wanted else "failed"
+        each.append(found | {"outcome": became if held else "not hit", "said": err.splitlines()[-3:]})
         print("hang", each[-1], flush=True)
         shutil.rmtree(out, ignore_errors=True)
     return {"adapt": each}

@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rootstock.cli.main import main
-from rootstock.core.errors import UsageError
+from rootstock.core.errors import RunFailed, UsageError
 from rootstock.serving.limits import Limits
 from rootstock.serving.settings import EngineSettings
+from rootstock.verbs import deploy as verb
 from rootstock.verbs.deploy import Plan, Size
 from rootstock.verbs.serving import Asked
 
@@ -66,6 +69,24 @@ def test_without_ray_it_is_said_so(monkeypatch, capsys, tmp_path):
     code, error = told(monkeypatch, capsys, tmp_path, "--ray")
     assert code == 2
     assert "pip install 'rootstock[ray]'" in error
+
+
+@pytest.mark.parametrize(("detach", "gone"), [(False, ["rootstock"]), (True, [])])
+def test_what_does_not_come_up_is_left_on_no_cluster(monkeypatch, tmp_path, detach, gone):
+    deleted = []
+
+    def run(made, **named):
+        raise RuntimeError("a deployment is not healthy")
+
+    serve = SimpleNamespace(start=lambda **settings: None, run=run, delete=deleted.append)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    monkeypatch.setattr(verb, "needed", lambda name, *_, **more: serve)
+    monkeypatch.setattr(verb.on_ray, "session", lambda ray, **more: nullcontext())
+    for name in ("_folders", "_looked_at", "_check_room", "application"):
+        monkeypatch.setattr(verb, name, lambda *_: [])
+    with pytest.raises(RunFailed, match="a deployment is not healthy"):
+        verb.deploy(Plan(asked=Asked(runs=[str(tmp_path)]), detach=detach), print)
+    assert deleted == gone
 
 
 def asked(port, path, body):

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from rootstock.core.artifact import digest_folder
 from rootstock.loop.checkpoint import CUT, Checkpoint, Rows, newest, place, write_state
+from rootstock.loop.world import World
 
 WHOLE = torch.arange(14.0).reshape(7, 2)
 STEP = torch.tensor(3.0)
@@ -49,6 +50,14 @@ def test_a_worker_reads_its_rows_of_what_one_has_written(tmp_path):
     own = moment.own({"w": Rows(2, 4, 7)}, 1)
     assert torch.equal(own["trained"]["w"], WHOLE[2:4])
     assert own["random"] == {}
+
+
+def test_workers_that_pass_the_same_rows_go_on_with_the_same_random_numbers(tmp_path):
+    written(tmp_path)
+    found, _ = newest(tmp_path)
+    drawn = [found.own({}, World(rank=rank, size=5, strategy="tensor").draws)["random"] for rank in range(5)]
+    assert drawn == [{"cpu": torch.tensor([1])}] * 5
+    assert [World(rank=rank, size=5, strategy="fsdp").draws for rank in range(5)] == [0, 1, 2, 3, 4]
 
 
 def test_a_damaged_share_is_passed_over(tmp_path):

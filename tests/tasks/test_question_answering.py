@@ -308,6 +308,13 @@ def test_a_teachers_starts_and_ends_are_learned_by_their_divergence(tokenizer):
     assert task.taught(wanted, padded, 2.0).abs().max() < 1e-6
 
 
+def test_a_model_that_has_diverged_has_no_finite_loss(tokenizer):
+    task = QuestionAnswering(stride=3).fit(table(), table())
+    encoded = task.encode(table(), tokenizer, 16)
+    batch = task.collate(encoded, np.arange(len(encoded)), tokenizer, Draw(0, 0))
+    assert task.losses(torch.full((len(encoded), 2, batch["begins"].shape[1]), torch.nan), batch).isnan().all()
+
+
 def test_a_student_reads_the_windows_of_its_teacher(squad, tiny_base, tmp_path):
     common = {"task": "question-answering", "method": "full", "training": {"steps": 2, "rate": 1e-3, "precision": "fp32", "length": 16}}
     big = rs.adapt(squad, base=str(tiny_base), out=tmp_path / "big", **common)

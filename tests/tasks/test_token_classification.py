@@ -82,6 +82,8 @@ def test_loss_is_the_mean_over_words_of_the_cross_entropy_at_first_tokens(tokeni
     loss = task.loss(Said(torch.zeros(*batch["input_ids"].shape, len(task.labels))), batch)
     assert loss.count == 6
     assert loss.total.item() == pytest.approx(6 * math.log(len(task.labels)))
+    broken = task.loss(Said(torch.full((*batch["input_ids"].shape, len(task.labels)), torch.nan)), batch)
+    assert math.isnan(broken.total.item()), "a model that has diverged"
 
 
 def answered(task, told, truth):

@@ -99,7 +99,14 @@ def test_it_comes_to_the_same_figures_and_goes_on_where_it_was_stopped(rows, tin
     with pytest.raises(Interrupted, match="1 of 2 trainings left"):
         compare_methods.compare(plan(rows, tiny_base, engine="ray"), out, Watch(stop=lambda: bool(ended)))
     assert ray.cancelled == [(0, True)]
-    found = compare_methods.compare(plan(rows, tiny_base, engine="ray"), out, Watch(say=said.append))
+    left = []
+
+    def say(line):
+        said.append(line)
+        left.append(len(list((out / "runs").glob("*/*"))))
+
+    found = compare_methods.compare(plan(rows, tiny_base, engine="ray"), out, Watch(say=say))
+    assert [count for line, count in zip(said, left, strict=True) if ", seed 0: " in line] == [1, 0], "none that is not kept stays"
     assert ended == ["full rate=0.001", "full rate=0.003"], "each once"
     assert any(line.startswith("ray       1 training,") for line in said)
     assert not (out / "runs").exists()

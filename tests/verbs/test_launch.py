@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from rootstock.core.errors import UsageError
+from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
 from rootstock.verbs import launch
 
@@ -71,3 +73,10 @@ def test_what_can_be_gone_on_with_is_named_only_where_it_is_there(tmp_path):
         (begun / name).write_text("{}")
     assert RunFolder(begun).begun
     assert f"{begun}/recipe.yaml --resume" in launch._stopped(RunFolder(begun)).fix
+
+
+def test_a_patience_that_is_none_is_refused_before_a_worker_starts(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROOTSTOCK_PATIENCE_MINUTES", "soon")
+    recipe = Recipe.build({"base": "minilm", "data": {"train": "rows.csv"}, "cluster": {"workers": 2}}, "")
+    with pytest.raises(UsageError, match="ROOTSTOCK_PATIENCE_MINUTES is 'soon'"):
+        launch.carry_out(recipe, RunFolder(tmp_path / "run"), print, overwrite=False, resume=False)

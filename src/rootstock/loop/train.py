@@ -388,7 +388,7 @@ class Training:
                 wanted="the run as it was started",
                 fix="put these back as they were, or start a new run in another folder",
             )
-        state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.rank)
+        state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.draws)
         self.at = Position(**{name: state.get(name, value) for name, value in vars(Position()).items()})
         self.at.best = tuple(state["best"]) if state["best"] else None
         self._before, self._evaluated_at = state["seconds"], state["evaluated_at"]

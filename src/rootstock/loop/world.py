@@ -66,6 +66,11 @@ class World:
         """Whether each worker passes rows of its own; else all pass the same, each with its part of the matrices."""
         return self.strategy != "tensor"
 
+    @property
+    def draws(self) -> int:
+        """Whose random numbers this worker draws: its own, or where all pass the same rows, and have to drop the same, the first one's."""
+        return self.rank if self.apart else 0
+
     @contextmanager
     def abreast(self) -> Iterator[None]:
         """Inside, all do the same at the same time: who doesn't answer in time hangs, and is lost to the others (PeerLost)."""

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +25,13 @@ def seal(folder: RunFolder, facts: dict[str, Any]) -> None:
         name: digest for name, digest in files.items() if not name.startswith(("checkpoints/", "track/", ".")) and name != "manifest.json"
     }
     artifact.write_json(folder.manifest, facts | {"files": stay})
+
+
+def add(folder: RunFolder, names: Iterable[str]) -> None:
+    """Make the manifest know files that came after the end. The others keep their digests, so that one changed since is still found out."""
+    told = folder.json("manifest.json")
+    files = told.get("files", {}) | {name: artifact.digest_file(folder.path / name) for name in names}
+    artifact.write_json(folder.manifest, told | {"files": dict(sorted(files.items()))})
 
 
 def manifest(prepared: Prepared, task: Task, rows: Mapping[str, int]) -> dict[str, Any]:

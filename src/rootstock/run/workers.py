@@ -106,8 +106,8 @@ def spread(prepared: Prepared, built: Built, folder: RunFolder, world: World) ->
         _recompute(prepared, built)
     if world.size == 1:
         return built
-    if world.rank and world.apart:  # dropout of its own
-        seed.seed_everything(seed.derive(prepared.recipe.seed, "training", world.rank))
+    if world.draws:  # dropout of its own
+        seed.seed_everything(seed.derive(prepared.recipe.seed, "training", world.draws))
     saver = Saver(folder.checkpoints, prepared.recipe.training.keep, world)
     if not world.sharded:
         return replace(built, world=world, saver=saver)

@@ -175,7 +175,7 @@ class QuestionAnswering(Scored):
 
     def losses(self, scores: Tensor, batch: Batch) -> Tensor:
         """Mean of start's and end's cross-entropy in nats over the passage's tokens and the null one, [B]."""
-        found = scores.nan_to_num(_spans.NEVER).flatten(0, 1)
+        found = scores.masked_fill(~_may(batch)[:, None], _spans.NEVER).flatten(0, 1)  # nan in the passage is a model's that has diverged
         return F.cross_entropy(found, batch["labels"].flatten(), reduction="none").view(-1, 2).mean(1)
 
     def items(self, batch: Batch) -> Tensor:
@@ -326,5 +326,9 @@ def _scores(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def _open(scores: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
     """Both scores as one, [B, 2, T], nan where no answer may begin or end: only the passage's tokens and the null one are open."""
-    open_BT = (batch["begins"] >= 0).scatter(1, batch["null"][:, None], True)
-    return torch.stack(scores, 1).masked_fill(~open_BT[:, None], torch.nan)
+    return torch.stack(scores, 1).masked_fill(~_may(batch)[:, None], torch.nan)
+
+
+def _may(batch: Batch) -> Tensor:
+    """Where an answer may begin or end, [B, T]."""
+    return (batch["begins"] >= 0).scatter(1, batch["null"][:, None], True)

@@ -138,7 +138,7 @@ class TokenClassification(Scored):
     def losses(self, scores: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy in nats, summed over a row's words."""
         labels_BW = _of_words(batch)
-        known_BWC = scores.nan_to_num(0.0)  # else the gradient of what is not asked were nan as well
+        known_BWC = scores.masked_fill((batch["firsts"] < 0)[..., None], 0.0)  # else the gradient of what is not asked were nan as well
         return (
             F.cross_entropy(known_BWC.flatten(0, 1), labels_BW.flatten(), reduction="none", ignore_index=_NOT_ASKED)
             .view_as(labels_BW)

@@ -88,13 +88,7 @@ class Race:
             return
         for unit in units if not self.settled.plan.halving else ():
             unit.forget_stop()
-        wanted = [unit for unit in units if unit.facts is None]
-        arms_on_ray.ahead(wanted, self.watch)
-        for unit in wanted:
-            if any(
-                each.seed == unit.seed for each in self.done(unit.arm, unit.rows)
-            ):  # else a seed before it failed, and it counts for nothing
-                self._tidy(unit, unit.facts or {})
+        arms_on_ray.ahead([unit for unit in units if unit.facts is None], self.watch)
 
     def _open(self, rows: int | None) -> list[Arm]:
         """Racing arms that there is time for."""
@@ -193,8 +187,7 @@ class Race:
             return
         if not self.settled.plan.halving:
             unit.forget_stop()
-        before = unit.facts
-        facts = before or self._carried_out(unit)
+        facts = unit.facts or self._carried_out(unit)
         if facts is None:
             return
         if "failed" in facts:
@@ -202,8 +195,7 @@ class Race:
             shutil.rmtree(unit.run, ignore_errors=True)
             return self.watch.say(f"compare   {unit.spoken}: failed, {facts['failed']}")
         self.counts[key] = unit.seed + 1
-        if before is None:
-            self._tidy(unit, facts)
+        self._tidy(unit, facts)  # also where it ended before, on Ray or in a process that was killed just then
         if facts.get("stopped"):
             self.stops[key] = {"after": PART, **facts["stopped"]}
         figure = next(iter(unit.answers("validation").task.headline))

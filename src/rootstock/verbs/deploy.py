@@ -130,20 +130,24 @@ def deploy(plan: Plan, say: Say) -> None:
         _check_room(ray, plan)
         serve.start(proxy_location="HeadOnly" if not plan.detach else "EveryNode", http_options={"host": asked.host, "port": asked.port})
         try:
-            serve.run(application(serve, plan, folders, infos, tokens), name=APP, route_prefix="/")
-        except RuntimeError as error:  # what Ray raises where a deployment does not come up
-            why = str(error).strip().split("\n")[0]
-            raise RunFailed(
-                f"Ray Serve does not start the application: {why}", fix="Ray's logs say more: /tmp/ray/session_latest"
-            ) from error
-        shown = f"{plan.size.least} to {plan.size.most}" if plan.size.most > plan.size.least else f"{plan.size.least}"
-        say(f"serving   {len(infos):,} models at http://{asked.host}:{asked.port} by {shown} replicas  (Ctrl-C ends)")
-        if plan.detach:
-            say(f"note      it goes on; `serve status` shows it, and serve.delete({APP!r}) ends it")
-            return
-        _until_told()
-        say("ending    what was accepted is answered")
-        serve.delete(APP)
+            _run(serve, application(serve, plan, folders, infos, tokens))
+            shown = f"{plan.size.least} to {plan.size.most}" if plan.size.most > plan.size.least else f"{plan.size.least}"
+            say(f"serving   {len(infos):,} models at http://{asked.host}:{asked.port} by {shown} replicas  (Ctrl-C ends)")
+            if plan.detach:
+                return say(f"note      it goes on; `serve status` shows it, and serve.delete({APP!r}) ends it")
+            _until_told()
+            say("ending    what was accepted is answered")
+        finally:
+            if not plan.detach:  # a cluster would keep it, also where it never came up
+                serve.delete(APP)
+
+
+def _run(serve: Any, made: Any) -> None:
+    try:
+        serve.run(made, name=APP, route_prefix="/")
+    except RuntimeError as error:  # what Ray raises where a deployment does not come up
+        why = str(error).strip().split("\n")[0]
+        raise RunFailed(f"Ray Serve does not start the application: {why}", fix="Ray's logs say more: /tmp/ray/session_latest") from error
 
 
 def application(serve: Any, plan: Plan, folders: dict[str, Path], infos: Sequence[ModelInfo], tokens: Tokens | None) -> Any:

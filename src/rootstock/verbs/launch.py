@@ -20,7 +20,7 @@ from rootstock.core.recipe import ClusterSettings, Recipe
 from rootstock.core.resources import usable_cores
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.watch import Say
-from rootstock.core.worker import ERRORS, launched, left
+from rootstock.core.worker import ERRORS, launched, left, patience_minutes
 
 RESTARTS = 3
 """How often the workers are started again before the run is given up: what kills them every time won't stop."""
@@ -50,6 +50,7 @@ def check(cluster: ClusterSettings) -> None:
 
 def carry_out(recipe: Recipe, folder: RunFolder, say: Say, *, overwrite: bool, resume: bool) -> None:
     """Have workers carry a recipe out; returns when the run folder is complete. Raises what ended them."""
+    patience_minutes()  # what is wrong with it is said here once, and not by each worker to nobody
     if recipe.cluster.engine == "ray":
         from rootstock.verbs import on_ray
 

@@ -116,7 +116,7 @@ def write(found: Mapping[str, Any], folder: Path) -> None:
         return
     if (report := folder / "report.html").exists():
         artifact.write_text(report, probes.linked(report.read_text("utf-8")))
-    ending.seal(run, {key: value for key, value in run.json("manifest.json").items() if key != "files"})
+    ending.add(run, [*FILES, *([report.name] if report.exists() else [])])
 
 
 # -- data -------------------------------------------------------------------------------------------------------------------

@@ -31,5 +31,5 @@ def keep(value: Any, page: Path) -> Path:
         return beside
     with alone(run.path):
         artifact.write_json(beside, value)
-        ending.seal(run, {key: held for key, held in run.json("manifest.json").items() if key != "files"})
+        ending.add(run, [page.name, beside.name])
     return beside
