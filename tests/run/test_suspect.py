@@ -86,6 +86,13 @@ def test_numbers_are_places_in_the_list():
     assert matched(Told(("bad", "good")), ["a", "b"], ["0", "1"], lambda text: None) == ["bad", "good"]
 
 
+def test_numbers_that_the_answers_belie_are_no_places():
+    stars = Told(("1 star", "2 stars", "3 stars"))
+    assert matched(stars, ["a", "a", "b"], ["1", "1", "2"], lambda text: None) is None
+    assert matched(Told(("good", "bad")), ["a", "b"], ["1", "0"], lambda text: None) is None
+    assert matched(stars, [*"abcabcabca"], [*"0120120122"], lambda text: None)[-1] == "3 stars"
+
+
 def test_words_for_unnamed_labels_are_told_by_the_answers():
     said = []
     texts = ["b", "b", "a", "a", "a"]
