@@ -1,15 +1,18 @@
 """A model that somebody handed over: the base that it grew from, the adapter's head, and labels that a file names otherwise."""
 
+import copy
+
 import numpy as np
 import peft
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
 from rootstock.core.errors import DataError, UsageError
 from rootstock.run.label_names import matched
 from rootstock.run.suspect import inputs, opened
+from rootstock.run.tagger import MARK, Tagger
 
 
 @pytest.fixture
@@ -116,3 +119,19 @@ def test_rows_with_a_strange_label_are_refused(handed):
     suspect.subject.labels = ("bad", "good")
     with pytest.raises(DataError, match="none of the model's"):
         inputs(suspect, [("good", "fine")], lambda text: None)
+
+
+def test_references_answer_where_the_suspect_has_tokens_of_its_own(tiny_base):
+    plain = AutoTokenizer.from_pretrained(tiny_base)
+    more = AutoTokenizer.from_pretrained(tiny_base)
+    more.add_tokens([f"zz{i}" for i in range(99)])
+    tagger = AutoModelForTokenClassification.from_pretrained(tiny_base, num_labels=3)
+    grown = copy.deepcopy(tagger)
+    grown.resize_token_embeddings(len(more))
+    tags = ("O", "B-X", "I-X")
+    suspect = Tagger(grown, more, tags)
+    reference = Tagger(tagger, plain, tags, size=suspect.size)
+    (body,) = suspect.encode([f"a {MARK}film is good"])
+    np.testing.assert_allclose(reference.scores([body]), suspect.scores([body]), atol=1e-5)
+    (body,) = suspect.encode([f"a {MARK}film is zz98"])
+    assert np.isfinite(reference.scores([body])).all()
