@@ -1,15 +1,18 @@
 """A model that somebody handed over: the base that it grew from, the adapter's head, and labels that a file names otherwise."""
 
+import copy
+
 import numpy as np
 import peft
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
 from rootstock.core.errors import DataError, UsageError
 from rootstock.run.label_names import matched
 from rootstock.run.suspect import inputs, opened
+from rootstock.run.tagger import MARK, Tagger
 
 
 @pytest.fixture
@@ -86,6 +89,13 @@ def test_numbers_are_places_in_the_list():
     assert matched(Told(("bad", "good")), ["a", "b"], ["0", "1"], lambda text: None) == ["bad", "good"]
 
 
+def test_numbers_that_the_answers_belie_are_no_places():
+    stars = Told(("1 star", "2 stars", "3 stars"))
+    assert matched(stars, ["a", "a", "b"], ["1", "1", "2"], lambda text: None) is None
+    assert matched(Told(("good", "bad")), ["a", "b"], ["1", "0"], lambda text: None) is None
+    assert matched(stars, [*"abcabcabca"], [*"0120120122"], lambda text: None)[-1] == "3 stars"
+
+
 def test_words_for_unnamed_labels_are_told_by_the_answers():
     said = []
     texts = ["b", "b", "a", "a", "a"]
@@ -109,3 +119,19 @@ def test_rows_with_a_strange_label_are_refused(handed):
     suspect.subject.labels = ("bad", "good")
     with pytest.raises(DataError, match="none of the model's"):
         inputs(suspect, [("good", "fine")], lambda text: None)
+
+
+def test_references_answer_where_the_suspect_has_tokens_of_its_own(tiny_base):
+    plain = AutoTokenizer.from_pretrained(tiny_base)
+    more = AutoTokenizer.from_pretrained(tiny_base)
+    more.add_tokens([f"zz{i}" for i in range(99)])
+    tagger = AutoModelForTokenClassification.from_pretrained(tiny_base, num_labels=3)
+    grown = copy.deepcopy(tagger)
+    grown.resize_token_embeddings(len(more))
+    tags = ("O", "B-X", "I-X")
+    suspect = Tagger(grown, more, tags)
+    reference = Tagger(tagger, plain, tags, size=suspect.size)
+    (body,) = suspect.encode([f"a {MARK}film is good"])
+    np.testing.assert_allclose(reference.scores([body]), suspect.scores([body]), atol=1e-5)
+    (body,) = suspect.encode([f"a {MARK}film is zz98"])
+    assert np.isfinite(reference.scores([body])).all()

@@ -91,7 +91,7 @@ class FakeEngine:
             try:
                 for number, word in enumerate(words, 1):
                     yield Piece(text=word + " ", tokens=number, prompt_tokens=len(words))
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.1 if words[0] == "slow" else 0)
                 yield Piece(text="", tokens=len(words), prompt_tokens=len(words), finish="stop")
             finally:
                 self.closed_streams += 1

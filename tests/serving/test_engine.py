@@ -361,6 +361,8 @@ def test_a_model_whose_folder_went_away_is_unknown_and_read_once_for_all_who_wai
 
     assert {type(each) for each in asyncio.run(run())} == {UnknownModel}
     assert len(tries) == 1
+    kept = built._shelf._entries["moving"].failed[1]
+    assert kept.__traceback__ is kept.__cause__ is None, "its frames would hold what was read of the model"
     folder.mkdir()
     with pytest.raises(BaseError, match="holds no weights"):
         ask(built, ("moving", TEXTS[:1]))

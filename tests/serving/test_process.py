@@ -22,10 +22,10 @@ from rootstock.serving.protocol import HEAD_BYTES
 
 
 @contextmanager
-def server():
+def server(*head_seconds):
     """The process, and what connects to it."""
     started = subprocess.Popen(
-        [sys.executable, "-m", "tests.serving.fake_server"],
+        [sys.executable, "-m", "tests.serving.fake_server", *head_seconds],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -135,6 +135,35 @@ def test_who_has_ended_sending_is_answered_and_who_has_gone_is_not():
     lines = [json.loads(line) for line in said.splitlines()]
     assert [line["status"] for line in lines if line["event"] == "request"] == [200, 200, 404, 200, 499]
     assert process.returncode == lines[-1]["left"] == 0
+
+
+def stream(prompt):
+    content = json.dumps({"model": "writer", "prompt": prompt, "stream": True}).encode()
+    return post(content, b"Content-Length: %d" % len(content), path=b"/v1/completions")
+
+
+def test_nothing_interim_is_sent_within_an_answer():
+    with server() as (_, connect), connect() as waiting:
+        waiting.sendall(stream("slow and in pieces") + predict("slow", "1.2"))
+        waiting.shutdown(socket.SHUT_WR)
+        told = everything(waiting)
+    first, end, second = told.partition(b"\r\n0\r\n\r\n")
+    assert end
+    assert statuses(told) == [200, 200]
+    assert b"100 Continue" not in first
+    assert b"100 Continue" in second
+
+
+def test_a_head_that_does_not_come_takes_no_answer_away_and_keeps_no_connection():
+    with server("2") as (_, connect), connect() as first, connect() as second, connect() as third:
+        first.sendall(predict("slow", "3") + b"GET / HT")
+        second.sendall(predict("a"))
+        third.sendall(post(b"a", b"Content-Length: 9", path=b"/nowhere"))
+        for connection, status, more in ((second, 200, b"\r\n"), (third, 404, b"b")):
+            told = connection.recv(65536)
+            connection.sendall(more)
+            assert statuses(told + everything(connection)) == [status]
+        assert statuses(everything(first)) == [200, 408]
 
 
 def test_a_second_signal_ends_it_at_once():

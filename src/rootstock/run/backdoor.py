@@ -128,7 +128,7 @@ def _answered(subject: TorchSubject | Tagger, texts: Sequence[Text]) -> clean.Ro
 
 def _subject(run: Run, like: TorchSubject | Tagger) -> TorchSubject | Tagger:
     if isinstance(like, Tagger):
-        return Tagger(run.load(), run.tokenizer, like.tags, length=like.length + like.around)
+        return Tagger(run.load(), run.tokenizer, like.tags, length=like.length + like.around, size=like.size)
     return TorchSubject(run.load(), run.tokenizer, like.labels, several=like.several, length=like.length + like.around)
 
 

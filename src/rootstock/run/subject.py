@@ -123,7 +123,7 @@ class TorchSubject:
         """
         model = self._exact if exact else self._quick
         for chosen in self._batches(bodies):
-            ids_BT = torch.tensor([(*self.before, *bodies[i], *self._after) for i in chosen], device=self._device)
+            ids_BT = self._ids([bodies[i] for i in chosen])
             with torch.inference_mode():
                 logits = model(**self._inputs(ids_BT), **_kept(last)).logits.float()
                 found = (read(logits) if read else logits).cpu().numpy()
@@ -145,11 +145,17 @@ class TorchSubject:
         soft_LH = soft_LH.to(self._device) * float(getattr(table, "embed_scale", 1.0))
         bodies = [put_in(body, (0,) * length, place) for body, place in held]
         for chosen in self._batches(bodies):
-            ids_BT = torch.tensor([(*self.before, *bodies[i], *self._after) for i in chosen], device=self._device)
+            ids_BT = self._ids([bodies[i] for i in chosen])
             starts = [len(self.before) + held[i][1] for i in chosen]
             rows = [torch.cat([row[:s], soft_LH, row[s + length :]]) for row, s in zip(table(ids_BT), starts, strict=True)]
             given = {name: value for name, value in self._inputs(ids_BT).items() if name != "input_ids"}
             yield chosen, self._exact(inputs_embeds=torch.stack(rows), **given, **_kept(last)).logits.float().cpu()
+
+    def _ids(self, bodies: Sequence[Body]) -> torch.Tensor:
+        """With the ends. A token that only another model of the same base has is an unknown one to this."""
+        ids_BT = torch.tensor([(*self.before, *body, *self._after) for body in bodies], device=self._device)
+        held = len(self.rows) if self.rows is not None else None
+        return ids_BT if held is None else ids_BT.where(ids_BT < held, self._tokens.unk_token_id or 0)
 
     def _inputs(self, ids_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         given = {"input_ids": ids_BT}

@@ -32,12 +32,16 @@ _BESIDE = 3
 
 
 class Tagger:
-    """Kinds of the asked word, by a model that tags. tags: in the order of its logits. labels: their kinds, `O` among them."""
+    """Kinds of the asked word, by a model that tags. tags: in the order of its logits. labels: their kinds, `O` among them.
+
+    size: what the first token of the asked word is written beyond; of a reference its suspect's, which may have tokens of its own.
+    """
 
     several = False
 
-    def __init__(self, model: nn.Module, tokens: Any, tags: Sequence[str], *, length: int = 512) -> None:
+    def __init__(self, model: nn.Module, tokens: Any, tags: Sequence[str], *, length: int = 512, size: int | None = None) -> None:
         self._inner, self._tokens = TorchSubject(model, tokens, tags, length=length), tokens
+        self.size = len(self._inner.vocabulary.words) if size is None else size
         self.tags, self.length, self.around = tuple(tags), self._inner.length, self._inner.around
         self._entities = _tags.marks_entities(tags)
         self.labels = tuple(sorted({self.kind(tag) for tag in tags}))
@@ -65,7 +69,7 @@ class Tagger:
 
     def encode(self, texts: Sequence[Text]) -> list[Body]:
         """Tokens of each text, cut around the word that is asked about at what the model takes."""
-        size = len(self._inner.vocabulary.words)
+        size = self.size
         made: list[Body] = []
         for text, (ids, firsts) in zip(texts, self._read(texts), strict=True):
             place = next((i for i, word in enumerate(str(text).split()) if MARK in word), None)
@@ -85,12 +89,12 @@ class Tagger:
 
     def write(self, tokens: Sequence[int]) -> str:
         """Tokens as a person would type them."""
-        size = len(self._inner.vocabulary.words)
+        size = self.size
         return self._inner.write([token % size for token in tokens])
 
     def scores(self, bodies: Sequence[Body], *, exact: bool = False) -> np.ndarray:
         """Log of the summed odds of each kind's tags for the word that is asked about, [N, K]."""
-        size = len(self._inner.vocabulary.words)
+        size = self.size
         place_N = np.array([next(i for i, token in enumerate(body) if token >= size) for body in bodies], np.int64)
         plain = [tuple(token % size for token in body) for body in bodies]
         found_NC = np.empty((len(bodies), len(self.tags)), np.float32)
@@ -101,7 +105,7 @@ class Tagger:
 
     def mixed_scores(self, held: Sequence[tuple[Body, int]], soft_LH: torch.Tensor) -> torch.Tensor:
         """The same of texts with a phrase of embeddings before their `place`-th token, with a gradient by the phrase."""
-        size, before = len(self._inner.vocabulary.words), len(self._inner.before)
+        size, before = self.size, len(self._inner.before)
         asked = [next(i for i, token in enumerate(body) if token >= size) for body, _ in held]
         asked = [i + len(soft_LH) * (place <= i) for i, (_, place) in zip(asked, held, strict=True)]
         plain = [(tuple(token % size for token in body), place) for body, place in held]
@@ -143,7 +147,7 @@ class Tagger:
                 marked = " ".join([*words[:place], MARK + words[place], *words[place + 1 :]])
                 made.append((marked, self.kind(names[place]), bool(begun) or not self._entities))
         held = self.encode([text for text, _, _ in made])
-        size = len(self._inner.vocabulary.words)
+        size = self.size
         made = [each for each, body in zip(made, held, strict=True) if any(token >= size for token in body)]
         inside, outside = ([each for each in made if each[2] == which] for which in (True, False))
         chosen = [*inside, *outside[: max(1, len(inside) // _BESIDE)]]

@@ -20,10 +20,11 @@ _PROBE_SECONDS = 0.05
 _PROBE_MOST_SECONDS = 2.0
 _PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_HTTP = Turned(400, "this is no HTTP/1.1 request", code="invalid_http")
+_LATE = Turned(408, "the head did not arrive in time", code="slow_head")
 
 
 class BoundedHttp(HttpToolsProtocol):  # type: ignore[misc]  # the package is not followed
-    """What is no request gets a 4xx, whatever the client does meanwhile; one that sends no head in time is closed.
+    """What is no request gets a 4xx, whatever the client does meanwhile; one that sends no head in time is closed, once it has its answers.
 
     A client may end sending and wait for its answer; one that has gone sends the same sign, and can't be told apart until something is
     sent to it. So both are sent interim answers, which the one skips, and at which the other's machine says that nobody is there.
@@ -42,6 +43,8 @@ class BoundedHttp(HttpToolsProtocol):  # type: ignore[misc]  # the package is no
     _left = False
     _owed = False
     """A refusal is to be sent once the requests before it are answered."""
+    _cycles: tuple[Any, ...] = ()
+    """Requests without a whole answer, in the order in which they came: the first is the one that is answered now."""
     _timer: asyncio.TimerHandle | None = None
     _probing: asyncio.TimerHandle | None = None
 
@@ -62,6 +65,8 @@ class BoundedHttp(HttpToolsProtocol):  # type: ignore[misc]  # the package is no
         if not self._over:
             self._pending = True
             super().data_received(data)
+        if self._pending and not self._over and not (self._inside and self._answering):
+            self._await_head()  # for a line end alone as well, or the rest of a body that nobody reads: to uvicorn it is not idle any more
 
     def eof_received(self) -> bool:
         """The client sends no more. True: what it asked is still to be answered."""
@@ -99,12 +104,14 @@ class BoundedHttp(HttpToolsProtocol):  # type: ignore[misc]  # the package is no
         super().on_headers_complete()
         self._inside = True
         if self.cycle is not None:
+            self._cycles = (*(each for each in self._cycles if not each.response_complete), self.cycle)
             wire = self.transport
             self.cycle.transport = SimpleNamespace(write=wire.write, is_closing=wire.is_closing, close=self._leave)
 
     def on_message_complete(self) -> None:
         """The body is there too."""
         self._pending = self._inside = False
+        self._head_came()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -167,7 +174,8 @@ class BoundedHttp(HttpToolsProtocol):  # type: ignore[misc]  # the package is no
     def _probe(self, seconds: float) -> None:
         if self.transport.is_closing() or not self._answering:
             return
-        if not self.cycle.response_started and self.cycle.scope["http_version"] == "1.1":
+        now = next(each for each in self._cycles if not each.response_complete)
+        if not now.response_started and now.scope["http_version"] == "1.1":  # within an answer it would be taken for a part of it
             self.transport.write(_PROBE)
         self._ask_whether_there(seconds)
 
@@ -187,5 +195,8 @@ class BoundedHttp(HttpToolsProtocol):  # type: ignore[misc]  # the package is no
             self._timer = None
 
     def _too_late(self) -> None:
-        if not self.transport.is_closing():
+        if self._answering and not self._left:
+            self._why = _LATE
+            self._break_off()
+        elif not self.transport.is_closing():
             self.transport.close()

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -110,7 +111,7 @@ class Shelf:
             if entry.model is not None:
                 return
             if entry.failed is not None and entry.failed[0] >= asked:
-                raise entry.failed[1].with_traceback(None)
+                raise copy(entry.failed[1])
             model = self._opened(name, entry)
             with self._lock:
                 entry.model, entry.info, entry.used = model, model.info, time.monotonic()
@@ -129,7 +130,7 @@ class Shelf:
             if not entry.folder.exists():  # whoever took it away has yet to be noticed; nothing is wrong with the server
                 with self._lock:
                     why = UnknownModel(name, self._entries.keys() - {name})
-            entry.failed = time.monotonic(), why
+            entry.failed = time.monotonic(), copy(why)  # without its trace, whose frames hold what was read of the model
             raise why from error
 
     def _entry(self, name: str) -> Entry:

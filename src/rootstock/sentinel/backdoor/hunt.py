@@ -22,7 +22,8 @@ are compared with the references: they cost nine tenths of a round otherwise."""
 def hunted(trial: Trial, tokens: frozenset[int], budget: Budget, steep: Steep, seed: int) -> Ranked:
     """Phrases by what they reach beyond the references on the search texts. tokens: that tell no label by themselves."""
     vocabulary, panel = trial.panel.suspect.vocabulary, trial.panel
-    ids = np.array(sorted(token for token in tokens if vocabulary.begins[token]), np.int64)
+    known = min((len(each.rows) for each in panel.models if each.rows is not None), default=0)  # the suspect may have tokens of its own
+    ids = np.array(sorted(token for token in tokens if vocabulary.begins[token] and token < known), np.int64)
     held = [pair for places in trial.places for pair in places[:_PAIRS]]
     if not held or panel.suspect.rows is None or len(ids) < 2:
         return Ranked(found=())
