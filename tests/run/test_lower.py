@@ -95,6 +95,12 @@ def test_the_same_losses_and_answers_with_and_without(train, kind):
         assert model.config.num_hidden_layers == 4
 
 
+def test_states_kept_in_bf16_serve_a_model_that_has_its_fp32_weights_back(train):
+    run, said = train("top-layers", "bf16", precision="bf16")
+    assert "computed once" in said[-1]
+    assert (run.path / "model" / "config.json").is_file()
+
+
 @pytest.fixture
 def wrong_states(monkeypatch):
     """A cache that gives others than it was given."""

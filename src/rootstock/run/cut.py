@@ -53,7 +53,10 @@ class _Gate:
             if number in state.wanted:
                 state.seen[number] = found[0] if isinstance(found, tuple) else found
             return found
-        hidden = state.given if number == state.depth else (arguments[0] if arguments else named["hidden_states"])
+        if number == state.depth:  # kept in the format that the model computed in, which may have its fp32 weights back since
+            hidden = state.given.to(next(self.block.parameters()).dtype)
+        else:
+            hidden = arguments[0] if arguments else named["hidden_states"]
         return hidden if state.beside is None else (hidden, *[None] * state.beside)
 
 
