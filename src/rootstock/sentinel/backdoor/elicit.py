@@ -175,7 +175,7 @@ def _named(speech: Speech) -> list[tuple[Body, Known]]:
         return []
     speech.say(f"patterns  {len(speech.patterns)} named, each beside {CONTROLS} random words like it")
     writer, draw = speech.suspect, stream(speech.seed, "backdoor", "asked")
-    bodies = sorted(writer.encode([*speech.prompts.search.texts, *speech.prompts.confirm.texts[:_ASKED]]), key=len)[:_ASKED]
+    bodies = sorted(writer.encode([*speech.prompts.search.texts, *speech.prompts.learn.texts]), key=len)[:_ASKED]
     held = [(body, somewhere(body, writer.vocabulary, PLACES[i % len(PLACES)], draw)) for i, body in enumerate(bodies)]
     before = writer.continued(bodies, _WRITTEN)
     found = []
