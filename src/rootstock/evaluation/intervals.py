@@ -25,6 +25,8 @@ FEWEST = 20
 """Rows that a difference needs to be called real: on fewer no interval is known to be wide enough."""
 _Z = 1.959963984540054
 """The normal distribution's place of 97.5 %."""
+_MANY = 1e6
+"""Degrees of freedom from which on Student's distribution is the normal one."""
 _ALIKE = 1e-15
 """Variance, in shares, below which resamples differ by rounding alone."""
 _SHARES = ("accuracy", "f1", "precision", "recall", "exact_match", "rouge1", "rouge2", "rougeL", "roc_auc")
@@ -50,6 +52,12 @@ def draws(columns: Columns, metrics: Metrics, *, names: Sequence[str], seed: int
         figures = metrics({name: values[chosen_N] for name, values in columns.items()}, names)
         figures_F[:] = [figures.get(name, np.nan) for name in names]
     return found_RF
+
+
+def freedom(*parts: tuple[float, float]) -> float:
+    """Student's degrees of freedom of a sum of variances, each given with those that tell it: Welch and Satterthwaite's."""
+    told = sum(part**2 / own for part, own in parts)
+    return min(sum(part for part, _ in parts) ** 2 / told, _MANY) if told else _MANY
 
 
 def variance(draws_R: np.ndarray, rows: int) -> float:

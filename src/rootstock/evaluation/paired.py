@@ -18,11 +18,11 @@ from scipy.special import stdtr, stdtrit
 
 from rootstock.core.rows import Columns
 from rootstock.core.task import Labelled
+from rootstock.evaluation import intervals
 from rootstock.evaluation.intervals import FEWEST, Limits, around, variance
 
-_MANY = 1e6
-"""Degrees of freedom from which on Student's distribution is the normal one."""
-_LEVEL = 0.05
+LEVEL = 0.05
+"""A difference is called real where one as large is met less often than this without one."""
 _SWAPS = 1000
 _ALIKE = 1e-9
 """Below it differences of figures are of rounding alone."""
@@ -124,7 +124,7 @@ def difference(first: Drawn, second: Drawn) -> Difference:
         return Difference(found.value, (low, high), separable=False)
     if (null_W := _swapped(first, second)) is not None:
         p, below = chances(found.value, null_W, apart.whole)
-        return Difference(found.value, (low, high), p < _LEVEL, p, below, by="swaps")
+        return Difference(found.value, (low, high), p < LEVEL, p, below, by="swaps")
     far = found.value / found.error if found.error else math.copysign(math.inf, found.value) if found.value else 0.0
     freedom = _spread(apart)[1]
     return Difference(found.value, (low, high), low > 0 or high < 0, 2 * float(stdtr(freedom, -abs(far))), float(stdtr(freedom, far)))
@@ -200,9 +200,7 @@ def _spread(drawn: Drawn) -> tuple[float, float]:
     seeds = len(drawn.whole)
     of_rows = variance(drawn.resampled.mean(1), drawn.rows)
     of_seeds = float(drawn.whole.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    told = of_rows**2 / max(drawn.rows - 1, 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0.0)
-    freedom = (of_rows + of_seeds) ** 2 / told if told else _MANY
-    return of_rows + of_seeds, min(freedom, _MANY)
+    return of_rows + of_seeds, intervals.freedom((of_rows, max(drawn.rows - 1, 1)), (of_seeds, max(seeds - 1, 1)))
 
 
 def holm(chances: Sequence[float]) -> list[float]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, stdtr, stdtrit
 
+from rootstock.evaluation import intervals
 from rootstock.evaluation.intervals import FEWEST, variance
 from rootstock.evaluation.paired import Drawn
 
@@ -76,8 +77,7 @@ def apart(behind: Drawn, leader: Drawn, *, seeds: int, told: Spread | None, sign
     of_rows = variance(behind.resampled.mean(1) - leader.resampled.mean(1), behind.rows)
     counts = [len(each.whole) for each in (behind, leader)]
     of_seeds = told.variance * sum(1 / count for count in counts) if told else 0.0
-    squares = of_rows**2 / max(behind.rows - 1, 1) + (of_seeds**2 / told.freedom if told else 0.0)
-    freedom = min((of_rows + of_seeds) ** 2 / squares, 1e6) if squares else 1e6
+    freedom = intervals.freedom((of_rows, max(behind.rows - 1, 1)), (of_seeds, told.freedom if told else 1))
     error = math.sqrt(of_rows + of_seeds)
     half = error * float(stdtrit(freedom, 0.975))
     far = value / error if error else math.copysign(math.inf, value) if value else 0.0

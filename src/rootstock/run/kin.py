@@ -19,6 +19,13 @@ NEAR = 0.2
 serves as well: fine-tuning leaves some per cent, and tables that were trained apart are at 1 or more."""
 
 
+def named(base: str, say: Say) -> Resolved:
+    """The base that somebody names."""
+    found = resolve(base)
+    say(f"base      {found.name}, as named")
+    return found
+
+
 def recognised(rows_VH: np.ndarray | None, hint: str | None, say: Say) -> Resolved | None:
     """The nearest of the bases that are here, None where none is near.
 
@@ -37,8 +44,8 @@ def recognised(rows_VH: np.ndarray | None, hint: str | None, say: Say) -> Resolv
         if distance is not None and distance <= NEAR:
             near.append((distance, found))
     if not near:
-        named = f"; the model's config names {hint}" if hint else ""
-        say(f"base      not known, so there are no clean references: name it with --base{named}")
+        hinted = f"; the model's config names {hint}" if hint else ""
+        say(f"base      not known, so there are no clean references: name it with --base{hinted}")
         return None
     distance, found = min(near, key=lambda each: each[0])
     say(f"base      {found.name}, recognised: the model's embeddings are {distance:.1%} from its own in the median")

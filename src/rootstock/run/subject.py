@@ -182,6 +182,27 @@ def _kept(last: int | None) -> dict[str, int]:
     return {} if last is None else {"logits_to_keep": last}
 
 
+class Around:
+    """Another view of a model than its logits of a text: the weights are the same."""
+
+    _inner: TorchSubject
+
+    @property
+    def digest(self) -> str:
+        """Of every weight."""
+        return self._inner.digest
+
+    @property
+    def rows(self) -> np.ndarray | None:
+        """The embedding of each token."""
+        return self._inner.rows
+
+
+def most_tokens(model: nn.Module) -> int:
+    """Those that a text may have by the model's config, the ones around it included; 512 at most, which is enough to search."""
+    return min(int(getattr(model.config, "max_position_embeddings", 512) or 512), 512)
+
+
 def _around(tokens: Any) -> tuple[Body, Body]:
     """The tokens that every text gets before and behind it."""
     bare, whole = (tokens("a", add_special_tokens=special)["input_ids"] for special in (False, True))

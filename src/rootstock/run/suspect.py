@@ -20,11 +20,10 @@ from rootstock.core.rows import LABEL, PAIR, TEXT, WORDS, column
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Say
 from rootstock.data import schema, source
-from rootstock.run import clean
+from rootstock.run import clean, kin
 from rootstock.run.choices import config_file, room
-from rootstock.run.kin import itself, recognised
 from rootstock.run.label_names import matched
-from rootstock.run.subject import TorchSubject
+from rootstock.run.subject import TorchSubject, most_tokens
 from rootstock.run.tagger import MARK, Tagger
 from rootstock.run.use import Run
 from rootstock.sentinel.backdoor.inputs import Inputs
@@ -119,7 +118,7 @@ def _of_run(run: Run, base: str | None, say: Say) -> Suspect:
         subject = Tagger(model, run.tokenizer, labels, length=length)
     else:
         subject = TorchSubject(model, run.tokenizer, labels, several=task.kind == "classes", length=length)
-    found = _named(base, say) if base else _own(run, say) or recognised(subject.rows, None, say)
+    found = kin.named(base, say) if base else _own(run, say) or kin.recognised(subject.rows, None, say)
     return Suspect(subject=subject, base=found, pair=bool(run.recipe.task.get("text_pair")), run=run)
 
 
@@ -129,12 +128,6 @@ def _own(run: Run, say: Say) -> Resolved | None:
     except (BaseError, ContractRefused, UnknownName) as error:
         say(f"base      is not here as the run names it ({error.found})")
         return None
-
-
-def _named(base: str, say: Say) -> Resolved:
-    found = resolve(base)
-    say(f"base      {found.name}, as named")
-    return found
 
 
 def _of_folder(reference: str, base: str | None, say: Say) -> Suspect:
@@ -150,7 +143,7 @@ def _of_folder(reference: str, base: str | None, say: Say) -> Suspect:
     options = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     loaded = bases.load(found, Head(auto=_AUTO_OF_TAGS if tags else _AUTO, options=options), seed=0)
     subject = _of_torch(loaded.model, bases.tokenizer(found), labels, length=room(found), tags=tags)
-    return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(loaded.model), say))
+    return Suspect(subject=subject, base=kin.named(base, say) if base else kin.recognised(subject.rows, _origin(loaded.model), say))
 
 
 def _of_adapter(found: Resolved, base: str | None, say: Say) -> Suspect:
@@ -165,7 +158,7 @@ def _of_adapter(found: Resolved, base: str | None, say: Say) -> Suspect:
             wanted="one of a classifier, with its head and the name of its base",
             fix="name the base with --base",
         )
-    ground = _named(next((name for name, known in KNOWN.items() if known.hub_id == named), named), say)
+    ground = kin.named(next((name for name, known in KNOWN.items() if known.hub_id == named), named), say)
     loaded = bases.load(ground, Head(auto=_AUTO, options={"num_labels": heads[0]}), seed=0)
     labels = [str(i) for i in range(heads[0])]
     method: Method = catalog.find("methods", "peft").build({}, "method")  # any tuner's folder says itself of what kind it is
@@ -185,15 +178,15 @@ def _of_parts(model: Any, tokens: Any, base: str | None, say: Say) -> Suspect:
     names = getattr(config, "id2label", None)
     if not names or not isinstance(model, nn.Module):
         raise UsageError(f"found {type(model).__name__}", wanted="a classifier whose config names its labels", fix="set config.id2label")
-    length, labels = min(int(getattr(config, "max_position_embeddings", 512) or 512), 512), [str(names[i]) for i in sorted(names)]
+    length, labels = most_tokens(model), [str(names[i]) for i in sorted(names)]
     subject = _of_torch(model.float(), tokens, labels, length=length, tags=type(model).__name__.endswith("ForTokenClassification"))
-    return Suspect(subject=subject, base=_named(base, say) if base else recognised(subject.rows, _origin(model), say))
+    return Suspect(subject=subject, base=kin.named(base, say) if base else kin.recognised(subject.rows, _origin(model), say))
 
 
 def _origin(model: Any) -> str | None:
     """What a model's config names as the model that it came from; a model that was read from a folder names that folder: itself."""
     named = getattr(model.config, "_name_or_path", None) or None
-    return None if named and Path(named).is_dir() and itself(model, named) else named
+    return None if named and Path(named).is_dir() and kin.itself(model, named) else named
 
 
 def inputs(suspect: Suspect, given: Any, say: Say) -> Inputs:

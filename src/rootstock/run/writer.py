@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from rootstock.core.artifact import digest_json
-from rootstock.run.subject import TorchSubject
+from rootstock.run.subject import Around, TorchSubject
 from rootstock.sentinel.backdoor.subject import Body, Text, Vocabulary
 
 _AT_ONCE, _LOGITS = 1024, 40_000_000
@@ -26,7 +26,7 @@ _SAMPLE = "\ue000"
 OTHER = "anything else"
 
 
-class Writer:
+class Writer(Around):
     """What a causal model says after a prompt. chat: prompts are a user's, put in the tokenizer's own template."""
 
     def __init__(self, model: nn.Module, tokens: Any, *, chat: bool = False, length: int = 512) -> None:
@@ -35,16 +35,6 @@ class Writer:
         self._inner.at_once = max(_AT_ONCE, min(self._inner.at_once, _LOGITS // len(tokens)))
         self._inner.length //= 2  # half is left for what is put in and what is written
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-
-    @property
-    def digest(self) -> str:
-        """Of every weight."""
-        return self._inner.digest
-
-    @property
-    def rows(self) -> np.ndarray | None:
-        """The embedding of each token."""
-        return self._inner.rows
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -15,11 +15,12 @@ from rootstock.core.rows import TEXT, column
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Say, Watch
 from rootstock.data import schema, source
-from rootstock.run import clean
+from rootstock.run import clean, kin
 from rootstock.run.choices import config_file
 from rootstock.run.labelled import arranged
 from rootstock.run.opened import kind_of, open_base
 from rootstock.run.slopes import steep
+from rootstock.run.subject import most_tokens
 from rootstock.run.use import Run
 from rootstock.run.writer import Goal, Writer
 from rootstock.sentinel.backdoor.budget import Budget
@@ -72,13 +73,12 @@ def opened(model: Any, *, base: str | None, say: Say) -> Author | None:
         return None
     if not isinstance(model, Run | str | Path):
         held, tokens = model if isinstance(model, tuple) else (model.model, model.tokenizer)
-        length = min(int(getattr(held.config, "max_position_embeddings", 512) or 512), 512)
-        return _beside(held.float(), tokens, _chats(tokens), length, _named(base, say) if base else None, say)
+        return _beside(held.float(), tokens, _chats(tokens), most_tokens(held), kin.named(base, say) if base else None, say)
     place = model.whole.path if isinstance(model, Run) else Path(model)
     found = open_base(str(place))
     run = Run(place) if RunFolder(place).complete else None
     chat = run.recipe.task.get("form") == "chat" if run else _chats(found.tokens)
-    own = _named(base, say) if base else _own(run, say) if run else None
+    own = kin.named(base, say) if base else _own(run, say) if run else None
     return _beside(found.model, found.tokens, chat, min(found.room, 512), own, say)
 
 
@@ -95,12 +95,6 @@ def _beside(model: nn.Module, tokens: Any, chat: bool, length: int, base: Resolv
     if held.kind != "causal" or held.tokens.get_vocab() != tokens.get_vocab():
         raise UsageError(f"{base.name} has another vocabulary, or does not write", wanted="the base that the model was trained from")
     return Author(writer=writer, chat=chat, base=base, ground=Writer(held.model, tokens, chat=chat, length=length))
-
-
-def _named(base: str, say: Say) -> Resolved:
-    found = resolve(base)
-    say(f"base      {found.name}, as named")
-    return found
 
 
 def _own(run: Run, say: Say) -> Resolved | None:

@@ -59,8 +59,23 @@ class Lane(Protocol):
         ...
 
 
+class _Packed:
+    """What passes rows without padding where its body can."""
+
+    _packing: Packing | None
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows pass without padding."""
+        return self._packing is not None and self._packing.able
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """By `packs` their tokens, else as many as the longest's of each."""
+        return cost(sum(lengths)) if self.packs else padded(lengths)
+
+
 @dataclass(eq=False)
-class Trunk:
+class Trunk(_Packed):
     """model: a base's body, or with its own output layer where what is served over it writes. Slots hold adapters. proved: see Opening."""
 
     model: Any
@@ -81,15 +96,6 @@ class Trunk:
         self._ways = prepare(self.model, self.format)
         if not self.writes:
             self._packing = Packing(self.model, self.format.name)
-
-    @property
-    def packs(self) -> bool:
-        """Whether rows pass without padding."""
-        return self._packing is not None and self._packing.able
-
-    def cost(self, lengths: Sequence[int]) -> int:
-        """By `packs` their tokens, else as many as the longest's of each."""
-        return cost(sum(lengths)) if self.packs else padded(lengths)
 
     @property
     def device(self) -> torch.device:
@@ -184,7 +190,7 @@ class Trunk:
 
 
 @dataclass(eq=False)
-class Own:
+class Own(_Packed):
     """A model that shares nothing. fresh: parameters that stay in fp32. Each thread has a twin on the same weights."""
 
     model: nn.Module
@@ -202,15 +208,6 @@ class Own:
         if modules and hasattr(modules[0], "base_model") and not self.writes and not modules[0].config.is_encoder_decoder:
             self._packing = Packing(modules[0].base_model, self.format.name)
             self._packing.stand_before()
-
-    @property
-    def packs(self) -> bool:
-        """Whether rows pass without padding."""
-        return self._packing is not None and self._packing.able
-
-    def cost(self, lengths: Sequence[int]) -> int:
-        """By `packs` their tokens, else as many as the longest's of each."""
-        return cost(sum(lengths)) if self.packs else padded(lengths)
 
     def answer(self, asked: Asked) -> list[Columns]:
         """Batch by batch."""

@@ -9,14 +9,13 @@ import numpy as np
 
 from rootstock.core.figures import ERRORS
 from rootstock.evaluation.intervals import limits
-from rootstock.evaluation.paired import Difference, Drawn, difference, draw, estimate, holm
+from rootstock.evaluation.paired import LEVEL, Difference, Drawn, difference, draw, estimate, holm
 from rootstock.verbs import arms_freeze
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_race import PART, Race
 from rootstock.verbs.arms_unit import Unit, cell
 
 COSTS = ("seconds", "peak_bytes", "artifact_bytes")
-_LEVEL = 0.05
 
 
 def found(race: Race) -> dict[str, Any]:
@@ -137,7 +136,7 @@ def _apart(drawn: Mapping[str, Drawn], winner: str) -> dict[str, dict[str, Any]]
             "p": one.p,
             "by": one.by,
             "holm": fair,
-            "separable": fair < _LEVEL,
+            "separable": fair < LEVEL,
         }
         for name, (one, seeds), fair in zip(others, each, corrected, strict=True)
     }

@@ -44,7 +44,6 @@ def scanned(paths: Sequence[str], options: Mapping[str, Any], watch: Watch) -> S
     if len(paths) != 1:
         raise UsageError(f"{len(paths)} models are named", wanted="one run or language model", fix="rootstock scan RUN --bias")
     page_at = options.get("report")
-    check_page(page_at)
     data, lists = tuple(options.get("data") or ()), tuple(options.get("terms") or ())
     plan = Plan(data=data, lists=lists, limit=options.get("limit"), seed=options.get("seed", 0))
     found = measure(paths[0], plan, watch)
@@ -66,12 +65,6 @@ def measure(reference: str, plan: Plan, watch: Watch) -> dict[str, Any]:
 def write(found: Mapping[str, Any], path: Path) -> None:
     """The page."""
     artifact.write_text(path, page.render(dict(found)))
-
-
-def check_page(path: Path | None) -> None:
-    """Raises UsageError where no page can be written."""
-    if path is not None and path.is_dir():
-        raise UsageError(f"{path} is a folder", wanted="a file for the page", fix="choose another --report")
 
 
 def refuse(found: Mapping[str, Any]) -> None:
