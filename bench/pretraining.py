@@ -1,4 +1,6 @@
-"""Pre-training beside transformers' Trainer, alternating in one sitting: tokens a second, loss, memory. Writes results/pretraining.json.
+"""Pre-training beside transformers' Trainer, alternating in one sitting: tokens a second, loss, memory, share of the machine's best product.
+
+Writes results/pretraining.json.
 
     python bench/pretraining.py [--tasks masked-lm causal-lm] [--pairs 3] [--steps 12] [--bf16]
 
@@ -27,6 +29,20 @@ SHAPES = {
         "intermediate_size": 682, "max_position_embeddings": 128, "tie_word_embeddings": True,
     },
 }  # fmt: skip
+
+
+GUESSED = {"masked-lm": 0.15, "causal-lm": 1.0}
+"""Share of the positions that go through the output layer."""
+
+
+def work(task, vocabulary):
+    """Operations of a token, forward and backward: six for each weight of a product that it passes. Embeddings are looked up; attention's
+    own products are left out."""
+    shape = SHAPES[task]
+    width, inner = shape["hidden_size"], shape["intermediate_size"]
+    block = 4 * width**2 + (2 if shape["model_type"] == "bert" else 3) * width * inner
+    head = vocabulary * width + (width**2 if shape["model_type"] == "bert" else 0)
+    return 6 * (shape["num_hidden_layers"] * block + GUESSED[task] * head)
 
 
 def ours(task, texts, folder, a):
@@ -58,13 +74,18 @@ def main():
         subprocess.run([sys.executable, HERE / "texts.py", folder / "texts"], check=True)
         texts = [folder / "texts" / f"{name}.txt" for name in ("wiki", "c4")]
         tokenizer = resolve("minilm").folder
+        vocabulary = len(json.loads((tokenizer / "tokenizer.json").read_text("utf-8"))["model"]["vocab"])
         for task in a.tasks:
             rows = []
             for seed in range(1, a.pairs + 1):
                 common = ["--text", *texts, "--tokenizer", tokenizer, "--block", BLOCK, "--batch", BATCH, "--steps", a.steps, "--lr", RATE]
                 rows.append(peer("pretrain_hf_trainer.py", "--task", task, *common, "--seed", seed, *(["--bf16"] if a.bf16 else [])))
-                rows.append(ours(task, texts, folder, a))
-                print(*rows[-2:], sep="\n", flush=True)
+                found = ours(task, texts, folder, a)
+                gflops = found["tokens_per_s"] * work(task, vocabulary) / 1e9
+                peak = peer("gemm_peak.py")
+                best = peak["bfloat16_gflops" if a.bf16 else "float32_gflops"]
+                rows += [peak, found | {"gflops": round(gflops, 1), "share_of_peak": round(gflops / best, 3)}]
+                print(*rows[-3:], sep="\n", flush=True)
             results[task + ("-bf16" if a.bf16 else "")] = rows
             out.write_text(json.dumps(results, indent=1) + "\n")
 
