@@ -3,8 +3,9 @@
     python bench/transfer.py FOLDER [--in-domain] [--minutes 30] [--rows 500] [--seeds 5]
 
 Corpus, tokenizer, base and every cell are kept in FOLDER, so a sitting that was cut short goes on. Writes results/transfer.json.
-Both starts are given the same rates and keep the better on their validation rows. With --in-domain half of the text is that of the
-downstream sets' own training pools, each row a document, without its label; no test row is ever in a corpus.
+Both starts may be adapted with `full` (of two rates the better on its validation rows) or by their features; which, is settled for each start
+and set on a draw of its own and 1,500 rows of the pool that are in no draw's test. With --in-domain half of the text is that of the downstream
+sets' own training pools, each row a document, without its label; no test row is ever in a corpus.
 """
 
 import argparse
@@ -23,6 +24,13 @@ ROOTSTOCK = [sys.executable, "-m", "rootstock"]
 SETS = ("rotten_tomatoes_polarity", "subjectivity")
 RATES, EPOCHS = (2e-4, 1e-3), 10
 """Random weights need more passes than the default's four to learn anything from 500 rows."""
+WAYS = {
+    "full": {str(rate): ["--method", "full", "--rate", rate, "--epochs", EPOCHS] for rate in RATES},
+    "features": {"features": ["--method", "feature-extraction", "--set", "method.layer=all", "--set", "method.head=logistic-regression"]},
+}
+"""What each way tries; of several tries a seed keeps the one that is best on its validation rows."""
+TRIAL, HELD = 0, 1500
+"""The draw on which ways are compared, and the rows of the pool that judge them."""
 ACCEPT = [part for finding in ("duplicates", "overlap", "contradictions", "truncation") for part in ("--accept", finding)]
 
 
@@ -40,6 +48,19 @@ def few_rows(folder, name, rows, seed):
         with path.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([header, *part])
     return paths
+
+
+def trial_rows(folder, name, rows):
+    """The trial's draw, and rows of the pool outside it in the test's place."""
+    drawn, _ = few_rows(folder, name, rows, TRIAL)
+    path = folder / f"{name}-held.csv"
+    with drawn.open(encoding="utf-8") as stream:
+        header, *taken = csv.reader(stream)
+    (train, validation, _), _ = getattr(sets, name)()
+    left = [row for row in train + validation if list(row) not in taken]
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *random.Random(TRIAL).sample(left, HELD)])
+    return drawn, path
 
 
 def corpus(folder, a):
@@ -101,13 +122,19 @@ def best_drawn(tried):
 
 
 def cell(folder, name, a, seed, start):
-    """One start adapted on few rows at one rate."""
-    kind, rate = start
-    path = folder / "cells" / f"{name}-{a.rows}-{seed}-{kind}-{rate}.json"
+    """One start adapted on few rows by one try."""
+    kind, tried, options = start
+    path = folder / "cells" / f"{name}-{a.rows}-{seed}-{kind}-{tried}.json"
     chosen = ["--base", folder / "base"] if kind == "pretrained" else ["--base", "scratch:bert-mini"]
     chosen += ["--set", f"tokenizer={folder / 'tokenizer'}"] if kind == "scratch" else []
-    chosen += ["--method", "full", "--rate", rate, "--epochs", EPOCHS, "--seed", seed]
-    return adapted(path, few_rows(folder, name, a.rows, seed), folder / "runs" / path.stem, chosen)
+    files = trial_rows(folder, name, a.rows) if seed == TRIAL else few_rows(folder, name, a.rows, seed)
+    return adapted(path, files, folder / "runs" / path.stem, [*chosen, *options, "--seed", seed])
+
+
+def settled(folder, name, a, kind):
+    """The way that is best for a start on the trial's draw, and what each way gave there."""
+    gave = {way: best_drawn([[cell(folder, name, a, TRIAL, (kind, *tried)) for tried in WAYS[way].items()]]).mean for way in WAYS}
+    return max(gave, key=gave.__getitem__), gave
 
 
 def compared(folder, name, a):
@@ -115,14 +142,19 @@ def compared(folder, name, a):
     from rootstock.evaluation.paired import difference
 
     seeds = range(1, a.seeds + 1)
+    ways = {kind: settled(folder, name, a, kind) for kind in ("pretrained", "scratch")}
     drawn = {
-        kind: best_drawn([[cell(folder, name, a, seed, (kind, rate)) for rate in RATES] for seed in seeds])
-        for kind in ("pretrained", "scratch")
+        (kind, way): best_drawn([[cell(folder, name, a, seed, (kind, *tried)) for tried in WAYS[way].items()] for seed in seeds])
+        for kind in ways
+        for way in WAYS
     }
-    gain = difference(drawn["pretrained"], drawn["scratch"])
-    by_seed = {kind: each.whole.tolist() for kind, each in drawn.items()}
-    figures = {kind: each.mean for kind, each in drawn.items()}
-    return {"set": name, "rows": a.rows, **figures, "gain": gain.value, "interval": list(gain.interval), "by_seed": by_seed}
+    told = {"set": name, "rows": a.rows, "ways": {kind: {"chosen": way, "trial": gave} for kind, (way, gave) in ways.items()}}
+    for label, pair in {"": (ways["pretrained"][0], ways["scratch"][0])} | {f"{way}_": (way, way) for way in WAYS}.items():
+        better, plain = drawn["pretrained", pair[0]], drawn["scratch", pair[1]]
+        gain = difference(better, plain)
+        told |= {f"{label}pretrained": better.mean, f"{label}scratch": plain.mean}
+        told |= {f"{label}gain": gain.value, f"{label}interval": list(gain.interval)}
+    return told | {"by_seed": {" ".join(key): each.whole.tolist() for key, each in drawn.items()}}
 
 
 def main():
