@@ -3,9 +3,10 @@
     python bench/transfer.py FOLDER [--in-domain] [--minutes 30] [--rows 500] [--seeds 5]
 
 Corpus, tokenizer, base and every cell are kept in FOLDER, so a sitting that was cut short goes on. Writes results/transfer.json.
-Both starts may be adapted with `full` (of two rates the better on its validation rows) or by their features; which, is settled for each start
-and set on a draw of its own and 1,500 rows of the pool that are in no draw's test. With --in-domain half of the text is that of the downstream
-sets' own training pools, each row a document, without its label; no test row is ever in a corpus.
+Both starts are adapted with `full` (of two rates the better on its validation rows), the pre-trained one also by its features, which random
+weights have none of. Which of these two ways counts is settled on a draw of its own, judged by 1,500 rows of the pool outside it. With
+--in-domain half of the text is that of the downstream sets' own training pools, each row a document, without its label; no test row is ever
+in a corpus.
 """
 
 import argparse
@@ -131,30 +132,27 @@ def cell(folder, name, a, seed, start):
     return adapted(path, files, folder / "runs" / path.stem, [*chosen, *options, "--seed", seed])
 
 
-def settled(folder, name, a, kind):
-    """The way that is best for a start on the trial's draw, and what each way gave there."""
-    gave = {way: best_drawn([[cell(folder, name, a, TRIAL, (kind, *tried)) for tried in WAYS[way].items()]]).mean for way in WAYS}
-    return max(gave, key=gave.__getitem__), gave
+def drawn(folder, name, a, seeds, way):
+    """What a start gave in one way, seed by seed. way: of which start, and which."""
+    kind, tries = way[0], WAYS[way[1]].items()
+    return best_drawn([[cell(folder, name, a, seed, (kind, *tried)) for tried in tries] for seed in seeds])
 
 
 def compared(folder, name, a):
-    """Gain in test accuracy, its interval over test rows and seeds, and what each seed gave."""
+    """Gain in test accuracy of each way, its interval over test rows and seeds, and what each seed gave."""
     from rootstock.evaluation.paired import difference
 
     seeds = range(1, a.seeds + 1)
-    ways = {kind: settled(folder, name, a, kind) for kind in ("pretrained", "scratch")}
-    drawn = {
-        (kind, way): best_drawn([[cell(folder, name, a, seed, (kind, *tried)) for tried in WAYS[way].items()] for seed in seeds])
-        for kind in ways
-        for way in WAYS
+    trial = {way: drawn(folder, name, a, [TRIAL], ("pretrained", way)).mean for way in WAYS}
+    plain = drawn(folder, name, a, seeds, ("scratch", "full"))
+    ways = {way: drawn(folder, name, a, seeds, ("pretrained", way)) for way in WAYS}
+    gains = {way: difference(each, plain) for way, each in ways.items()}
+    found = {
+        way: {"accuracy": ways[way].mean, "gain": each.value, "interval": list(each.interval), "by_seed": ways[way].whole.tolist()}
+        for way, each in gains.items()
     }
-    told = {"set": name, "rows": a.rows, "ways": {kind: {"chosen": way, "trial": gave} for kind, (way, gave) in ways.items()}}
-    for label, pair in {"": (ways["pretrained"][0], ways["scratch"][0])} | {f"{way}_": (way, way) for way in WAYS}.items():
-        better, plain = drawn["pretrained", pair[0]], drawn["scratch", pair[1]]
-        gain = difference(better, plain)
-        told |= {f"{label}pretrained": better.mean, f"{label}scratch": plain.mean}
-        told |= {f"{label}gain": gain.value, f"{label}interval": list(gain.interval)}
-    return told | {"by_seed": {" ".join(key): each.whole.tolist() for key, each in drawn.items()}}
+    scratch = {"accuracy": plain.mean, "by_seed": plain.whole.tolist()}
+    return {"set": name, "rows": a.rows, "scratch": scratch, "pretrained": found, "trial": trial, "way": max(trial, key=trial.__getitem__)}
 
 
 def main():
@@ -185,10 +183,11 @@ def main():
         "sets": found,
     }
     out.write_text(json.dumps(results | {"in-domain" if a.in_domain else "general": told}, indent=1) + "\n")
-    sys.stdout.write(
-        "\n".join(f"{r['set']:<26} {r['scratch']:.3f} -> {r['pretrained']:.3f}  gain {r['gain']:+.3f} {r['interval']}" for r in found)
-        + "\n"
-    )
+    for each in found:
+        for way, gave in each["pretrained"].items():
+            chosen = " (chosen)" if way == each["way"] else ""
+            gain = f"{each['scratch']['accuracy']:.3f} -> {gave['accuracy']:.3f}  gain {gave['gain']:+.3f} {gave['interval']}"
+            sys.stdout.write(f"{each['set']:<26} {way + chosen:<20} {gain}\n")
 
 
 if __name__ == "__main__":
