@@ -57,5 +57,6 @@ def test_nothing_is_left_to_do():
 def test_the_recipe_has_few_keys():
     from rootstock.run.schema import commented
 
-    keys = [line for line in commented().splitlines() if line.strip() and not line.strip().startswith("#")]
-    assert len(keys) <= 80
+    lines = [line.strip() for line in commented().splitlines()]
+    keys = [line for line in lines if line and not line.startswith("#") and not line.endswith(":")]  # a section's name is none to set
+    assert 40 < len(keys) < 80

@@ -113,6 +113,38 @@ def test_how_a_batch_was_found_outlasts_a_stop_before_the_model_is_built(adapt, 
     assert yaml.safe_load((place.parent / "recipe.yaml").read_text())["training"]["micro_tokens"] == 64
 
 
+def test_a_budget_of_memory_sets_what_passes_at_once(adapt, monkeypatch, caplog):
+    monkeypatch.setattr(largest._Trier, "measure", lambda self, tokens: tokens * 10**6)
+    monkeypatch.setattr(largest, "free_memory", lambda device: 10**10)
+    training = {"epochs": 1, "rate": 1e-3, "batch_tokens": 64, "precision": "fp32"}
+    with caplog.at_level("INFO", logger="rootstock"):
+        run = adapt(training=training, budget={"memory": "40 MB"})
+    told = json.loads((run.path / "plan.json").read_text())["found"]["micro_tokens"]
+    assert told["limit_bytes"] == int(0.92 * 40e6)
+    assert "92% of --memory 40 MB" in told["reason"]
+    assert 33 <= yaml.safe_load(run.folder.recipe.read_text())["training"]["micro_tokens"] == told["tokens"] <= 36
+    assert "more than --memory 40 MB" in caplog.text, "what was held is told where it was more"
+
+
+@pytest.mark.parametrize(
+    ("memory", "training", "said"),
+    [
+        ("5MB", {}, "not even the longest row"),
+        ("300MB", {"micro_tokens": 64}, "the run would hold about"),
+        ("x", {}, "budget.memory is x"),
+    ],
+)
+def test_a_budget_that_no_step_fits_into_is_refused(adapt, monkeypatch, memory, training, said):
+    monkeypatch.setattr(largest._Trier, "measure", lambda self, tokens: tokens * 10**6)
+    with pytest.raises(UsageError, match=said):
+        adapt(training={"epochs": 1, "rate": 1e-3, "batch_tokens": 64} | training, budget={"memory": memory})
+
+
+def test_a_pass_of_a_frozen_base_is_held_to_the_budget_too(adapt):
+    with pytest.raises(UsageError, match="at most --memory 50MB"):
+        adapt(method="feature-extraction", training={"epochs": 1}, budget={"memory": "50MB"})
+
+
 @pytest.mark.slow
 def test_steps_are_tried_in_a_process_of_its_own(adapt):
     run = adapt(training={"epochs": 1, "rate": 1e-3, "batch_tokens": 64, "micro_tokens": "find"})

@@ -29,6 +29,7 @@ def adapt(
     rate: Annotated[str | None, Option(help="Peak learning rate; find: by a range test.")] = None,
     batch: Annotated[str | None, Option(help="Tokens that pass at once; find: the most that fit.")] = None,
     minutes: Annotated[float | None, Option(help="Time that the run may take.")] = None,
+    memory: Annotated[str | None, Option(help="Memory that the run may hold, such as 4GB.")] = None,
     seed: Annotated[int | None, Option(help="Seed of splits, order and fresh weights [42].")] = None,
     accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
     change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe: section.key=value.")] = None,
@@ -48,8 +49,8 @@ def adapt(
         "base": base, "method.name": method, "task.name": task, "task.text": text, "task.text_pair": text_pair, "task.label": label,
         "teacher.run": teacher, "add_tokens": add_tokens, "augment.name": augment,
         "data.validation": validation, "training.epochs": epochs, "training.rate": rate, "budget.minutes": minutes, "seed": seed,
-        "training.micro_tokens": batch, "data.exclude": exclude, "accept": accept, "track": track, "merge": merge or None,
-        "cluster.workers": workers, "cluster.engine": engine, "data.canaries": canaries,
+        "training.micro_tokens": batch, "budget.memory": memory, "data.exclude": exclude, "accept": accept, "track": track,
+        "merge": merge or None, "cluster.workers": workers, "cluster.engine": engine, "data.canaries": canaries,
         "data.mix": _start.mix(mix), **_start.rows_or_parts(data, part or []),
     }  # fmt: skip
     recipe = _start.recipe_for(data, given, assignments(change or []))

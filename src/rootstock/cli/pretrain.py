@@ -26,6 +26,7 @@ def pretrain(
     rate: Annotated[str | None, Option(help="Peak learning rate; find: by a range test.")] = None,
     batch: Annotated[str | None, Option(help="Tokens that pass at once; find: the most that fit.")] = None,
     minutes: Annotated[float | None, Option(help="Time that the run may take.")] = None,
+    memory: Annotated[str | None, Option(help="Memory that the run may hold, such as 4GB.")] = None,
     seed: Annotated[int | None, Option(help="Seed of order, masks and fresh weights [42].")] = None,
     accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
     change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe: section.key=value.")] = None,
@@ -45,7 +46,7 @@ def pretrain(
         "data.validation": str(validation), "data.mix": _start.mix(mix), "task.text": text, "training.epochs": epochs,
         "training.length": length, "training.rate": rate, "budget.minutes": minutes, "seed": seed, "accept": accept, "track": track,
         "add_tokens": add_tokens, "data.canaries": canaries, "data.languages": _start.codes(languages), "training.micro_tokens": batch,
-        "cluster.workers": workers, "cluster.engine": engine,
+        "cluster.workers": workers, "cluster.engine": engine, "budget.memory": memory,
     }  # fmt: skip
     recipe = _start.recipe_for(corpora[0] if len(corpora) == 1 else corpora, given, assignments(change or []))
     _start.check_kind(recipe, labelled=False)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from rootstock.core.settings import Settings
+from rootstock.core.sizes import in_bytes
 
 
 class DataSettings(Settings):
@@ -58,6 +59,10 @@ class DataSettings(Settings):
         return value
 
 
+MICRO_TOKENS = 8192
+"""Tokens that pass at once where nothing else is asked: MiniLM trains with so many in 1.5 GB."""
+
+
 class TrainingSettings(Settings):
     """How the loop learns. None means: what the method is known to need, filled in when the run is resolved."""
 
@@ -69,10 +74,10 @@ class TrainingSettings(Settings):
     """Peak learning rate. None: the method's own default. find: by a range test before the training."""
     batch_tokens: int | None = Field(default=None, ge=1)
     """Padded tokens in one update: short rows come in larger batches. None: the method's own default."""
-    micro_tokens: int | Literal["find"] = 8192
+    micro_tokens: int | Literal["find"] | None = None
     """Padded tokens that pass through the model at once; a larger batch is accumulated. Bounds memory; sums change by rounding only.
 
-    find: the most that fit, by trying.
+    find: the most that fit, by trying. None: 8192, and with budget.memory the most that fit into it.
     """
     length: int | None = Field(default=None, ge=4)
     """Tokens kept of a row. None: the longest row, up to what the base can take, so nothing is cut that need not be."""
@@ -119,8 +124,8 @@ class TrainingSettings(Settings):
 
     @property
     def micro(self) -> int:
-        """micro_tokens as a number; its default where the most that fit are still to be found."""
-        return 8192 if self.micro_tokens == "find" else self.micro_tokens
+        """micro_tokens as a number; the usual one where the most that fit are still to be found."""
+        return self.micro_tokens if isinstance(self.micro_tokens, int) else MICRO_TOKENS
 
     @field_validator("rate", "micro_tokens")
     @classmethod
@@ -152,11 +157,28 @@ class BudgetSettings(Settings):
 
     minutes: float | None = Field(default=None, gt=0)
     """Wall-clock minutes for the whole run; the schedule reaches its end when they do."""
+    memory: str | None = None
+    """Most memory that the run may hold, such as 4GB (powers of ten): of the GPU where it learns on one, else of the process.
+
+    As many tokens pass at once as fit into it, by trying; a run that would need more is refused before it begins.
+    """
     ledger: str = Field(default="auto", min_length=1)
     """Local file that keeps what the run was forecast to take beside what it took, for `plan --ledger`; off keeps nothing.
 
     auto: $ROOTSTOCK_LEDGER, else plans.jsonl in the user's state folder. Nothing is sent anywhere.
     """
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory in bytes."""
+        return None if self.memory is None else in_bytes(self.memory)
+
+    @field_validator("memory")
+    @classmethod
+    def _an_amount(cls, value: str | None) -> str | None:
+        if value is not None and in_bytes(value) <= 0:
+            raise ValueError("more than 0")
+        return value
 
 
 class ClusterSettings(Settings):

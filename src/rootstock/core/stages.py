@@ -106,7 +106,7 @@ class StagedRecipe(Settings):
             augment=stage.augment,
             teacher=stage.teacher,
             training=stage.training,
-            budget=BudgetSettings(minutes=minutes),
+            budget=BudgetSettings(minutes=minutes, memory=stage.budget.memory or self.budget.memory),
             cluster=self.cluster,
             accept=stage.accept,
             merge=merge,

@@ -14,7 +14,7 @@ from rootstock.bases.resolve import KNOWN, Resolved, resolve
 from rootstock.bases.scratch import facts
 from rootstock.core.errors import RecipeError, nearest
 from rootstock.core.method import Method
-from rootstock.core.recipe import Recipe
+from rootstock.core.recipe import MICRO_TOKENS, Recipe
 from rootstock.core.resources import device_memory
 from rootstock.core.rows import Encoded
 from rootstock.core.task import Labelled, Task, Uniform
@@ -290,6 +290,7 @@ def updates(lengths: np.ndarray, batch_tokens: int) -> int:
 def resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, *, columns: dict[str, Any], usual: dict[str, Any]) -> Recipe:
     """The recipe with every None filled in, so that it runs the same again. usual: values of training where it names none."""
     given = recipe.training.model_dump()
+    usual = {"micro_tokens": "find" if recipe.budget.memory and not method.frozen else MICRO_TOKENS, **usual}
     training = recipe.training.model_copy(update={key: value for key, value in usual.items() if given[key] is None})
     named_task = {"name": catalog.name_of("tasks", type(task)), **task.plain(), **columns}
     named_method = {"name": catalog.name_of("methods", type(method)), **method.plain()}

@@ -82,7 +82,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, resu
             if saved:
                 _resume(training, saved, watch.say)
             back.begin(training, saved, history)
-            plan = folder.json("plan.json") if saved else {"predicted": try_step(training, built, watch.say)}
+            plan = folder.json("plan.json") if saved else {"predicted": _rehearsed(prepared, training, built, watch.say, found)}
             plan |= {"found": found} if found else {}
             artifact.write_json(folder.path / "plan.json", plan)
             training.reserve(*afterwards.kept(prepared, built, plan["predicted"], folder.path, started=pair.watch.started))
@@ -101,6 +101,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, resu
     measured = {"seconds": round(training.elapsed(), 2), "peak_bytes": peak_memory(), "steps": position.step, **rate}
     pair.trained(measured | {"start_seconds": started, "planned_steps": training.total}, built, events)
     artifact.write_json(folder.path / "plan.json", plan | {"measured": measured})
+    found_settings.say_memory(prepared.recipe, peak_memory(), watch.say)
     best = {"best_step": position.best_step, "best_by": list(prepared.task.chosen_by), "steps": position.step}
     best |= {"rate_lowered": position.lowered} if position.lowered else {}
     return conclude(prepared, whole, folder, best)
@@ -192,6 +193,7 @@ def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch, *, leave: Path 
 
     leave: where the model goes as it is before training, whole, for who has to know what this run would leave.
     """
+    prepared, found = found_settings.batch(prepared, watch) if prepared.recipe.budget.memory else (prepared, {})
     prepared = found_settings.usual(prepared)
     built = build(prepared, None, watch, dry=True)
     if prepared.method.at_once:
@@ -200,10 +202,18 @@ def dry_run(prepared: Prepared, folder: RunFolder, watch: Watch, *, leave: Path 
         closing(History(folder.path / "history.jsonl")) as history,
         closing(Training(job(prepared, built, folder, watch, history))) as training,
     ):
-        found = try_step(training, built, watch.say)
+        predicted = _rehearsed(prepared, training, built, watch.say, found)
     if leave:
         _leave(prepared, built, leave)
-    return found
+    return predicted
+
+
+def _rehearsed(prepared: Prepared, training: Training, built: Built, say: Say, found: dict[str, Any]) -> dict[str, Any]:
+    """What a step tells of the whole; UsageError where that is more than the budget of memory, unless the batch was found for it."""
+    predicted = try_step(training, built, say)
+    if "micro_tokens" not in found:
+        found_settings.check_memory(prepared.recipe, predicted["peak_bytes"])
+    return predicted
 
 
 def _leave(prepared: Prepared, built: Built, place: Path) -> None:

@@ -14,11 +14,13 @@ from torch import nn
 from rootstock.core import artifact
 from rootstock.core.errors import Interrupted, UsageError, fitting
 from rootstock.core.method import Tap
+from rootstock.core.resources import peak_memory
 from rootstock.core.rows import Columns, Encoded, raw
 from rootstock.core.task import Batch, inputs
 from rootstock.core.watch import Watch
 from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
+from rootstock.run.found import check_memory
 from rootstock.run.prepared import Place, Prepared
 
 _WORTH_SAYING = 5
@@ -39,7 +41,7 @@ def remembered(prepared: Prepared, key: str, place: Place) -> tuple[Encoded, Enc
 def compute(prepared: Prepared, tap: Tap, place: Place, watch: Watch) -> tuple[Encoded, Encoded]:
     """Training and validation rows as vectors; UsageError where the budget is too short for them, Interrupted where asked to stop."""
     missing = _missing(prepared, tap, place)
-    if prepared.recipe.budget.minutes:
+    if prepared.recipe.budget.minutes or prepared.recipe.budget.memory:
         _estimate(prepared, tap, place, watch, missing=missing)
     progress = Progress(watch, sum(int(part.lengths.sum()) for part in missing), what="features  the base passes every row once")
 
@@ -72,6 +74,7 @@ def _estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch, *, missi
         with precision.computing(tap.body, place.dtype):
             seconds += tried(prepared, part, partial(infer.infer, tap.body, answer=_vectors, device=place.device))
     check_budget(prepared, seconds, elapsed=time.monotonic() - watch.started)
+    check_memory(prepared.recipe, peak_memory())
     return seconds
 
 

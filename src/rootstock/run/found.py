@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from rootstock.core import artifact
-from rootstock.core.errors import Interrupted
+from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, recipe_text
-from rootstock.core.watch import Watch
+from rootstock.core.watch import Say, Watch
 from rootstock.loop import range_test
 from rootstock.loop.job import Job
 from rootstock.run import largest
@@ -45,6 +45,24 @@ def batch(prepared: Prepared, watch: Watch) -> tuple[Prepared, dict[str, Any]]:
     found = largest.find(usual(prepared), watch.say)
     watch.say(f"batch     {found['reason']}")
     return _with(prepared, micro_tokens=found["tokens"]), {"micro_tokens": found}
+
+
+def check_memory(recipe: Recipe, peak: int) -> None:
+    """Raise UsageError where so many bytes are more than the budget's."""
+    memory = recipe.budget.memory_bytes
+    if memory is not None and peak > memory:
+        raise UsageError(
+            f"the run would hold about {peak / 1e9:.2f} GB",
+            wanted=f"at most --memory {recipe.budget.memory}",
+            fix="give more, lower training.micro_tokens or training.length, or choose --method lora or feature-extraction",
+        )
+
+
+def say_memory(recipe: Recipe, peak: int, say: Say) -> None:
+    """Tell where a run held more than its budget."""
+    memory = recipe.budget.memory_bytes
+    if memory is not None and peak > memory:
+        say(f"memory    the run held {peak / 1e9:.2f} GB, more than --memory {recipe.budget.memory}")
 
 
 def rate(prepared: Prepared, job: Job, watch: Watch, folder: RunFolder) -> tuple[Prepared, dict[str, Any]]:

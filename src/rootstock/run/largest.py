@@ -16,10 +16,11 @@ from typing import Any, Self
 import torch
 
 from rootstock.core import artifact
-from rootstock.core.errors import OutOfMemory, RunFailed
+from rootstock.core.errors import OutOfMemory, RunFailed, UsageError
 from rootstock.core.resources import free_memory
 from rootstock.core.runfolder import recipe_text
 from rootstock.core.watch import Say
+from rootstock.planning.forecast import ROOM
 from rootstock.run.prepared import Prepared
 
 SHARES = {"cpu": 0.5, "cuda": 0.9}
@@ -37,14 +38,19 @@ def find(prepared: Prepared, say: Say) -> dict[str, Any]:
     """The most tokens, the limit in bytes, what was tried, and a sentence. OutOfMemory where not even the longest row fits."""
     training, lengths_N = prepared.recipe.training, prepared.encoded.lengths
     assert training.batch_tokens is not None
-    limit = int(SHARES[prepared.device] * free_memory(prepared.device))
+    limit, share = _limit(prepared)
     longest = int(lengths_N.max())
     most = max(longest, min(max(training.batch_tokens, training.micro), longest * len(lengths_N)))
     say(f"batch     trying steps of {longest:,} to {most:,} tokens in a process of its own")
     with _Trier(prepared, limit) as trier:
-        tokens, tried = search(trier.measure, lowest=longest, most=most, limit=limit)
+        try:
+            tokens, tried = search(trier.measure, lowest=longest, most=most, limit=limit)
+        except OutOfMemory as error:
+            if memory := prepared.recipe.budget.memory:
+                fix = "give more, lower training.length, or choose --method lora or feature-extraction"
+                raise UsageError(f"--memory is {memory}: {error.found}", wanted="room for one row", fix=fix) from None
+            raise
     passes = -(-training.batch_tokens // tokens)
-    share = f"{SHARES[prepared.device]:.0%} of the {'GPU' if prepared.device == 'cuda' else 'free'} memory"
     took = next(peak for size, peak in tried if size == tokens)
     reason = (
         f"{tokens:,} tokens at once take {(took or 0) / 1e9:.2f} GB of {limit / 1e9:.2f} GB ({share}); "
@@ -52,6 +58,15 @@ def find(prepared: Prepared, say: Say) -> dict[str, Any]:
         + f"; an update of {training.batch_tokens:,} is {passes} pass{'es' if passes > 1 else ''}"
     )
     return {"tokens": tokens, "limit_bytes": limit, "tried": [list(each) for each in tried], "reason": reason}
+
+
+def _limit(prepared: Prepared) -> tuple[int, str]:
+    """Bytes that may be held, and in words what they are: a budget leaves room for what a forecast is off by."""
+    share, memory = SHARES[prepared.device], prepared.recipe.budget.memory_bytes
+    free = int(share * free_memory(prepared.device))
+    if memory is not None and ROOM * memory < free:
+        return int(ROOM * memory), f"{ROOM:.0%} of --memory {prepared.recipe.budget.memory}"
+    return free, f"{share:.0%} of the {'GPU' if prepared.device == 'cuda' else 'free'} memory"
 
 
 def search(measure: Measure, *, lowest: int, most: int, limit: int) -> tuple[int, list[tuple[int, int | None]]]:

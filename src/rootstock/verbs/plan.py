@@ -1,7 +1,6 @@
 """Before spending: what each method would take of memory, time and money, on this machine or another."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +17,7 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import bf16_is_fast, device_memory, kept_products, resident_memory
 from rootstock.core.settings import changed
+from rootstock.core.sizes import in_bytes
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
 from rootstock.data.ledger import LIMITS
@@ -72,14 +72,11 @@ class Asked:
 
 
 def amount(text: str | None, option: str) -> int | None:
-    """Bytes of 16GB, 2.5 GB or 800MB, in powers of ten; of nothing, None. UsageError for anything else."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"([\d.]+)\s*([kMGT]?)B?", text.strip(), re.IGNORECASE)
+    """Bytes as `in_bytes` reads them; of nothing, None. UsageError for anything else."""
     try:
-        return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " ")) if found else int("")
-    except (ValueError, OverflowError):
-        raise UsageError(f"{option} is {text}", wanted="an amount such as 16GB") from None
+        return None if text is None else in_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"{option} is {text}", wanted=str(error)) from None
 
 
 _TRAINING = {"training.micro_tokens": "micro", "training.batch_tokens": "batch"}
