@@ -303,7 +303,9 @@ def test_a_winner_is_chosen_by_the_seeds_that_all_have_where_the_time_ran_out(ra
 LEFT = ("near-1", "near-2", "leads-2")
 
 
-@pytest.mark.parametrize(("seeds", "said"), [(1, " over the first seed, as not"), (2, " over the first 2 seeds, as not"), (3, ", and reaches")])
+@pytest.mark.parametrize(
+    ("seeds", "said"), [(1, " over the first seed, as not"), (2, " over the first 2 seeds, as not"), (3, ", and reaches")]
+)
 def test_seeds_that_chose_are_told_where_they_are_not_all(seeds, said):
     arm = {"arm": "full", "test": {"value": 0.8}, "against": None}
     point = {"rows": 80, "all": True, "winner": "full", "chosen_by": seeds, "arms": [arm], "baselines": {}}

@@ -130,9 +130,8 @@ def verdict(facts: Facts, point: Facts) -> str:
         return f"{where}: nothing came to its end"
     held = {each["arm"]: each for each in point["arms"]}
     figure, others = facts["figure"].replace("_", " "), [each for each in point["arms"] if each["against"]]
-    chosen = (
-        f"{where}: {winner} is the best on the validation rows{_shared(facts, point)}, and reaches {figure} {held[winner]['test']['value']:.3f} on the test rows"
-    )
+    reached = f"{figure} {held[winner]['test']['value']:.3f} on the test rows"
+    chosen = f"{where}: {winner} is the best on the validation rows{_shared(facts, point)}, and reaches {reached}"
     better = -1 if facts["less_is_better"] else 1
     apart = [each for each in others if each["against"]["separable"]]
     ahead = [each["arm"] for each in apart if better * each["against"]["difference"] > 0]
@@ -154,8 +153,9 @@ def verdict(facts: Facts, point: Facts) -> str:
 
 def _shared(facts: Facts, point: Facts) -> str:
     """Which seeds chose the winner, where they are not all that were asked for."""
-    seeds = point["chosen_by"]
-    return "" if seeds == facts["seeds"] else f" over the first {'seed' if seeds == 1 else f'{seeds} seeds'}, as not every arm in the race has more"
+    if (seeds := point["chosen_by"]) == facts["seeds"]:
+        return ""
+    return f" over the first {'seed' if seeds == 1 else f'{seeds} seeds'}, as not every arm in the race has more"
 
 
 def _and(names: Sequence[str]) -> str:

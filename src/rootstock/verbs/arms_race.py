@@ -172,7 +172,7 @@ class Race:
         return max(held, key=place, default=None)
 
     def winner(self, rows: int | None) -> Arm | None:
-        """The best on the validation rows, over the seeds that all have who are still in the race: means of unlike seeds are not compared."""
+        """The best on the validation rows over the seeds that all racing arms have: means over unlike seeds are not compared."""
         return self.leader(rows, seeds) if (seeds := self.shared(rows)) else None
 
     def shared(self, rows: int | None) -> int:
