@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rootstock.core import artifact, place
-from rootstock.core.errors import UsageError
+from rootstock.core.errors import ContractRefused, UsageError
 from rootstock.corpus.place import check_apart
 
 STATE = "state.json"
@@ -30,6 +30,14 @@ def check_same(state: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
     for name, value in fixed.items():
         if (held := state["fixed"].get(name)) != value:
             raise another(name) if isinstance(held, Mapping) else another(name, str(held))
+
+
+def check_files(files: Mapping[Path, str]) -> None:
+    """Raises ContractRefused where a part of the rows, by its sha256, is not what was written."""
+    for path, digest in files.items():
+        if not path.is_file() or artifact.digest_file(path) != digest:
+            fix = "restore it, or begin again with --overwrite"
+            raise ContractRefused(f"{path} is not the file that the comparison wrote", wanted=f"sha256 {digest}", fix=fix)
 
 
 def begun(
