@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from rootstock import catalog
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError, RecipeError
+from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, column
 from rootstock.core.settings import changed

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save
 from rootstock import catalog
 from rootstock.bases.resolve import SCRATCH
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError
+from rootstock.core.errors import DataError
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT
 from rootstock.core.settings import changed
