@@ -1,7 +1,7 @@
 """What training aids give on few rows; writes results/aids.jsonl and prints a table of differences with intervals.
 
     python bench/aids.py [--rows 200] [--seeds 1 2 3 4 5] [--only eda ema] [--teacher RUN] [--there MODEL --back MODEL] [--paraphrase MODEL]
-    python bench/aids.py --data chemprot --rows 3000 --seeds 1 2 3 --only plain "new tokens"
+    python bench/aids.py --data chemprot --rows 4169 --seeds 1 2 3 --only plain "new tokens"
 
 Rows of rotten_tomatoes_polarity or another set, minilm, full fine-tuning. Each aid learns from the rows that the plain run of its seed
 learned from, and is measured on the same test rows. The interval is over seeds and test rows, drawn again together.
