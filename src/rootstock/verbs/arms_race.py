@@ -34,7 +34,7 @@ BEATEN, UNLIKELY = "beaten", "unlikely"
 """Why an arm stopped: rows and seeds put it below the leader; or they do not, but other seeds would hardly bring it to the first place."""
 _OVER = "the budget of {minutes:g} minutes is used up"
 _EVERY = 10.0
-"""Seconds after which the time that a training takes is written down again: the most that a kill leaves uncounted."""
+"""Seconds after which the time that a training takes is written down again: what a kill leaves uncounted once its events come."""
 
 
 @dataclass
