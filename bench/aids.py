@@ -1,23 +1,32 @@
 """What training aids give on few rows; writes results/aids.jsonl and prints a table of differences with intervals.
 
     python bench/aids.py [--rows 200] [--seeds 1 2 3 4 5] [--only eda ema] [--teacher RUN] [--there MODEL --back MODEL] [--paraphrase MODEL]
+    python bench/aids.py --data chemprot --rows 4169 --seeds 1 2 3 --only plain "new tokens"
 
-Rows of rotten_tomatoes_polarity, minilm, full fine-tuning. Each aid learns from the rows that the plain run of its seed learned from, and is
-measured on the same test rows. The interval is over seeds and test rows, drawn again together.
+Rows of rotten_tomatoes_polarity or another set, minilm, full fine-tuning. Each aid learns from the rows that the plain run of its seed
+learned from, and is measured on the same test rows. The interval is over seeds and test rows, drawn again together.
+
+New tokens (`add_tokens`) are the 300 words of the training file that cost most in pieces: how often they stand there times the pieces beyond one.
 
 Aids that need another model are left out where none is named. A teacher is a run on rows of the training file, such as
 `rootstock adapt rotten_tomatoes_polarity-train.csv --method full --set data.rows=4000`; what it learned from is not what is measured on.
 """
 
 import argparse
+import collections
+import csv
 import json
+import os
+import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import sets
 
-RESULTS = Path(__file__).parent / "results" / "aids.jsonl"
+RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", Path(__file__).parent / "results")) / "aids.jsonl"
+USUAL, BASE = "rotten_tomatoes_polarity", "minilm"
+NEW, TOKENS = "new tokens", 300
 AIDS = {
     "plain": {},
     "eda": {"augment": {"name": "eda"}},
@@ -48,6 +57,18 @@ def others(a):
     return found
 
 
+def costly(train):
+    """The words of a file that the base cuts into most pieces in all, four letters and more."""
+    from rootstock.bases import load as bases
+    from rootstock.bases.resolve import resolve
+
+    with Path(train).open(newline="", encoding="utf-8") as stream:
+        words = collections.Counter(word for row in csv.DictReader(stream) for word in re.findall("[a-z][a-z0-9]{3,}", row["text"].lower()))
+    tokens = bases.tokenizer(resolve(BASE))
+    cost = {word: many * (len(tokens.tokenize(word)) - 1) for word, many in words.items()}
+    return sorted((word for word in cost if cost[word]), key=lambda word: (-cost[word], word))[:TOKENS]
+
+
 def run(name, seed, files, rows):
     """Accuracy and hits on the test rows."""
     from rootstock.core.recipe import Recipe
@@ -56,14 +77,16 @@ def run(name, seed, files, rows):
     from rootstock.verbs import api
 
     values = {"data": {"train": str(files["train"]), "rows": rows, "validation": 0.2}, "method": {"name": "full"}, "seed": seed}
-    values |= {"task": {"name": "text-classification"}, "accept": ["contradictions", "overlap", "duplicates"]}
+    values["base"] = BASE
+    values |= {"task": {"name": "text-classification"}, "accept": ["contradictions", "overlap", "duplicates", "truncation"]}
     with tempfile.TemporaryDirectory() as folder:
         made = api.carry_out(Recipe.build(changed(values, AIDS[name]), ""), Path(folder) / "run", Watch())
         test = made.read(str(files["test"]), labelled=True).rows
         scores = made.predictions(test).columns["scores"]
-        seconds = made.folder.json("plan.json")["measured"]["seconds"]
+        seconds, account = made.folder.json("plan.json")["measured"]["seconds"], made.folder.json("ledger.json")
     hits = (scores.argmax(-1) == made.task.answers(test)).astype(int)
-    return {"aid": name, "seed": seed, "rows": rows, "accuracy": float(hits.mean()), "seconds": seconds, "hits": "".join(map(str, hits))}
+    told = {"aid": name, "seed": seed, "rows": rows, "accuracy": float(hits.mean()), "seconds": seconds, "hits": "".join(map(str, hits))}
+    return told | ({"vocabulary": account["vocabulary"]} if "vocabulary" in account else {})
 
 
 def table(rows):
@@ -87,6 +110,7 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=(USUAL, "chemprot", "sci_cite"), default=USUAL)
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--only", nargs="+")
@@ -97,15 +121,18 @@ def main():
     parser.add_argument("--prompt", default="{text}", help="what the paraphraser is given")
     a = parser.parse_args()
     AIDS.update(others(a))
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    rows = [row for row in rows if row.get("data", USUAL) == a.data]
     done = {(row["aid"], row["seed"], row["rows"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder, RESULTS.open("a") as out:
-        sets.prepare("rotten_tomatoes_polarity", folder)
-        files = {part: Path(folder) / f"rotten_tomatoes_polarity-{part}.csv" for part in ("train", "test")}
+        files = dict(zip(("train", "validation", "test"), sets.prepare(a.data, folder), strict=True))
+        if a.only and NEW in a.only:
+            AIDS[NEW] = {"add_tokens": costly(files["train"])}
         for seed in a.seeds:
             for name in a.only or AIDS:
                 if (name, seed, a.rows) not in done:
-                    rows.append(run(name, seed, files, a.rows))
+                    rows.append(run(name, seed, files, a.rows) | ({} if a.data == USUAL else {"data": a.data}))
                     out.write(json.dumps(rows[-1]) + "\n")
                     out.flush()
                     print(name, seed, round(rows[-1]["accuracy"], 4), rows[-1]["seconds"], flush=True)

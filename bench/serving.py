@@ -16,6 +16,7 @@ import asyncio
 import collections
 import csv
 import json
+import math
 import os
 import random
 import re
@@ -161,7 +162,8 @@ def speed(options: argparse.Namespace) -> None:
 
 def latency(options: argparse.Namespace) -> None:
     """In short rounds, each at 70 % of a capacity that is seconds old: beside neighbours it is another from minute to minute, and at 70 % of
-    what was there before a queue may grow without end. Capacity is measured after each round too: where it fell, the round says so.
+    what was there before a queue may grow without end. Capacity is measured after each round too: where it fell, the round says so. Requests
+    that are lost or turned away count, as slower than all others: where they are one in a hundred there is no p99 (null).
     """
     found: dict[str, dict] = {}
     for name in options.servers:
@@ -173,12 +175,13 @@ def latency(options: argparse.Namespace) -> None:
             for number in range(options.rounds):
                 held = load.run(load.arriving(port, asked, part, 0.7 * capacity, seed=number))
                 after = load.run(load.closed(port, asked, max(part / 4, 2)))["rate"]
-                over = round(held["p99_ms"] / held["p50_ms"], 3)
-                rounds.append({"capacity": capacity, "capacity_after": after, **held, "p99_over_p50": over})
+                over = held["p99_ms"] / held["p50_ms"] if held["p99_ms"] else math.inf
+                rounds.append({"capacity": capacity, "capacity_after": after, **held, "p99_over_p50": load.rounded(over)})
                 capacity = after
-        steady = [each for each in rounds if each["capacity_after"] > 0.85 * each["capacity"] and not each["lost"]]
-        ratios = sorted(each["p99_over_p50"] for each in steady or rounds)
-        told = {"median": statistics.median(ratios), "least": ratios[0], "most": ratios[-1], "steady_rounds": len(steady)}
+        steady = [each for each in rounds if each["capacity_after"] > 0.85 * each["capacity"]]
+        ratios = sorted(each["p99_over_p50"] or math.inf for each in steady or rounds)
+        told = dict(zip(("median", "least", "most"), map(load.rounded, (statistics.median(ratios), ratios[0], ratios[-1])), strict=True))
+        told |= {"steady_rounds": len(steady), "lost": sum(each["lost"] for each in rounds)}
         found[name] = {"p99_over_p50": told, "rounds": rounds}
         save("latency", found)  # what is measured stays, whatever becomes of the next server
 
@@ -317,8 +320,8 @@ def overload(options: argparse.Namespace) -> None:
         {
             "capacity": capacity,
             "counts": dict(sorted(storm.counts.items())),
-            "p50_ms": round(tally.quantile(0.5) * 1000, 2),
-            "p99_ms": round(tally.quantile(0.99) * 1000, 2),
+            "p50_ms": load.rounded(tally.quantile(0.5) * 1000),
+            "p99_ms": load.rounded(tally.quantile(0.99) * 1000),
             "server_events": dict(events),
             "errors_said": dict(said.most_common(10)),
             "inside_at_signal": lines[at]["inside"],

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import random
 import re
 import socket
@@ -63,6 +64,11 @@ def request(path: str, value: object) -> bytes:
     return head.encode() + body
 
 
+def rounded(value: float) -> float | None:
+    """For JSON, which knows no infinity."""
+    return round(value, 3) if math.isfinite(value) else None
+
+
 @dataclass
 class Tally:
     """What became of requests. seconds: of those that were answered with 200."""
@@ -77,11 +83,14 @@ class Tally:
             self.seconds.append(seconds)
 
     def quantile(self, share: float) -> float:
+        """Of all that was asked: who is turned away or lost waits longer than anybody who is answered, infinitely long."""
         ordered = sorted(self.seconds)
-        return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
+        asked = len(ordered) + self.lost + sum(count for status, count in self.statuses.items() if status != 200)
+        place = min(int(share * asked), asked - 1)
+        return ordered[place] if 0 <= place < len(ordered) else math.inf
 
     def told(self, wall: float) -> dict:
-        ms = {f"p{int(share * 100)}_ms": round(self.quantile(share) * 1000, 3) for share in (0.5, 0.9, 0.99)}
+        ms = {f"p{int(share * 100)}_ms": rounded(self.quantile(share) * 1000) for share in (0.5, 0.9, 0.99)}
         return {"rate": round(len(self.seconds) / wall, 2), **ms, "statuses": self.statuses, "lost": self.lost, "seconds": round(wall, 2)}
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -9,7 +10,9 @@ from tests.conftest import make_base, make_tokenizer, rows_of, write_csv
 
 from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.watch import Watch
+from rootstock.evaluation.frozen import Labels
 from rootstock.report.rank_text import as_text, verdict
+from rootstock.tasks.text_classification import TextClassification
 from rootstock.verbs import rank
 
 
@@ -69,6 +72,15 @@ def test_bases_that_are_alike_are_not_told_apart(knowing, reviews, tmp_path):
     found = ranked([knowing, twin], reviews)
     assert not any(each["separable"] for each in found["first_over_second"].values())
     assert "not told apart" in verdict(found)
+
+
+def test_rows_of_equal_texts_tell_as_much_as_one():
+    rng = np.random.default_rng(0)
+    answers, scores, task = rng.integers(0, 2, 40), rng.dirichlet([1, 1], 40), TextClassification(labels=("no", "yes"))
+    single = rank._Rows(None, task, Labels(answers, np.arange(40), 2, 0)).drawn(scores)
+    copies = rank._Rows(None, task, Labels(np.repeat(answers, 5), np.repeat(np.arange(40), 5), 2, 0)).drawn(np.repeat(scores, 5, 0))
+    assert copies[0]["interval"] == pytest.approx(single[0]["interval"])
+    assert copies[1].rows == single[1].rows == 40
 
 
 def test_numbers_have_r2_beside_the_rank(knowing, blind, tmp_path):

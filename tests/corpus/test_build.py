@@ -6,19 +6,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.sentences import sentence
 
 from rootstock.core.artifact import digest_folder
 from rootstock.core.errors import ContractRefused, DataError, Interrupted, RootstockError, UnknownName, UsageError
 from rootstock.core.watch import Watch
 from rootstock.corpus import build, funnel, parts, pipeline
 from rootstock.corpus.pipeline import CorpusSettings
-
-WORDS = ["river", "stone", "morning", "letter", "window", "market", "garden", "engine", "paper", "silver", "winter", "corner", "music"]
-
-
-def sentence(seed, length=40):
-    """A text of its own: no two seeds share five words in a row."""
-    return " ".join(f"{WORDS[(seed * 7 + i * i) % len(WORDS)]}{(seed * 31 + i) % 997}" for i in range(length))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.sentences import sentence
 
 from rootstock.core.artifact import digest_folder
 from rootstock.core.errors import DataError, Interrupted, RunFailed, UnknownName, UsageError
@@ -22,13 +23,6 @@ from rootstock.corpus import build, engine, on_ray, pipeline, sources
 from rootstock.corpus.pipeline import CorpusSettings
 from rootstock.corpus.record import Record
 from rootstock.corpus.texts import LONGEST, Broken, broken
-
-WORDS = ["river", "stone", "morning", "letter", "window", "market", "garden", "engine", "paper", "silver", "winter", "corner", "music"]
-
-
-def sentence(seed, length=40):
-    """A text of its own: no two seeds share five words in a row."""
-    return " ".join(f"{WORDS[(seed * 7 + i * i) % len(WORDS)]}{(seed * 31 + i) % 997}" for i in range(length))
 
 
 def page(seed):

@@ -55,6 +55,19 @@ def test_equal_seeds_draw_equal_rows():
     assert twice[0].std(axis=0).all()
 
 
+def test_rows_that_are_one_are_drawn_as_one():
+    columns, groups = _class_rows(30, 3), np.repeat(np.random.default_rng(0).permutation(30), 4)
+    copies = {name: np.repeat(values, 4, axis=0) for name, values in columns.items()}
+    names, how = ("accuracy", "macro_f1"), {"seed": 4, "resamples": 20}
+    single, held = (draws(each, _class, names=names, **how, **more) for each, more in ((columns, {}), (copies, {"groups": groups})))
+    np.testing.assert_allclose(held, single, atol=1e-12)
+    shuffled = np.random.default_rng(1).permutation(120)
+    mixed = draws({name: values[shuffled] for name, values in copies.items()}, _class, names=names, **how, groups=groups[shuffled])
+    assert mixed.std(0) == pytest.approx(single.std(0), rel=0.6)
+    alone = draws(copies, _class, names=names, **how).std(0)
+    assert (alone < 0.7 * single.std(0)).all(), "as four independent rows they would seem to tell twice as much"
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_few_rows(rows):
     found = bootstrap(_class_rows(rows, 3), _class, names=("accuracy", "roc_auc"), seed=0, resamples=50)

@@ -1,6 +1,7 @@
 """A model that somebody handed over: the base that it grew from, the adapter's head, and labels that a file names otherwise."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import peft
@@ -9,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
-from rootstock.core.errors import DataError, UsageError
+from rootstock.core.errors import ContractRefused, DataError, UsageError
+from rootstock.run import kin
 from rootstock.run.label_names import matched
 from rootstock.run.suspect import inputs, opened
 from rootstock.run.tagger import MARK, Tagger
@@ -31,6 +33,15 @@ def test_the_base_is_recognised_by_its_embeddings(handed, tiny_base):
     assert found.base is not None
     assert found.base.folder == tiny_base.resolve()
     assert "recognised" in said[-1]
+
+
+def test_a_base_that_is_another_by_now_is_none_of_a_run():
+    def changed(meant):
+        raise ContractRefused("the base tiny has the digest b", wanted=f"a, the base that this {meant}")
+
+    said = []
+    assert kin.own(SimpleNamespace(base=changed), said.append) is None
+    assert "the base tiny has the digest b" in said[0]
 
 
 def test_a_stranger_has_no_base(handed):

@@ -140,6 +140,15 @@ def test_the_numbers_of_the_config_are_compared(tmp_path, change, said):
 
 
 @pytest.mark.parametrize(
+    ("dtype", "told"), [("bfloat16", True), ("float32", False), ("int8", False), ("float8_e4m3fn", False), ("none", False)]
+)
+def test_a_kind_of_fractions_that_no_tensor_has_is_told(tmp_path, dtype, told):
+    found = validate(folder_of(tmp_path / "m", weights(), config=CONFIG | {"torch_dtype": dtype}))
+    assert ("the weights are F32, the config says BF16" in found.notes) == told
+    assert not any("the config says" in each for each in found.notes) or told
+
+
+@pytest.mark.parametrize(
     ("value", "said"),
     [(np.nan, "1 NaN and 0 infinite"), (np.inf, "0 NaN and 1 infinite"), (None, "Constant: all numbers of classifier.weight [2, 8] are 0")],
     ids=["nan", "infinite", "constant"],

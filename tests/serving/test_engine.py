@@ -339,6 +339,31 @@ def test_a_worker_outlives_a_model_that_breaks(served, wanted, monkeypatch):
     assert close(ask(built, ("lora", TEXTS[:1]))[0][0], wanted["lora"][0])
 
 
+def test_a_fault_while_a_model_is_read_is_met_once_for_all_who_wait(served, runs, monkeypatch):
+    built = served("lora")
+    built.add("broken", runs / "other")
+    tries, all_asked = [], threading.Event()
+
+    def opened(*asked):
+        tries.append(asked)
+        assert all_asked.wait(60)
+        raise KeyError("a library's own")
+
+    monkeypatch.setattr(built._shelf.opening, "open", opened)
+
+    async def run():
+        asked = [asyncio.ensure_future(built.predict("broken", [{"text": "a"}], timeout_s=60)) for _ in range(9)]
+        await asyncio.sleep(0)
+        all_asked.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, *others = asyncio.run(run())
+    assert (type(first), {str(each) for each in others}) == (KeyError, {"broken can't be read any more: KeyError"})
+    assert len(tries) == 1
+    monkeypatch.undo()
+    assert len(ask(built, ("broken", TEXTS[:1]))[0]) == 1, "and tried again for who asks later"
+
+
 def test_a_model_whose_folder_went_away_is_unknown_and_read_once_for_all_who_wait(served, runs, tmp_path, monkeypatch):
     built = served("lora")
     folder = shutil.copytree(runs / "other", tmp_path / "moving")

@@ -127,7 +127,7 @@ def test_who_has_ended_sending_is_answered_and_who_has_gone_is_not():
             large.sendall(RUBBISH["a large body where none is read"])
             assert statuses(everything(large)) == [404]
         with connect() as gone, connect() as other:
-            gone.sendall(predict("slow", "600"))
+            gone.sendall(predict("slow", "600") + predict("b"))  # the first is stopped, and the second never begun
             other.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # so that the first was taken
             assert other.recv(65536).startswith(b"HTTP/1.1 200")
         process.send_signal(signal.SIGTERM)

@@ -13,7 +13,8 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
 from rootstock.evaluation.racing import CHANCE, WORTH
-from rootstock.report.arms_text import state
+from rootstock.report import arms as page
+from rootstock.report.arms_text import state, verdict
 from rootstock.tasks.text_classification import TextClassification
 from rootstock.verbs import arms, arms_race, arms_unit, kept_answers
 from rootstock.verbs.arms_curtail import Curtailed, Rival
@@ -227,14 +228,18 @@ class Made:
 
 @pytest.fixture
 def race(tmp_path, monkeypatch):
-    """race(**shares) is a race that is over, and the trainings in their order; done: those that lie there already."""
+    """race(**shares) is a race that is over, and the trainings in their order; done: those that lie there already.
 
-    def run(done=(), seeds=3, **right):
+    during: called in each training with the race, what is trained and the watch.
+    """
+
+    def run(done=(), seeds=3, during=lambda race, unit, watch: None, **right):
         made, carried, known = trainings(**right), [], {*done}
         arms_ = [arms.Arm(name=name, method="full", base="b", changes={"method.name": "full"}) for name in right]
 
         def carried_out(unit, watch, rival):
             carried.append(unit.spoken)
+            during(found, unit.spoken, watch)
             known.add(unit.spoken)
             return unit.facts
 
@@ -281,3 +286,53 @@ def test_who_goes_on_judges_in_the_same_order(race):
         again, rest = race(done=carried[:known], **SHARES)
         assert rest == carried[known:]
         assert again.stops == whole.stops
+
+
+def test_a_winner_is_chosen_by_the_seeds_that_all_have_where_the_time_ran_out(race):
+    def during(race, unit, watch):
+        race.end = 0.0 if unit == "leads-1" else race.end
+
+    found, carried = race(during=during, near=(0.8, 0.82, 0.82), leads=(0.81, 0.72, 0.72))
+    assert carried == ["near-0", "leads-0", "leads-1"]
+    assert not found.stops
+    assert found.leader(None).name == "near", "one seed beside two would say so"
+    assert (found.winner(None).name, found.shared(None)) == ("leads", 1)
+    assert {(unit.spoken, why) for unit, why in found.left} == {(f"{name}", "the budget of 0 minutes is used up") for name in LEFT}
+
+
+LEFT = ("near-1", "near-2", "leads-2")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"), [(1, " over the first seed, as not"), (2, " over the first 2 seeds, as not"), (3, ", and reaches")]
+)
+def test_seeds_that_chose_are_told_where_they_are_not_all(seeds, said):
+    arm = {"arm": "full", "test": {"value": 0.8}, "against": None}
+    point = {"rows": 80, "all": True, "winner": "full", "chosen_by": seeds, "arms": [arm], "baselines": {}}
+    assert f"full is the best on the validation rows{said}" in verdict({"seeds": 3, "figure": "accuracy", "less_is_better": False}, point)
+
+
+def test_time_is_written_down_while_an_arm_learns(race, monkeypatch):
+    monkeypatch.setattr(arms_race, "_EVERY", 0.0)
+    spent = []
+
+    def during(race, unit, watch):
+        for _ in range(2):
+            watch.event({"event": "step"})
+            spent.append(race.settled.state["spent"])
+
+    race(during=during, one=(0.8,), seeds=1)
+    assert 0 < spent[0] < spent[1], "a kill now would leave it"
+
+
+def test_an_arm_that_was_ended_while_it_learned_is_on_no_front_of_a_page():
+    def arm(name, value, seconds, **more):
+        test = {"value": value, "interval": [value, value]}
+        return {"arm": name, "test": test, "seconds": seconds, "state": "finished", "why": None, **more}
+
+    quick = arm("quick", 0.7, 1.0, state="stopped", why={"after": arms_race.PART, "share": 0.6})
+    arms_ = [arm("good", 0.9, 9.0), quick, arm("cheap", 0.6, 5.0)]
+    facts = {"less_is_better": False, "figure": "accuracy", "arms": [{"name": each["arm"]} for each in arms_]}
+    chart = page._cost(facts, {"arms": arms_}, ("seconds", "time", "seconds", 1.0))
+    assert chart.sentence.startswith("On the front: cheap, good.")
+    assert chart.sentence.endswith("Ended while they learned, and so on none: quick.")

@@ -28,6 +28,7 @@ from rootstock.verbs import (
     arms_settle,
     arms_unit,
     compare_methods,
+    compare_place,
     kept_answers,
 )
 
@@ -282,6 +283,15 @@ def test_what_a_training_took_that_was_stopped_is_spent(rows, tiny_base, tmp_pat
     with pytest.raises(Interrupted):
         arms_race.Race(settled, Watch()).run()
     assert json.loads((tmp_path / "out" / "state.json").read_text())["spent"] >= 0.05
+
+
+def test_another_comparison_is_refused_by_the_name_of_what_is_another():
+    state = {"fixed": {"budget": ["seconds", 60], "recipe or --set": {"seed": 1}}}
+    compare_place.check_same(state, state["fixed"])
+    with pytest.raises(UsageError, match=r"another budget\nwanted: \['seconds', 60\]"):
+        compare_place.check_same(state, {"budget": ["flops", 60]})
+    with pytest.raises(UsageError, match=r"another recipe or --set\nwanted: the same, to go on with it"):
+        compare_place.check_same(state, {"recipe or --set": {"seed": 2}})
 
 
 def test_time_is_shared_so_that_who_needs_less_leaves_the_rest(rows, tiny_base):

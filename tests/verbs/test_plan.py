@@ -9,7 +9,8 @@ from rootstock import catalog
 from rootstock.core.errors import RecipeError, UnknownName, UsageError
 from rootstock.planning import ledger
 from rootstock.planning.rules import warmup_updates
-from rootstock.verbs.plan import Asked, amount, device_of, forecast_of, measured, method_of, of_data, plan, told_apart, work_of
+from rootstock.verbs.plan import Asked, device_of, forecast_of, measured, method_of, of_data, plan, work_of
+from rootstock.verbs.plan_words import amount, told_apart
 
 DAY = 86_400
 

@@ -7,10 +7,12 @@ import pytest
 from rootstock.bases import blank
 from rootstock.core.errors import BaseError, UsageError
 from rootstock.planning.cluster_memory import Way, held
+from rootstock.planning.devices import PRICES
 from rootstock.report import cluster_text
 from rootstock.verbs import plan as one_device
-from rootstock.verbs.plan_cluster import AskedCluster, of_base, plan, tokens_of
+from rootstock.verbs.plan_cluster import AskedCluster, of_base, plan
 from rootstock.verbs.plan_tried import tried
+from rootstock.verbs.plan_words import tokens
 
 SMALL = "HuggingFaceTB/SmolLM-135M"
 
@@ -49,8 +51,11 @@ def test_a_plan_is_json_and_text():
     assert "quickest  fsdp + recompute" in text
     assert text.count("activations  ") >= 2
     asked = AskedCluster(workers=64, device="h100", model="70b", tokens=2e12, price=1.0)
-    other = {each["strategy"]: each for each in plan(asked)["strategies"]}["fsdp"]
+    priced = plan(asked)
+    other = {each["strategy"]: each for each in priced["strategies"]}["fsdp"]
     assert other["dollars"] == pytest.approx(other["device_hours"])
+    assert f"prices    {PRICES}" in text
+    assert "prices    " not in cluster_text.as_text(priced), "a person's own price needs no source"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_other_stacks_are_refused(base):
 
 
 def test_numbers_of_tokens():
-    assert [tokens_of(each) for each in ("2T", "300b", "5e9", "1,000", None)] == [2e12, 3e11, 5e9, 1000, None]
+    assert [tokens(each) for each in ("2T", "300b", "5e9", "1,000", None)] == [2e12, 3e11, 5e9, 1000, None]
     for wrong in ("", "many", "0", "-5", "1.2.3"):
         with pytest.raises(UsageError, match="--tokens is"):
-            tokens_of(wrong)
+            tokens(wrong)

@@ -69,15 +69,14 @@ def _ranking(given: Mapping[str, Any]) -> None:
 def _workers(given: Mapping[str, Any], *, length_given: bool) -> None:
     from rootstock.cli.console import assignments, show
     from rootstock.report import cluster_text
-    from rootstock.verbs import plan as planning
-    from rootstock.verbs import plan_cluster
+    from rootstock.verbs import plan_cluster, plan_words
 
-    _, training = planning.told_apart(assignments(given["change"] or []), method=False)
+    _, training = plan_words.told_apart(assignments(given["change"] or []), method=False)
     asked = plan_cluster.AskedCluster(
         workers=given["workers"], device=given["device"], model=given["model"], base=given["base"],
         length=given["length"] if length_given else plan_cluster.LENGTH, batch=training.get("batch", plan_cluster.BATCH),
-        micro=training.get("micro"), tokens=plan_cluster.tokens_of(given["tokens"]),
-        memory_bytes=planning.amount(given["memory"], "--memory"), per_node=given["per_node"], network=given["network"],
+        micro=training.get("micro"), tokens=plan_words.tokens(given["tokens"]),
+        memory_bytes=plan_words.amount(given["memory"], "--memory"), per_node=given["per_node"], network=given["network"],
         precision=given["precision"], price=given["price"],
     )  # fmt: skip
     show(found := plan_cluster.plan(asked), cluster_text.as_text(found), as_json=given["as_json"])
@@ -87,15 +86,15 @@ def _methods(given: Mapping[str, Any]) -> None:
     from rootstock.cli.console import Console, assignments, show
     from rootstock.report.plan_text import as_text
     from rootstock.verbs import plan as planning
-    from rootstock.verbs import rank
+    from rootstock.verbs import plan_words, rank
 
     console, file = Console(), rank.one_file(given["data"] or [], given["rows_of"])
-    settings, training = planning.told_apart(assignments(given["change"] or []))
+    settings, training = plan_words.told_apart(assignments(given["change"] or []))
     asked = planning.Asked(
         base=given["base"] or "minilm", task=given["task"], labels=given["labels"], methods=tuple(given["method"] or ()), settings=settings,
         rows=given["rows"], length=given["length"], epochs=given["epochs"], device=given["device"], price=given["price"],
         precision=given["precision"], tasks=given["tasks"], seconds=given["days"] and given["days"] * 86_400,
-        memory_bytes=planning.amount(given["memory"], "--memory"), disk_bytes=planning.amount(given["disk"], "--disk"), **training,
+        memory_bytes=plan_words.amount(given["memory"], "--memory"), disk_bytes=plan_words.amount(given["disk"], "--disk"), **training,
     )  # fmt: skip
     if file is not None:
         asked = planning.of_data(asked, file, console.say, base_given=given["base"] is not None)

@@ -3,26 +3,28 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
+
+from rootstock.cli._serve import Change, Host, MaxBody, Rate, Runs, Signed, TokenFile
 
 
 def deploy(
-    runs: Annotated[list[str] | None, Argument(help="Run folders, each served under its name; or NAME=FOLDER.")] = None,
+    runs: Runs = None,
     ray: Annotated[bool, Option("--ray", help="As a Ray Serve application: on this machine, or on the cluster RAY_ADDRESS.")] = False,
     models: Annotated[Path | None, Option(help="A folder of runs, all of which are served, as it stands now.")] = None,
     replicas: Annotated[str, Option(help="How many engines; 1-8: at least and at most, as the traffic asks.")] = "1",
     cpus: Annotated[int, Option(help="Cores of a replica.")] = 1,
     gpus: Annotated[float, Option(help="GPUs of a replica.")] = 0.0,
     ongoing: Annotated[int, Option(help="Requests that one replica should have at a time; with more, another is started.")] = 32,
-    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[int, Option(help="Port.", min=1, max=65535)] = 8000,
-    token_file: Annotated[Path | None, Option(help="Tokens that may ask, as of rootstock serve.")] = None,
-    require_signature: Annotated[bool, Option("--require-signature", help="Only models that somebody in the trust store signed.")] = False,
+    token_file: TokenFile = None,
+    require_signature: Signed = False,
     trust: Annotated[Path | None, Option(help="Trust store, in place of your own; on every machine.")] = None,
-    rate: Annotated[int | None, Option(help="Requests a minute for each token (without tokens: each address) [no limit].")] = None,
-    max_body: Annotated[str, Option(help="Largest body.")] = "1MB",
+    rate: Rate = None,
+    max_body: MaxBody = "1MB",
     max_loaded: Annotated[int, Option(help="Models in the memory of a replica.")] = 128,
-    change: Annotated[list[str] | None, Option("--set", help="How batches are made, such as deadline_ms=5.")] = None,
+    change: Change = None,
     detach: Annotated[bool, Option("--detach", help="Leave it running on the cluster RAY_ADDRESS.")] = False,
 ) -> None:
     """Serve on several machines: one door, many engines, each request where its model is in memory. Ctrl-C ends it."""

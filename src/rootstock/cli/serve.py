@@ -3,28 +3,30 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
+
+from rootstock.cli._serve import Change, Host, MaxBody, Rate, Runs, Signed, TokenFile
 
 
 def serve(
-    runs: Annotated[list[str] | None, Argument(help="Run folders, each served under its name; or NAME=FOLDER.")] = None,
+    runs: Runs = None,
     models: Annotated[Path | None, Option(help="A folder of runs, all of which are served.")] = None,
     watch: Annotated[bool, Option("--watch", help="Look at --models every second: runs appear, change and go while serving.")] = False,
-    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[int, Option(help="Port; 0: any that is free.", min=0, max=65535)] = 8000,
-    token_file: Annotated[Path | None, Option(help="Tokens that may ask, one a line: TOKEN, NAME: TOKEN or NAME: sha256:DIGEST.")] = None,
-    require_signature: Annotated[bool, Option("--require-signature", help="Only models that somebody in the trust store signed.")] = False,
+    token_file: TokenFile = None,
+    require_signature: Signed = False,
     trust: Annotated[Path | None, Option(help="Trust store, in place of your own.")] = None,
     tls_cert: Annotated[Path | None, Option(help="Certificate (PEM); serves https.")] = None,
     tls_key: Annotated[Path | None, Option(help="Its key (PEM).")] = None,
     cors_origin: Annotated[list[str] | None, Option(help="A web page that may ask, such as https://app.example.com.")] = None,
-    rate: Annotated[int | None, Option(help="Requests a minute for each token (without tokens: each address) [no limit].")] = None,
-    max_body: Annotated[str, Option(help="Largest body.")] = "1MB",
+    rate: Rate = None,
+    max_body: MaxBody = "1MB",
     max_rows: Annotated[int, Option(help="Rows of one request.")] = 256,
     max_tokens: Annotated[int, Option(help="Tokens that one request may have written.")] = 1024,
     max_loaded: Annotated[int, Option(help="Models in memory; others are read when they are asked for.")] = 128,
     precision: Annotated[str, Option(help="auto, float32, bfloat16 or int8.")] = "auto",
-    change: Annotated[list[str] | None, Option("--set", help="How batches are made, such as deadline_ms=5.")] = None,
+    change: Change = None,
 ) -> None:
     """Answer over HTTP with finished runs: predictions, vectors, texts; OpenAI's clients work unchanged. SIGTERM lets it finish."""
     from rootstock.cli.console import Console, assignments

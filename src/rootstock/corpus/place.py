@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact
+from rootstock.core import artifact, place
 from rootstock.core.errors import ContractRefused, UsageError
 from rootstock.corpus import parts
 
@@ -19,10 +19,10 @@ _PART = re.compile(r"part-\d{6}|\.part-\d{6}\.part")
 
 def check_apart(out: Path, references: Iterable[str]) -> None:
     """Raise UsageError where the corpus would lie in what it is made from, or the other way round."""
-    place = out.resolve()
+    folder = out.resolve()
     for reference in references:
         source = Path(reference).resolve()
-        if Path(reference).exists() and (place == source or place in source.parents or source in place.parents):
+        if Path(reference).exists() and (folder == source or folder in source.parents or source in folder.parents):
             raise UsageError(
                 f"{out} and {reference} lie in one another", wanted="a folder apart from all sources", fix="choose another --out"
             )
@@ -30,17 +30,14 @@ def check_apart(out: Path, references: Iterable[str]) -> None:
 
 def finished(out: Path, key: str, *, overwrite: bool) -> bool:
     """Whether this very build lies there complete. Another one is refused, or removed where asked; anybody else's files are refused."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", wanted="a folder for the corpus", fix="choose another --out")
-    if not out.exists() or not any(out.iterdir()):
+    held = place.held(out, "corpus", own=(), also=True)
+    if not held:
         return False
     manifest = _manifest(out)
     ours = {*manifest.get("files", ()), "manifest.json"} if manifest else set()
     if _begun(out):
-        ours |= {"parts", *(each.name for each in out.iterdir() if _UNFINISHED.fullmatch(each.name))}
-    strangers = sorted({each.name for each in out.iterdir()} - ours)
-    if strangers:
-        raise UsageError(f"{out} holds other files: {', '.join(strangers[:3])}", wanted="a new or empty folder", fix="choose another --out")
+        ours |= {"parts", *(name for name in held if _UNFINISHED.fullmatch(name))}
+    place.held(out, "corpus", own=ours, wanted="a new or empty folder")
     if manifest and manifest.get("key") == key and all((out / name).is_file() for name in manifest["files"]):
         shutil.rmtree(out / "parts", ignore_errors=True)  # a kill between the manifest and this line
         return True

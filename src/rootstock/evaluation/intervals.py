@@ -4,7 +4,7 @@ Percentiles of a bootstrap are too narrow near a limit and on few rows (of 100 r
 truth: docs/log.md). So resamples give the variance alone. The interval is Wilson's for a figure between two limits, on as many rows as
 would give a plain share that variance, and Student's for any other. Wilson's of (r + 1) / 2 is nearly Fisher's z of a correlation.
 
-Shape letters: N rows, R resamples, F figures.
+Shape letters: N rows, R resamples, F figures, G groups of rows.
 Columns of equal length and an equal seed draw the same rows, so the draws of two models on one test set are paired: subtract them.
 """
 
@@ -42,16 +42,36 @@ def limits(name: str) -> Limits:
     return (0.0, 1.0) if "@" in name else next((found for ends, found in _LIMITS.items() if name.endswith(ends)), None)
 
 
-def draws(columns: Columns, metrics: Metrics, *, names: Sequence[str], seed: int, resamples: int = 1000) -> np.ndarray:
-    """The named figures on resamples of the rows, [R, F]; NaN where a resample does not define one (it held one class only, say)."""
+def draws(
+    columns: Columns, metrics: Metrics, *, names: Sequence[str], seed: int, resamples: int = 1000, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """The named figures on resamples of the rows, [R, F]; NaN where a resample does not define one (it held one class only, say).
+
+    groups [N]: equal numbers for rows that tell no more than one of them would, as those of equal texts; they are drawn together.
+    """
     generator = np.random.default_rng(seed)
-    rows = len(next(iter(columns.values())))
+    count, members = _members(np.arange(len(next(iter(columns.values())))) if groups is None else groups)
     found_RF = np.full((resamples, len(names)), np.nan)
     for figures_F in found_RF:
-        chosen_N = generator.integers(0, rows, rows)
+        chosen_N = members(generator.integers(0, count, count))
         figures = metrics({name: values[chosen_N] for name, values in columns.items()}, names)
         figures_F[:] = [figures.get(name, np.nan) for name in names]
     return found_RF
+
+
+def _members(groups_N: np.ndarray) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+    """How many groups there are, and the rows of some of them by their numbers, which they have in the order of their first rows."""
+    _, first_G, back_N = np.unique(groups_N, return_index=True, return_inverse=True)
+    group_N = np.argsort(np.argsort(first_G))[back_N]
+    order_N, size_G = np.argsort(group_N, kind="stable"), np.bincount(group_N)
+    start_G = np.cumsum(size_G) - size_G
+
+    def members(chosen: np.ndarray) -> np.ndarray:
+        sizes = size_G[chosen]
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return np.asarray(order_N[np.repeat(start_G[chosen], sizes) + within])
+
+    return len(size_G), members
 
 
 def freedom(*parts: tuple[float, float]) -> float:

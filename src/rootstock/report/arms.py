@@ -81,11 +81,12 @@ def _measured(point: Facts) -> list[Facts]:
 
 
 def _cost(facts: Facts, point: Facts, cost: tuple[str, str, str, float]) -> Chart | None:
-    """Quality against a cost; the line joins the arms than which none is both better and cheaper."""
+    """Quality against a cost; the line joins the arms than which none is both better and cheaper, of those that learned to an end."""
     held, (key, name, title, unit) = _measured(point), cost
     if not held:
         return None
-    on = _front(held, key, less=facts["less_is_better"])
+    part = [each["arm"] for each in held if arms_text.in_part(each)]
+    on = _front([each for each in held if each["arm"] not in part], key, less=facts["less_is_better"])
     places = {each["arm"]: unit * each[key] for each in held}
     line = {"type": "scatter", "mode": "lines", "name": "front", "line": {"color": MUTED, "width": 1, "dash": "dot"}, "hoverinfo": "skip"}
     data = [line | {"x": [places[each["arm"]] for each in on], "y": [each["test"]["value"] for each in on]}]
@@ -96,6 +97,7 @@ def _cost(facts: Facts, point: Facts, cost: tuple[str, str, str, float]) -> Char
     scale = {"type": "log", "dtick": 1} if wide else {"rangemode": "tozero"}
     figure = charts.figure(data, x=charts.axis(title, **scale), y=charts.axis(words.figure_name(facts["figure"])), height=380)
     said = f"On the front: {', '.join(each['arm'] for each in on)}. No other arm is at least as good and costs less."
+    said += f" Ended while they learned, and so on none: {', '.join(part)}." if part else ""
     rows = [(each["arm"], words.figure(each["test"]["value"]), f"{places[each['arm']]:,.1f}") for each in held]
     table = Table(("arm", words.figure_name(facts["figure"]), title), rows)
     return Chart(key=f"cost-{name}", title=f"Quality against {name}", sentence=said, figure=figure, table=table)

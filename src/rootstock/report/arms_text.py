@@ -90,12 +90,17 @@ def _against(each: Facts, *, winner: bool) -> tuple[str, str]:
     return f"{apart['difference']:+.3f} ({low:+.3f} to {high:+.3f})", f"{apart['holm']:.3f}" if apart["holm"] >= 0.001 else "< 0.001"
 
 
+def in_part(each: Facts) -> bool:
+    """Whether an arm was ended while it learned, so that what it took is not what it takes."""
+    return each["state"] == "stopped" and "share" in each["why"]
+
+
 def state(facts: Facts, each: Facts) -> str:
     """Why an arm has not all of its seeds; nothing where it has."""
     why = each["why"]
     if each["state"] == "failed":
         return f"failed: {why}"
-    if each["state"] == "stopped" and "share" in why:
+    if in_part(each):
         hoped = why["value"] + (-why["credit"] if facts["less_is_better"] else why["credit"])
         return (
             f"ended at {why['share']:.0%} of its first training: {why['value']:.3f} on validation rows, {hoped:.3f} with all credit, "
@@ -125,9 +130,8 @@ def verdict(facts: Facts, point: Facts) -> str:
         return f"{where}: nothing came to its end"
     held = {each["arm"]: each for each in point["arms"]}
     figure, others = facts["figure"].replace("_", " "), [each for each in point["arms"] if each["against"]]
-    chosen = (
-        f"{where}: {winner} is the best on the validation rows, and reaches {figure} {held[winner]['test']['value']:.3f} on the test rows"
-    )
+    reached = f"{figure} {held[winner]['test']['value']:.3f} on the test rows"
+    chosen = f"{where}: {winner} is the best on the validation rows{_shared(facts, point)}, and reaches {reached}"
     better = -1 if facts["less_is_better"] else 1
     apart = [each for each in others if each["against"]["separable"]]
     ahead = [each["arm"] for each in apart if better * each["against"]["difference"] > 0]
@@ -145,6 +149,13 @@ def verdict(facts: Facts, point: Facts) -> str:
         else ""
     )
     return "; ".join([chosen, *filter(None, told)]) + beaten
+
+
+def _shared(facts: Facts, point: Facts) -> str:
+    """Which seeds chose the winner, where they are not all that were asked for."""
+    if (seeds := point["chosen_by"]) == facts["seeds"]:
+        return ""
+    return f" over the first {'seed' if seeds == 1 else f'{seeds} seeds'}, as not every arm in the race has more"
 
 
 def _and(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from functools import partial
 
 from rootstock.report import words
 from rootstock.report.facts import Facts
+from rootstock.report.plan_text import prices
 
 _PARTS = {
     "parameters": "parameters",
@@ -28,7 +29,8 @@ _SENT = {"data": "sent in data groups", "tensor": "sent in tensor groups", "host
 
 def as_text(plan: Facts) -> str:
     """Model, place and update; the table; formulas; the quickest; notes."""
-    return "\n".join([*_head(plan), "", *_table(plan["strategies"]), "", *_formulas(plan), "", *_choice(plan), *_notes(plan)])
+    table = [*_table(plan["strategies"]), *prices(plan)]
+    return "\n".join([*_head(plan), "", *table, "", *_formulas(plan), "", *_choice(plan), *_notes(plan)])
 
 
 def _head(plan: Facts) -> Iterator[str]:

@@ -30,7 +30,8 @@ _TIMES = {
 
 def as_text(plan: Facts) -> str:
     """Parameters, memory by part and what it costs, the methods side by side; then what would make the first one fit, and advice."""
-    return "\n".join([*_head(plan), "", *_table(plan), *_left_out(plan), *_here_before(plan), *_change(plan), *_advice(plan)])
+    beside = [*prices(plan), *_left_out(plan), *_here_before(plan)]
+    return "\n".join([*_head(plan), "", *_table(plan), *beside, *_change(plan), *_advice(plan)])
 
 
 def ledger_text(found: Facts) -> str:
@@ -107,6 +108,12 @@ def _table(plan: Facts) -> list[str]:
         rows.append(["cost", *(f"${each['dollars']:,.2f}" for each in methods)])
     rows.append(["saved", *(_bytes(each["saved_bytes"]) for each in methods)])
     return list(words.aligned(rows, left=(0,)))
+
+
+def prices(plan: Facts) -> Iterator[str]:
+    """Where the price of an hour comes from, unless a person named it."""
+    if plan["prices"]:
+        yield f"prices    {plan['prices']}"
 
 
 def _beside(method: Facts) -> str:

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from torch import nn
 
 from rootstock.bases.resolve import KNOWN, Resolved, resolve
-from rootstock.core.errors import RootstockError
+from rootstock.core.errors import BaseError, ContractRefused, RootstockError, UnknownName
 from rootstock.core.watch import Say
+from rootstock.run.use import Run
 from rootstock.sentinel.weights.rows import apart
 
 NEAR = 0.2
@@ -24,6 +25,15 @@ def named(base: str, say: Say) -> Resolved:
     found = resolve(base)
     say(f"base      {found.name}, as named")
     return found
+
+
+def own(run: Run, say: Say) -> Resolved | None:
+    """The base that a run names, as it was; None where it is not here, or another by now, which is said."""
+    try:
+        return run.base("run was trained from")
+    except (BaseError, ContractRefused, UnknownName) as error:
+        say(f"base      is not here as the run names it ({error.found})")
+        return None
 
 
 def recognised(rows_VH: np.ndarray | None, hint: str | None, say: Say) -> Resolved | None:

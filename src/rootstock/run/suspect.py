@@ -12,7 +12,7 @@ from torch import nn
 from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import KNOWN, Resolved, resolve
-from rootstock.core.errors import BaseError, ContractRefused, DataError, MergeRefused, UnknownName, UsageError
+from rootstock.core.errors import DataError, MergeRefused, UsageError
 from rootstock.core.loaded import Head
 from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings
@@ -118,16 +118,8 @@ def _of_run(run: Run, base: str | None, say: Say) -> Suspect:
         subject = Tagger(model, run.tokenizer, labels, length=length)
     else:
         subject = TorchSubject(model, run.tokenizer, labels, several=task.kind == "classes", length=length)
-    found = kin.named(base, say) if base else _own(run, say) or kin.recognised(subject.rows, None, say)
+    found = kin.named(base, say) if base else kin.own(run, say) or kin.recognised(subject.rows, None, say)
     return Suspect(subject=subject, base=found, pair=bool(run.recipe.task.get("text_pair")), run=run)
-
-
-def _own(run: Run, say: Say) -> Resolved | None:
-    try:
-        return run.base("run was trained from")
-    except (BaseError, ContractRefused, UnknownName) as error:
-        say(f"base      is not here as the run names it ({error.found})")
-        return None
 
 
 def _of_folder(reference: str, base: str | None, say: Say) -> Suspect:

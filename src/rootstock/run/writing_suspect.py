@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from rootstock.bases.resolve import Resolved, resolve
-from rootstock.core.errors import BaseError, ContractRefused, DataError, UnknownName, UsageError
+from rootstock.core.errors import DataError, UsageError
 from rootstock.core.recipe import DataSettings
 from rootstock.core.rows import TEXT, column
 from rootstock.core.runfolder import RunFolder
@@ -78,7 +78,7 @@ def opened(model: Any, *, base: str | None, say: Say) -> Author | None:
     found = open_base(str(place))
     run = Run(place) if RunFolder(place).complete else None
     chat = run.recipe.task.get("form") == "chat" if run else _chats(found.tokens)
-    own = kin.named(base, say) if base else _own(run, say) if run else None
+    own = kin.named(base, say) if base else kin.own(run, say) if run else None
     return _beside(found.model, found.tokens, chat, min(found.room, 512), own, say)
 
 
@@ -95,14 +95,6 @@ def _beside(model: nn.Module, tokens: Any, chat: bool, length: int, base: Resolv
     if held.kind != "causal" or held.tokens.get_vocab() != tokens.get_vocab():
         raise UsageError(f"{base.name} has another vocabulary, or does not write", wanted="the base that the model was trained from")
     return Author(writer=writer, chat=chat, base=base, ground=Writer(held.model, tokens, chat=chat, length=length))
-
-
-def _own(run: Run, say: Say) -> Resolved | None:
-    try:
-        return resolve(run.base_reference)
-    except (BaseError, ContractRefused, UnknownName) as error:
-        say(f"base      is not here as the run names it ({error.found})")
-        return None
 
 
 def searched(author: Author, given: Any, patterns: Sequence[str], how: How, watch: Watch) -> Result:

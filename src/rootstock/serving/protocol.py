@@ -54,10 +54,13 @@ class BoundedHttp(HttpToolsProtocol):  # type: ignore[misc]  # the package is no
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is awaited any more."""
+        """Nothing is awaited any more, by either side: of several requests uvicorn would let the last one alone know."""
         self._head_came()
         if self._probing is not None:
             self._probing.cancel()
+        for each in self._cycles:
+            each.disconnected = each.disconnected or not each.response_complete
+            each.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -132,6 +132,9 @@ class Shelf:
                     why = UnknownModel(name, self._entries.keys() - {name})
             entry.failed = time.monotonic(), copy(why)  # without its trace, whose frames hold what was read of the model
             raise why from error
+        except Exception as error:  # a fault: whoever asked first gets it whole, the others that there is one
+            entry.failed = time.monotonic(), RunFailed(f"{name} can't be read any more: {type(error).__name__}")
+            raise
 
     def _entry(self, name: str) -> Entry:
         if name not in self._entries:

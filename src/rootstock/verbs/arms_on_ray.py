@@ -12,6 +12,7 @@ from typing import Any
 from rootstock.core.errors import Interrupted, RunFailed, received
 from rootstock.core.watch import Watch
 from rootstock.corpus.on_ray import session
+from rootstock.report.words import several
 from rootstock.verbs import api, arms_unit
 from rootstock.verbs.arms_unit import Unit
 
@@ -29,7 +30,7 @@ def ahead(units: Sequence[Unit], watch: Watch) -> None:
     with session() as ray:
         task = ray.remote(num_cpus=1, max_calls=1, max_retries=0)(work)  # a process each, or the peak of one would be another's
         waiting = {task.remote(json.dumps(arms_unit.order(unit, None))): unit for unit in units}
-        watch.say(f"ray       {len(units)} training{'s' if len(units) > 1 else ''}, as many side by side as there are cores")
+        watch.say(f"ray       {several(len(units), 'training')}, as many side by side as there are cores")
         try:
             while waiting:
                 ended, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOKS_SECONDS)

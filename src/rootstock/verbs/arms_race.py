@@ -19,7 +19,7 @@ from typing import Any
 from rootstock import catalog
 from rootstock.core.errors import Interrupted
 from rootstock.core.figures import ERRORS
-from rootstock.core.watch import Watch
+from rootstock.core.watch import Event, Watch
 from rootstock.evaluation.paired import Drawn, draw
 from rootstock.evaluation.racing import CHANCE, WORTH, Apart, apart, following, spread
 from rootstock.verbs import api, arms_on_ray, arms_unit
@@ -33,6 +33,8 @@ PART = "part of the first seed"
 BEATEN, UNLIKELY = "beaten", "unlikely"
 """Why an arm stopped: rows and seeds put it below the leader; or they do not, but other seeds would hardly bring it to the first place."""
 _OVER = "the budget of {minutes:g} minutes is used up"
+_EVERY = 10.0
+"""Seconds after which the time that a training takes is written down again: what a kill leaves uncounted once its events come."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Race:
 
     left: trainings that were not run, with the reason. failed: by (arm, rows), why a training broke.
     counts: by (arm, rows), the seeds that are in the race so far: who goes on with a comparison judges again in the same order.
-    end: time.monotonic() from which on nothing more is learned.
+    end: time.monotonic() from which on nothing more is learned. before, since: the seconds that went before this start, and when it was.
     """
 
     settled: Settled
@@ -51,36 +53,47 @@ class Race:
     left: list[tuple[Unit, str]] = field(default_factory=list)
     counts: dict[tuple[str, int | None], int] = field(default_factory=dict)
     end: float = math.inf
+    before: float = 0.0
+    since: float = 0.0
     _drawn: dict[tuple[str, int | None], Drawn] = field(default_factory=dict)
 
     def run(self) -> None:
         """All rungs: every seed, and in it every number of rows, the most first."""
-        plan, before = self.settled.plan, self.settled.state["spent"]
-        since = time.monotonic() if before else self.watch.started
-        self.end = math.inf if plan.minutes is None else since + 60 * plan.minutes - before
+        plan, self.before = self.settled.plan, self.settled.state["spent"]
+        self.since = time.monotonic() if self.before else self.watch.started
+        self.end = math.inf if plan.minutes is None else self.since + 60 * plan.minutes - self.before
         seeds = 1 if plan.halving else plan.seeds  # who gets more follows from what the first ones gave
         self._ahead([self.settled.unit(arm, rows, seed) for seed in range(seeds) for rows in self.settled.points for arm in self.order()])
         if not plan.halving:
             for seed in range(plan.seeds):
                 for rows in self.settled.points:
                     for arm in self.order():
-                        self._timed(self.settled.unit(arm, rows, seed), before, since)
+                        self._timed(self.settled.unit(arm, rows, seed))
             return
         for follows in (self._first, self._next):  # all points have their first seeds before one has more
             for rows in self.settled.points:
                 while (turn := follows(rows)) is not None:
-                    self._timed(self.settled.unit(turn, rows, len(self.done(turn, rows))), before, since)
+                    self._timed(self.settled.unit(turn, rows, len(self.done(turn, rows))))
                     self._revive(rows)
                     if follows == self._next or self._first(rows) is None:
                         self._judge(rows)
 
-    def _timed(self, unit: Unit, before: float, since: float) -> None:
+    def _timed(self, unit: Unit) -> None:
         """One training, and what it took written down, also of one that was stopped."""
         try:
             self._one(unit)
         finally:
-            self.settled.state["spent"] = before + time.monotonic() - since
-            self.settled.save()
+            self._spent()
+
+    def _spent(self) -> None:
+        self.settled.state["spent"] = self.before + time.monotonic() - self.since
+        self.settled.save()
+
+    def _heard(self, event: Event) -> None:
+        """Pass an event of a training on. The time is written down with it now and then: a kill would take that of the training with it."""
+        if self.before + time.monotonic() - self.since > self.settled.state["spent"] + _EVERY:
+            self._spent()
+        self.watch.event(event)
 
     def _ahead(self, units: Sequence[Unit]) -> None:
         """With Ray, those of these trainings that are still to be done run side by side; the race then finds their facts."""
@@ -159,14 +172,12 @@ class Race:
         return max(held, key=place, default=None)
 
     def winner(self, rows: int | None) -> Arm | None:
-        """The best on the validation rows: with halving by the seeds that each has, which are all of them where there was time for them.
+        """The best on the validation rows over the seeds that all racing arms have: means over unlike seeds are not compared."""
+        return self.leader(rows, seeds) if (seeds := self.shared(rows)) else None
 
-        Without, over as many seeds as every racing arm has that learned at all.
-        """
-        if self.settled.plan.halving:
-            return self.leader(rows)
-        counts = [len(found) for arm in self.racing(rows) if (found := self.done(arm, rows))]
-        return self.leader(rows, min(counts)) if counts else None
+    def shared(self, rows: int | None) -> int:
+        """How many seeds every racing arm has that learned at all; fewer than were asked for where there was no time for them."""
+        return min((len(found) for arm in self.racing(rows) if (found := self.done(arm, rows))), default=0)
 
     def drawn(self, arm: Arm, rows: int | None) -> Drawn:
         """The leading figure of an arm on the validation rows, by seed, and on resamples of them."""
@@ -216,7 +227,7 @@ class Race:
         def late() -> bool:
             return time.monotonic() > self.end
 
-        heard = Watch(event=self.watch.event, stop=lambda: self.watch.stop() or late())
+        heard = Watch(event=self._heard, stop=lambda: self.watch.stop() or late())
         try:
             return arms_unit.carried_out(unit, heard, self._rival(unit))
         except Interrupted:

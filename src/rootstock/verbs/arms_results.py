@@ -114,6 +114,7 @@ def _point(race: Race, rows: int | None, figure: str) -> dict[str, Any]:
         "rows": rows or race.settled.parts.train_rows,
         "all": rows is None,
         "winner": winner.name if winner else None,
+        "chosen_by": race.shared(rows),
         "arms": lines,
         "baselines": _baselines(race, rows),
     }

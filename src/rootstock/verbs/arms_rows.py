@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from rootstock import catalog
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError, RecipeError
+from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, column
 from rootstock.core.settings import changed
@@ -24,6 +24,7 @@ from rootstock.evaluation.baselines import baselines
 from rootstock.evaluation.paired import Answered
 from rootstock.run import labelled, labelled_pictures
 from rootstock.run.ending import parquet
+from rootstock.verbs import compare_place
 from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, TEST_SHARE
 
 VALIDATION_SHARE = 0.2
@@ -188,11 +189,7 @@ def _some(rows: pa.Table, count: int, seed: int) -> pa.Table:
 
 def kept(parts: Parts, folder: Path) -> None:
     """Raises ContractRefused where a part is not what was written."""
-    for part, digest in parts.files.items():
-        path = place(folder, part)
-        if not path.is_file() or artifact.digest_file(path) != digest:
-            fix = "restore it, or begin again with --overwrite"
-            raise ContractRefused(f"{path} is not the file that the comparison wrote", wanted=f"sha256 {digest}", fix=fix)
+    compare_place.check_files({place(folder, part): digest for part, digest in parts.files.items()})
 
 
 def rehearsed(recipe: Recipe, folder: Path) -> dict[str, float]:

@@ -122,10 +122,7 @@ def _begun(plan: Plan, folder: Path) -> dict[str, Any]:
         empty: dict[str, Any] = {"parts": None, "arms": {}, "predicted": {}, "baselines": {}, "limit": None, "spent": 0.0}
         return {"way": _WAY, "fixed": fixed} | empty
     state = compare_place.state(folder)
-    for name, value in fixed.items():
-        if state["fixed"].get(name) != value:
-            fix = "choose another --out, or give --overwrite"
-            raise UsageError(f"the comparison was begun with another {name}", wanted="the same, to go on with it", fix=fix)
+    compare_place.check_same(state, fixed)
     return state
 
 
@@ -139,8 +136,7 @@ def _fitting(settled: Settled, watch: Watch) -> Settled:
         unit = settled.unit(arm, settled.points[0], 0)
         identity = artifact.digest_json([dict(arm.changes), resolve(unit.recipe.base, tokenizer=unit.recipe.tokenizer).digest])
         if state["arms"].get(arm.key, identity) != identity:
-            fix = "choose another --out, or give --overwrite"
-            raise UsageError(f"the comparison was begun with another {arm.name}", wanted="the same base and settings", fix=fix)
+            raise compare_place.another(arm.name, "the same base and settings")
         if arm.key not in state["arms"]:
             try:
                 predicted = api.rehearse(unit.recipe, Watch())

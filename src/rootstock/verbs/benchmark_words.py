@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact
+from rootstock.core import artifact, place
 from rootstock.core.errors import UsageError
 from rootstock.core.watch import Watch
 from rootstock.evaluation import suite as suites
@@ -42,10 +42,7 @@ def by_harness(asked: Asked, out: Path, *, limit: int | None, batch: int, watch:
     """Results of lm-evaluation-harness, written as ours and in its own layout, and as text."""
     from rootstock.verbs import harness
 
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", wanted="a folder for the results", fix="choose another --out")
-    if out.exists() and (held := {each.name for each in out.iterdir()} - {*FILES[:2]}):
-        raise UsageError(f"{out} holds other files: {min(held)}", wanted="a new or empty folder", fix="choose another --out")
+    place.held(out, "results", own=FILES[:2], wanted="a new or empty folder")
     found = harness.evaluate(asked.base, asked.harness, limit=limit, batch=batch, say=watch.say)
     artifact.write_json(out / FILES[1], found.pop("harness"))
     artifact.write_json(out / FILES[0], found)

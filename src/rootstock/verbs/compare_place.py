@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rootstock.core import artifact, place
+from rootstock.core.errors import ContractRefused, UsageError
 from rootstock.corpus.place import check_apart
 
 STATE = "state.json"
@@ -17,6 +18,26 @@ STATE = "state.json"
 def state(folder: Path) -> dict[str, Any]:
     """What was settled there."""
     return artifact.read_json(folder / STATE, wanted="the state of a comparison", fix="choose another --out")
+
+
+def another(what: str, wanted: str = "the same, to go on with it") -> UsageError:
+    """What is raised where a comparison that lies there is about something else."""
+    return UsageError(f"the comparison was begun with another {what}", wanted=wanted, fix="choose another --out, or give --overwrite")
+
+
+def check_same(state: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Raises UsageError where what was settled first is not `fixed`, by its name; it says what it was where that is short."""
+    for name, value in fixed.items():
+        if (held := state["fixed"].get(name)) != value:
+            raise another(name) if isinstance(held, Mapping) else another(name, str(held))
+
+
+def check_files(files: Mapping[Path, str]) -> None:
+    """Raises ContractRefused where a part of the rows, by its sha256, is not what was written."""
+    for path, digest in files.items():
+        if not path.is_file() or artifact.digest_file(path) != digest:
+            fix = "restore it, or begin again with --overwrite"
+            raise ContractRefused(f"{path} is not the file that the comparison wrote", wanted=f"sha256 {digest}", fix=fix)
 
 
 def begun(

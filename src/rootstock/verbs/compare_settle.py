@@ -115,17 +115,11 @@ def _begun(plan: Plan, read: Mapping[str, source.Source], folder: Path) -> dict[
     if not (folder / STATE).exists():
         return {"fixed": fixed, "architectures": identities} | {key: kind() for key, kind in _FILLED.items()}
     state = compare_place.state(folder)
-    for name, value in fixed.items():
-        if state["fixed"].get(name) != value:
-            raise _other(name, state["fixed"].get(name))
+    compare_place.check_same(state, fixed)
     for name, identity in identities.items():
         if (held := state["architectures"].setdefault(name, identity)) != identity:
-            raise _other(f"architecture for {name}", held)
+            raise compare_place.another(f"architecture for {name}", held)
     return state
-
-
-def _other(name: str, held: Any) -> UsageError:
-    return UsageError(f"the comparison was begun with another {name}", wanted=str(held), fix="choose another --out, or give --overwrite")
 
 
 def _spelled(reference: str) -> str:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save
 from rootstock import catalog
 from rootstock.bases.resolve import SCRATCH
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError
+from rootstock.core.errors import DataError
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, TEXT
 from rootstock.core.settings import changed
@@ -27,7 +27,7 @@ from rootstock.evaluation.paired import Answered
 from rootstock.run import labelled
 from rootstock.run.ending import parquet
 from rootstock.run.use import Run
-from rootstock.verbs import api
+from rootstock.verbs import api, compare_place
 
 TEST_SHARE, MOST_TEST = 0.2, 2000
 """Of the labelled rows that are kept for testing, and how many at most: more would tell hardly more apart and cost as much."""
@@ -118,11 +118,7 @@ def divided(name: str, found: source.Source, folder: Path, *, columns: Mapping[s
 def kept(facts: Mapping[str, Any], folder: Path) -> Downstream:
     """What `divided` wrote earlier. Raises ContractRefused where a part is not what was written."""
     found = Downstream(**facts)
-    for side, digest in found.files.items():
-        path = found.file(folder, side)
-        if not path.is_file() or artifact.digest_file(path) != digest:
-            fix = "restore it, or begin again with --overwrite"
-            raise ContractRefused(f"{path} is not the file that the comparison wrote", wanted=f"sha256 {digest}", fix=fix)
+    compare_place.check_files({found.file(folder, side): digest for side, digest in found.files.items()})
     return found
 
 

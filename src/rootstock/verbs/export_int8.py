@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import binomtest
 from torch import nn
 
 from rootstock.core.errors import MergeRefused
 from rootstock.core.figures import ERRORS
 from rootstock.evaluation import paired
+from rootstock.evaluation.intervals import wilson
 from rootstock.run.use import Predictions, Run
 
 TOLERANCE = 0.02
@@ -30,7 +30,7 @@ def compared(run: Run, rows: pa.Table, model: nn.Module, other: nn.Module) -> di
         "rows": len(rows),
         "answers": len(said[0]),
         "agreement": (agreement := _agreement(*said)),
-        "agreement_interval": _interval(agreement, len(said[0])),
+        "agreement_interval": list(wilson(round(agreement * len(said[0])), len(said[0]))),
         "figure": figure,
         "run": drawn[0].mean,
         "int8": drawn[1].mean,
@@ -57,12 +57,6 @@ def check(found: dict[str, Any], tolerance: float | None) -> None:
             wanted="a loss that these rows can't tell from none",
             fix="use --to onnx, or name what you allow with --tolerance",
         )
-
-
-def _interval(share: float, count: int) -> list[float]:
-    """Wilson's interval of a share, at 95 %."""
-    low, high = binomtest(round(share * count), count).proportion_ci(0.95, method="wilson")
-    return [float(low), float(high)]
 
 
 def _answered(run: Run, made: Predictions, rows: pa.Table) -> paired.Answered:

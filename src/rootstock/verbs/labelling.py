@@ -16,6 +16,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.rows import CHOICES, PAIR, ROW, TEXT, column
 from rootstock.core.watch import Say
+from rootstock.report.words import several
 from rootstock.run.ending import parquet
 from rootstock.run.use import Predictions, Reading, Run
 
@@ -46,7 +47,7 @@ def label_texts(run: Run, texts: Sequence[str], *, pairs: bool = False) -> tuple
         return _chosen(run, texts, pair=pair)
     if not texts or (pair and len(texts) % 2):
         raise UsageError(
-            f"found {len(texts)} text{'' if len(texts) == 1 else 's'}",
+            f"found {several(len(texts), 'text')}",
             wanted=f"texts two by two{'' if pairs else ': this run learned from pairs'}" if pair else "at least one text, or --file",
             fix=f'rootstock predict {run.path} "a text"' + (' "and its partner"' if pair else "") + (" --pairs" if pairs else ""),
         )
@@ -59,7 +60,7 @@ def label_texts(run: Run, texts: Sequence[str], *, pairs: bool = False) -> tuple
 def _chosen(run: Run, texts: Sequence[str], *, pair: bool) -> tuple[Table, str]:
     if len(texts) < 3 + pair:
         raise UsageError(
-            f"found {len(texts)} text{'' if len(texts) == 1 else 's'}",
+            f"found {several(len(texts), 'text')}",
             wanted=f"a question,{' its passage,' if pair else ''} and two or more to choose from, or --file",
             fix=f'rootstock predict {run.path} "a question" {"PASSAGE " * pair}"one answer" "another"',
         )

@@ -9,6 +9,7 @@ from rootstock import __version__
 from rootstock.core.errors import GateRefused, RootstockError, UnknownName
 from rootstock.core.recipe import DataSettings
 from rootstock.core.runfolder import RunFolder, no_run, read_recipe
+from rootstock.report.words import several
 from rootstock.sentinel.provenance import claims, digests, licences
 from rootstock.sentinel.provenance.chain import Link, State, as_tree
 
@@ -34,7 +35,7 @@ def told(place: Path, form: str, policy: Path | None) -> tuple[str, list[str]]:
 def refuse(issues: list[str], place: Path) -> None:
     """Raises GateRefused where a link is another than declared, or a licence does not fit."""
     if issues:
-        raise GateRefused(f"the lineage of {place} has {len(issues):,} issue{'s' if len(issues) != 1 else ''}", fix="; ".join(issues[:4]))
+        raise GateRefused(f"the lineage of {place} has {several(len(issues), 'issue')}", fix="; ".join(issues[:4]))
 
 
 def _formed(root: Link, form: str, metrics: dict[str, Any], issues: list[str], notes: list[str]) -> str:

@@ -1,6 +1,5 @@
 """Before spending: what each method would take of memory, time and money, on this machine or another."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +16,6 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import bf16_is_fast, device_memory, kept_products, resident_memory
 from rootstock.core.settings import changed
-from rootstock.core.sizes import in_bytes
 from rootstock.core.task import Labelled, Task
 from rootstock.core.watch import Say
 from rootstock.data.ledger import LIMITS
@@ -26,12 +24,12 @@ from rootstock.planning import advise, devices, forecast, ledger, memory, rules
 from rootstock.run import choices, execute, paired
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import LabelledRows, Prepared, device_name
-from rootstock.verbs import pace, trial
+from rootstock.verbs import pace, plan_words, trial
 from rootstock.verbs.plan_tried import Way, seen, tried
+from rootstock.verbs.plan_words import THIS_MACHINE
 
 BESIDE = ("full", "lora", "qlora", "bitfit", "feature-extraction")
 """Methods that are shown side by side where none is named."""
-THIS_MACHINE = "this-machine"
 _COUNTS = "minilm"
 """Whose tokenizer counts where a base's own is not at hand."""
 _BLOCKS = 2
@@ -69,34 +67,6 @@ class Asked:
     """The rows, where they are at hand; made ready under the method full."""
     recipe: Recipe | None = None
     """That they were made ready by."""
-
-
-def amount(text: str | None, option: str) -> int | None:
-    """Bytes as `in_bytes` reads them; of nothing, None. UsageError for anything else."""
-    try:
-        return None if text is None else in_bytes(text)
-    except ValueError as error:
-        raise UsageError(f"{option} is {text}", wanted=str(error)) from None
-
-
-_TRAINING = {"training.micro_tokens": "micro", "training.batch_tokens": "batch"}
-
-
-def told_apart(changes: Mapping[str, Any], *, method: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of the method (where there is one), and what a plan reads of training. UsageError for any other key."""
-    settings = {key.removeprefix("method."): value for key, value in changes.items() if method and key.startswith("method.")}
-    training = {_TRAINING[key]: _tokens(key, value) for key, value in changes.items() if key in _TRAINING}
-    others = [key for key in changes if not (method and key.startswith("method.")) and key not in _TRAINING]
-    if others:
-        wanted = ", ".join(["method.key"] * method + list(_TRAINING))
-        raise UsageError(f"a plan does not read {others[0]}", wanted=wanted, fix="leave it out")
-    return settings, training
-
-
-def _tokens(key: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{key} is {value}", wanted="a number of tokens", fix="give one, such as 8192")
-    return value
 
 
 def measured(asked: Asked, say: Say, seconds: float = 10.0) -> forecast.Pace:
@@ -229,6 +199,7 @@ def plan(asked: Asked, *, measured: forecast.Pace | None = None) -> dict[str, An
         "base": base,
         "task": asked.task,
         "device": asdict(device),
+        "prices": plan_words.priced(asked.price, device)[1],
         "speed": {"measured": measured.learning if measured else None, "assumed_share": None if measured else forecast.REACHED},
         "work": {"rows": asked.rows, "length": asked.length, "micro_tokens": asked.micro},
         "methods": told,
@@ -268,16 +239,9 @@ def this_machine() -> devices.Device:
 
 def _check(asked: Asked) -> None:
     least = (("--rows", asked.rows, 1), ("--length", asked.length, 4), ("--labels", asked.labels, 1), ("--tasks", asked.tasks, 1))
-    for name, value, fewest in least:
-        if value < fewest:
-            raise UsageError(f"{name} is {value}", wanted=f"{fewest} or more")
     days = None if asked.seconds is None else asked.seconds / 86_400
-    positive = {"epochs": asked.epochs, "memory": asked.memory_bytes, "days": days, "disk": asked.disk_bytes, "price": asked.price}
-    for option, amount_ in positive.items():
-        if amount_ is not None and not (0 < amount_ < math.inf or (amount_ == 0 and option == "price")):
-            raise UsageError(f"--{option} is {amount_:g}", wanted="more than 0")
-    if asked.precision not in ("auto", "fp32", "bf16"):
-        raise UsageError(f"--precision is {asked.precision}", wanted="auto, fp32 or bf16")
+    above = {"--epochs": asked.epochs, "--memory": asked.memory_bytes, "--days": days, "--disk": asked.disk_bytes, "--price": asked.price}
+    plan_words.check(least=least, above_zero=above, precision=asked.precision)
 
 
 def task_of(asked: Asked) -> Task:
@@ -305,7 +269,7 @@ def method_of(asked: Asked, name: str) -> Method:
 def way_of(asked: Asked, method: Method, device: devices.Device) -> Way:
     """What is learned, and how."""
     used = execute.used(asked.data, (asked.data.encoded, asked.data.encoded_validation)) if asked.data else None
-    return Way(base=asked.base, task=task_of(asked), method=method, precision=_precision(asked, device), used=used)
+    return Way(base=asked.base, task=task_of(asked), method=method, precision=plan_words.precision(asked.precision, device), used=used)
 
 
 def forecast_of(
@@ -330,13 +294,9 @@ def forecast_of(
         answering=answer.peak_bytes * work.cores,
     )
     held = memory.memory(counts, step, precision=way.precision, members=work.members, packed=method.packed, beside=beside)
-    hourly = asked.price if asked.price is not None else device.hourly
+    hourly, _ = plan_words.priced(asked.price, device)
     how = forecast.How(precision=way.precision, pace=measured, hourly=hourly, once=method.frozen, adapter=method.saves == "adapter")
     return forecast.forecast(name, counts, forecast.Tried(step, held, work), device, how)
-
-
-def _precision(asked: Asked, device: devices.Device) -> str:
-    return device.best if asked.precision == "auto" else asked.precision
 
 
 def work_of(asked: Asked, method: Method, device: devices.Device, *, updates: int | None = None) -> forecast.Work:

@@ -1,7 +1,5 @@
 """Before spending on many devices: memory, communication, time and money of each way of sharing one pre-training."""
 
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,10 +11,11 @@ from rootstock.core.loaded import Head
 from rootstock.planning import cluster, devices, links, scaling, shapes
 from rootstock.planning.cluster_memory import Way
 from rootstock.planning.shapes import Shape
+from rootstock.verbs import plan_words
+from rootstock.verbs.plan_words import THIS_MACHINE
 
 LENGTH, BATCH = 4096, 4 * 2**20
 """Tokens of a row and of an update where nothing is said: Llama 2's (Touvron et al. 2023, section 2.2)."""
-THIS_MACHINE = "this-machine"
 _LEAST_WORKERS, _MOST_WORKERS = 1, 65_536
 FORMULAS = {
     "useful operations": "6 N + 12 L d s for each token (s: its row's); done again with recompute: 2 L B + 4 L d s",
@@ -53,20 +52,6 @@ class AskedCluster:
     price: float | None = None
 
 
-def tokens_of(text: str | None) -> float | None:
-    """A number of tokens such as 2T, 300B, 5e9; of nothing, None. UsageError for anything else."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([kmbt]?)", text.strip().replace(",", "").lower())
-    try:
-        value = float(found[1]) * 1000 ** " kmbt".index(found[2] or " ") if found else math.nan
-    except (ValueError, OverflowError):
-        value = math.nan
-    if not 1 <= value < math.inf:
-        raise UsageError(f"--tokens is {text}", wanted="a number of tokens such as 2T, 300B or 5e9")
-    return value
-
-
 def plan(asked: AskedCluster) -> dict[str, Any]:
     """Each way of sharing as JSON, and which is the quickest that fits. UsageError with the least change where none fits."""
     _check(asked)
@@ -82,6 +67,7 @@ def plan(asked: AskedCluster) -> dict[str, Any]:
     return {
         "model": {**asdict(shape), "parameters": shape.parameters},
         "device": asdict(place.device),
+        "prices": plan_words.priced(asked.price, place.device)[1],
         "links": {**asdict(place.links), "reached": links.REACHED},
         "work": {"workers": asked.workers, "length": asked.length, "batch_tokens": asked.batch, "precision": place.precision},
         "tokens": {"planned": tokens, "compute_optimal": optimal["tokens"], "expected_loss": _loss(shape, tokens)},
@@ -168,7 +154,7 @@ def place_of(asked: AskedCluster) -> cluster.Place:
         raise UsageError("--device is not given", wanted="the device of each worker, such as h100 or a100-80gb", fix="give --device")
     device = devices.find(asked.device)
     device = device if asked.memory_bytes is None else replace(device, memory_bytes=asked.memory_bytes)
-    precision = device.best if asked.precision == "auto" else asked.precision
+    precision = plan_words.precision(asked.precision, device)
     if not device.peak(precision):
         raise UsageError(f"{device.name} has no products in {precision}", wanted="fp32", fix="leave --precision out")
     return cluster.Place(
@@ -176,24 +162,17 @@ def place_of(asked: AskedCluster) -> cluster.Place:
         links=links.of(device.name, per_node=asked.per_node, network=asked.network),
         workers=asked.workers,
         precision=precision,
-        hourly=device.hourly if asked.price is None else asked.price,
+        hourly=plan_words.priced(asked.price, device)[0],
     )
 
 
 def _check(asked: AskedCluster) -> None:
-    whole = (("--length", asked.length, 4), ("--set training.batch_tokens", asked.batch, asked.length))
-    for name, value, least in whole:
-        if value < least:
-            raise UsageError(f"{name} is {value}", wanted=f"{least} or more")
+    least = (("--length", asked.length, 4), ("--set training.batch_tokens", asked.batch, asked.length))
+    plan_words.check(least=least, above_zero={"--memory": asked.memory_bytes, "--price": asked.price}, precision=asked.precision)
     if not _LEAST_WORKERS <= asked.workers <= _MOST_WORKERS:
         raise UsageError(f"--workers is {asked.workers}", wanted=f"{_LEAST_WORKERS} to {_MOST_WORKERS:,}")
-    for name, amount in (("--memory", asked.memory_bytes), ("--price", asked.price)):
-        if amount is not None and not (0 < amount < math.inf or (amount == 0 and name == "--price")):
-            raise UsageError(f"{name} is {amount:g}", wanted="more than 0")
     if asked.micro is not None and asked.micro < asked.length:
         raise UsageError(f"training.micro_tokens is {asked.micro}", wanted=f"a row at least: {asked.length} tokens")
-    if asked.precision not in ("auto", "fp32", "bf16"):
-        raise UsageError(f"--precision is {asked.precision}", wanted="auto, fp32 or bf16")
 
 
 def _loss(shape: Shape, tokens: float) -> float:

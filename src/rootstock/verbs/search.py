@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact
+from rootstock.core import artifact, place
 from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockError, UsageError
 from rootstock.core.figures import ERRORS
 from rootstock.core.lock import alone
 from rootstock.core.modules import needed
 from rootstock.core.recipe import Recipe
-from rootstock.core.runfolder import RunFolder
 from rootstock.core.settings import changed, number
 from rootstock.core.watch import Event, Watch
 from rootstock.run import choices
@@ -260,6 +259,5 @@ def _spoken(values: Mapping[str, Any]) -> str:
 
 def check_place(out: Path) -> None:
     """Raise UsageError where `out` holds anything but an earlier search."""
-    ours = {BEST, FOUND, _TRIALS, "trials.db", "trials.db-journal"}
-    if out.exists() and (not out.is_dir() or {each.name for each in out.iterdir()} - ours or RunFolder(out).begun):
-        raise UsageError(f"{out} holds other files", wanted="a new folder, or that of an earlier search", fix="choose another --out")
+    own = (BEST, FOUND, _TRIALS, "trials.db", "trials.db-journal")
+    place.held(out, "search", own=own, wanted="a new folder, or that of an earlier search")

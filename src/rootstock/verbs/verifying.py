@@ -1,11 +1,11 @@
 """The verbs verify and sign: is a model whole, and does it come from whom it is said to come from."""
 
-from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rootstock.core.errors import BaseError, GateRefused, UsageError
+from rootstock.report.words import several
 from rootstock.sentinel.integrity import difference, validator
 from rootstock.sentinel.integrity.configured import Expected
 from rootstock.sentinel.integrity.validator import WeightIntegrityValidator
@@ -107,13 +107,9 @@ def _words(place: Path, whole: validator.Integrity, origin: Provenance, issues: 
     if whole.unclaimed:
         lines.append(f"note      no digest is known of {', '.join(whole.unclaimed)}: a bit that flipped in it can't be found")
     lines += [f"found     {each}" for each in issues]
-    verdict = f"{_counted(issues)} found" if issues else "none found by these checks"
+    verdict = f"{several(len(issues), 'issue')} found" if issues else "none found by these checks"
     proof = "" if origin.proven else "; nothing proves who made it"
     return "\n".join([*lines, f"verdict   {verdict}{proof}"])
-
-
-def _counted(issues: Sized) -> str:
-    return f"{len(issues):,} issue{'s' if len(issues) != 1 else ''}"
 
 
 def _change(each: difference.Change) -> str:
@@ -125,7 +121,9 @@ def _change(each: difference.Change) -> str:
 def refuse(told: dict[str, Any], place: Path) -> None:
     """Raises GateRefused where anything was found."""
     if told["issues"]:
-        raise GateRefused(f"{place} has {_counted(told['issues'])}", fix="read them above; docs/provenance.md says what each means")
+        raise GateRefused(
+            f"{place} has {several(len(told['issues']), 'issue')}", fix="read them above; docs/provenance.md says what each means"
+        )
 
 
 def sign(place: Path, key: Path, out: Path | None) -> dict[str, Any]:

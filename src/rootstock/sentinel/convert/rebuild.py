@@ -5,7 +5,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from rootstock.sentinel.convert.values import STORAGES, TORCH, WIDTHS, Inert, Name, Span, Storage, Tensor, of_array
+from rootstock.sentinel.convert.values import STORAGES, TORCH, Inert, Name, Span, Storage, Tensor, of_array, width
 from rootstock.sentinel.findings import Malformed
 from rootstock.sentinel.source import Source, of_bytes
 
@@ -101,7 +101,7 @@ def storage(identity: Any) -> Any:
     found = Storage(STORAGES[kind], identity[2], identity[4])
     view = identity[5] if len(identity) > 5 else None
     if isinstance(view, tuple) and len(view) == 3 and type(view[1]) is int and view[1] >= 0:
-        found.begin = view[1] * WIDTHS.get(found.dtype, 1)
+        found.begin = view[1] * width(found.dtype)
     return found
 
 

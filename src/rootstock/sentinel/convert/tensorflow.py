@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 
 from rootstock.sentinel.convert.checkpoint import Content
-from rootstock.sentinel.convert.values import WIDTHS, Span, Storage, Tensor
+from rootstock.sentinel.convert.values import Span, Storage, Tensor, width
 from rootstock.sentinel.findings import Malformed
 from rootstock.sentinel.parse import sstable
 from rootstock.sentinel.parse.protobuf import FIXED32, VARINT, Message
@@ -127,7 +127,7 @@ def _shard(index: Path, number: int, shards: int, opened: dict[int, Source]) -> 
 def _tensor(name: str, entry: _Entry, shard: Source) -> Tensor:
     dtype = _DTYPES[entry.dtype]
     count = prod(entry.shape)
-    if count * WIDTHS.get(dtype, 1) != entry.size:
+    if count * width(dtype) != entry.size:
         raise Malformed(f"{name!r} of shape {entry.shape} has {entry.size:,} bytes")
     if entry.offset + entry.size > shard.size:
         raise Malformed(f"{name!r} reaches beyond its file")

@@ -5,6 +5,7 @@ from math import prod
 from typing import Any
 
 from rootstock.sentinel.findings import Malformed
+from rootstock.sentinel.safetensors import BITS
 from rootstock.sentinel.source import Source
 
 STORAGES = {
@@ -22,8 +23,11 @@ NUMPY = {
     **{"f4": "F32", "f8": "F64", "f2": "F16", "i8": "I64", "i4": "I32", "i2": "I16", "i1": "I8", "u8": "U64", "u4": "U32", "u2": "U16"},
     **{"u1": "U8", "b1": "BOOL", "?": "BOOL", "c8": "C64"},
 }
-WIDTHS = {"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
-"""Bytes of a number; 1 where it is not named."""
+
+
+def width(dtype: str) -> int:
+    """Bytes of a number."""
+    return BITS[dtype] // 8
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Tensor:
     @property
     def width(self) -> int:
         """Bytes of one number."""
-        return WIDTHS.get(self.dtype, 1)
+        return width(self.dtype)
 
     @property
     def bytes(self) -> int:
@@ -115,7 +119,7 @@ def of_array(data: Span, descr: str, shape: tuple[int, ...], *, columns_first: b
     if dtype is None:
         return Inert(f"an array of {descr}")
     count = prod(shape)
-    if count * WIDTHS.get(dtype, 1) > data.size:
+    if count * width(dtype) > data.size:
         raise Malformed(f"an array of shape {shape} needs more than its {data.size:,} bytes", offset=data.offset)
     strides, step = [], 1
     for n in shape if columns_first else reversed(shape):

@@ -12,7 +12,6 @@ from rootstock.sentinel.source import Probe, Source
 SAVED_MODEL = {1: VARINT, 2: BYTES}
 META_GRAPH = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: BYTES}
 GRAPH = {1: BYTES, 2: BYTES, 3: VARINT, 4: BYTES, 5: BYTES}
-NODE = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: BYTES}
 METADATA_FILE = "keras_metadata.pb"
 
 PYTHON = re.compile(r"(?:Eager)?PyFunc(?:Stateless)?\Z|PyLambda|PythonOp")

@@ -9,7 +9,6 @@ from rootstock.sentinel.parse.protobuf import BYTES, Message, fits, message
 from rootstock.sentinel.source import Probe, Source
 
 SCHEMA = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES}
-MAX_PIECES = 4_000_000
 
 
 def recognises(probe: Probe) -> bool:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rootstock.sentinel.integrity.tensors import Stored
+from rootstock.sentinel.convert.values import TORCH
+from rootstock.sentinel.integrity.tensors import ROUNDING, Stored
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
 _LAYER = re.compile(r"(?:^|\.)(?:layer|layers|h|block)\.(\d+)\.")
 _WORDS = re.compile(r"(word_embeddings|embed_tokens|wte|tok_embeddings)\.weight$")
-_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def told(tensors: Mapping[str, Stored], values: Mapping[str, Any]) -> tuple[list
     for name, each in tensors.items():
         if labels and re.search(r"(^|\.)(classifier|score|classifier\.out_proj)\.weight$", name) and each.shape[0] != labels:
             issues.append(f"Wrong shape: {name} has {each.shape[0]} rows, the config names {labels} labels")
-    wanted = _DTYPES.get(str(values.get("dtype") or values.get("torch_dtype")))
+    wanted = TORCH.get(str(values.get("dtype") or values.get("torch_dtype")))
     kinds = {each.dtype for each in tensors.values() if each.floating}
-    notes = [f"the weights are {', '.join(sorted(kinds))}, the config says {wanted}"] if wanted and kinds and wanted not in kinds else []
-    return issues, notes
+    other = bool(kinds) and wanted in ROUNDING and wanted not in kinds
+    return issues, [f"the weights are {', '.join(sorted(kinds))}, the config says {wanted}"] if other else []
 
 
 def _words(tensors: Mapping[str, Stored], values: Mapping[str, Any]) -> Iterator[str]:

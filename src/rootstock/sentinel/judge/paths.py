@@ -19,8 +19,3 @@ def escapes(path: str) -> str:
     if path.startswith(("|", "$", "%", "*")):
         return "is no plain name"
     return ""
-
-
-def is_address(text: str) -> bool:
-    """Whether a text begins as a URL."""
-    return bool(_URL.match(text))
