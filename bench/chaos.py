@@ -4,7 +4,8 @@ python bench/chaos.py NAME… [--times N] [--seed S] [--stages corpus,adapt] [--
 
 NAME: kills, disk, readonly, shrink, flips, clock, two, memory, nan, hang, all, or table, which prints what earlier ones found. --times: how
 often each fault happens to each stage (flips: places in all). The folder keeps the undisturbed runs that outcomes are compared with. Results
-go to results/chaos.json, a part for each name; parts of one name for other stages are kept. Exit code 1 where a promise was broken.
+go to results/chaos.json, a part for each name; parts of one name for other stages are kept. table writes docs/reliability.md's. Exit code 1
+where a promise was broken.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from chaos_flips import flips
 from chaos_stages import Stage, clean, ended, finish, kill, outcome, prepare, stages, start
 
 RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", Path(__file__).parent / "results")) / "chaos.json"
+PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
+START, END = "<!-- faults: written by bench/chaos.py -->", "<!-- end of faults -->"
 
 
 def straight(folder, names):
@@ -314,7 +317,10 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("runs/chaos"))
     a = parser.parse_args()
     if a.names == ["table"]:
-        print(table(json.loads(RESULTS.read_text())))
+        shown = table(json.loads(RESULTS.read_text()))
+        before, rest = PAGE.read_text("utf-8").split(START)
+        PAGE.write_text(f"{before}{START}\n{shown}\n{END}{rest.split(END)[1]}", "utf-8")
+        print(shown)
         return
     a.folder = a.folder.resolve()
     names, total = list(FAULTS) if "all" in a.names else a.names, 0

@@ -1,6 +1,7 @@
 """Faults that lie inside a training: a step that finds no memory, a loss that is no number, a worker that hangs."""
 
 import json
+import math
 import os
 import random
 import shutil
@@ -10,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from chaos_stages import clean, ended, outcome, start
+from chaos_stages import clean, ended, finish, kill, outcome, start
 
 _TRAINED = ("pretrain", "adapt")
 _WORKERS = ["--workers", 2]
@@ -53,41 +54,59 @@ def _scarce(at):
 
 
 def nan(made, a):
-    """A loss that is no number: once, so that the run goes on at a lower rate; and always for one row, so that it stops and names it."""
+    """A loss that is no number: at one update of full rate, so that the run goes on at a lower one; and always, so that it stops and says so."""
     told = {}
     for name in (each for each in _TRAINED if each in made):
         stage, each = made[name][0], []
         for number in range(a.times):
             rng, always = random.Random(f"{a.seed}-{name}-{number}"), number % 2 == 1
             at, out = rng.randint(2, 6), _empty(a.folder / "nan" / f"{name}-{number}")
-            code, _, err = ended(start([*stage.line, "--out", out], a.folder, before=partial(_broken, at, always)))
-            found = {
-                "step": at,
-                "always": always,
-                "code": code,
-                "message": clean(err) if code else True,
-                "said": err.strip().splitlines()[-3:],
-            }
-            lowered = json.loads((out / "metrics.json").read_text()).get("rate_lowered", 0) if code == 0 else None
-            fine = (code == 1 and "traceback" not in err.lower()) if always else (code == 0 and lowered == 1)
-            each.append(found | {"lowered": lowered, "outcome": "message" if fine and always else "equal" if fine else "failed"})
+            fault = partial(_broken, at, always)
+            code, _, err = ended(start([*stage.line, "--out", out], a.folder, before=fault))
+            found = {"step": at, "always": always, "code": code, "message": clean(err) if code else True}
+            if always:
+                found["outcome"] = "message" if code == 1 and clean(err) and "of the rate too" in err else "failed"
+            else:
+                found |= {"outcome": "failed"} if code else _lowered(stage, out, a.folder, fault)
+            each.append(found | {"said": err.strip().splitlines()[-3:]})
             print("nan", name, each[-1], flush=True)
             shutil.rmtree(out, ignore_errors=True)
         told[name] = each
     return told
 
 
+def _lowered(stage, out, folder, fault):
+    """The run that went on at a lower rate, beside one with the same fault that is killed after it went back: equal weights, all finite."""
+    other = _empty(out.with_name(f"{out.name}-killed"))
+    process = start([*stage.line, "--out", other], folder, before=fault)
+    while process.poll() is None and '"setback"' not in _text(other / "history.jsonl"):
+        time.sleep(0.002)
+    killed = process.poll() is None
+    if killed:
+        kill(process)
+    code, _, err = finish(stage, other, folder, fault) if killed else ended(process)
+    lowered = json.loads(_text(out / "metrics.json")).get("rate_lowered", 0)
+    one, two = outcome(stage, out), outcome(stage, other)
+    differ = sorted(file for file in {*one, *two} if one.get(file) != two.get(file))
+    fine = code == 0 and lowered == 1 and not differ and math.isfinite(_apart(out, other))
+    became = "equal" if fine else f"other files: {', '.join(differ)}" if code == 0 else f"did not go on: {err.strip()[-200:]}"
+    shutil.rmtree(other, ignore_errors=True)
+    return {"lowered": lowered, "killed_after_it": killed, "outcome": became}
+
+
+def _text(path):
+    return path.read_text("utf-8") if path.exists() else ""
+
+
 def _broken(at, always):
-    """The loss of update `at` is no number: the first time that it is made, or each time from there on."""
+    """The loss of update `at` is no number as long as the rate is the full one; always: of every update from there on, at any rate."""
     from rootstock.loop import train
 
-    real, met = train.Training._passed, []
+    real = train.Training._passed
 
     def passed(self, rows):
-        made = real(self, rows)
-        hit = self.at.step + 1 >= at and (always or not met)
-        met.extend([0] if hit else [])
-        return made._replace(loss=float("nan")) if hit else made
+        made, step = real(self, rows), self.at.step + 1
+        return made._replace(loss=float("nan")) if (step >= at if always else step == at and not self.at.lowered) else made
 
     train.Training._passed = passed
 
