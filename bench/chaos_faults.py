@@ -127,25 +127,28 @@ def _broken(at, always):
 
 
 def hang(made, a):
-    """One of two workers stands still at a random moment: the others notice, all start again, and end as if nothing had been."""
+    """One of two workers stands still after a random update: the others notice, all start again, and end as if nothing had been.
+
+    Only while they train: before, the others wait for each other half an hour, or for the first without a limit.
+    """
     if "adapt" not in made:
         return {}
     os.environ["ROOTSTOCK_PATIENCE_MINUTES"] = "0.2"
     stage, _, _ = made["adapt"]
     line = [*stage.line, *_WORKERS]
     straight = _empty(a.folder / "hung" / "straight")
-    began = time.perf_counter()
     code, _, err = ended(start([*line, "--out", straight], a.folder))
     assert code == 0, err
-    seconds, wanted, each = time.perf_counter() - began, outcome(stage, straight), []
+    wanted, each = outcome(stage, straight), []
     for number in range(a.times):
         rng, out = random.Random(f"{a.seed}-{number}"), _empty(a.folder / "hung" / f"{number}")
         process = start([*line, "--out", out], a.folder)
-        moment = rng.uniform(0.3, 0.8) * seconds
-        time.sleep(moment)
-        held = _stopped(process.pid)
+        after = rng.randint(1, 8)
+        while process.poll() is None and _text(out / "history.jsonl").count('"event": "step"') < after:
+            time.sleep(0.002)
+        held = process.poll() is None and _stopped(process.pid)
         code, _, err = ended(process)
-        found = {"seconds": round(moment, 2), "held": held, "code": code, "message": clean(err) if code else True}
+        found = {"after_update": after, "held": held, "code": code, "message": clean(err) if code else True}
         found["restarted"] = "restart " in err
         became = "equal" if code == 0 and outcome(stage, out) == wanted else "failed"
         each.append(found | {"outcome": became if held else "not hit", "said": err.splitlines()[-3:]})
