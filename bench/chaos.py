@@ -4,7 +4,8 @@ python bench/chaos.py NAME… [--times N] [--seed S] [--stages corpus,adapt] [--
 
 NAME: kills, disk, readonly, shrink, flips, clock, two, memory, nan, hang, all, or table, which prints what earlier ones found. --times: how
 often each fault happens to each stage (flips: places in all). The folder keeps the undisturbed runs that outcomes are compared with. Results
-go to results/chaos.json, a part for each name; parts of one name for other stages are kept. Exit code 1 where a promise was broken.
+go to results/chaos.json, a part for each name; parts of one name for other stages are kept. table writes docs/reliability.md's. Exit code 1
+where a promise was broken.
 """
 
 import argparse
@@ -20,9 +21,11 @@ from pathlib import Path
 
 from chaos_faults import hang, memory, nan
 from chaos_flips import flips
-from chaos_stages import Stage, clean, ended, finish, kill, outcome, prepare, stages, start
+from chaos_stages import clean, ended, finish, kill, outcome, prepare, stages, start
 
 RESULTS = Path(os.environ.get("ROOTSTOCK_RESULTS", Path(__file__).parent / "results")) / "chaos.json"
+PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
+START, END = "<!-- faults: written by bench/chaos.py -->", "<!-- end of faults -->"
 
 
 def straight(folder, names):
@@ -136,14 +139,14 @@ def readonly(made, a):
         for number in range(a.times):
             with Small(a.folder / "small" / f"ro-{name}-{number}", "1g") as small:
                 out, moment = small.place / "out", 0.0 if number % 2 == 0 else rng.uniform(0.3, 1.0) * seconds
+                missed = False
                 if not moment:
                     small.again("ro")
                 process = start([*stage.line, "--out", out], a.folder)
                 time.sleep(moment)
                 if moment:
-                    subprocess.run(
-                        ["mount", "-o", "remount,ro", small.place], check=False, stderr=subprocess.DEVNULL
-                    )  # busy where a file is open
+                    line = ["mount", "-o", "remount,ro", small.place]
+                    missed = subprocess.run(line, check=False, stderr=subprocess.DEVNULL).returncode > 0  # busy where a file is open
                 code, _, err = ended(process)
                 small.again("rw")
                 each.append(
@@ -154,7 +157,8 @@ def readonly(made, a):
                         "said": err.strip().splitlines()[-2:],
                     }
                 )
-                each[-1]["outcome"] = judged(stage, out, wanted, a.folder)
+                became = judged(stage, out, wanted, a.folder)
+                each[-1]["outcome"] = "not hit" if missed and became == "equal" else became
             print("readonly", name, each[-1], flush=True)
         told[name] = each
     return told
@@ -171,28 +175,27 @@ def shrink(made, a):
         for number in range(a.times):
             folder = a.folder / "shrunk" / f"{name}-{number}"
             shutil.rmtree(folder, ignore_errors=True)
-            (shutil.copytree if (a.folder / place).is_dir() else shutil.copy)(a.folder / place, _made(folder) / place)
-            line = [folder / place if word == a.folder / place else word for word in stage.line]
-            process = start([*line, "--out", folder / "out"], a.folder)
-            time.sleep(rng.uniform(0.0, 0.9) * seconds)
-            for path in [path for path in (folder / place, *(folder / place).rglob("*")) if path.is_file()]:
-                os.truncate(path, int(rng.uniform(0.1, 0.9) * path.stat().st_size))
-            code, _, err = ended(process)
-            same = code == 0 and outcome(stage, folder / "out") == wanted
-            what = "message" if code and clean(err) else "traceback" if code else "equal" if same else "of the shorter file"
-            whole = what != "of the shorter file" or judged(
-                Stage(line, stage.again, stage.kept), folder / "new", outcome(stage, folder / "out"), a.folder
-            )
-            each.append({"code": code, "outcome": what, "whole": whole, "said": err.strip().splitlines()[-2:] if code else []})
+            held = {path: path.read_bytes() for path in (a.folder / place, *(a.folder / place).rglob("*")) if path.is_file()}
+            try:  # in its own place, as that is a part of what a corpus tells of its documents
+                process = start([*stage.line, "--out", folder / "out"], a.folder)
+                moment = rng.uniform(0.0, 0.9) * seconds
+                time.sleep(moment)
+                ran = process.poll() is None
+                for path, data in held.items():
+                    os.truncate(path, int(rng.uniform(0.1, 0.9) * len(data)))
+                code, _, err = ended(process)
+                same = code == 0 and outcome(stage, folder / "out") == wanted
+                what = "message" if code and clean(err) else "traceback" if code else "equal" if same else "of the shorter file"
+                whole = what != "of the shorter file" or judged(stage, folder / "new", outcome(stage, folder / "out"), a.folder)
+            finally:
+                for path, data in held.items():
+                    path.write_bytes(data)
+            met = {"seconds": round(moment, 2), "while_it_ran": ran, "code": code, "outcome": what, "whole": whole}
+            each.append(met | {"said": err.strip().splitlines()[-2:] if code else []})
             print("shrink", name, each[-1], flush=True)
             shutil.rmtree(folder, ignore_errors=True)
         told[name] = each
     return told
-
-
-def _made(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def clock(made, a):
@@ -314,7 +317,10 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("runs/chaos"))
     a = parser.parse_args()
     if a.names == ["table"]:
-        print(table(json.loads(RESULTS.read_text())))
+        shown = table(json.loads(RESULTS.read_text()))
+        before, rest = PAGE.read_text("utf-8").split(START)
+        PAGE.write_text(f"{before}{START}\n{shown}\n{END}{rest.split(END)[1]}", "utf-8")
+        print(shown)
         return
     a.folder = a.folder.resolve()
     names, total = list(FAULTS) if "all" in a.names else a.names, 0

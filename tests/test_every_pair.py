@@ -45,6 +45,15 @@ def table(task_name):
     return tiny_rows.table(catalog.find("tasks", task_name))
 
 
+def test_settings_that_were_written_down_are_the_same_to_the_last_digit():
+    """A run that goes on reads what another process has written: an adapter told of alpha 16, and after a kill of 16.0."""
+    for kind, name in [*(("tasks", each) for each in TASKS), *(("methods", each) for each in METHODS)]:
+        found = catalog.find(kind, name)
+        if not any(field.is_required() for field in found.model_fields.values()):
+            first = found.build({}, name)
+            assert repr(found.build(first.plain(), name)) == repr(first), name
+
+
 @pytest.fixture(scope="module")
 def decided_base(tmp_path_factory):
     """Weights so wide that what is frozen tells rows apart."""

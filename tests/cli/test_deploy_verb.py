@@ -8,6 +8,8 @@ import sys
 import time
 import urllib.request
 from contextlib import nullcontext
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,15 +80,33 @@ def test_what_does_not_come_up_is_left_on_no_cluster(monkeypatch, tmp_path, deta
     def run(made, **named):
         raise RuntimeError("a deployment is not healthy")
 
-    serve = SimpleNamespace(start=lambda **settings: None, run=run, delete=deleted.append)
+    stand_in(monkeypatch, {}, run=run, delete=deleted.append)
+    with pytest.raises(RunFailed, match="a deployment is not healthy"):
+        verb.deploy(Plan(asked=Asked(runs=[str(tmp_path)]), detach=detach), print)
+    assert deleted == gone
+
+
+def stand_in(monkeypatch, running, **doing):
+    """In place of Ray Serve on a cluster where these applications run."""
+    serve = SimpleNamespace(start=lambda **settings: None, status=lambda: SimpleNamespace(applications=running), **doing)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     monkeypatch.setattr(verb, "needed", lambda name, *_, **more: serve)
     monkeypatch.setattr(verb.on_ray, "session", lambda ray, **more: nullcontext())
     for name in ("_folders", "_looked_at", "_check_room", "application"):
         monkeypatch.setattr(verb, name, lambda *_: [])
-    with pytest.raises(RunFailed, match="a deployment is not healthy"):
-        verb.deploy(Plan(asked=Asked(runs=[str(tmp_path)]), detach=detach), print)
-    assert deleted == gone
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_what_runs_on_a_cluster_is_replaced_only_where_that_is_asked_for(monkeypatch, tmp_path, detach):
+    done = []
+    stand_in(monkeypatch, {"rootstock": "RUNNING"}, run=lambda made, **named: done.append("run"), delete=lambda name: done.append("delete"))
+    monkeypatch.setattr(verb, "_until_told", lambda: None)
+    plan = Plan(asked=Asked(runs=[str(tmp_path)]), detach=detach)
+    with pytest.raises(UsageError, match=r"a deployment runs on 127\.0\.0\.1:6379 already"):
+        verb.deploy(plan, print)
+    assert not done, "neither replaced nor ended"
+    verb.deploy(replace(plan, overwrite=True), print)
+    assert done == (["run"] if detach else ["run", "delete"])
 
 
 def asked(port, path, body):
@@ -98,7 +118,8 @@ def asked(port, path, body):
 
 @pytest.mark.slow
 def test_the_application_itself(desk, tmp_path):
-    pytest.importorskip("ray.serve", reason="needs the extra ray")
+    if find_spec("ray") is None:  # imported here it would not yet know that tokens are asked for, and later tests start it
+        pytest.skip("needs the extra ray")
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as free:

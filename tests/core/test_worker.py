@@ -51,7 +51,7 @@ def test_patience_is_a_number_of_minutes(monkeypatch):
     assert worker.patience_minutes() == 30
     monkeypatch.setenv(worker.PATIENCE, "0.5")
     assert worker.patience_minutes() == 0.5
-    for wrong in ("soon", "0", "-1", "nan", "inf"):
+    for wrong in ("soon", "0", "-1", "nan", "inf", "1e12", "10080.1"):
         monkeypatch.setenv(worker.PATIENCE, wrong)
         with pytest.raises(UsageError, match=worker.PATIENCE):
             worker.patience_minutes()

@@ -74,6 +74,25 @@ def test_a_rehearsal_says_what_would_be_read_and_writes_nothing(raw, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_source_that_changes_while_it_is_read_is_told(raw, tmp_path, monkeypatch, gone):
+    """What was read is of two files: neither a corpus nor something to go on with."""
+    monkeypatch.setattr(build, "PART_DOCUMENTS", 5)
+    file, met = Path(raw[1]) / "105.txt", []
+    whole = file.read_bytes()
+
+    def cut(event):
+        if not met:
+            met.append(file.unlink() if gone else file.write_bytes(whole[:20]))
+
+    with pytest.raises(DataError, match=r"105\.txt has (gone|changed) while it was read"):
+        built(raw, tmp_path / "corpus", watch=Watch(event=cut))
+    assert not (tmp_path / "corpus" / "manifest.json").exists()
+    file.write_bytes(whole)
+    assert built(raw, tmp_path / "corpus") == built(raw, tmp_path / "other")
+    assert digest_folder(tmp_path / "corpus") == digest_folder(tmp_path / "other")
+
+
 def test_what_is_written_is_whole_and_told(raw, tmp_path):
     record = built(raw, tmp_path / "corpus", licences={raw[0]: "CC0-1.0"})
     manifest = json.loads((tmp_path / "corpus" / "manifest.json").read_text())

@@ -272,6 +272,17 @@ def test_ray_is_started_here_for_nobody_else_and_stopped(started):
     assert started.down == 2
 
 
+def test_a_later_start_has_the_token_of_the_first(started, monkeypatch):
+    """Ray itself reads it once in a process."""
+    told = []
+    for _ in range(2):
+        with on_ray.session():
+            told.append(os.environ["RAY_AUTH_TOKEN"])
+        monkeypatch.delenv("RAY_AUTH_TOKEN")
+        monkeypatch.delenv("RAY_AUTH_MODE")
+    assert told[0] == told[1]
+
+
 def test_the_users_own_cluster_and_wishes_are_kept(started, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")

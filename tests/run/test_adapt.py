@@ -64,6 +64,16 @@ def test_no_file_of_a_run_is_a_pickle(adapt):
             assert head != b"PK\x03\x04", path
 
 
+def test_the_file_that_tells_of_an_adapter_lists_by_name_and_once(adapt):
+    """peft keeps its lists as sets, whose order is another one in every process."""
+    names = ["value", "query", "key", "intermediate.dense", "attention.output.dense", "attention.self.query"]
+    run = adapt(training={"epochs": 1, "batch_tokens": 64}, method=catalog.find("methods", "lora")(targets=names))
+    told = json.loads((run.folder.model / "adapter_config.json").read_text("utf-8"))
+    for key in ("target_modules", "modules_to_save"):
+        assert told[key] == sorted(set(told[key])), key
+    assert len(told["target_modules"]) == len(names)
+
+
 PRECISIONS = pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-5), ("bf16", 0.02)])
 """Number formats of products, and how far a probability may then lie from plain transformers' in fp32."""
 

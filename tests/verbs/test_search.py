@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rootstock.cli.main import app
-from rootstock.core.errors import Interrupted, OutOfMemory, RecipeError, UsageError
+from rootstock.core.errors import ContractRefused, Interrupted, OutOfMemory, RecipeError, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.run.use import Run
@@ -58,6 +58,19 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_trials(plan):
     with pytest.raises(Interrupted):
         search.search(plan(out="stopped"), Watch(say=said.append, stop=lambda: sum(line.startswith("trial ") for line in said) >= 3))
     assert rates(search.search(plan(out="stopped"), Watch())) == rates(straight)
+
+
+def test_trials_on_other_rows_are_not_compared(plan, reviews):
+    def cut(line):
+        if line.startswith("trial     2"):
+            whole.append(reviews.read_bytes())
+            reviews.write_bytes(b"".join(whole[0].splitlines(keepends=True)[:60]))
+
+    whole = []
+    with pytest.raises(ContractRefused, match="have changed since the search began"):
+        search.search(plan(trials=3), Watch(say=cut))
+    reviews.write_bytes(whole[0])
+    assert [row["state"] for row in search.search(plan(trials=3), Watch())["trials"]] == ["complete"] * 3
 
 
 def test_the_best_run_is_there_also_where_a_search_was_killed_before_it_was_kept(plan, tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ def deploy(
     max_loaded: Annotated[int, Option(help="Models in the memory of a replica.")] = 128,
     change: Change = None,
     detach: Annotated[bool, Option("--detach", help="Leave it running on the cluster RAY_ADDRESS.")] = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the deployment that runs on the cluster.")] = False,
 ) -> None:
     """Serve on several machines: one door, many engines, each request where its model is in memory. Ctrl-C ends it."""
     from rootstock.cli.console import Console, assignments
@@ -48,4 +49,5 @@ def deploy(
         engine=serving.engine_settings({"max_loaded": max_loaded} | assignments(change or [])),
     )
     size = verb.Size.read(replicas)
-    verb.deploy(verb.Plan(asked=asked, size=size, cpus=cpus, gpus=gpus, ongoing=ongoing, detach=detach), Console().say)
+    plan = verb.Plan(asked=asked, size=size, cpus=cpus, gpus=gpus, ongoing=ongoing, detach=detach, overwrite=overwrite)
+    verb.deploy(plan, Console().say)

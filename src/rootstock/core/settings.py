@@ -32,7 +32,13 @@ _WANTED = {
 class Settings(BaseModel):
     """The base of everything a recipe can set. Each field's docstring is its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        validate_default=True,  # 16 for a float is 16.0 when it is read again: what is written must not hang on which of them it was
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,7 +1,6 @@
 """A process that is one of several workers, as the one that started it knows it: by its environment, and by the error it leaves."""
 
 import json
-import math
 import os
 import signal
 import threading
@@ -18,6 +17,8 @@ ERRORS = "ROOTSTOCK_WORKER_ERRORS"
 
 PATIENCE = "ROOTSTOCK_PATIENCE_MINUTES"
 """How long a worker waits for another in an update, an evaluation or a checkpoint before it takes it to hang: 30, as torch does."""
+_MOST_MINUTES = 7 * 24 * 60
+"""A week, which is as long as the others wait for what the first does alone; larger ones overflow torch's clocks."""
 
 
 def patience_minutes() -> float:
@@ -27,8 +28,8 @@ def patience_minutes() -> float:
         minutes = float(text)
     except ValueError:
         minutes = 0.0
-    if not 0 < minutes < math.inf:
-        raise UsageError(f"{PATIENCE} is {text!r}", wanted="minutes, more than 0")
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise UsageError(f"{PATIENCE} is {text!r}", wanted=f"minutes, more than 0 and at most {_MOST_MINUTES:,}, a week")
     return minutes
 
 

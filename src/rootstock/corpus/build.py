@@ -56,6 +56,7 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
             watch.say(f"resumed   after {len(found)} part{'s' if len(found) > 1 else ''}")
         steps = engine.Steps.of(stages, near_settings(settings))
         found = _read_all(settings, _Place(out / "parts", key, found), steps, watch)
+        _check_unchanged(facts, out / "parts")
         kept, line = _without_near_duplicates(settings, found, watch)
         lines = _masked(funnel.added([part.account["steps"] for part in found]) + ([line] if line else []), stages)
         covered = next((stage.step.covers() for stage in stages if isinstance(stage.step, Counting)), {})
@@ -112,6 +113,16 @@ def _masked(lines: list[funnel.Line], stages: list[Stage]) -> list[funnel.Line]:
     for shown in (shown for line in lines for shown in line["examples"].values()):
         shown[:] = [each | {"text": step.judge(each["text"]).text if step else each["text"]} for each in shown]
     return lines
+
+
+def _check_unchanged(facts: list[sources.SourceFacts], read: Path) -> None:
+    """Raises DataError, and drops what was read, where a source is another one now: its digest would stand for a corpus of two files."""
+    try:
+        for fact in facts:
+            sources.check_unchanged(fact)
+    except DataError:
+        shutil.rmtree(read)
+        raise
 
 
 def _batches(settings: CorpusSettings, following: tuple[int, int], stream: Callable[..., Iterator[Item]]) -> Iterator[Batch[Item]]:

@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from secrets import token_hex
 from typing import Any
@@ -54,7 +55,13 @@ def prepare() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not any(name in os.environ for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         # Its processes listen on all addresses of the machine, and would run what anybody sends.
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token_hex(32))
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_token())
+
+
+@cache
+def _token() -> str:
+    """One for this process: Ray reads it once, and a later start with another would not let its own driver in."""
+    return token_hex(32)
 
 
 @contextmanager

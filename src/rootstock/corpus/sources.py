@@ -126,6 +126,19 @@ def describe(reference: str, text: str | None = None) -> SourceFacts:
     return SourceFacts(reference, kind, digest, facts, len(skipped), tuple(skipped[:_EXAMPLES]))
 
 
+def check_unchanged(facts: SourceFacts) -> None:
+    """Raises DataError where a file is no longer what it was when it was described: a stream may have met some of either."""
+    now = {file.name: file for file in _listed(facts.reference)[0]} if facts.files else {}
+    for before in facts.files:
+        file = now.get(before.name)
+        if file is None or _facts(file) != before:
+            raise DataError(
+                f"{before.name} {'has gone' if file is None else 'has changed'} while it was read",
+                wanted="files that stay as they are until all is read",
+                fix="give the same command again when nobody writes to them",
+            )
+
+
 def _facts(file: _File) -> FileFacts:
     try:
         return FileFacts(file.name, file.path.stat().st_size, file.format, digest_file(file.path))

@@ -43,6 +43,7 @@ def cut(model: nn.Module, world: World) -> Collection[str]:
     rules = {name: style for name, style in rules.items() if not kept & {name, name.rpartition(".")[0]}}
     apply_tensor_parallelism(model, init_device_mesh(_kind(model), (world.size,), mesh_dim_names=("tp",)), rules)
     _check_cut(model, before)
+    _check_widths(model, world)
     named = whole._expand_parallel_plan({name: style for name, style in plan.items() if style == _SUMMED})
     return [name for name, parameter in model.named_parameters() if name in named and parameter.requires_grad]
 
@@ -64,6 +65,28 @@ def _check_cut(model: nn.Module, before: int) -> None:
             raise RecipeError(f"{name} would be cut into pieces that take turns", wanted="rows or columns", fix=_OTHERWISE)
     if len(list(model.parameters())) != before:
         raise RecipeError(f"{type(model).__name__} shares weights that its plan cuts one by one", wanted="whole models", fix=_OTHERWISE)
+
+
+def _check_widths(model: nn.Module, world: World) -> None:
+    """RecipeError where dropout would draw masks of another width on one worker: all draw the same numbers, and would part there unseen."""
+    if not _drops(model):
+        return
+    tables = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}  # their sum is whole again
+    for name, parameter in model.named_parameters():
+        for each in parameter.placements if isinstance(parameter, DTensor) and name not in tables else ():
+            if isinstance(each, Shard) and (width := parameter.shape[each.dim]) % world.size:
+                raise RecipeError(
+                    f"the {width:,} units of {name} can't be shared evenly by {world.size} workers, and dropout draws for each unit",
+                    wanted="a number of workers that divides them",
+                    fix="change --workers, or set training.dropout=0",
+                )
+
+
+def _drops(model: Any) -> bool:
+    """Whether anything is dropped in training: by a module, or by a function that reads its share in the configuration."""
+    settings = model.config.get_text_config().to_dict()
+    told = any(isinstance(value, float) and value > 0 for key, value in settings.items() if key.endswith(("dropout", "pdrop")))
+    return told or any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
 
 
 def _vocabulary(model: Any) -> set[str]:

@@ -295,9 +295,13 @@ def _beside_adapter(prepared: Prepared, model: Any, place: Path) -> None:
     _name_base(place / "adapter_config.json", prepared)
 
 
+_SETS = ("target_modules", "modules_to_save", "exclude_modules")
+
+
 def _name_base(path: Path, prepared: Prepared) -> None:
-    """Name the base as others find it: a hub id where it has one."""
+    """Name the base as others find it: a hub id where it has one. Sets, which peft writes in the order of this process's hashes, by name."""
     config = json.loads(path.read_text("utf-8"))
+    config |= {key: sorted(set(config[key])) for key in _SETS if isinstance(config.get(key), list)}
     named = prepared.base.hub_id or (str(prepared.base.folder) if prepared.base.folder else prepared.base.reference)
     artifact.write_json(path, config | {"base_model_name_or_path": named, "revision": prepared.base.revision})
 

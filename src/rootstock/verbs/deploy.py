@@ -54,7 +54,7 @@ class Size:
 class Plan:
     """asked: what is served, and to whom. cpus, gpus: of a replica. ongoing: requests that one replica should have at a time.
 
-    detach: leave it running on the cluster that RAY_ADDRESS names.
+    detach: leave it running on the cluster that RAY_ADDRESS names. overwrite: in the place of the one that runs there.
     """
 
     asked: Asked
@@ -63,6 +63,7 @@ class Plan:
     gpus: float = 0.0
     ongoing: int = 32
     detach: bool = False
+    overwrite: bool = False
 
     def check(self) -> None:
         """Raises UsageError for what makes no sense together."""
@@ -129,6 +130,7 @@ def deploy(plan: Plan, say: Say) -> None:
     with on_ray.session(ray, otherwise="serve here: rootstock serve"):
         _check_room(ray, plan)
         serve.start(proxy_location="HeadOnly" if not plan.detach else "EveryNode", http_options={"host": asked.host, "port": asked.port})
+        _check_free(serve, plan)
         try:
             _run(serve, application(serve, plan, folders, infos, tokens))
             shown = f"{plan.size.least} to {plan.size.most}" if plan.size.most > plan.size.least else f"{plan.size.least}"
@@ -226,6 +228,16 @@ def _check_room(ray: Any, plan: Plan) -> None:
         if each * max(plan.size.least, 1) > held.get(name, 0):
             found = f"{max(plan.size.least, 1)} replicas of {each:g} {name}s, and {held.get(name, 0):g} in all"
             raise UsageError(found, wanted="no more than the cluster has", fix="fewer --replicas, --cpus or --gpus")
+
+
+def _check_free(serve: Any, plan: Plan) -> None:
+    """Raises UsageError where another deployment runs on the cluster, which this one would replace, and end when it ends."""
+    if not plan.overwrite and APP in serve.status().applications:
+        raise UsageError(
+            f"a deployment runs on {os.environ.get('RAY_ADDRESS')} already",
+            wanted="a cluster that serves none yet",
+            fix="--overwrite replaces it; serve status shows it",
+        )
 
 
 def _until_told() -> None:

@@ -1,6 +1,7 @@
 """What a person asks of a plan, for one device or for many: amounts and settings in words, and what is wrong with them."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rootstock.core import artifact, place
-from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockError, UsageError
+from rootstock.core.errors import ContractRefused, Diverged, Interrupted, OutOfMemory, RootstockError, UsageError
 from rootstock.core.figures import ERRORS
 from rootstock.core.lock import alone
 from rootstock.core.modules import needed
@@ -20,11 +20,12 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.settings import changed, number
 from rootstock.core.watch import Event, Watch
 from rootstock.run import choices
+from rootstock.run.use import Run
 from rootstock.verbs import api
 
 BEST, FOUND = "best", "search.json"
 """The folder of the best run, and the file that tells of all trials."""
-_TRIALS = "trials"
+_TRIALS, _DATA = "trials", "data"
 _WARM = 4
 """Trials that are run to their end before any is stopped: a median of fewer says little."""
 
@@ -166,6 +167,7 @@ def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
     alone = replace(watch, say=lambda text: None, event=race.event, stop=race.stop, started=time.monotonic(), goes_back=False)
     try:
         run = api.carry_out(_build(plan.recipe, values), _place(plan, study, trial.number), alone)
+        _check_rows(run, trial, study)
     except RootstockError as error:
         if isinstance(error, Interrupted) and race.beaten:
             study.tell(trial, state=states.PRUNED)
@@ -184,6 +186,18 @@ def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
         trial.set_user_attr(name, told)
     study.tell(trial, -value if figure in ERRORS else value)
     return watch.say(f"          {figure} {value:.4f}")
+
+
+def _check_rows(run: Run, trial: Any, study: Any) -> None:
+    """Raises ContractRefused where a trial has met other rows than those before it: their figures could not be compared."""
+    read = artifact.digest_json(run.folder.json("manifest.json")["data"])
+    if any(each.user_attrs.get(_DATA, read) != read for each in study.trials):
+        raise ContractRefused(
+            "the files that the trials read have changed since the search began",
+            wanted="the same rows for every trial",
+            fix="put them back, or search into another --out",
+        )
+    trial.set_user_attr(_DATA, read)
 
 
 class _Race:
