@@ -1,6 +1,6 @@
 """Does more pre-training on texts of the domain help? minilm against minilm that went on with masked-lm on unlabelled scientific sentences.
 
-    python bench/adaptive.py FOLDER [--tokens 1500000] [--rows 500] [--seeds 3] [--ways feature-extraction full]
+    python bench/adaptive.py FOLDER [--tokens 1500000] [--rows 500] [--test-rows 1000] [--seeds 3] [--ways feature-extraction full]
 
 The corpus is the training texts of the sets in `sets.SCIENCE` without their labels; whatever shares text with a validation or test row of any
 of them is taken out. Corpus, bases and every cell are kept in FOLDER, so a sitting that was cut short goes on. Writes results/adaptive.json.
@@ -61,9 +61,9 @@ def bases(folder, tokens):
 def cell(folder, a, row, start):
     """One start adapted on few rows at one rate."""
     (name, seed), (kind, base, method, rate) = row, start
-    path = folder / "cells" / f"{name}-{a.rows}-{seed}-{kind if kind == 'minilm' else base.name}-{method}-{rate}.json"
+    path = folder / f"cells-{a.test_rows}" / f"{name}-{a.rows}-{seed}-{kind if kind == 'minilm' else base.name}-{method}-{rate}.json"
     chosen = ["--base", base, "--method", method, "--rate", rate, "--seed", seed]
-    return adapted(path, few_rows(folder, name, a.rows, seed), folder / "runs" / path.stem, chosen)
+    return adapted(path, few_rows(folder, name, a.rows, seed, most=a.test_rows), folder / "runs" / path.stem, chosen)
 
 
 def drawn(folder, a, name, start):
@@ -95,6 +95,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokens", type=int, default=1_500_000)
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--test-rows", type=int, default=1000, help="of a set, at most")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=list(RATES), default=list(RATES), help="methods that adapt")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "adaptive.json")

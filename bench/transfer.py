@@ -39,9 +39,10 @@ def call(*arguments):
     subprocess.run([*ROOTSTOCK, *map(str, arguments)], check=True)
 
 
-def few_rows(folder, name, rows, seed):
-    """`rows` training rows of a set drawn with a seed (None: all), and its test rows, as CSV files."""
+def few_rows(folder, name, rows, seed, *, most=None):
+    """`rows` training rows of a set drawn with a seed (None: all), and its test rows, at most so many, as CSV files."""
     (train, validation, test), header = getattr(sets, name)()
+    test = random.Random(0).sample(test, most) if most and most < len(test) else test
     pool = train + validation
     drawn = random.Random(seed).sample(pool, rows or len(pool))
     paths = folder / f"{name}-{rows or 'pool'}-{seed}.csv", folder / f"{name}-test.csv"
