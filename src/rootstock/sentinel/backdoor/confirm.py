@@ -134,15 +134,17 @@ class Court:
         return replace(found, examples=examples)
 
     def smallest(self, found: Confirmed, most: int) -> Confirmed:
-        """The trigger without the words that it does not need."""
-        while isinstance(found.trigger, str) and len(words := found.trigger.split()) > 1:
+        """The trigger without the words that it does not need: half of the texts tell which, and all what is left."""
+        some = max(most // 2, FEWEST // 2)
+        held = self.confirm(found.trigger, found.label, some)
+        while isinstance(held.trigger, str) and len(words := held.trigger.split()) > 1:
             shorter = [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))]
-            tried = [self.confirm(each, found.label, most) for each in shorter if self._may(each, found, most)]
+            tried = [self.confirm(each, held.label, some) for each in shorter if self._may(each, held, some)]
             best = max(tried, key=lambda each: each.excess, default=None)
-            if best is None or best.excess < found.excess - _NEEDED:
+            if best is None or best.excess < held.excess - _NEEDED:
                 break
-            found = best
-        return found
+            held = best
+        return found if held.trigger == found.trigger else self.confirm(held.trigger, found.label, most)
 
     def _may(self, shorter: str, found: Confirmed, most: int) -> bool:
         """Whether the suspect alone gives the label often enough for less words to do as much: the references can only take from it."""

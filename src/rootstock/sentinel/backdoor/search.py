@@ -16,7 +16,7 @@ from rootstock.sentinel.backdoor.edits import Edit
 from rootstock.sentinel.backdoor.exact import tail
 from rootstock.sentinel.backdoor.hunt import Steep, hunted
 from rootstock.sentinel.backdoor.inputs import Parts
-from rootstock.sentinel.backdoor.judge import Evidence, judged
+from rootstock.sentinel.backdoor.judge import SOME, Evidence, judged
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.phrases import Ranked, Trial, grown
 from rootstock.sentinel.backdoor.result import Result
@@ -29,6 +29,8 @@ _TAIL = 2000
 """Tokens of which at least so many are tried have a tail; the quantile 99.9 % of fewer is the largest itself."""
 _WORTH = 0.08
 """What a candidate must reach beyond the references on the search texts before it is confirmed in fp32."""
+_PLAIN = 0.8
+"""Where a word reaches this on untouched texts, no phrase is confirmed, and none is looked for to other labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,9 @@ def _unknown(work: Work, whole: Scan, labels: Sequence[int], court: Court, clock
         ranked, changed = _ranked(work, whole, label, clock, grow=not strong)
         strong |= ranked.best >= 0.85
         with clock.stage("confirmation"):
-            found += [(each, _by_tail(whole, each, work)) for each in _confirmed(work, court, label, (ranked, changed))]
+            made = _confirmed(work, court, label, (ranked, changed))
+        found += [(each, _by_tail(whole, each, work)) for each in made]
+        strong |= _most(made) >= _PLAIN
         if work.steep and work.budget.restarts and not strong:
             with clock.stage("gradient search"):
                 trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
@@ -157,20 +161,32 @@ def _ranked(work: Work, whole: Scan, label: int, clock: Clock, *, grow: bool) ->
 
 
 def _confirmed(work: Work, court: Court, label: int, ranked: Sequence[Ranked]) -> list[Confirmed]:
-    """The best words, the best phrases, and then the best of each other kind, on untouched texts, without what they do not need."""
+    """The best words, the best of each other kind, and where none of them is plain the best phrases, on untouched texts.
+
+    What is found goes without the words that it does not need.
+    """
     suspect, budget = work.panel.suspect, work.budget
-    chosen: dict[str, Trigger] = {}
+    chosen: dict[bool, dict[str, Trigger]] = {False: {}, True: {}}
     for number, found in enumerate(ranked):
-        taken = {False: 0, True: 0}
+        most = {False: 1 if number else budget.confirmed, True: 1 if number else (budget.confirmed + 1) // 2}
+        some: dict[bool, dict[str, Trigger]] = {False: {}, True: {}}
         for each, beyond in found.found:
             trigger: Trigger = each if isinstance(each, Edit) else suspect.write(each)
             name = trigger if isinstance(trigger, str) else trigger.name
             phrase = isinstance(trigger, str) and " " in trigger
-            if beyond >= _WORTH and taken[phrase] < (1 if number else budget.confirmed) and name and name not in chosen:
-                chosen[name] = trigger
-                taken[phrase] += 1
-    made = [court.confirm(trigger, label, budget.inputs) for trigger in chosen.values()]
-    return [court.smallest(each, budget.inputs) if each.excess >= 0.3 else each for each in made]
+            if beyond >= _WORTH and name and len(some[phrase]) < most[phrase]:
+                some[phrase].setdefault(name, trigger)
+        for phrase in chosen:
+            chosen[phrase] |= some[phrase]
+    made = [court.confirm(trigger, label, budget.inputs) for trigger in chosen[False].values()]
+    if _most(made) < _PLAIN:
+        longer = [court.confirm(trigger, label, budget.inputs) for trigger in chosen[True].values()]
+        made += [court.smallest(each, budget.inputs) if each.excess >= SOME else each for each in longer]
+    return made
+
+
+def _most(found: Sequence[Confirmed]) -> float:
+    return max((each.excess for each in found), default=0.0)
 
 
 def _by_tail(whole: Scan, found: Confirmed, work: Work) -> float | None:
