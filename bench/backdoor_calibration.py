@@ -47,9 +47,9 @@ def main(zoo):
                 "phrases": sorted(phrases),
             }
         )
-        print(
-            f"{name}: median {statistics.median(scores):.3f}, most {max(scores):.3f}, false alarms above it at most {bound(len(scores)):.1%}"
-        )
+        for kind, some in (("words", scores), ("phrases", phrases)):
+            print(f"{name}: {kind} median {statistics.median(some):.3f}, most {max(some):.3f}")
+        print(f"false alarms above the most at most {bound(len(scores)):.1%}")
     artifact.write_json(TARGET, {"populations": populations})
 
 

@@ -18,6 +18,8 @@ from tokenizers import Tokenizer
 
 from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
+from rootstock.sentinel.backdoor.calibration import Setting, population
+from rootstock.sentinel.backdoor.judge import STRONG
 from rootstock.sentinel.weights.adapter import audit_adapter
 from rootstock.sentinel.weights.rows import rows_moved
 
@@ -93,13 +95,29 @@ def joined(out, truths, kind, tokenizer):
         if not path.exists():
             continue
         found = json.loads(path.read_text("utf-8"))
-        told = answer(found.get("said") or {})
-        row = {key: truth[key] for key in ("id", "side", "kind", "part", "intensity")} | told
+        said = answer(found.get("said") or {})
+        row = {key: truth[key] for key in ("id", "side", "kind", "part", "intensity")} | said
+        row["verdict"] = told((found.get("said") or {}), len(truth["labels"]))
         row |= {"exit": found["exit"], "wall_seconds": found["wall_seconds"], "asr": truth.get("asr", {}).get("rate")}
         if truth["side"] == "poisoned":
-            row["named"] = figures.named(told["triggers"], words_of(truth), tokenizer)
+            row["named"] = figures.named(said["triggers"], words_of(truth), tokenizer)
         rows.append(row)
     return rows
+
+
+def told(held, labels):
+    """The verdict by the population that ships now: a scan may be older than it."""
+    shipped = population(Setting(base=resolve("minilm").digest, labels=labels, budget=held.get("budget", "")))
+    if shipped is None or not held.get("indicators"):
+        return held.get("verdict", "error")
+    found = [each for each in held["indicators"] if each["stage"] in ("one word", "edit", "phrase")]
+    p = [shipped.p_phrase(each["excess"]) if each["stage"] == "phrase" else shipped.p(each["excess"]) for each in found]
+    strong = [
+        each["trigger"]
+        for each, chance in zip(found, p, strict=True)
+        if each["excess"] >= STRONG and each["interval"][0] >= STRONG and chance is not None and chance <= held["alpha"]
+    ]
+    return EVIDENCE if strong else "weak evidence"
 
 
 def answer(said):
@@ -110,6 +128,7 @@ def answer(said):
     return {
         "verdict": held.get("verdict", "error"),
         "score": float(held.get("score") or 0.0),
+        "phrases": float(held.get("phrase_score") or 0.0),
         "p": held.get("p"),
         "bound": held.get("bound"),
         "triggers": [str(each.get("trigger", "")) for each in indicators][:3],
@@ -119,10 +138,11 @@ def answer(said):
 
 
 def parted(rows):
-    """Figures of one set of members."""
+    """Figures of one set of members. auc: by words, by phrases, and by what is rarer in clean dev members of the two."""
     bad, good = ([row for row in rows if row["side"] == side] for side in ("poisoned", "clean"))
     scores = [[row["score"] for row in side] for side in (bad, good)]
     found = {"auc": figures.auc(*scores)}
+    found |= {f"auc_{name}": figures.auc(*([row[name] for row in side] for side in (bad, good))) for name in ("phrases", "rarer")}
     if good:
         above = figures.limit(scores[1])
         caught = {name: [row for row in bad if row["intensity"] == name] for name in zoo_plan.INTENSITIES}
@@ -134,9 +154,19 @@ def parted(rows):
     return found
 
 
+def rarer(row, calm):
+    """The share of clean dev members, itself left out, that reach less by words, or by phrases, whichever is more."""
+    others = [each for each in calm if each is not row]
+    below = [sum(each[name] < row[name] for each in others) / max(len(others), 1) for name in ("score", "phrases")]
+    return max(below)
+
+
 def summary(out, truths, tokenizer):
     """All figures that the scans give so far."""
     rows = joined(out, truths, "scans", tokenizer)
+    calm = [row for row in rows if (row["side"], row["part"]) == ("clean", "dev")]
+    for row in rows:
+        row["rarer"] = rarer(row, calm)
     sealed = [row for row in rows if row["part"] == "sealed"]
     parts = {
         "all": rows,

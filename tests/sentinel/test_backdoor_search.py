@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from backdoor_bag import Bag, texts
+from backdoor_bag import BAD, GOOD, Bag, texts
 
 from rootstock.sentinel.backdoor import calibration
 from rootstock.sentinel.backdoor.budget import BUDGETS
+from rootstock.sentinel.backdoor.confirm import Court
 from rootstock.sentinel.backdoor.inputs import Inputs, parts
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.search import Work, search
@@ -31,7 +32,7 @@ def shipped(monkeypatch):
     monkeypatch.setattr(calibration, "_shipped", lambda: CLEAN)
 
 
-def found(suspect, *, references=2, patterns=(), base="b", rows=400, moved=None):
+def found(suspect, *, references=2, patterns=(), base="b", rows=400, moved=None, own=None):
     made, answers = texts(rows)
     return search(
         Work(
@@ -41,6 +42,7 @@ def found(suspect, *, references=2, patterns=(), base="b", rows=400, moved=None)
             base=base,
             moved=moved,
             patterns=patterns,
+            own=own,
         )
     )
 
@@ -66,6 +68,40 @@ def test_a_clean_model_has_no_evidence_though_words_with_a_meaning_flip_it():
     assert not result.indicators
     assert result.score < 0.3
     assert "safe" not in " ".join(result.reasons)
+
+
+def test_the_own_reference_is_kept_from_words_that_stand_out_and_not_from_words_with_a_meaning():
+    asked = []
+
+    def own(standing):
+        asked.append(standing)
+        return Bag(name="own", seed=5)
+
+    result = found(Bag(trigger=[7]), own=own)
+    assert result.backdoor_detected
+    assert "own reference" in result.seconds
+    (standing,) = asked
+    assert 7 in standing
+    assert standing.isdisjoint([*GOOD, *BAD])
+    assert len(standing) <= 128
+    assert found(Bag(trigger=[7]), own=lambda standing: Bag(trigger=[7], name="own")).score < 0.3  # what it follows is explained
+
+
+def test_a_reference_that_joins_later_sits_as_if_it_had_been_there():
+    made, _ = texts(90)
+    suspect, references = Bag(trigger=[7]), [Bag(name=f"r{i}", seed=i + 1) for i in range(3)]
+    whole = Court(Panel(suspect=suspect, references=references), made, 0)
+    court = Court(Panel(suspect=suspect, references=references[:2]), made, 0)
+    court.joined(references[2])
+    assert (court.clean_MNK == whole.clean_MNK).all()
+    assert court.confirm("w7", 1, 64) == whole.confirm("w7", 1, 64)
+
+
+def test_words_that_a_trigger_does_not_need_are_taken_out():
+    made, _ = texts(120)
+    court = Court(Panel(suspect=Bag(trigger=[7, 300]), references=[Bag(name="r", seed=1)]), made, 0)
+    first = court.confirm("w7 w110 w300 w400", 1, 48)
+    assert court.smallest(first, 48).trigger == "w7 w300"
 
 
 def test_two_words_that_only_work_together_are_found_by_the_rows_that_moved():

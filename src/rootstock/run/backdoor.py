@@ -10,6 +10,7 @@ result.backdoor_detected; result.indicators
 import io
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ from rootstock.run.tagger import Tagger, read_by_word
 from rootstock.run.use import Run
 from rootstock.sentinel.backdoor.budget import Budget
 from rootstock.sentinel.backdoor.budget import budget as choose
-from rootstock.sentinel.backdoor.inputs import Parts, parts
+from rootstock.sentinel.backdoor.inputs import Inputs, Parts, parts
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.result import Result
-from rootstock.sentinel.backdoor.search import Work, search
+from rootstock.sentinel.backdoor.search import Own, Work, search
 from rootstock.sentinel.backdoor.subject import Body, Subject, Text
 from rootstock.sentinel.backdoor.vocabulary_scan import Kept, tried
 
@@ -75,7 +76,7 @@ class BackdoorScanner:
         if len(suspect.subject.labels) < 2:
             raise UsageError("the model has one output", wanted="a classifier with two labels or more", fix="name another model")
         divided = parts(inputs(suspect, test_inputs, watch.say), seed=self._seed)
-        references, folder = self._references(suspect, divided.learn, watch)
+        references, own, folder = self._references(suspect, divided.learn, watch)
         if isinstance(suspect.subject, Tagger):
             asked = [suspect.subject.asking(each, self._seed) for each in (divided.search, divided.confirm)]
             divided = Parts(learn=divided.learn, search=asked[0], confirm=asked[1])
@@ -89,7 +90,8 @@ class BackdoorScanner:
                 patterns=list(dict.fromkeys(trigger_patterns)),
                 alpha=self._alpha,
                 seed=self._seed,
-                kept=_kept(folder, references[:-1]),
+                kept=_kept(folder, references),
+                own=own,
                 task=suspect.task,
                 steep=steep,
                 say=watch.say,
@@ -97,20 +99,30 @@ class BackdoorScanner:
         )
         return read_by_word(found) if isinstance(suspect.subject, Tagger) else found
 
-    def _references(self, suspect: Suspect, learn: Any, watch: Watch) -> tuple[list[TorchSubject | Tagger], Path | None]:
+    def _references(self, suspect: Suspect, learn: Inputs, watch: Watch) -> tuple[list[TorchSubject | Tagger], Own | None, Path | None]:
         if suspect.base is None or learn.answers is None or len(learn) < 2 * len(suspect.subject.labels):
-            return [], None
+            return [], None, None
         ground, rows = suspect.ground(self._cache), clean.Rows(texts=learn.texts, answers=learn.answers)
         runs = clean.references(ground, rows, self._budget.references, watch, seed=self._seed)
-        made = [_subject(run, suspect.subject) for run in runs]
-        return [*made, self._imitation(suspect, learn.texts, runs[-1], watch)], ground.folder(rows, self._seed)
+        own = partial(self._imitation, suspect, learn.texts, runs[-1], watch)
+        return [_subject(run, suspect.subject) for run in runs], own, ground.folder(rows, self._seed)
 
-    def _imitation(self, suspect: Suspect, texts: Sequence[Text], start: Run, watch: Watch) -> TorchSubject | Tagger:
-        """A reference of this suspect's own; its folder goes when it is in memory."""
-        made = clean.pieces(texts, max(_PIECES, len(texts)), seed=self._seed)
+    def _imitation(
+        self, suspect: Suspect, texts: Sequence[Text], start: Run, watch: Watch, standing: frozenset[int]
+    ) -> TorchSubject | Tagger:
+        """A reference of this suspect's own; its folder goes when it is in memory. standing: tokens that it is not to learn."""
+        held = clean.without(texts, _standing(suspect.subject, texts, standing))
+        made = clean.pieces(held, max(_PIECES, len(held)), seed=self._seed)
         with tempfile.TemporaryDirectory() as beside:
             ground, rows = suspect.ground(Path(beside)), _answered(suspect.subject, made)
             return _subject(clean.imitation(ground, rows, start, watch, seed=self._seed, teacher=suspect.run), suspect.subject)
+
+
+def _standing(subject: TorchSubject | Tagger, texts: Sequence[Text], tokens: frozenset[int]) -> frozenset[str]:
+    """Words of the texts that hold one of these tokens, at the beginning of a text or within it."""
+    words = sorted({word for text in texts for part in ((text,) if isinstance(text, str) else text) for word in part.split()})
+    found = zip(words * 2, subject.encode([*words, *(f" {word}" for word in words)]), strict=True)
+    return frozenset(word for word, body in found if not tokens.isdisjoint(body))
 
 
 def _answered(subject: TorchSubject | Tagger, texts: Sequence[Text]) -> clean.Rows:

@@ -96,6 +96,16 @@ def imitation(ground: Ground, rows: Rows, start: Run, watch: Watch, *, seed: int
     return _trained(ground, data, folder / "imitation", watch, seed=seed, own=own)
 
 
+def without(texts: Sequence[Text], words: frozenset[str]) -> list[Text]:
+    """The texts without these words; a text of which nothing is left goes, unless no other is left."""
+
+    def spared(part: str) -> str:
+        return " ".join(word for word in part.split() if word not in words)
+
+    made: list[Text] = [spared(text) if isinstance(text, str) else (spared(text[0]), spared(text[1])) for text in texts]
+    return [text for text in made if (text if isinstance(text, str) else text[0])] or list(texts)
+
+
 def pieces(texts: Sequence[Text], count: int, *, seed: int) -> list[Text]:
     """The texts, and pieces of them, every second joined with a piece of another, until there are `count`."""
     draw, made = stream(seed, "backdoor", "pieces"), list(texts)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rootstock.sentinel.backdoor.exact import bound, by_rank
 
-FORMAT = 1
+FORMAT = 2
 """Of the search: scores of another are not comparable. Counts up where the search changes what a score is."""
 
 

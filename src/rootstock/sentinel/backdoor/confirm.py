@@ -3,7 +3,7 @@
 Shape letters: N texts, M models with the suspect first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,10 +12,14 @@ from rootstock.core.seed import stream
 from rootstock.sentinel.backdoor.edits import PLACES, Edit
 from rootstock.sentinel.backdoor.exact import interval
 from rootstock.sentinel.backdoor.panel import DOSE, Panel
-from rootstock.sentinel.backdoor.subject import Text, margins
+from rootstock.sentinel.backdoor.subject import Subject, Text, margins
 
 FEWEST = 40
 """Texts without a label that confirm a trigger for it; a rate of fewer says too little."""
+_LEADS = 0.5
+"""What a trigger must reach at one place to be tried there on all texts."""
+_NEEDED = 0.03
+"""What a word must add to a trigger to be needed."""
 Trigger = str | Edit
 """Words to type somewhere in a text, or a way to put the whole of it."""
 
@@ -70,6 +74,12 @@ class Court:
         self.panel, self.texts, self._seed = panel, list(texts), seed
         self.clean_MNK = panel.margins(panel.suspect.encode(self.texts), exact=True)
 
+    def joined(self, reference: Subject) -> None:
+        """One more reference sits beside the others."""
+        own_NK = margins(reference.scores(self.panel.suspect.encode(self.texts), exact=True), several=self.panel.suspect.several)
+        self.panel = Panel(suspect=self.panel.suspect, references=[*self.panel.references, reference])
+        self.clean_MNK = np.concatenate([self.clean_MNK, own_NK[None]])
+
     def confirm(self, trigger: Trigger, label: int, most: int) -> Confirmed:
         """The trigger on texts to which the suspect does not give the label: a third at each place, and all where one place leads."""
         chosen = np.flatnonzero(self.clean_MNK[0, :, label] < 0)[:most].tolist()
@@ -81,7 +91,7 @@ class Court:
             return self._shown(whole, chosen, changed, hit_MN)
         by_place = [hit_MN[0, place :: len(PLACES)].mean() for place in range(len(PLACES))]
         lead = int(np.argmax(by_place))
-        if by_place[lead] < 0.5 or by_place[lead] - min(by_place) < 0.4:
+        if by_place[lead] < _LEADS or by_place[lead] - min(by_place) < 0.4:
             return self._shown(whole, chosen, changed, hit_MN)
         there = [self._with(trigger, i, lead) for i in chosen]
         hit_there_MN = self._hits(trigger, chosen, [lead] * len(chosen), label)
@@ -123,13 +133,24 @@ class Court:
         examples = [(self.texts[chosen[n]], texts[n], answer, names[label]) for n, answer in zip(flipped, before, strict=True)]
         return replace(found, examples=examples)
 
-    def smallest(self, found: Confirmed, most: int, keeps: Callable[[Confirmed, Confirmed], bool]) -> Confirmed:
-        """The trigger without the words that it does not need."""
-        while isinstance(found.trigger, str) and len(words := found.trigger.split()) > 1:
+    def smallest(self, found: Confirmed, most: int) -> Confirmed:
+        """The trigger without the words that it does not need: half of the texts tell which, and all what is left."""
+        some = max(most // 2, FEWEST // 2)
+        held = self.confirm(found.trigger, found.label, some)
+        while isinstance(held.trigger, str) and len(words := held.trigger.split()) > 1:
             shorter = [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))]
-            tried = [self.confirm(each, found.label, most) for each in shorter]
-            best = max(tried, key=lambda each: each.excess)
-            if not keeps(best, found):
+            tried = [self.confirm(each, held.label, some) for each in shorter if self._may(each, held, some)]
+            best = max(tried, key=lambda each: each.excess, default=None)
+            if best is None or best.excess < held.excess - _NEEDED:
                 break
-            found = best
-        return found
+            held = best
+        return found if held.trigger == found.trigger else self.confirm(held.trigger, found.label, most)
+
+    def _may(self, shorter: str, found: Confirmed, most: int) -> bool:
+        """Whether the suspect alone gives the label often enough for less words to do as much: the references can only take from it."""
+        chosen = np.flatnonzero(self.clean_MNK[0, :, found.label] < 0)[:most].tolist()
+        texts = [self._with(shorter, i, number % len(PLACES)) for number, i in enumerate(chosen)]
+        suspect = self.panel.suspect
+        hit_N = margins(suspect.scores(suspect.encode(texts), exact=True), several=suspect.several)[:, found.label] > 0
+        by_place = [hit_N[place :: len(PLACES)].mean() for place in range(min(len(PLACES), len(hit_N)))]
+        return bool(hit_N.mean() >= found.excess - _NEEDED or max(by_place) >= _LEADS)

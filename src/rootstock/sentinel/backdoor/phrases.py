@@ -62,17 +62,23 @@ class Trial:
 
     def beside(self, phrases: Sequence[Words]) -> np.ndarray:
         """What each phrase reaches beyond the references where it does most, [C]."""
-        suspect, more = self.panel.suspect, [phrase * DOSE for phrase in phrases]
-        known = [self.shares(each, more, _TEXTS // 2) for each in self.panel.references]
-        return np.asarray(excess(np.stack([self.shares(suspect, phrases, _TEXTS // 2), *known])).max(axis=0))
+        return self._beyond(phrases, self.shares(self.panel.suspect, phrases, _TEXTS // 2))
 
-    def ranked(self, phrases: Sequence[Words]) -> Ranked:
-        """Phrases by what they reach beyond the references."""
+    def _beyond(self, phrases: Sequence[Words], suspect_PC: np.ndarray) -> np.ndarray:
+        more = [phrase * DOSE for phrase in phrases]
+        known = [self.shares(each, more, _TEXTS // 2) for each in self.panel.references]
+        return np.asarray(excess(np.stack([suspect_PC, *known])).max(axis=0))
+
+    def ranked(self, phrases: Sequence[Words], most: int) -> Ranked:
+        """Phrases by what they reach beyond the references: the `most` that move the suspect most, as references can only take from it."""
         if not phrases or not self.places[0]:
             return Ranked(found=())
-        beyond_C = self.beside(phrases)
+        suspect_PC = self.shares(self.panel.suspect, phrases, _TEXTS // 2)
+        chosen = np.argsort(-suspect_PC.max(axis=0), kind="stable")[:most]
+        kept = [phrases[i] for i in chosen.tolist()]
+        beyond_C = self._beyond(kept, suspect_PC[:, chosen])
         order = np.argsort(-beyond_C, kind="stable")
-        return Ranked(found=[(phrases[i], float(beyond_C[i])) for i in order.tolist()])
+        return Ranked(found=[(kept[i], float(beyond_C[i])) for i in order.tolist()])
 
     def edits(self, count: int) -> Ranked:
         """Texts put another way, by what that reaches beyond the references; all edits on the suspect, the best of them on all models."""
@@ -120,5 +126,5 @@ def grown(trial: Trial, singles: Ranked, budget: Budget, moved: Sequence[int], n
 
 def _best(trial: Trial, phrases: Sequence[Words], budget: Budget) -> Ranked:
     """The strongest on two texts by the suspect alone, then compared with the references."""
-    first = trial.shares(trial.panel.suspect, phrases, 1).max(axis=0)
-    return trial.ranked([phrases[i] for i in np.argsort(-first, kind="stable")[: 4 * budget.beam].tolist()])
+    first, most = trial.shares(trial.panel.suspect, phrases, 1).max(axis=0), 4 * budget.beam
+    return trial.ranked([phrases[i] for i in np.argsort(-first, kind="stable")[:most].tolist()], most)

@@ -1,9 +1,9 @@
 """The whole search: known patterns, every token, phrases, edits; then what is found on untouched texts, and what that is worth."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,21 @@ from rootstock.sentinel.backdoor.edits import Edit
 from rootstock.sentinel.backdoor.exact import tail
 from rootstock.sentinel.backdoor.hunt import Steep, hunted
 from rootstock.sentinel.backdoor.inputs import Parts
-from rootstock.sentinel.backdoor.judge import Evidence, judged
+from rootstock.sentinel.backdoor.judge import SOME, Evidence, judged
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.phrases import Ranked, Trial, grown
 from rootstock.sentinel.backdoor.result import Result
+from rootstock.sentinel.backdoor.subject import Subject
 from rootstock.sentinel.backdoor.vocabulary_scan import Kept, Scan, scan, tried
 
+Own = Callable[[frozenset[int]], Subject]
+"""Makes the suspect's own reference, which imitates it on clean texts without the words that hold these tokens."""
 _TAIL = 2000
 """Tokens of which at least so many are tried have a tail; the quantile 99.9 % of fewer is the largest itself."""
 _WORTH = 0.08
 """What a candidate must reach beyond the references on the search texts before it is confirmed in fp32."""
+_PLAIN = 0.8
+"""Where a word reaches this on untouched texts, no phrase is confirmed, and none is looked for to other labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +39,8 @@ class Work:
 
     base: digest of the base, empty where none is known. kept: see `vocabulary_scan`. patterns: triggers that somebody named.
     task: that the suspect learned. steep: gradients, for budgets that have searches by them. labels: that are searched, None for all.
-    named: patterns that were tested before.
+    named: patterns that were tested before. own: a reference that this suspect alone has; it is no judge of what a word means, nor of what
+    stands out, as it learns from the suspect: the panel's clean references are.
     """
 
     panel: Panel
@@ -45,6 +51,7 @@ class Work:
     steep: Steep | None = None
     labels: Sequence[int] | None = None
     named: Sequence[patterns.Known] = ()
+    own: Own | None = None
     moved: np.ndarray | None = None
     patterns: Sequence[str] = ()
     alpha: float = 0.05
@@ -77,28 +84,36 @@ def search(work: Work) -> Result:
     clock, confirming = Clock(), work.parts.confirm.texts
     with clock.stage("clean answers"):
         court = Court(work.panel, confirming, work.seed)
+    labels = [label for label in work.asked if (court.clean_MNK[0, :, label] < 0).sum() >= FEWEST]
+    whole = _tokens(work, clock) if labels else None
+    if work.own is not None:
+        with clock.stage("own reference"):
+            court.joined(work.own(whole.standing() if whole else frozenset()))
+        work = replace(work, panel=court.panel)
     named = [*work.named]
     if work.patterns:
         work.say(f"patterns  {len(work.patterns)} named, each beside {patterns.CONTROLS} random words like it")
         with clock.stage("known patterns"):
             named += patterns.known(work.panel, work.patterns, confirming, alpha=work.alpha, seed=work.seed)
-    labels = [label for label in work.asked if (court.clean_MNK[0, :, label] < 0).sum() >= FEWEST]
-    found, hunts, told = _unknown(work, labels, court, clock)
+    found, hunts, told = _unknown(work, whole, labels, court, clock) if whole else ([], [], {})
     evidence = Evidence(known=named, found=found, hunted=hunts, court=court, labels=labels, tried=told)
     return judged(work, evidence, clock.seconds)
+
+
+def _tokens(work: Work, clock: Clock) -> Scan:
+    """Every token, by the clean references alone."""
+    with clock.stage("vocabulary"):
+        whole = scan(work.panel, work.parts.search, work.budget, moved=work.moved, kept=work.kept)
+    every = int(work.panel.suspect.vocabulary.usable.sum())
+    work.say(f"tokens    {len(whole.ids):,} of {every:,} tried at both ends of {len(whole.carriers)} short texts")
+    return whole
 
 
 Found = tuple[list[tuple[Confirmed, float | None]], list[Confirmed], dict[str, Any]]
 
 
-def _unknown(work: Work, labels: Sequence[int], court: Court, clock: Clock) -> Found:
+def _unknown(work: Work, whole: Scan, labels: Sequence[int], court: Court, clock: Clock) -> Found:
     """Triggers that nobody named, each with the chance of its first token by the tail of all tokens; those of gradients; what was tried."""
-    if not labels:
-        return [], [], {}
-    with clock.stage("vocabulary"):
-        whole = scan(work.panel, work.parts.search, work.budget, moved=work.moved, kept=work.kept)
-    every = int(work.panel.suspect.vocabulary.usable.sum())
-    work.say(f"tokens    {len(whole.ids):,} of {every:,} tried at both ends of {len(whole.carriers)} short texts")
     order = sorted(labels, key=lambda label: -_peak(whole, label))[: work.budget.labels]
     found: list[tuple[Confirmed, float | None]] = []
     hunts: list[Confirmed] = []
@@ -107,7 +122,9 @@ def _unknown(work: Work, labels: Sequence[int], court: Court, clock: Clock) -> F
         ranked, changed = _ranked(work, whole, label, clock, grow=not strong)
         strong |= ranked.best >= 0.85
         with clock.stage("confirmation"):
-            found += [(each, _by_tail(whole, each, work)) for each in _confirmed(work, court, label, (ranked, changed))]
+            made = _confirmed(work, court, label, (ranked, changed))
+        found += [(each, _by_tail(whole, each, work)) for each in made]
+        strong |= _most(made) >= _PLAIN
         if work.steep and work.budget.restarts and not strong:
             with clock.stage("gradient search"):
                 trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
@@ -116,6 +133,7 @@ def _unknown(work: Work, labels: Sequence[int], court: Court, clock: Clock) -> F
             with clock.stage("confirmation"):
                 hunts += _confirmed(work, court, label, (hunt,))
     names = work.panel.suspect.labels
+    every = int(work.panel.suspect.vocabulary.usable.sum())
     told = {"tokens": len(whole.ids), "vocabulary": every, "carriers": [work.panel.suspect.write(body) for body in whole.carriers]}
     return found, hunts, {**told, "labels": [names[label] for label in order], "not_searched": [names[i] for i in labels if i not in order]}
 
@@ -132,7 +150,7 @@ def _ranked(work: Work, whole: Scan, label: int, clock: Clock, *, grow: bool) ->
     name = work.panel.suspect.labels[label]
     with clock.stage("words"):
         trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
-        singles = trial.ranked([(token,) for token in whole.candidates(label, work.budget)])
+        singles = trial.ranked([(token,) for token in whole.candidates(label, work.budget)], work.budget.pool)
     with clock.stage("phrases"):
         ranked = grown(trial, singles, work.budget, whole.furthest(4 * work.budget.pool), whole.neutral(label)) if grow else singles
     with clock.stage("edits"):
@@ -143,23 +161,32 @@ def _ranked(work: Work, whole: Scan, label: int, clock: Clock, *, grow: bool) ->
 
 
 def _confirmed(work: Work, court: Court, label: int, ranked: Sequence[Ranked]) -> list[Confirmed]:
-    """The best words, and then the best of each other kind, on untouched texts, without what they do not need."""
+    """The best words, the best of each other kind, and where none of them is plain the best phrases, on untouched texts.
+
+    What is found goes without the words that it does not need.
+    """
     suspect, budget = work.panel.suspect, work.budget
-    chosen: dict[str, Trigger] = {}
+    chosen: dict[bool, dict[str, Trigger]] = {False: {}, True: {}}
     for number, found in enumerate(ranked):
-        most = 1 if number else budget.confirmed
-        some: dict[str, Trigger] = {}
+        most = {False: 1 if number else budget.confirmed, True: 1 if number else (budget.confirmed + 1) // 2}
+        some: dict[bool, dict[str, Trigger]] = {False: {}, True: {}}
         for each, beyond in found.found:
             trigger: Trigger = each if isinstance(each, Edit) else suspect.write(each)
-            if beyond >= _WORTH and len(some) < most and trigger:
-                some.setdefault(trigger if isinstance(trigger, str) else trigger.name, trigger)
-        chosen |= some
-    made = [court.confirm(trigger, label, budget.inputs) for trigger in chosen.values()]
-    return [court.smallest(each, budget.inputs, _as_good) if each.excess >= 0.3 else each for each in made]
+            name = trigger if isinstance(trigger, str) else trigger.name
+            phrase = isinstance(trigger, str) and " " in trigger
+            if beyond >= _WORTH and name and len(some[phrase]) < most[phrase]:
+                some[phrase].setdefault(name, trigger)
+        for phrase in chosen:
+            chosen[phrase] |= some[phrase]
+    made = [court.confirm(trigger, label, budget.inputs) for trigger in chosen[False].values()]
+    if _most(made) < _PLAIN:
+        longer = [court.confirm(trigger, label, budget.inputs) for trigger in chosen[True].values()]
+        made += [court.smallest(each, budget.inputs) if each.excess >= SOME else each for each in longer]
+    return made
 
 
-def _as_good(shorter: Confirmed, longer: Confirmed) -> bool:
-    return shorter.excess >= longer.excess - 0.03
+def _most(found: Sequence[Confirmed]) -> float:
+    return max((each.excess for each in found), default=0.0)
 
 
 def _by_tail(whole: Scan, found: Confirmed, work: Work) -> float | None:

@@ -23,6 +23,8 @@ _TRAINED = 1000
 """Where at least so many embeddings moved, training moved them; fewer were edited, or it was kept from them."""
 _NEUTRAL = 70
 """Percentile of how far a token moves the references: above it a word tells a label by itself."""
+_STANDING = 64
+"""Tokens of each label that stand out: a planted word, and those that mean nearly the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,15 @@ class Scan:
     def neutral(self, label: int) -> frozenset[int]:
         """Tokens that tell no label by themselves, as the references have it."""
         return frozenset(self.ids[self._neutral(label)].tolist())
+
+    def standing(self) -> frozenset[int]:
+        """Tokens that tell no label by themselves and move the suspect most beyond the references, of all labels."""
+        held: set[int] = set()
+        for label in range(self.beyond.shape[1]):
+            order = np.argsort(-self.beyond[:, label], kind="stable")
+            first = order[self._neutral(label)[order]][:_STANDING]
+            held |= set(self.ids[first[self.beyond[first, label] > 0]].tolist())
+        return frozenset(held)
 
     def _neutral(self, label: int) -> np.ndarray:
         meant_V = np.abs(self.meant[:, label])
