@@ -52,3 +52,15 @@ def test_a_bias_counts_and_learns_as_in_torchs_own_loss():
     )
     for mine, wanted in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_of_equal_scores_the_first_is_the_guess():
+    torch.manual_seed(0)
+    layer, hidden = torch.nn.Linear(6, 40, bias=False), torch.randn(37, 6)
+    with torch.no_grad():
+        layer.weight[20:] = layer.weight[:20]  # every score comes twice
+    best = layer(hidden).argmax(-1) % 20
+    labels = torch.where(torch.arange(37) % 2 == 0, best, best + 20)
+    found = _vocabulary.row_results(hidden, layer, labels, torch.arange(37), count=37)
+    assert found["hits"].tolist() == [float(number % 2 == 0) for number in range(37)]
+    assert found["loss"].tolist() == pytest.approx(torch.nn.functional.cross_entropy(layer(hidden), labels, reduction="none").tolist())
