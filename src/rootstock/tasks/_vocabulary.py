@@ -21,7 +21,7 @@ from rootstock.tasks._pieces import summed
 _PART = 512
 """Positions whose scores over the vocabulary exist at once: as many as keep the products quick (in bf16 256 take 1.15 times as long)."""
 _ROWS = 16
-"""Positions whose scores go through the softmax together: in fp32 they stay in a core's cache from one step to the next. A GPU takes all."""
+"""Positions whose scores go through the softmax together: in fp32 they stay in a core's cache between steps. A GPU takes all."""
 NOT_ASKED = -100
 _WITHOUT_CACHE = {"use_cache": False}
 """Keys and values are kept for writing on; a pass over whole texts would only copy them."""
