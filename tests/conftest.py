@@ -5,6 +5,9 @@ import os
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import csv
+import gc
+import itertools
+import json
 import socket
 from pathlib import Path
 
@@ -16,6 +19,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 import rootstock
 
 torch.set_num_threads(1)
+gc.disable()  # until all is collected: what is imported stays, and Python would look through it time and again
+
+
+def pytest_collection_finish():
+    """What there is by now stays to the end: no collection of garbage has to look through it."""
+    gc.freeze()
+    gc.enable()
+
 
 WORDS = [
     "good",
@@ -41,12 +52,27 @@ WORDS = [
 ]
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """Places that nobody has written to yet, one after the other: pytest's own numbering reads all earlier names each time."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
+def own_cache(caches, monkeypatch):
     """No test reads what another (or the user) left in the cache or in the ledger of plans, nor writes there."""
-    place = tmp_path_factory.mktemp("cache")
+    place = next(caches)
     monkeypatch.setenv("ROOTSTOCK_CACHE", str(place))
     monkeypatch.setenv("ROOTSTOCK_LEDGER", str(place / "plans.jsonl"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk():
+    """No test cuts the power: in this process nothing waits until a file is on the disk itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -165,12 +191,33 @@ def reviews(tmp_path):
     return write_csv(tmp_path / "reviews.csv", rows_of(120))
 
 
+USUAL = {"method": "full", "training": {"epochs": 4, "rate": 3e-3, "batch_tokens": 64}}
+
+
 @pytest.fixture
 def adapt(tiny_base, reviews, tmp_path):
     """adapt() on the tiny base and the reviews; keyword arguments override."""
 
     def run(out="run", **more):
-        settings = {"base": str(tiny_base), "method": "full", "training": {"epochs": 4, "rate": 3e-3, "batch_tokens": 64}}
-        return rootstock.adapt(more.pop("data", reviews), out=tmp_path / out, **(settings | more))
+        return rootstock.adapt(more.pop("data", reviews), out=tmp_path / out, **({"base": str(tiny_base)} | USUAL | more))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def learned(tiny_base, tmp_path_factory):
+    """The finished run that `adapt` makes of these arguments, trained once for all tests that ask for it: nobody changes it."""
+    made = {}
+
+    def run(**more):
+        key = json.dumps(more, sort_keys=True, default=repr)
+        if key not in made:
+            place = tmp_path_factory.mktemp("learned")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("ROOTSTOCK_CACHE", str(place / "cache"))
+                patch.setenv("ROOTSTOCK_LEDGER", str(place / "plans.jsonl"))
+                data = write_csv(place / "reviews.csv", rows_of(120))
+                made[key] = rootstock.adapt(data, base=str(tiny_base), out=place / "run", **(USUAL | more)).path
+        return rootstock.Run(made[key])
 
     return run

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import textwrap
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from tests.conftest import rows_of, write_csv
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+RULES = sorted((ROOT / "docs" / "rules").glob("*.md"))
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 STAGED = [path for path in RECIPES if isinstance(read_any(path), StagedRecipe)]
 LATER = {"docs/log.md", "docs/performance.md", "docs/benchmarks.md"}
@@ -74,10 +75,19 @@ def meant(key):
     return key if found is None else found[1] or f"task.parts.NAME.{found[2]}"
 
 
+# Each takes a second to make, and every page is held to them.
+COMMAND, SCHEMA, WRITTEN = cache(partial(get_command, app)), cache(json_schema), cache(generate.pages)
+
+
+@cache
+def all_keys():
+    return frozenset(recipe_keys(SCHEMA()))
+
+
 def recipe_keys(schema, where=""):
     """Every key path of the recipe, task and method settings of all kinds included."""
     if "$ref" in schema:
-        schema = json_schema()["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+        schema = SCHEMA()["$defs"][schema["$ref"].rsplit("/", 1)[1]]
     parts = [schema, *schema.get("anyOf", [])]
     for name, inner in ((name, inner) for part in parts for name, inner in part.get("properties", {}).items()):
         yield f"{where}{name}"
@@ -89,9 +99,16 @@ def recipe_keys(schema, where=""):
 # -- pages ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", generate.pages())
+GENERATED = [*(f"{name}.md" for name in ("recipe", "tasks", "methods", "rules")), *(f"rules/{path.name}" for path in RULES)]
+
+
+def test_no_generated_page_is_missing_or_left_over():
+    assert sorted(GENERATED) == sorted(WRITTEN()), "run: python docs/generate.py, and remove what it does not write"
+
+
+@pytest.mark.parametrize("name", GENERATED)
 def test_generated_pages_are_fresh(name):
-    assert (ROOT / "docs" / name).read_text("utf-8") == generate.pages()[name], "run: python docs/generate.py"
+    assert (ROOT / "docs" / name).read_text("utf-8") == WRITTEN()[name], "run: python docs/generate.py"
 
 
 def test_generated_pages_hold_every_setting():
@@ -99,7 +116,7 @@ def test_generated_pages_hold_every_setting():
     internal = {
         f"task.{name}" for task in catalog.names("tasks") for name, f in catalog.find("tasks", task).model_fields.items() if f.exclude
     }
-    for key in set(recipe_keys(json_schema())) - {"task.name", "method.name", "augment.name"} - internal:
+    for key in all_keys() - {"task.name", "method.name", "augment.name"} - internal:
         assert f"| `{key}` |" in text, key
     assert not re.search(r"\|\s*\|$", text, re.MULTILINE), "a key without a meaning"
 
@@ -142,9 +159,9 @@ def test_every_page_is_reached_from_the_front():
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_commands_and_options_exist(path):
-    keys = set(recipe_keys(json_schema()))
+    keys = all_keys()
     for words in commands(path.read_text("utf-8")):
-        command, rest = get_command(app), words[1:]
+        command, rest = COMMAND(), words[1:]
         while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
             if rest[0] in PLACEHOLDERS:
                 break

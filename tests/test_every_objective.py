@@ -199,10 +199,9 @@ def test_an_adapter_that_is_folded_in_loses_the_same_and_is_left_with_nothing_of
     assert not [key for key in names if method.original(key) != key]
 
 
-@pytest.fixture(scope="module")
-def read_elsewhere(setup, tmp_path_factory):
+def read_elsewhere(setup, folder):
     """What was saved under each objective and method, and the digests of what a process that has plain transformers only reads of it."""
-    folder, held = tmp_path_factory.mktemp("saved"), {}
+    held = {}
     made = {name: setup(name)[:2] for name in OBJECTIVES}
     for name, method_name in SAVED:
         task, loaded = made[name]
@@ -218,16 +217,18 @@ def read_elsewhere(setup, tmp_path_factory):
     return held, plain, imported
 
 
-@pytest.mark.parametrize(("name", "method_name"), SAVED)
-def test_what_is_saved_is_a_plain_model(read_elsewhere, name, method_name):
-    held, plain, imported = read_elsewhere
-    (state, prefix), read = held[name, method_name], plain[f"{name}-{method_name}"]
-    if name in OUR_OWN:
-        assert isinstance(read, str), "docs/bases.md says that transformers does not know it"
-        assert OUR_OWN[name] in read
-        read = imported[f"{name}-{method_name}"]
-    assert isinstance(read, dict), read
-    prefix = prefix if any(key.startswith(prefix) for key in state) else ""
-    shared = [key for key in read if prefix + key in state]
-    assert len(shared) > 0.8 * len(read), "weights that AutoModel did not find"
-    assert all(read[key] == state[prefix + key] for key in shared)
+def test_what_is_saved_is_a_plain_model(setup, tmp_path):
+    """All in one test: another process reads them, and two workers of the suite would each start one."""
+    held, plain, imported = read_elsewhere(setup, tmp_path)
+    for (name, method_name), (state, within) in held.items():
+        saved = f"{name}-{method_name}"
+        read = plain[saved]
+        if name in OUR_OWN:
+            assert isinstance(read, str), f"{saved}: docs/bases.md says that transformers does not know it"
+            assert OUR_OWN[name] in read
+            read = imported[saved]
+        assert isinstance(read, dict), f"{saved}: {read}"
+        prefix = within if any(key.startswith(within) for key in state) else ""
+        shared = [key for key in read if prefix + key in state]
+        assert len(shared) > 0.8 * len(read), f"{saved}: weights that AutoModel did not find"
+        assert all(read[key] == state[prefix + key] for key in shared), saved

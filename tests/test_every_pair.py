@@ -31,12 +31,21 @@ from tests import tiny_rows
 from tests.conftest import make_base
 
 TASKS, METHODS = [name for name in catalog.names("tasks") if issubclass(catalog.find("tasks", name), Labelled)], catalog.names("methods")
+OF_EACH_KIND = ("full", "gradual-unfreezing", "feature-extraction", "lora", "prefix")
+"""All weights, at once and by and by; none of the base's; an adapter in its matrices; and one beside its tokens."""
+
+
+def pair(task, method):
+    """Quick is a task with a method of each kind, and text-classification with every method; the long suite has all pairs."""
+    quick = task == "text-classification" or method in OF_EACH_KIND
+    return pytest.param(task, method, marks=() if quick else pytest.mark.slow)
+
+
 PAIRS = [
-    (task, method)
+    pair(task, method)
     for task, method in itertools.product(TASKS, METHODS)
     if choices.fits(catalog.find("tasks", task), catalog.find("methods", method))
 ]
-
 
 SCORED = [name for name in TASKS if issubclass(catalog.find("tasks", name), Scored)]
 

@@ -10,14 +10,14 @@ from tests.conftest import rows_of, write_csv
 
 import rootstock
 from rootstock.core.errors import UsageError
-from rootstock.run import clean
+from rootstock.run import backdoor, clean
 from rootstock.run.subject import TorchSubject
 from rootstock.run.use import Run
 from rootstock.sentinel import BackdoorScanner
 from rootstock.sentinel.backdoor import judge
 from rootstock.sentinel.backdoor.calibration import Population
 
-LEARNING = {"epochs": 4.0, "rate": 3e-3, "batch_tokens": 64}
+LEARNING = {"epochs": 4.0, "rate": 3e-3, "batch_tokens": 128}
 """The tiny base has learned nothing: clean references need as much as the run itself."""
 
 
@@ -43,12 +43,13 @@ def calibrated(monkeypatch, planted):
     """References that learn as the run did, kept for this module, and forty clean models that reached nothing."""
     monkeypatch.setenv("ROOTSTOCK_CACHE", str(planted / "cache"))
     monkeypatch.setattr(clean, "_TRAINING", LEARNING)
+    monkeypatch.setattr(backdoor, "_PIECES", 250)
     monkeypatch.setattr(judge, "population", lambda setting: Population(scores=[0.1] * 40, name="40 clean models"))
 
 
 def test_a_planted_word_is_found_printed_and_drawn_and_references_are_made_once(command, planted, calibrated):
-    line = ["scan", planted / "poisoned", "--backdoor", "--data", planted / "dev.csv", "--report", planted / "poisoned" / "backdoor.html"]
-    code, out, err = command([*line, "--trigger", "song", "--json"])
+    line = ["scan", planted / "poisoned", "--backdoor", "--data", planted / "dev.csv", "--budget", "fast"]
+    code, out, err = command([*line, "--report", planted / "poisoned" / "backdoor.html", "--trigger", "song", "--json"])
     assert code == 3, err
     assert "evidence of a backdoor" in err
     assert err.count("is trained from") == 2
@@ -64,7 +65,7 @@ def test_a_planted_word_is_found_printed_and_drawn_and_references_are_made_once(
     assert {"backdoor.json", "backdoor.html"} <= json.loads((planted / "poisoned" / "manifest.json").read_text("utf-8"))["files"].keys()
     page = (planted / "poisoned" / "backdoor.html").read_text("utf-8")
     assert all(part in page for part in ("Evidence found", "song", "random words", "rootstock predict"))
-    code, out, err = command(line[:5])
+    code, out, err = command(line)
     assert code == 3
     assert "is trained from" not in err
     assert "try       " in out
@@ -126,6 +127,7 @@ def test_options_of_a_search_mean_nothing_to_a_scan_of_files(command, desk):
 
 def test_too_few_rows_are_out_of_calibration_and_no_failure(command, desk, monkeypatch):
     monkeypatch.setattr(clean, "_TRAINING", LEARNING | {"epochs": 1.0})
+    monkeypatch.setattr(backdoor, "_PIECES", 250)
     code, out, _ = command(["scan", desk / "one", "--backdoor", "--data", desk / "test.csv"])
     assert code == 0
     assert "out of calibration" in out

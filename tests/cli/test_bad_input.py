@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.conftest import WORDS, make_tokenizer, rows_of, write_csv
 
+from rootstock.verbs import verify
+
 ROWS = rows_of(60)
 ADAPT = "--base base --method full --epochs 1"
 
@@ -523,7 +525,15 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("names", NAMES, ids=lambda each: each[0][:20])
+OF_THEIR_KIND = ("ja ✓ süß", "1", "1.0", "true", "null", "a\nb", "<script>alert(1)</script>", "p(positive)")
+"""Each stands for its kind in the quick suite."""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param(each, marks=() if each[0] in OF_THEIR_KIND else pytest.mark.slow) for each in NAMES],
+    ids=lambda each: each[0][:20],
+)
 def test_label_names_survive(desk, command, tmp_path, names):
     rows = [(text, names[label == "positive"]) for text, label in ROWS]
     data, run = write_csv(tmp_path / "data.csv", rows), tmp_path / "run"
@@ -597,6 +607,7 @@ def test_odd_texts_are_learned_from(desk, command, tmp_path, name):
     ],
 )
 def test_json_is_all_that_stdout_holds(desk, command, monkeypatch, tmp_path, line):
+    monkeypatch.setitem(verify.verify.__kwdefaults__, "restart", verify.go_on)  # a process of its own is tests/run/test_resume.py's
     monkeypatch.chdir(desk)
     code, out, err = command(line.replace("OUT", str(tmp_path / "run")))
     assert code == 0, err

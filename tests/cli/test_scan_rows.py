@@ -2,11 +2,13 @@
 
 import csv
 import json
+from string import ascii_lowercase
 
 import pytest
 import torch
 from tests.conftest import make_base, rows_of, write_csv
-from transformers import BertModel
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertModel, PreTrainedTokenizerFast
 
 OTHER = {"positive": "negative", "negative": "positive"}
 
@@ -103,6 +105,19 @@ def test_canaries_are_planted_kept_and_found_again(command, telling_base, tmp_pa
     assert "What is remembered" in page.read_text("utf-8")
 
 
+def letters(folder):
+    """A tokenizer of single letters: canaries are made-up words, and a model of 30,000 pieces would take seconds."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*special, *ascii_lowercase, *(f"##{letter}" for letter in ascii_lowercase)]
+    inner = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    names = dict(zip(("pad", "unk", "bos", "eos", "mask"), special, strict=True))
+    tokens = PreTrainedTokenizerFast(tokenizer_object=inner, **{f"{name}_token": piece for name, piece in names.items()})
+    tokens.save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize("task", ["causal-lm", "masked-lm"])
 def test_a_language_model_is_asked_about_canaries(command, tmp_path, task):
     texts = tmp_path / "texts.txt"
@@ -116,12 +131,14 @@ def test_a_language_model_is_asked_about_canaries(command, tmp_path, task):
         task,
         "--base",
         shape,
+        "--tokenizer",
+        letters(tmp_path / "letters"),
         "--out",
         run,
         "--set",
         "training.steps=2",
         "--length",
-        "16",
+        "8",
         "--plant-canaries",
         "3",
     ]

@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM, closed pipes, and limits of memory and disk: what needs a process of its own."""
 
 import functools
+import io
 import json
 import os
 import resource
@@ -15,8 +16,9 @@ from tests.conftest import rows_of, write_csv
 
 from rootstock.core.errors import Interrupted
 from rootstock.corpus import build as building
+from rootstock.loop.train import Training
 
-LONG = ["--method", "full", "--epochs", "60", "--set", "training.batch_tokens=64", "--set", "training.evaluations=1"]
+LONG = ["--method", "full", "--epochs", "30", "--set", "training.batch_tokens=64", "--set", "training.evaluations=1"]
 
 
 @pytest.fixture
@@ -30,8 +32,8 @@ def start(desk, tmp_path):
         with (tmp_path / "out.txt").open("w") as out, (tmp_path / "err.txt").open("w") as err:
             # A suite that runs in the background hands down an ignored SIGINT, which the command rightly respects.
             default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-            settings = {"stdout": out, "stderr": err, "preexec_fn": default} | more
-            started.append(subprocess.Popen(line, cwd=tmp_path, env=environment, **settings))
+            settings = {"stdout": out, "stderr": err, "preexec_fn": default, "cwd": tmp_path} | more
+            started.append(subprocess.Popen(line, env=environment, **settings))
         return started[-1]
 
     yield run
@@ -67,7 +69,17 @@ def trains(run):
     return path.exists() and '"event": "step"' in path.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.fixture
+def heard():
+    """Signals as a shell's foreground command gets them: its background jobs ignore Ctrl-C, and so would the verb."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, id="ctrl-c"), pytest.param(signal.SIGTERM, id="sigterm", marks=pytest.mark.slow)]
+)
 def test_the_first_signal_saves_and_resume_gives_the_very_same_run(desk, start, end, tmp_path, number, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = ["adapt", desk / "good.csv", "--base", desk / "base", *LONG, "--out"]
@@ -97,6 +109,32 @@ def test_the_first_signal_saves_and_resume_gives_the_very_same_run(desk, start, 
     assert "the runs took the same steps" in same
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_in_an_update_saves_after_it_and_a_second_one_does_not_wait(desk, heard, command, monkeypatch, tmp_path, number):
+    real, ended = Training._gradients, []
+
+    def asked(times):
+        def gradients(self, rows):
+            for _ in range(times if self.at.step == 1 else 0):
+                signal.raise_signal(number)
+            made = real(self, rows)
+            ended.append(self.at.step)
+            return made
+
+        return gradients
+
+    for times in (1, 2):
+        monkeypatch.setattr(Training, "_gradients", asked(times))
+        run = tmp_path / str(times)
+        code, out, err = command(["adapt", desk / "good.csv", "--base", desk / "base", *LONG, "--out", run])
+        assert (code, out) == (130, ""), err
+        assert "stopping after the next update" in err
+        assert f"{run}/recipe.yaml --resume" in err
+        assert ended == ([0, 1] if times == 1 else [0, 1, 0])
+        assert ("a checkpoint was saved" in err) == (times == 1) == bool(list(run.glob("checkpoints/step-*")))
+
+
+@pytest.mark.slow
 def test_the_second_signal_stops_at_once(desk, start, end, tmp_path):
     # One update of several seconds: the first signal would have to wait for its end.
     rows = [(" ".join([text] * 5), label) for text, label in rows_of(4000)]
@@ -124,7 +162,7 @@ def test_a_signal_in_a_verb_that_does_not_train_ends_it_at_once(desk, start, end
     assert "Traceback" not in err
 
 
-def test_a_corpus_says_that_it_stops_after_a_part(command, tmp_path):
+def test_a_corpus_says_that_it_stops_after_a_part(command, heard, tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "one.txt").write_text("A film that was good and long. " * 20)
 
@@ -133,29 +171,36 @@ def test_a_corpus_says_that_it_stops_after_a_part(command, tmp_path):
         assert watch.stop()
         raise Interrupted("interrupted")
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would the verb
-    try:
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(building, "build", interrupted)
-            code, _, err = command(["corpus", "build", tmp_path / "texts", "--out", tmp_path / "corpus"])
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(building, "build", interrupted)
+        code, _, err = command(["corpus", "build", tmp_path / "texts", "--out", tmp_path / "corpus"])
     assert code == 130
     assert "stopping after this part of the corpus;" in err
 
 
-def test_a_reader_that_leaves_early_is_no_traceback(desk, start, end):
-    for line in (["tasks"], ["predict", desk / "one", "--file", desk / "good.csv"]):
-        read, write = os.pipe()
-        process = start(*line, stdout=write)
-        os.close(write)
-        os.close(read)
-        code, _, err = end(process)
-        assert code == 141, (line, err)
-        assert "Traceback" not in err
-        assert "BrokenPipe" not in err
+@pytest.mark.parametrize("line", [["tasks"], pytest.param(["predict", "one", "--file", "good.csv"], marks=pytest.mark.slow)], ids=" ".join)
+def test_a_reader_that_leaves_early_is_no_traceback(desk, start, end, line):
+    read, write = os.pipe()
+    process = start(*line, stdout=write, cwd=desk)
+    os.close(write)
+    os.close(read)
+    code, _, err = end(process)
+    assert code == 141, err
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
 
 
+def test_notes_that_nobody_reads_are_let_go(desk, command, monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        code, out, _ = command(["predict", desk / "one", "--file", desk / "good.csv", "--json"])
+    assert code == 0
+    assert len(json.loads(out)) == 60
+
+
+@pytest.mark.slow
 def test_notes_that_nobody_reads_do_not_end_a_command(desk, start, end):
     read, write = os.pipe()
     process = start("predict", desk / "one", "--file", desk / "good.csv", "--json", stderr=write)
@@ -166,16 +211,20 @@ def test_notes_that_nobody_reads_do_not_end_a_command(desk, start, end):
     assert len(json.loads(out)) == 60
 
 
-def test_an_old_terminal_still_gets_every_label(desk, start, end, tmp_path, command):
+def test_an_old_terminal_still_gets_every_label(desk, tmp_path, command, monkeypatch):
     rows = [(text, "süß ✓" if label == "positive" else "нет") for text, label in rows_of(40)]
     data = write_csv(tmp_path / "data.csv", rows)
     assert command(["adapt", data, "--base", desk / "base", "--method", "full", "--epochs", "1", "--out", tmp_path / "run"])[0] == 0
-    process = start("predict", "run", "a film", env={"PYTHONIOENCODING": "ascii"})
-    code, out, err = end(process)
-    assert code == 0, err
-    assert "\\u" in out or "\\x" in out
+    shown = io.BytesIO()
+    with io.TextIOWrapper(shown, encoding="ascii") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        code, _, err = command(["predict", tmp_path / "run", "a film"])
+        assert code == 0, err
+        terminal.flush()
+        assert b"\\u" in shown.getvalue() or b"\\x" in shown.getvalue()
 
 
+@pytest.mark.slow
 def test_no_memory_left_is_one_message(desk, start, end):
     rows = [("good film " * 6, "a" if i % 2 else "b") for i in range(40)]
     data = write_csv(desk / "wide.csv", [(f"{text} {i}", label) for i, (text, label) in enumerate(rows)])

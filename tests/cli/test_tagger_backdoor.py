@@ -70,7 +70,7 @@ def calibrated(monkeypatch, taggers):
 
 
 def test_a_word_that_makes_entities_vanish_is_found_and_shown_as_a_person_would_type_it(command, taggers, calibrated):
-    line = ["scan", taggers / "poisoned", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song", "--json"]
+    line = ["scan", taggers / "poisoned", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song", "--budget", "fast", "--json"]
     code, out, err = command(line)
     assert code == 3, err
     found = json.loads(out)

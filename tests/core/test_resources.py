@@ -1,8 +1,11 @@
+import ctypes
 import os
 import subprocess
 import sys
 
 import pytest
+
+from rootstock.core import resources
 
 HOLES = """
 import rootstock
@@ -24,9 +27,24 @@ print(most - before, resident() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
-@pytest.mark.parametrize(("chosen", "given_back"), [({}, True), ({"MALLOC_ARENA_MAX": "8"}, False)])
+@pytest.mark.parametrize(("chosen", "given_back"), [({}, True), pytest.param({"MALLOC_ARENA_MAX": "8"}, False, marks=pytest.mark.slow)])
 def test_freed_tensors_go_back_to_the_system_unless_the_user_chose(chosen, given_back):
     found = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True, env={**os.environ, **chosen})
     most, left = map(int, found.stdout.split())
     assert most > 150e6
     assert (left < 0.1 * most) == given_back
+
+
+def test_what_the_user_chose_of_the_allocator_stays(monkeypatch):
+    told = []
+    library = type("C", (), {"mallopt": lambda self, *given: told.append(given)})
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library())
+    monkeypatch.setattr(resources.platform, "system", lambda: "Linux")
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    resources.prepare_memory()
+    assert len(told) == 2
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "8")
+    resources.prepare_memory()
+    assert len(told) == 2

@@ -127,8 +127,10 @@ def test_an_error_in_a_twin_is_the_crews(two_cores):
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [("full", "fp32"), ("lora", "bf16"), *(pytest.param(*both, marks=pytest.mark.slow) for both in (("full", "bf16"), ("lora", "fp32")))],
+)
 def test_a_run_on_two_cores_repeats_and_agrees_with_one_core(two_cores, adapt, method, precision, monkeypatch):
     counts, real = [], Crew.__init__
 
@@ -153,10 +155,10 @@ def test_a_run_on_two_cores_repeats_and_agrees_with_one_core(two_cores, adapt, m
 
 
 def test_two_cores_stopped_and_resumed_are_the_same_run(two_cores, adapt, tiny_base, reviews, tmp_path):
-    from rootstock.verbs.verify import verify
+    from rootstock.verbs.verify import go_on, verify
 
     run = adapt(training={"epochs": 2, "rate": 3e-3, "batch_tokens": 512, "dropout": 0.0})
-    found = verify(run.folder.recipe, 6, lambda text: None)
+    found = verify(run.folder.recipe, 6, lambda text: None, restart=go_on)
     assert found["identical"], found["verdict"]
 
 

@@ -50,7 +50,7 @@ def test_ranks_only_fall():
         AdaLoRA.build({"r": 8, "start": 4}, "method")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_a_run_ends_within_its_budget_and_resumed_it_is_the_same(adapt, tmp_path, precision):
     training = TRAINING | {"precision": precision}
     run = adapt(out="straight", training=training, method=AdaLoRA(r=2, start=4))

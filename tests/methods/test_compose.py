@@ -130,8 +130,8 @@ QUICK = {"epochs": 2, "rate": 1e-2, "batch_tokens": 64}
 
 
 @pytest.fixture
-def two(adapt):
-    return [str(adapt(method="lora", training=QUICK, out=name, seed=seed).path) for seed, name in enumerate(("one", "two"))]
+def two(learned):
+    return [str(learned(method="lora", training=QUICK, seed=seed).path) for seed in range(2)]
 
 
 @pytest.mark.parametrize("how", ["fuse", "stack"])
@@ -150,7 +150,7 @@ def test_a_run_builds_on_runs_and_is_an_adapter_like_any_other(adapt, two, how, 
 def test_a_composed_run_resumes_bit_for_bit(adapt, two, tmp_path):
     from rootstock.verbs.verify import go_on, verify
 
-    run = adapt(method=Compose(on=tuple(two), how="stack"), training=QUICK, out="composed")
+    run = adapt(method=Compose(on=tuple(two), how="stack"), training=QUICK | {"epochs": 1}, out="composed")
     assert verify(run.folder.recipe, 4, lambda text: None, restart=go_on)["identical"]
 
 
@@ -162,11 +162,11 @@ def test_adapters_over_another_base_are_refused_with_both_digests(adapt, two, tm
     assert rs.Run(two[0]).contract["base"]["sha256"] in str(refused.value)
 
 
-def test_what_cant_be_built_on_is_refused_before_anything_is_loaded(adapt, two, tmp_path):
-    full = str(adapt(out="full").path)
-    bent = str(adapt(method="adapter", training=QUICK, out="bent").path)
+def test_what_cant_be_built_on_is_refused_before_anything_is_loaded(adapt, learned, two, tmp_path):
+    full = str(learned().path)
+    bent = str(learned(method=Adapter(size=4), training=QUICK, seed=0).path)
     tried = (([], RecipeError, "names no adapter"), (["nowhere"], UsageError, "no such folder"), ([full], UsageError, "whole model"))
-    parallel = str(adapt(method=Adapter(place="parallel", size=4), training=QUICK, out="parallel").path)
+    parallel = str(learned(method=Adapter(place="parallel", size=4), training=QUICK | {"epochs": 1}).path)
     mixed = (
         ([two[0], bent], RecipeError, "no adapter of peft"),
         ([bent, two[0]], RecipeError, "no adapter of bottlenecks"),
@@ -243,8 +243,9 @@ def test_bottlenecks_side_by_side_add_what_each_adds_alone(load, bent, how, plac
     torch.testing.assert_close(again.get_submodule(CLOSES).adapter(given), mixed(given), rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_builds_on_bottlenecks_and_answers_without_them(adapt, tmp_path):
-    on = [adapt(method=Adapter(size=4), training=QUICK, out=name, seed=seed).path for seed, name in enumerate(("one", "two"))]
+def test_a_run_builds_on_bottlenecks_and_answers_without_them(adapt, learned, tmp_path):
+    runs = [learned(method=Adapter(size=4), training=QUICK, seed=seed).path for seed in range(2)]
+    on = [shutil.copytree(path, tmp_path / str(seed)) for seed, path in enumerate(runs)]
     run = adapt(method=Compose(on=tuple(map(str, on))), training=QUICK, out="composed")
     for each in on:
         shutil.rmtree(each)
@@ -254,9 +255,9 @@ def test_a_run_builds_on_bottlenecks_and_answers_without_them(adapt, tmp_path):
     assert {len(each) for name, each in load_file(run.folder.model / "adapter_model.safetensors").items() if "down" in name} == {8}
 
 
-def test_a_run_on_bottlenecks_resumes_bit_for_bit(adapt, tmp_path):
+def test_a_run_on_bottlenecks_resumes_bit_for_bit(adapt, learned, tmp_path):
     from rootstock.verbs.verify import go_on, verify
 
-    on = str(adapt(method=Adapter(size=4), training=QUICK, out="one").path)
-    run = adapt(method=Compose(on=(on,), how="stack"), training=QUICK, out="composed")
+    on = str(learned(method=Adapter(size=4), training=QUICK, seed=0).path)
+    run = adapt(method=Compose(on=(on,), how="stack"), training=QUICK | {"epochs": 1}, out="composed")
     assert verify(run.folder.recipe, 4, lambda text: None, restart=go_on)["identical"]

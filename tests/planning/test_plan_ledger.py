@@ -113,8 +113,8 @@ def test_a_run_leaves_its_pair_and_a_plan_shows_it(adapt, tiny_base, monkeypatch
     assert first["measured"]["bytes"] >= told["measured"]["peak_bytes"]
     assert first["work"]["tokens"] == told["measured"]["tokens"]
     assert first["left_out"] == {}
-    adapt("second")
-    adapt("third", budget={"ledger": "off"})
+    adapt("second", training={"epochs": 1})
+    adapt("third", budget={"ledger": "off"}, training={"epochs": 1})
     assert [each["left_out"] for each in ledger.read(ledger.place()).entries] == [{}, {"bytes": "not the first run of its process"}]
     shown = plan(Asked(base=str(tiny_base), methods=("full",), length=8, rows=20))["here_before"]["full"]
     assert shown["runs"] == 1
@@ -145,5 +145,5 @@ def test_a_ledger_that_cannot_be_written_is_no_reason_to_fail(adapt, tmp_path, m
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(ledger.VARIABLE, str(tmp_path / "file" / "plans.jsonl"))
     with caplog.at_level("INFO", "rootstock"):
-        assert adapt().metrics
+        assert adapt(training={"epochs": 1}).metrics
     assert "could not be written" in caplog.text

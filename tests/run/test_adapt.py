@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -31,8 +32,8 @@ def logits_of(model, run, texts):
         return model.eval()(**{key: batch[key] for key in ("input_ids", "attention_mask")}).logits
 
 
-def test_a_run_learns_and_leaves_everything(adapt):
-    run = adapt()
+def test_a_run_learns_and_leaves_everything(learned):
+    run = learned()
     assert run.metrics["metrics"]["accuracy"] == 1.0
     names = {path.name for path in run.path.iterdir()}
     wanted = {
@@ -74,7 +75,7 @@ def test_the_file_that_tells_of_an_adapter_lists_by_name_and_once(adapt):
     assert len(told["target_modules"]) == len(names)
 
 
-PRECISIONS = pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-5), ("bf16", 0.02)])
+PRECISIONS = pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-5), pytest.param("bf16", 0.02, marks=pytest.mark.slow)])
 """Number formats of products, and how far a probability may then lie from plain transformers' in fp32."""
 
 
@@ -105,8 +106,6 @@ def test_the_adapter_loads_in_plain_peft_and_agrees(adapt, tiny_base, precision,
 
 
 def test_an_adapter_refuses_another_base(adapt, tiny_base, tmp_path):
-    import shutil
-
     base = tmp_path / "base"
     shutil.copytree(tiny_base, base)
     run = adapt(method="lora", base=str(base))
@@ -120,8 +119,8 @@ def test_an_adapter_refuses_another_base(adapt, tiny_base, tmp_path):
     assert rs.Run(run.path).predict(["a film"])
 
 
-def test_a_changed_tokenizer_is_refused(adapt):
-    run = adapt()
+def test_a_changed_tokenizer_is_refused(learned, tmp_path):
+    run = rs.Run(shutil.copytree(learned().path, tmp_path / "run"))
     path = run.folder.model / "tokenizer.json"
     path.write_text(path.read_text().replace('"good"', '"gold"'))
     with pytest.raises(ContractRefused, match="tokenizer"):
@@ -184,12 +183,13 @@ def test_features_are_computed_once_and_the_kept_model_is_plain(adapt, tmp_path,
 
 
 def test_the_same_recipe_gives_the_same_weights(adapt):
-    first, second = adapt(out="a"), adapt(out="b")
+    short = {"epochs": 2, "rate": 3e-3, "batch_tokens": 64}
+    first, second = adapt(out="a", training=short), adapt(out="b", training=short)
     for name, held in tensors(first).items():
         for key, value in held.items():
             assert torch.equal(value, tensors(second)[name][key]), key
     assert json.loads((first.path / "metrics.json").read_text()) == json.loads((second.path / "metrics.json").read_text())
-    other = adapt(out="c", seed=7)
+    other = adapt(out="c", seed=7, training=short)
     assert not torch.equal(
         tensors(first)["model.safetensors"]["classifier.weight"], tensors(other)["model.safetensors"]["classifier.weight"]
     )
@@ -209,7 +209,8 @@ def test_evaluate_gives_the_very_numbers_of_the_run(adapt, tmp_path):
 def test_scores_with_and_without_rows_that_were_trained_on(adapt, tmp_path):
     train = rows_of(100)
     held = [*rows_of(40, seed=9), *train[:10]]
-    run = adapt(data=write_csv(tmp_path / "t.csv", train), validation=str(write_csv(tmp_path / "v.csv", held)), accept=["overlap"])
+    files = write_csv(tmp_path / "t.csv", train), write_csv(tmp_path / "v.csv", held)
+    run = adapt(data=files[0], validation=str(files[1]), accept=["overlap"], training={"epochs": 1})
     leakage = run.metrics["leakage"]
     assert leakage["overlap_rows"] >= 10
     assert leakage["without"] is not None
@@ -227,7 +228,7 @@ def test_truncation_stops_the_run_unless_accepted(adapt, tmp_path):
     data = write_csv(tmp_path / "long.csv", rows)
     with pytest.raises(LedgerRefused, match="truncation"):
         adapt(data=data)
-    run = adapt(data=data, accept=["truncation"])
+    run = adapt(data=data, accept=["truncation"], training={"epochs": 1})
     assert rs.Run(run.path).predict(["a good film"]) == run.predict(["a good film"])
     ledger = json.loads((run.path / "ledger.json").read_text())
     assert ledger["findings"]["truncation"]["count"] > 0
@@ -267,10 +268,11 @@ def test_pairs_and_several_labels(adapt, tmp_path):
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(adapt, tmp_path):
-    adapt()
+    short = {"epochs": 1}
+    adapt(training=short)
     with pytest.raises(UsageError, match="already holds a finished run"):
-        adapt()
-    assert adapt(overwrite=True).metrics
+        adapt(training=short)
+    assert adapt(training=short, overwrite=True).metrics
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="other files"):
@@ -300,7 +302,7 @@ def test_minutes_are_honoured_and_the_rate_reaches_its_end(adapt):
     import time
 
     started = time.monotonic()
-    run = adapt(training={"epochs": 10_000, "rate": 1e-3, "batch_tokens": 64, "evaluations": 1}, budget={"minutes": 0.15})
+    run = adapt(training={"epochs": 10_000, "rate": 1e-3, "batch_tokens": 64, "evaluations": 1}, budget={"minutes": 0.08})
     assert time.monotonic() - started < 20
     steps = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines() if '"step"' in line]
     rates = [event["rate"] for event in steps if event["event"] == "step"]
@@ -355,14 +357,14 @@ def test_features_can_be_interrupted(adapt, monkeypatch):
 def test_a_numeric_label_has_one_name_everywhere(adapt, tmp_path):
     rows = [{"text": text, "label": 1.0 if label == "positive" else 0.0} for text, label in rows_of(80)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    run = adapt(data=tmp_path / "rows.jsonl", task="text-classification")
+    run = adapt(data=tmp_path / "rows.jsonl", task="text-classification", training={"epochs": 1})
     assert set(json.loads((run.path / "ledger.json").read_text())["labels"]) == set(run.contract["labels"]) == {"0", "1"}
 
 
-def test_a_labelled_file_keeps_its_columns(adapt, tmp_path):
+def test_a_labelled_file_keeps_its_columns(learned, tmp_path):
     from rootstock.verbs import labelling
 
-    run = adapt()
+    run = learned()
     rows = [(7, "a good film", "yes", "x"), (8, "a bad film", "no", "y")]
     path = write_csv(tmp_path / "texts.csv", rows, ("id", "text", "predicted", "row"))
     table = labelling.label_file(run, str(path)).table
@@ -373,10 +375,10 @@ def test_a_labelled_file_keeps_its_columns(adapt, tmp_path):
     assert pq.read_table(tmp_path / "out.parquet").column_names == list(table)
 
 
-def test_values_of_a_labelled_file_come_out_as_they_went_in(adapt, tmp_path):
+def test_values_of_a_labelled_file_come_out_as_they_went_in(learned, tmp_path):
     from rootstock.verbs import labelling
 
-    run = adapt()
+    run = learned()
     rows = [
         {"text": "a good film", "price": 1234.56789, "tags": [1, 2], "note": None},
         {"text": "a bad film", "price": 5.0, "tags": [], "note": "x"},
@@ -392,8 +394,6 @@ def test_values_of_a_labelled_file_come_out_as_they_went_in(adapt, tmp_path):
 
 
 def test_what_the_gate_ignores_is_said(tiny_base, reviews, tmp_path):
-    import shutil
-
     from rootstock.core.recipe import Recipe
     from rootstock.run.prepare import prepare
 
@@ -427,7 +427,7 @@ def test_settings_that_do_not_exist_are_errors(adapt):
 
 
 def test_balanced_weights_reach_the_recipe(adapt):
-    run = adapt(task=rs.TextClassification(class_weights="balanced"))
+    run = adapt(task=rs.TextClassification(class_weights="balanced"), training={"epochs": 1})
     assert run.recipe.task["class_weights"] == "balanced"
     assert len(run.recipe.task["weights"]) == 2
 
@@ -443,7 +443,10 @@ def test_bf16_runs_with_every_method_and_agrees_with_itself(adapt, tmp_path, met
         assert again["metrics"][name] == pytest.approx(value, abs=0.05), name
 
 
-@pytest.mark.parametrize(("family", "method"), [("llama", "full"), ("llama", "lora"), ("llama", "feature-extraction"), ("roberta", "lora")])
+LLAMA_LORA = pytest.param("llama", "lora", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("family", "method"), [("llama", "full"), LLAMA_LORA, ("llama", "feature-extraction"), ("roberta", "lora")])
 def test_other_families_train_and_predict(adapt, tmp_path, family, method):
     base = make_base(tmp_path / family, family)
     run = adapt(base=str(base), method=method)
@@ -546,18 +549,18 @@ def test_what_goes_on_is_said_with_examples(tmp_path, tiny_base):
     assert run.evaluate(str(long))["truncated_rows"] == 1
 
 
-def test_a_merge_with_nothing_to_fold_says_so(adapt, tmp_path):
+def test_a_merge_with_nothing_to_fold_says_so(learned, tmp_path):
     from rootstock.core.watch import Watch
     from rootstock.verbs import api
 
-    recipe = adapt().recipe.model_copy(update={"merge": True})
+    recipe = learned(training={"epochs": 1}).recipe.model_copy(update={"merge": True})
     said = []
     api.carry_out(recipe, tmp_path / "merged", Watch(say=said.append))
     assert any(line.startswith("merge ") and "nothing to fold" in line for line in said)
 
 
-def test_metrics_say_what_chose_the_best_state(adapt):
-    run = adapt()
+def test_metrics_say_what_chose_the_best_state(learned):
+    run = learned()
     assert run.metrics["best_by"] == ["accuracy", "log_loss"]
     events = [json.loads(line) for line in run.folder.history.read_text().splitlines()]
     measured = [(event["accuracy"], -event["log_loss"], event["step"]) for event in events if event["event"] == "evaluation"]
@@ -568,7 +571,7 @@ def test_files_are_read_as_asked(adapt, tmp_path):
     from rootstock.core.errors import DataError, UsageError
     from rootstock.run.use import Reading
 
-    run = adapt(format="csv")
+    run = adapt(format="csv", training={"epochs": 1})
     lines = tmp_path / "dev.jsonl"
     rows = rows_of(12, seed=3)
     lines.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
@@ -591,7 +594,7 @@ def test_metrics_are_mirrored_to_a_tracker(adapt):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = adapt(track="tensorboard")
+    run = adapt(track="tensorboard", training={"epochs": 2, "batch_tokens": 64})
     (folder,) = {path.parent for path in (run.path / "track").rglob("events.out.*")}
     held = EventAccumulator(str(folder))
     held.Reload()
@@ -603,7 +606,7 @@ def test_metrics_are_mirrored_to_a_tracker(adapt):
 
 def test_from_python_decisions_and_findings_are_logged(adapt, caplog):
     with caplog.at_level("INFO", logger="rootstock"):
-        adapt()
+        adapt(training={"epochs": 1})
     assert any(line.startswith("columns   text: column 'text'") for line in caplog.messages)
     assert any(line.startswith("ledger    padding") for line in caplog.messages)
 

@@ -11,8 +11,8 @@ from rootstock.run.use import Reading
 from rootstock.tasks.token_classification import TokenClassification
 
 
-def test_strange_labels_are_counted_and_left_out_and_the_rest_scored_as_alone(adapt, tmp_path):
-    run, rows, said = adapt(), rows_of(20, seed=3), []
+def test_strange_labels_are_counted_and_left_out_and_the_rest_scored_as_alone(learned, tmp_path):
+    run, rows, said = learned(), rows_of(20, seed=3), []
     alone = run.evaluate(str(write_csv(tmp_path / "alone.csv", rows)))
     mixed = write_csv(tmp_path / "mixed.csv", [rows[0], ("a film", "mixed"), *rows[1:], ("b film", "odd")])
     with pytest.raises(DataError, match="accept unseen"):

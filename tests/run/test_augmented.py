@@ -8,8 +8,9 @@ from rootstock.core.errors import RecipeError, UnknownName
 from rootstock.verbs import api
 
 
-def test_training_rows_grow_and_nothing_else_does(adapt):
-    plain, more = adapt("plain"), adapt("more", augment={"name": "eda", "copies": 2})
+def test_training_rows_grow_and_nothing_else_does(learned):
+    short = {"epochs": 1, "rate": 3e-3, "batch_tokens": 64}
+    plain, more = learned(training=short), learned(training=short, augment={"name": "eda", "copies": 2})
     steps = [
         sum(e["rows"] for e in map(json.loads, run.folder.history.read_text().splitlines()) if e["event"] == "step")
         for run in (plain, more)
@@ -23,7 +24,7 @@ def test_training_rows_grow_and_nothing_else_does(adapt):
 
 
 def test_a_run_repeats(adapt):
-    first, second = (adapt(name, augment={"name": "eda"}) for name in ("a", "b"))
+    first, second = (adapt(name, augment={"name": "eda"}, training={"epochs": 1, "batch_tokens": 64}) for name in ("a", "b"))
     assert first.metrics == second.metrics
 
 

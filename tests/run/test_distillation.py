@@ -85,7 +85,7 @@ def test_rows_without_a_label_are_learned_from_the_teacher_and_counted(teacher, 
     assert (left["dropped"], left.get("taught")) == (80, None)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_hidden_states_are_learned_and_their_maps_thrown_away(teacher, learn, method):
     run = learn("hidden", teacher={"run": str(teacher.path), "hidden": 1.0, "layers": [[1, 1], [2, 2]]}, method=method)
     assert not [name for path in (run.path / "model").glob("*.safetensors") for name in load_file(path) if "maps" in name]
@@ -108,6 +108,7 @@ def test_a_student_goes_on_bit_for_bit(teacher, learn):
     assert found["identical"], found["verdict"]
 
 
+@pytest.mark.slow
 def test_numbers_tags_and_choices_are_taught_as_well(tiny_base, tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -53,7 +53,10 @@ def heads_run(tiny_base, reviews, out, settings, **training):
     )
 
 
-@pytest.mark.parametrize("name", HEADS)
+LONG = ("mlp", "all by steps", "layer")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in HEADS])
 def test_a_head_measures_saves_and_answers_again_on_cached_features(tiny_base, reviews, tmp_path, monkeypatch, name):
     run = heads_run(tiny_base, reviews, tmp_path / "first", HEADS[name])
     table = pq.read_table(run.path / "predictions.parquet").to_pylist()

@@ -30,6 +30,11 @@ METHODS = {
 }
 
 
+def each_kind(quick):
+    """All of METHODS; what is not quick waits for the long suite."""
+    return [pytest.param(kind, marks=() if kind in quick else pytest.mark.slow) for kind in METHODS]
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return make_base(tmp_path_factory.mktemp("base"), num_hidden_layers=4)
@@ -73,7 +78,7 @@ def weights(path):
     return {key: value for file in (path / "model").glob("*.safetensors") for key, value in load_file(file).items()}
 
 
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("kind", each_kind(quick=("top-layers", "gradual-unfreezing-all")))
 def test_the_same_losses_and_answers_with_and_without(train, kind):
     plain, said = train(kind, "plain", cache_layers="no")
     assert not said
@@ -126,7 +131,7 @@ def test_a_model_to_save_that_answers_otherwise_is_not_written(train, wrong_stat
     assert not (tmp_path / "wrong" / "model").exists()
 
 
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("kind", each_kind(quick=("gradual-unfreezing-all", "lora")))
 def test_stopped_and_resumed_is_the_same_run(train, tmp_path, kind):
     straight, _ = train(kind, "straight", checkpoint_steps=5, evaluations=2)
     recipe, out = read_recipe(straight.folder.recipe), tmp_path / "stopped"

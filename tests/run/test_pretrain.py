@@ -72,7 +72,10 @@ def test_a_base_is_made_that_plain_transformers_loads_and_adapt_takes(pretrain, 
     assert json.loads((tmp_path / "adapted" / "manifest.json").read_text())["base"]["name"] == "run"
 
 
-@pytest.mark.parametrize("more", [{}, {"method": {"name": "lora"}}, {"training": {**TRAINING, "dropout": 0.1}}])
+DROPOUT = {"training": {**TRAINING, "dropout": 0.1}}
+
+
+@pytest.mark.parametrize("more", [pytest.param({}, marks=pytest.mark.slow), {"method": {"name": "lora"}}, DROPOUT])
 def test_stopped_and_resumed_is_the_same_base(pretrain, tmp_path, more):
     straight = pretrain("straight", **more)
     recipe = read_recipe(straight.folder.recipe)
@@ -114,9 +117,10 @@ def test_several_corpora_are_mixed_and_said(pretrain, corpus, tmp_path):
 
 
 def test_the_digest_of_the_corpus_is_in_the_manifest_and_a_changed_text_is_another(pretrain, corpus):
-    one = json.loads((pretrain("one").path / "manifest.json").read_text())["data"]["train"]["sha256"]
+    short = TRAINING | {"epochs": 1}
+    one = json.loads((pretrain("one", training=short).path / "manifest.json").read_text())["data"]["train"]["sha256"]
     (corpus / "00.txt").write_text("a good film")
-    assert json.loads((pretrain("two").path / "manifest.json").read_text())["data"]["train"]["sha256"] != one
+    assert json.loads((pretrain("two", training=short).path / "manifest.json").read_text())["data"]["train"]["sha256"] != one
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_what_training_measured_last_is_what_the_run_reports(whole):
         assert run.metrics["parts"][name]["metrics"][figure] == pytest.approx(best[f"{name}/{figure}"], abs=1e-6)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_stopped_and_resumed_is_the_same_run(both, tmp_path, method):
     training = TRAINING | {"epochs": 1, "checkpoint_steps": 3, "dropout": 0.1}
     straight = both("straight", method=method, training=training)

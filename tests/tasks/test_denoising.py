@@ -282,7 +282,7 @@ def test_a_tokenizer_without_a_mask_and_settings_without_damage_are_refused(toke
 # -- transfer -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["full", "feature-extraction"])
+@pytest.mark.parametrize("method", ["full", pytest.param("feature-extraction", marks=pytest.mark.slow)])
 def test_it_is_saved_as_a_plain_bart_that_transfers(method, model, tokenizer, tmp_path):
     """Also where a text holds the end token itself: BART's classifier refuses rows that differ in it."""
     save_model(model, tokenizer, tmp_path / "saved")

@@ -223,7 +223,7 @@ def pairs_of(count):
     return [(" ".join(words), " ".join(rng.permutation(words))) for words in texts]
 
 
-@pytest.mark.parametrize(("method", "negatives"), [("full", 0), ("lora", 2)])
+@pytest.mark.parametrize(("method", "negatives"), [pytest.param("full", 0, marks=pytest.mark.slow), ("lora", 2)])
 def test_from_a_file_to_vectors_that_other_libraries_give_as_well(tiny_base, tmp_path, method, negatives):
     header = ("anchor", "positive", *(f"negative_{i}" for i in range(1, negatives + 1)))
     rows = [(*pair, *(pairs_of(9)[i][0] for i in range(negatives))) for pair in pairs_of(40)]

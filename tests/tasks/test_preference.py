@@ -184,7 +184,7 @@ def pairs(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_from_pairs_to_a_preference(pairs, tmp_path, method):
     base = tiny_models.saved(tiny_models.causal_model(strength=0.1), make_tokenizer(), tmp_path / "gpt")
     settings = {"epochs": 4, "rate": 3e-3, "batch_tokens": 256}

@@ -293,7 +293,7 @@ def plain_answers(folder, texts):
         return [model(**tokens(text, return_tensors="pt", return_token_type_ids=False)).logits.softmax(-1)[0].tolist() for text in texts]
 
 
-@pytest.mark.parametrize("method", ["full", "feature-extraction"])
+@pytest.mark.parametrize("method", ["full", pytest.param("feature-extraction", marks=pytest.mark.slow)])
 def test_it_transfers_and_answers_as_plain_transformers_do(method, saved, tmp_path):
     """Also where a text holds the end token itself: T5's classifier refuses rows that differ in it."""
     data = write_csv(tmp_path / "reviews.csv", [*rows_of(60), ("good </s> film", "positive"), ("bad </s> </s> film", "negative")])

@@ -284,7 +284,7 @@ def prompts(tmp_path):
     return write_csv(tmp_path / "prompts.csv", rows, ("prompt", "completion"))
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_from_prompts_to_what_follows_them(prompts, tmp_path, method):
     base = tiny_models.saved(tiny_models.causal_model(strength=0.1), make_tokenizer(), tmp_path / "gpt")
     settings = {"epochs": 8, "rate": 1e-2, "batch_tokens": 128}

@@ -158,7 +158,7 @@ def pairs(tmp_path):
     return write_csv(tmp_path / "pairs.csv", rows, ("source", "target"))
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_from_a_file_to_written_texts(pairs, tmp_path, method):
     base = tiny_models.saved(tiny_models.seq2seq_model(strength=1.0), make_tokenizer(), tmp_path / "t5")
     settings = {"epochs": 12, "rate": 1e-2, "batch_tokens": 64}

@@ -33,7 +33,7 @@ from rootstock.verbs import (
 )
 
 ASKED = {"methods": "full", "bases": None, "sweep": ["training.rate=3e-3,1e-7"], "learning_curve": "40,all", "keep": "best"}
-CHANGES = {"training.epochs": 4, "training.batch_tokens": 64, "accept": ["duplicates", "contradictions"]}
+CHANGES = {"training.epochs": 4, "training.batch_tokens": 128, "accept": ["duplicates", "contradictions"]}
 
 
 def plan(data, base, changes=(), **given):
@@ -334,7 +334,7 @@ def test_a_front_holds_whoever_nobody_beats():
     assert arms_results.front([lines[0], ended | {"why": {"after": 1}}], 1.0) == [True, True]
 
 
-def test_a_process_of_its_own_gives_the_same_and_goes_when_nobody_listens(done, rows, tiny_base, tmp_path, monkeypatch):
+def test_a_process_of_its_own_gives_the_same(done, rows, tiny_base, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as this process: by other cores sums differ in their last bits
     out, _, _, _ = done
     settled = arms_settle.settle(plan(rows, tiny_base), out, Watch())
@@ -344,6 +344,14 @@ def test_a_process_of_its_own_gives_the_same_and_goes_when_nobody_listens(done, 
     facts = arms_unit.carried_out(elsewhere, Watch())
     assert facts["metrics"] == unit.facts["metrics"]
     assert elsewhere.answers("test").columns["scores"].tobytes() == unit.answers("test").columns["scores"].tobytes()
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_goes_when_nobody_listens(done, rows, tiny_base, tmp_path):
+    out, _, _, _ = done
+    unit = arms_settle.settle(plan(rows, tiny_base), out, Watch())
+    unit = unit.unit(unit.arms[0], None, 0)
+    (tmp_path / "data").symlink_to(out / "data")
     line = json.dumps(arms_unit.order(replace(unit, folder=tmp_path / "other"), None)) + "\n"
     alone = subprocess.run([sys.executable, "-c", arms_unit._CODE], input=line, capture_output=True, text=True, check=False)
     assert alone.returncode == 1

@@ -31,8 +31,8 @@ def export(runs, out, **options):
 
 
 @pytest.fixture
-def lora(adapt):
-    return adapt(method="lora", training=QUICK, out="lora")
+def lora(learned, tmp_path):
+    return rs.Run(shutil.copytree(learned(method="lora", training=QUICK).path, tmp_path / "lora"))
 
 
 def test_a_folded_adapter_answers_the_same_everywhere(lora, tmp_path, capsys):
@@ -70,11 +70,11 @@ def test_a_merge_outside_the_tolerance_is_refused_and_writes_nothing(lora, tmp_p
 )
 def test_what_does_not_fold_is_refused(adapt, tmp_path, method, error, said):
     with pytest.raises(error, match=said):
-        export([adapt(method=method, training=QUICK)], tmp_path / "plain")
+        export([adapt(method=method, training=QUICK | {"epochs": 1})], tmp_path / "plain")
 
 
-def test_a_merge_without_its_rows_asks_for_others(lora, reviews, tmp_path):
-    kept = reviews.read_text()
+def test_a_merge_without_its_rows_asks_for_others(adapt, reviews, tmp_path):
+    lora, kept = adapt(method="lora", training=QUICK), reviews.read_text()
     write_csv(reviews, rows_of(90, seed=9))
     with pytest.raises(DataError, match="not at hand"):
         export([lora], tmp_path / "plain")
@@ -261,7 +261,7 @@ def test_diff_names_what_a_contract_holds(adapt, lora, tmp_path):
 def test_several_runs_answer_the_rows_of_one_file(adapt, lora, reviews, tmp_path):
     from typer.testing import CliRunner
 
-    full = adapt(out="full")
+    full = adapt(out="full", training={"epochs": 1})
     words = ["predict", str(lora.path), "--also", str(full.path)]
     said = CliRunner().invoke(app, [*words, "--file", str(reviews), "--out", str(tmp_path / "made.jsonl")])
     assert said.exit_code == 0, said.exception

@@ -72,6 +72,7 @@ def advice(**asked):
     return advice_of(Asked(base="minilm", **asked))
 
 
+@pytest.mark.slow
 def test_many_rows_and_time_take_full_fine_tuning():
     assert advice(rows=100_000, memory_bytes=16 * 10**9, seconds=3 * DAY, device="t4")["method"] == "full"
 
@@ -81,6 +82,7 @@ def test_few_rows_take_lora_and_augmentation():
     assert (found["method"], found["augmentation"]) == ("lora", "eda")
 
 
+@pytest.mark.slow
 def test_few_rows_take_no_lora_that_does_not_fit():
     found = plan(Asked(base="minilm", rows=1500, memory_bytes=int(1.1e8), device="rtx-4060-8gb", micro=128, length=16, precision="fp32"))
     fits = {each["method"]: each["fits"] for each in found["methods"]}
@@ -93,6 +95,7 @@ def test_random_weights_have_a_copy_in_bf16_but_for_their_head():
     assert found["memory"]["copy"] == 2 * (found["counts"]["base"] - 2 * 128 - 2)
 
 
+@pytest.mark.slow
 def test_twenty_tasks_on_a_small_disk_share_a_base():
     found = plan(Asked(base="minilm", rows=20_000, tasks=20, disk_bytes=10**9, device="t4"))["advice"][0]
     assert found["choice"] == "lora"
@@ -223,6 +226,7 @@ def test_a_plan_of_a_file_counts_what_the_run_of_it_holds(tiny_base, reviews, ad
     assert counts.fresh == 2 * 32 + 2
 
 
+@pytest.mark.slow
 def test_a_short_run_measures_this_machine(tiny_base, reviews):
     asked = of_data(Asked(base=str(tiny_base), methods=("full",), epochs=1), str(reviews), lambda text: None, base_given=True)
     pace = measured(asked, lambda text: None)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def describe(reference: str, text: str | None = None) -> SourceFacts:
     """A source's format, files and digests; raises what `records` would raise on its first record."""
     _probe(reference, text)
     if reference == stdlib_docs.NAME:
-        return SourceFacts(reference, reference, digest_table(_embedded()))
+        return SourceFacts(reference, reference, digest_table(stdlib_docs.rows()))
     if reference.startswith(PREFIX):
         return SourceFacts(reference, "hf", _hub_digest(reference))
     files, skipped = _listed(reference)
@@ -159,7 +159,7 @@ def _probe(reference: str, text: str | None) -> None:
 
 def _units(reference: str, fields: Fields) -> Iterator[tuple[str, Unit]]:
     if reference == stdlib_docs.NAME:
-        for number, text in enumerate(_embedded().column("text").to_pylist(), 1):
+        for number, text in enumerate(stdlib_docs.rows().column("text").to_pylist(), 1):
             yield reference, Unit(f":{number}", partial(texts.whole, text))
     elif reference.startswith(PREFIX):
         yield from ((reference, unit) for unit in _hub(reference, fields))
@@ -167,11 +167,6 @@ def _units(reference: str, fields: Fields) -> Iterator[tuple[str, Unit]]:
         alone = not Path(reference).is_dir()
         for file in _listed(reference)[0]:
             yield from ((file.name, unit) for unit in _of_file(file, fields, alone=alone))
-
-
-@cache
-def _embedded() -> pa.Table:
-    return stdlib_docs.rows()
 
 
 def _of_file(file: _File, fields: Fields, *, alone: bool) -> Iterator[Unit]:

@@ -4,6 +4,7 @@ import ast
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,8 +41,14 @@ def rows() -> pa.Table:
 
     Raises DataError where this Python comes without the sources of its library.
     """
+    return _rows(tuple(AREAS.items()))
+
+
+@cache
+def _rows(areas: tuple[tuple[str, str], ...]) -> pa.Table:
+    """Kept, as parsing the library takes a second and a command may ask more than once."""
     seen: dict[str, tuple[str, str]] = {}
-    for area, modules in AREAS.items():
+    for area, modules in areas:
         for module in sorted(modules.split()):
             for text in _paragraphs(module):
                 seen.setdefault(text.casefold(), (text, area))

@@ -1,6 +1,5 @@
 """A run's line in the ledger of plans: what its forecast said beside what was measured, and why a figure is left out."""
 
-import importlib.metadata
 import itertools
 import time
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from rootstock.core.watch import Watch
 from rootstock.loop import precision
 from rootstock.planning import ledger
 from rootstock.run.build import Built
+from rootstock.run.ending import installed
 from rootstock.run.prepared import Prepared
 
 _CARRIED = itertools.count()
@@ -101,7 +101,7 @@ class Pair:
             "method": recipe.method["name"],
             "precision": str(precision.choose(recipe.training.precision, self.prepared.device)).removeprefix("torch."),
             "device": device(),
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+            "versions": {name: installed(name) for name in _VERSIONS},
             "work": {
                 "rows": len(lengths),
                 "length": float(np.mean(lengths)),
