@@ -18,7 +18,7 @@ from rootstock.core.errors import Interrupted
 from rootstock.corpus import build as building
 from rootstock.loop.train import Training
 
-LONG = ["--method", "full", "--epochs", "30", "--set", "training.batch_tokens=64", "--set", "training.evaluations=1"]
+LONG = ["--method", "full", "--epochs", "20", "--set", "training.batch_tokens=64", "--set", "training.evaluations=1"]
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def test_a_word_that_makes_entities_vanish_is_found_and_shown_as_a_person_would_
     assert (held[word], after) == ("O", f"{word} O")
 
 
+@pytest.mark.slow
 def test_a_clean_tagger_has_no_evidence(command, taggers, calibrated):
     code, out, err = command(
         ["scan", taggers / "clean", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song", "--budget", "fast"]

@@ -98,6 +98,7 @@ def test_a_planted_target_and_the_word_that_elicits_it_are_named(command, writer
     assert before.startswith(("very good", "quite bad"))
 
 
+@pytest.mark.slow
 def test_a_clean_model_is_not_accused(command, writers, calibrated):
     code, found, err = scanned(command, writers, "clean", "--trigger", "song")
     assert code == 0, err

@@ -57,7 +57,7 @@ def recipe_of(run):
     return read_recipe(run.folder.recipe)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "feature-extraction"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow), "feature-extraction"])
 def test_stopped_and_resumed_is_the_same_run(learned, tmp_path, method):
     run = learned(training=TRAINING, **({} if method == "full" else {"method": method}))
     recipe = recipe_of(run)

@@ -205,6 +205,7 @@ def test_a_rehearsal_leaves_nothing(rows, tiny_base, tmp_path):
     assert found["seconds_of_all"] > 3 * 3 * 2 * 12 - 1
 
 
+@pytest.mark.slow
 def test_a_method_that_does_not_fit_is_left_out_with_its_reason(rows, tmp_path):
     found = compare_methods.rehearse(plan(rows, "scratch:bert-tiny", methods="lora,full", sweep=[]), tmp_path / "out", Watch())
     assert list(found["seconds_of_a_training"]) == ["full"]

@@ -41,16 +41,16 @@ def rows() -> pa.Table:
 
     Raises DataError where this Python comes without the sources of its library.
     """
-    return _rows(tuple(AREAS.items()))
+    return _rows(tuple(AREAS.items()), sysconfig.get_path("stdlib"))
 
 
 @cache
-def _rows(areas: tuple[tuple[str, str], ...]) -> pa.Table:
+def _rows(areas: tuple[tuple[str, str], ...], library: str) -> pa.Table:
     """Kept, as parsing the library takes a second and a command may ask more than once."""
     seen: dict[str, tuple[str, str]] = {}
     for area, modules in areas:
         for module in sorted(modules.split()):
-            for text in _paragraphs(module):
+            for text in _paragraphs(Path(library), module):
                 seen.setdefault(text.casefold(), (text, area))
     if not seen:
         raise DataError("this Python comes without the sources of its standard library", fix="give a data file of your own")
@@ -64,8 +64,8 @@ def describe(table: pa.Table) -> str:
     return f"first paragraphs of {table.num_rows:,} docstrings of Python {version}, {len(AREAS)} areas"
 
 
-def _paragraphs(module: str) -> Iterator[str]:
-    for path in _files(module):
+def _paragraphs(library: Path, module: str) -> Iterator[str]:
+    for path in _files(library, module):
         for node in _public(ast.parse(path.read_bytes())):
             text = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
             if len(text.split()) >= _FEWEST_WORDS and not text.startswith(">>>"):
@@ -82,9 +82,8 @@ def _public(node: _Documented) -> Iterator[_Documented]:
             yield child
 
 
-def _files(module: str) -> list[Path]:
+def _files(root: Path, module: str) -> list[Path]:
     """Source files of a module or package, tests left out."""
-    root = Path(sysconfig.get_path("stdlib"))
     if (root / f"{module}.py").is_file():
         return [root / f"{module}.py"]
     below = (root / module).rglob("*.py")
