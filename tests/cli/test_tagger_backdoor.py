@@ -69,6 +69,7 @@ def calibrated(monkeypatch, taggers):
     monkeypatch.setattr(judge, "population", population)
 
 
+@pytest.mark.slow
 def test_a_word_that_makes_entities_vanish_is_found_and_shown_as_a_person_would_type_it(command, taggers, calibrated):
     line = ["scan", taggers / "poisoned", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song", "--budget", "fast", "--json"]
     code, out, err = command(line)

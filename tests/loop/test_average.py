@@ -52,7 +52,7 @@ def test_it_goes_on_from_a_checkpoint():
     assert torch.equal(whole.mean()["w"], half.mean()["w"])
 
 
-@pytest.mark.parametrize("kind", ["ema", "swa"])
+@pytest.mark.parametrize("kind", [pytest.param("ema", marks=pytest.mark.slow), "swa"])
 def test_the_mean_is_kept_and_a_resumed_run_is_the_same(adapt, learned, tmp_path, kind):
     training = {"epochs": 1, "rate": 3e-3, "batch_tokens": 64, "average": kind}
     whole, plain = adapt("whole", training=training), learned(training=training | {"average": "none"})

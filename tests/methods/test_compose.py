@@ -134,7 +134,7 @@ def two(learned):
     return [str(learned(method="lora", training=QUICK, seed=seed).path) for seed in range(2)]
 
 
-@pytest.mark.parametrize("how", ["fuse", "stack"])
+@pytest.mark.parametrize("how", [pytest.param("fuse", marks=pytest.mark.slow), "stack"])
 def test_a_run_builds_on_runs_and_is_an_adapter_like_any_other(adapt, two, how, tmp_path):
     rows = [(text, "yes" if label == "positive" else "no") for text, label in rows_of(60, seed=3)]
     data = write_csv(tmp_path / "other.csv", rows)
@@ -255,6 +255,7 @@ def test_a_run_builds_on_bottlenecks_and_answers_without_them(adapt, learned, tm
     assert {len(each) for name, each in load_file(run.folder.model / "adapter_model.safetensors").items() if "down" in name} == {8}
 
 
+@pytest.mark.slow
 def test_a_run_on_bottlenecks_resumes_bit_for_bit(adapt, learned, tmp_path):
     from rootstock.verbs.verify import go_on, verify
 

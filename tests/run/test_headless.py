@@ -73,6 +73,7 @@ def test_a_reference_of_another_vocabulary_is_refused(encoders, tmp_path, monkey
         headless.searched(str(encoders / "base"), TEXTS, reference="other")
 
 
+@pytest.mark.slow
 def test_the_verb_takes_an_encoder(encoders, few, tmp_path):
     rows = tmp_path / "texts.csv"
     rows.write_text("text\n" + "\n".join(TEXTS) + "\n")

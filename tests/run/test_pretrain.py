@@ -72,10 +72,10 @@ def test_a_base_is_made_that_plain_transformers_loads_and_adapt_takes(pretrain, 
     assert json.loads((tmp_path / "adapted" / "manifest.json").read_text())["base"]["name"] == "run"
 
 
-DROPOUT = {"training": {**TRAINING, "dropout": 0.1}}
+LONG = [pytest.param(each, marks=pytest.mark.slow) for each in ({}, {"method": {"name": "lora"}})]
 
 
-@pytest.mark.parametrize("more", [pytest.param({}, marks=pytest.mark.slow), {"method": {"name": "lora"}}, DROPOUT])
+@pytest.mark.parametrize("more", [*LONG, {"training": {**TRAINING, "dropout": 0.1}}])
 def test_stopped_and_resumed_is_the_same_base(pretrain, tmp_path, more):
     straight = pretrain("straight", **more)
     recipe = read_recipe(straight.folder.recipe)

@@ -270,6 +270,7 @@ def test_a_rehearsal_leaves_nothing(recipe, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_teacher_may_go_once_its_stage_has_ended(recipe, tiny_base, tmp_path):
     teacher = rootstock_adapt(tmp_path / "related.csv", base=str(tiny_base), out=tmp_path / "teacher")
     taught, out = recipe((2, "teacher", {"run": str(teacher.path)})), tmp_path / "out"
