@@ -299,7 +299,7 @@ _SETS = ("target_modules", "modules_to_save", "exclude_modules")
 
 
 def _name_base(path: Path, prepared: Prepared) -> None:
-    """Name the base as others find it: a hub id where it has one. Sets, which peft writes in the order of hashes, by name."""
+    """Name the base as others find it: a hub id where it has one. What peft keeps as sets is written by name."""
     config = json.loads(path.read_text("utf-8"))
     config |= {key: sorted(set(config[key])) for key in _SETS if isinstance(config.get(key), list)}
     named = prepared.base.hub_id or (str(prepared.base.folder) if prepared.base.folder else prepared.base.reference)
