@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from rootstock.core import worker
 from rootstock.core.errors import PeerLost
@@ -245,13 +246,13 @@ def is_lost(error: BaseException) -> bool:
 def _store() -> dict[str, Any]:
     """Where workers that an agent of torch started find each other: under names of this attempt.
 
-    The agent keeps one store for all of its attempts: a worker that is started again could read there where another was before, and both would
-    wait for each other.
+    The agent keeps one store for all of its attempts: a worker that is started again could read there where another was before, and both
+    would wait for each other.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return {}
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), launched(), is_master=False, timeout=_JOINING)
-    return {"store": dist.PrefixStore(f"attempt-{worker.restarts()}", store), "rank": worker.rank(), "world_size": launched()}
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), launched(), is_master=False, timeout=_JOINING)
+    return {"store": PrefixStore(f"attempt-{worker.restarts()}", store), "rank": worker.rank(), "world_size": launched()}
 
 
 @contextmanager
