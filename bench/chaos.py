@@ -304,7 +304,7 @@ def noted(name, found, a):
     whole = told.get(name, {}).get("found", {}) | found
     told[name] = {"times": a.times, "seed": a.seed, "broken": broken(name, whole), "found": whole}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(told, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(told, indent=1).replace(str(a.folder), "FOLDER") + "\n")
     return broken(name, found)
 
 

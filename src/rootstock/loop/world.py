@@ -18,7 +18,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
+from rootstock.core import worker
 from rootstock.core.errors import PeerLost
 from rootstock.core.worker import launched, patience_minutes
 
@@ -241,6 +243,18 @@ def is_lost(error: BaseException) -> bool:
     return any(word in str(error).lower() for word in _LOST)
 
 
+def _store() -> dict[str, Any]:
+    """Where workers that an agent of torch started find each other: under names of this attempt.
+
+    The agent keeps one store for all of its attempts: a worker that is started again could read there where another was before, and both
+    would wait for each other.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), launched(), is_master=False, timeout=_JOINING)
+    return {"store": PrefixStore(f"attempt-{worker.restarts()}", store), "rank": worker.rank(), "world_size": launched()}
+
+
 @contextmanager
 def joined(strategy: str) -> Iterator[World]:
     """The world that this process was launched into, joined for as long as it lasts; alone where it was launched by itself."""
@@ -252,7 +266,7 @@ def joined(strategy: str) -> Iterator[World]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     begun = dist.is_initialized()
     if not begun:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=max(patience, _JOINING))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=max(patience, _JOINING), **_store())
     waits = {"side": _PATIENCE, "step": patience, "saving": patience}
     groups = {name: dist.new_group(backend="gloo", timeout=wait) for name, wait in waits.items()}
     try:
