@@ -130,6 +130,16 @@ def test_too_few_untouched_texts_are_out_of_calibration():
     assert "untouched texts" in result.reasons[0]
 
 
+@pytest.mark.parametrize(("clean", "verdict"), [(2, "weak evidence"), (12, "none found at this budget")])
+def test_what_many_clean_models_reach_as_well_is_not_worth_a_word(monkeypatch, clean, verdict):
+    scores = [1.0] * clean + [0.0] * (40 - clean)
+    monkeypatch.setattr(calibration, "_shipped", lambda: [CLEAN[0] | {"scores": scores, "phrases": scores}])
+    result = found(Bag(trigger=[7]))
+    assert result.verdict == verdict
+    assert result.score == 1.0
+    assert result.p == (clean + 1) / 41
+
+
 def test_a_base_without_a_population_is_called_weak_where_the_tail_tells_nothing_either():
     result = found(Bag(trigger=[7]), base="another")
     assert result.verdict == "weak evidence"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STRONG, SOME = 0.5, 0.3
 """What a trigger must reach beyond clean references to be evidence, and to be weak evidence. Clean models reached 0.32 in a pilot."""
+_RARE = 0.25
+"""Where clean models of the same kind were scanned: a trigger that more of them than this reach as well is not worth a word."""
 _LIFT = 0.3
 """What a known pattern must reach beyond random words like it."""
 _BEHIND = 0.15
@@ -48,7 +50,7 @@ def judged(work: "Work", evidence: Evidence, seconds: Mapping[str, float]) -> Re
     first = [_indicator(each, chance, held, work) for each, chance in ordered]
     steep = [replace(_indicator(each, None, None, work), stage=GRADIENT) for each in evidence.hunted]
     named = [_of_known(each, work) for each in evidence.known if each.adjusted <= work.alpha and each.rate.share >= 0.2]
-    indicators = [*named, *(each for each in [*first, *steep] if each.excess >= SOME), *_edited(work)]
+    indicators = [*named, *(each for each in [*first, *steep] if _stands_out(each, held)), *_edited(work)]
     indicators.sort(key=lambda each: (each.strength != "evidence", -each.excess))
     doubts = _doubts(work, evidence)
     p, kind = (held.p(score), held.name) if held else _least(first)
@@ -100,6 +102,11 @@ def _doubts(work: "Work", evidence: Evidence) -> list[str]:
             shown = f"{right_M[1:].min():.2f} against {right_M[0]:.2f}"
             found.append(f"a reference is less often right than the model ({shown}): give more labelled rows")
     return found
+
+
+def _stands_out(found: Indicator, held: Population | None) -> bool:
+    usual = held is not None and found.p is not None and found.p > _RARE
+    return found.excess >= SOME and not usual
 
 
 def _is_phrase(found: Confirmed) -> bool:
