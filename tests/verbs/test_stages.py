@@ -376,6 +376,14 @@ def test_gains_need_labels_in_the_last_stage(recipe, tmp_path):
         stages.carry_out(recipe(*last, gains=True), tmp_path / "out", Watch())
 
 
+def test_memory_and_ledger_of_a_stage_are_those_of_all_unless_it_names_its_own(recipe):
+    shared = recipe((2, "budget", {"memory": "2GB", "ledger": "own.jsonl"}), budget={"memory": "4GB", "ledger": "off", "minutes": 12})
+    budgets = [unit.recipe(shared, shared.base, minutes=5.0).budget for unit in units(shared)]
+    assert [each.memory for each in budgets] == ["4GB", "2GB", "4GB"]
+    assert [each.ledger for each in budgets] == ["off", "own.jsonl", "off"]
+    assert {each.minutes for each in budgets} == {5.0}
+
+
 def test_a_budget_is_shared_by_the_stages_that_name_none(recipe, tmp_path):
     shared = recipe((2, "budget", {"minutes": 2}), budget={"minutes": 12})
     state = State(RunFolder(tmp_path / "out"), {})
