@@ -206,11 +206,10 @@ def test_killed_at_any_other_place_it_goes_on_to_the_same_weights(recipe, straig
         "a merge": (finish, "write_merged", 1),
         "the end": (stages_told.page, "render", 1),
     }[place]
-    killed_at(monkeypatch, owner, name, call)
-    with pytest.raises(Killed):
-        stages.carry_out(recipe(), out, Watch())
-    monkeypatch.undo()
-    monkeypatch.setenv("ROOTSTOCK_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patched:
+        killed_at(patched, owner, name, call)
+        with pytest.raises(Killed):
+            stages.carry_out(recipe(), out, Watch())
     if place == "trying":
         assert not out.exists()
         stages.carry_out(recipe(), out, Watch())
