@@ -17,6 +17,7 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 import rootstock
+from rootstock.core.artifact import digest_folder
 
 torch.set_num_threads(1)
 gc.disable()  # until all is collected: what is imported stays, and Python would look through it time and again
@@ -217,7 +218,9 @@ def learned(tiny_base, tmp_path_factory):
                 patch.setenv("ROOTSTOCK_CACHE", str(place / "cache"))
                 patch.setenv("ROOTSTOCK_LEDGER", str(place / "plans.jsonl"))
                 data = write_csv(place / "reviews.csv", rows_of(120))
-                made[key] = rootstock.adapt(data, base=str(tiny_base), out=place / "run", **(USUAL | more)).path
-        return rootstock.Run(made[key])
+                path = rootstock.adapt(data, base=str(tiny_base), out=place / "run", **(USUAL | more)).path
+            made[key] = path, digest_folder(path)
+        return rootstock.Run(made[key][0])
 
-    return run
+    yield run
+    assert all(digest_folder(path) == left for path, left in made.values()), "a test has changed what others read"

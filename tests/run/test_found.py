@@ -1,6 +1,8 @@
 """Rate and batch that are found by trying: recorded, the same again, and without a trace in the training."""
 
 import json
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,11 +11,14 @@ from safetensors.torch import load_file
 
 from rootstock.core.errors import Interrupted, OutOfMemory, RecipeError, UsageError
 from rootstock.core.recipe import Recipe
+from rootstock.core.resources import peak_memory
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
 from rootstock.loop import range_test
 from rootstock.methods.feature_extraction import FeatureExtraction
+from rootstock.planning import advise
 from rootstock.run import execute, largest
+from rootstock.run.prepare import prepare
 from rootstock.verbs import api, verify
 
 TRAINING = {"epochs": 2, "rate": "find", "batch_tokens": 64, "precision": "fp32"}
@@ -138,6 +143,41 @@ def test_a_budget_that_no_step_fits_into_is_refused(adapt, monkeypatch, memory, 
     monkeypatch.setattr(largest._Trier, "measure", lambda self, tokens: tokens * 10**6)
     with pytest.raises(UsageError, match=said):
         adapt(training={"epochs": 1, "rate": 1e-3, "batch_tokens": 64} | training, budget={"memory": memory})
+
+
+def test_a_machine_with_less_than_the_budget_is_what_is_blamed(adapt, monkeypatch):
+    monkeypatch.setattr(largest._Trier, "measure", lambda self, tokens: tokens * 10**6)
+    monkeypatch.setattr(largest, "free_memory", lambda device: 10**6)
+    with pytest.raises(OutOfMemory, match="not even the longest row") as refused:
+        adapt(training={"epochs": 1, "rate": 1e-3, "batch_tokens": 64}, budget={"memory": "40MB"})
+    assert "--memory" not in str(refused.value)
+
+
+def test_a_run_goes_on_under_another_budget_of_memory(adapt, tmp_path, monkeypatch):
+    """Its passes are settled by then: more memory would change nothing, and less would be told."""
+    straight = adapt(training=TRAINING | {"rate": 1e-3, "checkpoint_steps": 2, "micro_tokens": 64})
+    recipe = read_recipe(straight.folder.recipe)
+    with pytest.raises(Interrupted):
+        api.carry_out(recipe, tmp_path / "stopped", Watch(stop=verify._Countdown(3)))
+    more = recipe.model_copy(update={"budget": recipe.budget.model_copy(update={"memory": "900GB"})})
+    assert same(straight.path, api.carry_out(more, tmp_path / "stopped", Watch(), resume=True).path)
+
+
+def test_the_method_that_is_picked_fits_into_the_budget_of_memory(tiny_base, reviews, monkeypatch):
+    monkeypatch.setattr(advise, "FEW_ROWS", 10)
+    values = {"data": {"train": str(reviews)}, "training": {"epochs": 1}, "base": str(tiny_base)}
+    for memory, name in ((None, "full"), ("1kB", "feature-extraction")):
+        recipe = Recipe.build({**values, "budget": {"memory": memory}}, "")
+        assert prepare(recipe, lambda text: None).recipe.method["name"] == name
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system does not forget what a process held")
+def test_what_the_process_held_before_is_not_held_by_a_run(adapt):
+    held = bytearray(10**9)
+    held[:: resource.getpagesize()] = b"1" * len(held[:: resource.getpagesize()])
+    del held
+    most = peak_memory()
+    assert adapt(method="feature-extraction", training={"epochs": 1}, budget={"memory": f"{most - 300_000_000}"}).metrics
 
 
 def test_a_pass_of_a_frozen_base_is_held_to_the_budget_too(adapt):

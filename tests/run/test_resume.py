@@ -212,10 +212,10 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_saved(straight, tmp_path, m
             raise OSError(errno.ENOSPC, "No space left on device")
         real(handle)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(WriteFailed, match="the disk is full"):
-        api.carry_out(recipe, out, Watch())
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        with pytest.raises(WriteFailed, match="the disk is full"):
+            api.carry_out(recipe, out, Watch())
     assert checkpoint.saved(out / "checkpoints")
     assert not list(out.rglob("*.part"))
     api.carry_out(recipe, out, Watch(), resume=True)

@@ -196,6 +196,7 @@ def test_a_row_goes_to_one_worker_and_none_is_left_out(recipe):
         ("ddp", {"method": {"name": "few-shot"}}, "teaches its base before"),
         ("ddp", {"training": {**TRAINING, "rate": "find"}}, "training.rate"),
         ("ddp", {"training": {**TRAINING, "micro_tokens": "find"}}, "training.micro_tokens"),
+        ("ddp", {"budget": {"memory": "9GB"}, "training": {**TRAINING, "micro_tokens": None}}, "by trying, as budget.memory is set"),
         ("ddp", {"training": {**TRAINING, "cache_layers": "yes"}}, "cache_layers"),
         ("ddp", {"cluster": {"offload": True}}, "cluster.offload"),
         ("tensor", {"method": {"name": "lora"}}, "beside layers that are cut"),

@@ -349,18 +349,17 @@ def test_a_fault_while_a_model_is_read_is_met_once_for_all_who_wait(served, runs
         assert all_asked.wait(60)
         raise KeyError("a library's own")
 
-    monkeypatch.setattr(built._shelf.opening, "open", opened)
-
     async def run():
         asked = [asyncio.ensure_future(built.predict("broken", [{"text": "a"}], timeout_s=60)) for _ in range(9)]
         await asyncio.sleep(0)
         all_asked.set()
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    first, *others = asyncio.run(run())
+    with monkeypatch.context() as patched:
+        patched.setattr(built._shelf.opening, "open", opened)
+        first, *others = asyncio.run(run())
     assert (type(first), {str(each) for each in others}) == (KeyError, {"broken can't be read any more: KeyError"})
     assert len(tries) == 1
-    monkeypatch.undo()
     assert len(ask(built, ("broken", TEXTS[:1]))[0]) == 1, "and tried again for who asks later"
 
 

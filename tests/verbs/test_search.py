@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.conftest import rows_of, write_csv
 from typer.testing import CliRunner
 
 from rootstock.cli.main import app
@@ -71,6 +72,15 @@ def test_trials_on_other_rows_are_not_compared(plan, reviews):
         search.search(plan(trials=3), Watch(say=cut))
     reviews.write_bytes(whole[0])
     assert [row["state"] for row in search.search(plan(trials=3), Watch())["trials"]] == ["complete"] * 3
+
+
+def test_trials_may_learn_from_several_files(plan, reviews, tmp_path):
+    other = write_csv(tmp_path / "other.csv", rows_of(60, seed=5))
+    held = write_csv(tmp_path / "held.csv", rows_of(40, seed=9))
+    chosen = plan(trials=3, key="data.train", space=f"{reviews},{other}")
+    recipe = chosen.recipe.model_copy(update={"data": chosen.recipe.data.model_copy(update={"validation": str(held)})})
+    found = search.search(replace(chosen, recipe=recipe.model_copy(update={"accept": ("overlap",)})), Watch())
+    assert {row["values"]["data.train"] for row in found["trials"]} == {str(reviews), str(other)}
 
 
 def test_the_best_run_is_there_also_where_a_search_was_killed_before_it_was_kept(plan, tmp_path, monkeypatch):

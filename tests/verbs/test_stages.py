@@ -206,11 +206,10 @@ def test_killed_at_any_other_place_it_goes_on_to_the_same_weights(recipe, straig
         "a merge": (finish, "write_merged", 1),
         "the end": (stages_told.page, "render", 1),
     }[place]
-    killed_at(monkeypatch, owner, name, call)
-    with pytest.raises(Killed):
-        stages.carry_out(recipe(), out, Watch())
-    monkeypatch.undo()
-    monkeypatch.setenv("ROOTSTOCK_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patched:
+        killed_at(patched, owner, name, call)
+        with pytest.raises(Killed):
+            stages.carry_out(recipe(), out, Watch())
     if place == "trying":
         assert not out.exists()
         stages.carry_out(recipe(), out, Watch())
@@ -374,6 +373,14 @@ def test_gains_need_labels_in_the_last_stage(recipe, tmp_path):
     last = (3, "task", {"name": "masked-lm"}), (3, "data", {"train": str(tmp_path / "texts.jsonl")})
     with pytest.raises(RecipeError, match="gains"):
         stages.carry_out(recipe(*last, gains=True), tmp_path / "out", Watch())
+
+
+def test_memory_and_ledger_of_a_stage_are_those_of_all_unless_it_names_its_own(recipe):
+    shared = recipe((2, "budget", {"memory": "2GB", "ledger": "own.jsonl"}), budget={"memory": "4GB", "ledger": "off", "minutes": 12})
+    budgets = [unit.recipe(shared, shared.base, minutes=5.0).budget for unit in units(shared)]
+    assert [each.memory for each in budgets] == ["4GB", "2GB", "4GB"]
+    assert [each.ledger for each in budgets] == ["off", "own.jsonl", "off"]
+    assert {each.minutes for each in budgets} == {5.0}
 
 
 def test_a_budget_is_shared_by_the_stages_that_name_none(recipe, tmp_path):

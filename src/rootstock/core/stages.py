@@ -29,7 +29,7 @@ class Stage(Settings):
     training: TrainingSettings = TrainingSettings()
     """The loop."""
     budget: BudgetSettings = BudgetSettings()
-    """Minutes of this stage alone."""
+    """Minutes of this stage alone; its memory and its ledger, where they are others than those of all stages."""
     accept: tuple[str, ...] = ()
     """Findings of the data ledger that may exceed their limits in this stage."""
     merge: bool = False
@@ -106,7 +106,7 @@ class StagedRecipe(Settings):
             augment=stage.augment,
             teacher=stage.teacher,
             training=stage.training,
-            budget=BudgetSettings(minutes=minutes, memory=stage.budget.memory or self.budget.memory),
+            budget=self.budget.model_copy(update=stage.budget.model_dump(exclude_defaults=True) | {"minutes": minutes}),
             cluster=self.cluster,
             accept=stage.accept,
             merge=merge,

@@ -277,6 +277,7 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, task: Task) -> tup
         costs[name] = advise.estimate(method, size, epochs=epochs, speed=speed, bytes_each=dtype.itemsize, twins=twins)
     seconds = recipe.budget.minutes * 60 if recipe.budget.minutes else None
     memory = device_memory(device_name())
+    memory = min(memory, recipe.budget.memory_bytes or memory)
     name, reason = advise.choose(len(encoded), costs, memory_bytes=memory, seconds=seconds)
     cost = costs[name]
     return name, f"{reason} (about {advise.span(cost.seconds)} and {cost.memory_bytes / 1e9:.1f} GB beside Python's own)"

@@ -128,6 +128,7 @@ def _fitted(pair: Pair, built: Built, folder: RunFolder, watch: Watch) -> dict[s
     spent = {"seconds": seconds, "fit_seconds": round(time.perf_counter() - started, 2), **peak}
     pair.fitted(seconds, float(spent["fit_seconds"]))
     artifact.write_json(folder.path / "plan.json", {"measured": spent})
+    found_settings.say_memory(prepared.recipe, peak_memory(), watch.say)
     return conclude(prepared, built, folder, {"best_step": 0, "best_by": list(prepared.task.chosen_by), "steps": 0})
 
 
@@ -287,7 +288,8 @@ _OF_TOKENS = ("input_ids", "pair_ids", "negative_ids")
 def _key(prepared: Prepared) -> str:
     """What a checkpoint belongs to: the recipe, base and rows that decide every step."""
     recipe = prepared.recipe.plain() | {"merge": None, "track": None, "accept": None}
-    recipe["budget"].pop("ledger")
+    for key in ("ledger", "memory"):  # what was found for a budget of memory is in micro_tokens
+        recipe["budget"].pop(key)
     if recipe.pop("cluster")["strategy"] != "ddp":  # the others train whole embedding tables
         recipe["strategy"] = "fsdp"
     for key in ("checkpoint_minutes", "checkpoint_steps", "keep"):

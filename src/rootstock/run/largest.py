@@ -38,7 +38,7 @@ def find(prepared: Prepared, say: Say) -> dict[str, Any]:
     """The most tokens, the limit in bytes, what was tried, and a sentence. OutOfMemory where not even the longest row fits."""
     training, lengths_N = prepared.recipe.training, prepared.encoded.lengths
     assert training.batch_tokens is not None
-    limit, share = _limit(prepared)
+    limit, share, asked = _limit(prepared)
     longest = int(lengths_N.max())
     most = max(longest, min(max(training.batch_tokens, training.micro), longest * len(lengths_N)))
     say(f"batch     trying steps of {longest:,} to {most:,} tokens in a process of its own")
@@ -46,9 +46,9 @@ def find(prepared: Prepared, say: Say) -> dict[str, Any]:
         try:
             tokens, tried = search(trier.measure, lowest=longest, most=most, limit=limit)
         except OutOfMemory as error:
-            if memory := prepared.recipe.budget.memory:
+            if asked:
                 fix = "give more, lower training.length, or choose --method lora or feature-extraction"
-                raise UsageError(f"--memory is {memory}: {error.found}", wanted="room for one row", fix=fix) from None
+                raise UsageError(f"--memory is {asked}: {error.found}", wanted="room for one row", fix=fix) from None
             raise
     passes = -(-training.batch_tokens // tokens)
     took = next(peak for size, peak in tried if size == tokens)
@@ -60,13 +60,14 @@ def find(prepared: Prepared, say: Say) -> dict[str, Any]:
     return {"tokens": tokens, "limit_bytes": limit, "tried": [list(each) for each in tried], "reason": reason}
 
 
-def _limit(prepared: Prepared) -> tuple[int, str]:
-    """Bytes that may be held, and in words what they are: a budget leaves room for what a forecast is off by."""
+def _limit(prepared: Prepared) -> tuple[int, str, str | None]:
+    """Bytes that may be held, in words what they are, and the budget where that is it: it leaves room for what a forecast is off by."""
     share, memory = SHARES[prepared.device], prepared.recipe.budget.memory_bytes
     free = int(share * free_memory(prepared.device))
     if memory is not None and ROOM * memory < free:
-        return int(ROOM * memory), f"{ROOM:.0%} of --memory {prepared.recipe.budget.memory}"
-    return free, f"{share:.0%} of the {'GPU' if prepared.device == 'cuda' else 'free'} memory"
+        asked = prepared.recipe.budget.memory
+        return int(ROOM * memory), f"{ROOM:.0%} of --memory {asked}", asked
+    return free, f"{share:.0%} of the {'GPU' if prepared.device == 'cuda' else 'free'} memory", None
 
 
 def search(measure: Measure, *, lowest: int, most: int, limit: int) -> tuple[int, list[tuple[int, int | None]]]:

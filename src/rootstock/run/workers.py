@@ -55,8 +55,9 @@ def check(prepared: Prepared, world: World) -> None:
         raise RecipeError(f"{name} teaches its base before the training, in one process", wanted="one process", fix=_ALONE)
     for key in ("micro_tokens", "rate"):
         if getattr(recipe.training, key) == "find":
+            asked = ", as budget.memory is set" if key == "micro_tokens" and recipe.budget.memory else ""
             raise RecipeError(
-                f"training.{key} is to be found by trying", wanted="a number", fix="find it in one process, then name it to several"
+                f"training.{key} is to be found by trying{asked}", wanted="a number", fix="find it in one process, then name it to several"
             )
     if recipe.training.cache_layers == "yes":
         raise RecipeError("training.cache_layers is yes", wanted="layers that are computed anew in each worker", fix="set it to auto")

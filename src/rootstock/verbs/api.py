@@ -14,6 +14,7 @@ from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.lock import alone
 from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
+from rootstock.core.resources import restart_peak
 from rootstock.core.runfolder import RunFolder, built, read_any, read_recipe
 from rootstock.core.settings import changed
 from rootstock.core.stages import StagedRecipe
@@ -139,6 +140,8 @@ def part(recipe: Recipe, place: Path, watch: Watch, *, fix: str) -> Run:
 
 def admitted(recipe: Recipe, watch: Watch) -> Prepared:
     """What can be learned from, its account accepted and said."""
+    if recipe.budget.memory:  # what an earlier run of this process held is not held by this one
+        restart_peak()
     prepared = prepare(recipe, watch.say)
     for name, account in ledgers(prepared).items():
         refuse(account, recipe.accept, part=name)

@@ -25,7 +25,7 @@ from rootstock.verbs import api
 
 BEST, FOUND = "best", "search.json"
 """The folder of the best run, and the file that tells of all trials."""
-_TRIALS, _DATA = "trials", "data"
+_TRIALS, _READ = "trials", "read"
 _WARM = 4
 """Trials that are run to their end before any is stopped: a median of fewer says little."""
 
@@ -189,15 +189,16 @@ def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
 
 
 def _check_rows(run: Run, trial: Any, study: Any) -> None:
-    """Raises ContractRefused where a trial has met other rows than those before it: their figures could not be compared."""
-    read = artifact.digest_json(run.folder.json("manifest.json")["data"])
-    if any(each.user_attrs.get(_DATA, read) != read for each in study.trials):
+    """Raises ContractRefused where a trial has read a file that was another one for those before it: figures could not be compared."""
+    read = {each["name"]: each["sha256"] for each in run.folder.json("manifest.json")["data"].values()}
+    before = {name: digest for each in study.trials for name, digest in each.user_attrs.get(_READ, {}).items()}
+    if any(before.get(name, digest) != digest for name, digest in read.items()):
         raise ContractRefused(
             "the files that the trials read have changed since the search began",
             wanted="the same rows for every trial",
             fix="put them back, or search into another --out",
         )
-    trial.set_user_attr(_DATA, read)
+    trial.set_user_attr(_READ, read)
 
 
 class _Race:
