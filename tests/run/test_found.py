@@ -137,6 +137,8 @@ def test_a_budget_of_memory_sets_what_passes_at_once(adapt, monkeypatch, caplog)
         ("5MB", {}, "not even the longest row"),
         ("300MB", {"micro_tokens": 64}, "the run would hold about"),
         ("x", {}, "budget.memory is x"),
+        (0, {}, "budget.memory is 0"),
+        (5_000_000, {}, "not even the longest row"),
     ],
 )
 def test_a_budget_that_no_step_fits_into_is_refused(adapt, monkeypatch, memory, training, said):

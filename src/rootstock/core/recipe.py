@@ -173,12 +173,13 @@ class BudgetSettings(Settings):
         """The memory in bytes."""
         return None if self.memory is None else in_bytes(self.memory)
 
-    @field_validator("memory")
+    @field_validator("memory", mode="before")
     @classmethod
-    def _an_amount(cls, value: str | None) -> str | None:
-        if value is not None and in_bytes(value) <= 0:
+    def _an_amount(cls, value: Any) -> Any:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(text, str) and in_bytes(text) <= 0:
             raise ValueError("more than 0")
-        return value
+        return text
 
 
 class ClusterSettings(Settings):
@@ -221,7 +222,7 @@ class Recipe(Settings):
     teacher: TeacherSettings = TeacherSettings()
     """A larger model to learn from."""
     budget: BudgetSettings = BudgetSettings()
-    """Limits in time."""
+    """Limits in time and memory."""
     cluster: ClusterSettings = ClusterSettings()
     """Processes and machines."""
     accept: tuple[str, ...] = ()

@@ -20,6 +20,8 @@ from rootstock.tasks._pieces import summed
 
 _PART = 512
 """Positions whose scores over the vocabulary exist at once: as many as keep the products quick (in bf16 256 take 1.15 times as long)."""
+_MEASURED = 128
+"""The same where nothing learns: an evaluation comes beside what a training holds."""
 _ROWS = 16
 """Positions whose scores go through the softmax together: in fp32 they stay in a core's cache between steps. A GPU takes all."""
 NOT_ASKED = -100
@@ -92,7 +94,7 @@ def rows_asked(labels_BT: Tensor, rows_BT: Tensor | None = None) -> tuple[Tensor
 def row_results(hidden_MH: Tensor, layer: Layer, labels_M: Tensor, rows_M: Tensor, *, count: int) -> Columns:
     """Of each of `count` rows: loss in nats, count and hits over the positions that are its own, [count]."""
     losses, hits = [], []
-    for hidden_CH, labels_C in zip(torch.split(hidden_MH, _PART), torch.split(labels_M, _PART), strict=True):
+    for hidden_CH, labels_C in zip(torch.split(hidden_MH, _MEASURED), torch.split(labels_M, _MEASURED), strict=True):
         scores_CV, rows = nn.functional.linear(*_alike(hidden_CH, layer)), _together(hidden_CH)
         for scores_RV, labels_R in zip(torch.split(scores_CV, rows), torch.split(labels_C, rows), strict=True):
             exact_RV = scores_RV.float()

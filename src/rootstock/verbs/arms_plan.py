@@ -22,7 +22,7 @@ _OWN = {
     "method.name": "--methods names them",
     "data.train": "it is what is compared on",
     "data.rows": "--learning-curve says how many learn",
-    "budget": "--minutes is that of all",
+    "budget": "what may be spent is for all of them together: --minutes",
     "merge": "adapt the winner with --merge",
     "track": "track an adapt of the winner",
 }

@@ -38,7 +38,7 @@ _VARIED = {
     "base": "it stands behind the suite",
     "task": "the suite says what is learned",
     "data.train": "--data says where the rows are",
-    "budget": "--minutes shares time out",
+    "budget": "what may be spent is for all trainings together: --minutes",
 }
 """Keys of the recipe that the benchmark sets itself, and what to use instead."""
 

@@ -69,7 +69,7 @@ def _every(recipe: StagedRecipe, place: Path, steps: int, say: Say, restart: Res
 def _proven(recipe: Recipe, place: Path, steps: int, say: Say, restart: Restart) -> dict[str, Any]:
     training = recipe.training.model_copy(update={"steps": steps, "checkpoint_steps": steps, "patience": 0})
     # A clock and an early stop are no part of the proof: both would end the two runs at different steps.
-    recipe = recipe.model_copy(update={"training": training, "track": None, "budget": BudgetSettings()})
+    recipe = recipe.model_copy(update={"training": training, "track": None, "budget": BudgetSettings(memory=recipe.budget.memory)})
     straight, restarted = RunFolder(place / "straight"), RunFolder(place / "restarted")
     _train(recipe, straight, lambda: False)
     say(f"straight  {steps} updates")
