@@ -148,6 +148,8 @@ def _recompute(prepared: Prepared, built: Built) -> None:
         raise RecipeError(
             f"{prepared.base.name} keeps what its blocks compute", wanted="a transformers model", fix="leave cluster.recompute out"
         )
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    # transformers 5.23 warns of the second name, which older ones have.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
     if hasattr(model, "enable_input_require_grads") and not any(p.requires_grad for p in model.get_input_embeddings().parameters()):
         model.enable_input_require_grads()
