@@ -172,8 +172,9 @@ def _part(
     to_hidden, to_weight, to_bias = grads
     exact_V = None if bias_V is None else bias_V.float()
     loss = torch.zeros((), dtype=torch.float32, device=hidden_MH.device)
-    for start in range(0, len(labels_C), _together(hidden_CH)):
-        rows = slice(start, start + _together(hidden_CH))
+    together = _together(hidden_CH)
+    for start in range(0, len(labels_C), together):
+        rows = slice(start, start + together)
         loss += _errors(scores_CV[rows], labels_C[rows, None], exact_V, to_bias)
     if to_hidden is not None:
         torch.mm(scores_CV, weight_VH, out=to_hidden[part])

@@ -166,23 +166,27 @@ def _confirmed(work: Work, court: Court, label: int, ranked: Sequence[Ranked]) -
     What is found goes without the words that it does not need.
     """
     suspect, budget = work.panel.suspect, work.budget
-    chosen: dict[bool, dict[str, Trigger]] = {False: {}, True: {}}
+    made = [court.confirm(each, label, budget.inputs) for each in _picked(suspect, ranked, budget.confirmed, phrases=False)]
+    if _most(made) < _PLAIN:
+        longer = _picked(suspect, ranked, (budget.confirmed + 1) // 2, phrases=True)
+        found = [court.confirm(each, label, budget.inputs) for each in longer]
+        made += [court.smallest(each, budget.inputs) if each.excess >= SOME else each for each in found]
+    return made
+
+
+def _picked(suspect: Subject, ranked: Sequence[Ranked], most: int, *, phrases: bool) -> list[Trigger]:
+    """The best of the first kind, `most` of them, and the best of each other, each once: phrases alone, or words and edits."""
+    chosen: dict[str, Trigger] = {}
     for number, found in enumerate(ranked):
-        most = {False: 1 if number else budget.confirmed, True: 1 if number else (budget.confirmed + 1) // 2}
-        some: dict[bool, dict[str, Trigger]] = {False: {}, True: {}}
+        some: dict[str, Trigger] = {}
         for each, beyond in found.found:
             trigger: Trigger = each if isinstance(each, Edit) else suspect.write(each)
             name = trigger if isinstance(trigger, str) else trigger.name
-            phrase = isinstance(trigger, str) and " " in trigger
-            if beyond >= _WORTH and name and len(some[phrase]) < most[phrase]:
-                some[phrase].setdefault(name, trigger)
-        for phrase in chosen:
-            chosen[phrase] |= some[phrase]
-    made = [court.confirm(trigger, label, budget.inputs) for trigger in chosen[False].values()]
-    if _most(made) < _PLAIN:
-        longer = [court.confirm(trigger, label, budget.inputs) for trigger in chosen[True].values()]
-        made += [court.smallest(each, budget.inputs) if each.excess >= SOME else each for each in longer]
-    return made
+            asked = phrases == (isinstance(trigger, str) and " " in trigger)
+            if asked and beyond >= _WORTH and name and len(some) < (1 if number else most):
+                some.setdefault(name, trigger)
+        chosen |= some
+    return list(chosen.values())
 
 
 def _most(found: Sequence[Confirmed]) -> float:
