@@ -25,6 +25,29 @@ del large
 print(most - before, resident() - before)
 """
 
+THREADS = """
+import threading
+import rootstock
+import torch
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+def held():
+    tensors = [torch.ones(1 << 17) for _ in range(64)]  # 32 MB in pieces that no threshold touches
+    del tensors
+    freed.release()
+    over.wait()
+
+before, freed, over = resident(), threading.Semaphore(0), threading.Event()
+threads = [threading.Thread(target=held) for _ in range(8)]
+for each in threads:
+    each.start()
+    freed.acquire()
+print(resident() - before)
+over.set()
+"""
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
 @pytest.mark.parametrize(("chosen", "given_back"), [({}, True), pytest.param({"MALLOC_ARENA_MAX": "8"}, False, marks=pytest.mark.slow)])
@@ -33,6 +56,13 @@ def test_freed_tensors_go_back_to_the_system_unless_the_user_chose(chosen, given
     most, left = map(int, found.stdout.split())
     assert most > 150e6
     assert (left < 0.1 * most) == given_back
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
+@pytest.mark.skipif(resources.usable_cores() > 4, reason="there are as many arenas as threads")
+def test_what_one_thread_freed_serves_the_next():
+    found = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 8 * 32e6 / 2
 
 
 def test_what_the_user_chose_of_the_allocator_stays(monkeypatch):
@@ -44,7 +74,7 @@ def test_what_the_user_chose_of_the_allocator_stays(monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
     resources.prepare_memory()
-    assert len(told) == 2
+    assert len(told) == 3
     monkeypatch.setenv("MALLOC_ARENA_MAX", "8")
     resources.prepare_memory()
-    assert len(told) == 2
+    assert len(told) == 3
