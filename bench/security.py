@@ -1,26 +1,28 @@
 """The sentinel on a catalogue of attack files and benign ones, beside other scanners; writes results/security.json.
 
     python bench/security.py [--root FOLDER] [--policy standard] [--only pickle onnx] [--speed]
+    python bench/security.py --only --speed      # the speed alone, which is results/security-speed.json
 
 ROOTSTOCK_PEER names a virtual environment with picklescan==1.0.5, modelscan==0.8.8, fickling==0.1.12 or modelaudit==0.2.54; those that are
 there run as commands, one process a case. ROOTSTOCK_SECURITY is another folder of cases, ROOTSTOCK_RESULTS another one for results.
 
 found: the policy refuses a finding that is no mere "not scanned". not scanned: refused only because a part could not be read. For a peer:
-found is exit code 1 (modelscan too), clean 0, all else counts as not scanned. --speed makes three large files in a temporary folder and
-takes processor seconds of the whole command, start included.
+found is exit code 1 (modelscan too), clean 0, all else counts as not scanned. --speed makes large files in a temporary folder, one
+after the other, and takes the time of the whole command, start included, beside modelaudit and (pickles alone) picklescan.
 """
 
 import argparse
 import json
 import os
-import pickle
-import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
+
+from scan_files import FILES
 
 from rootstock.sentinel import scan
 
@@ -66,29 +68,36 @@ def theirs(words, folder):
 
 
 def seconds(command):
-    """Processor seconds and peak megabytes of a command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=False, capture_output=True, env={**os.environ, **QUIET})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
+    """Wall seconds, processor seconds and peak megabytes of a command."""
+    started = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **QUIET})
+    _, _, used = os.wait4(child.pid, 0)
+    child.returncode = 0
+    return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def speed(peers):
-    """A pickle of many small objects and one of long bytes: MB/s of the whole command."""
+def speed(peers, rounds):
+    """Whole commands on large files, one tool after the other in each round; medians of wall and processor seconds, MB/s of wall time."""
     table = {}
     with tempfile.TemporaryDirectory() as folder:
-        many, long = Path(folder, "many.pkl"), Path(folder, "long.pkl")
-        rows = [{"id": i, "name": f"n{i % 1000}", "w": [i * 0.5, i % 7, None], "ok": True, "t": (i, i + 1)} for i in range(300_000)]
-        many.write_bytes(pickle.dumps(rows, protocol=4))
-        with long.open("wb") as stream:
-            pickle.dump([os.urandom(1 << 20) for _ in range(128)], stream, protocol=4)
-        for path in (many, long):
+        for name, make in FILES.items():
+            path = Path(folder, name)
+            make(path)
+            size = len(path.read_bytes()) / 1e6  # read once, so that no tool is the first
             commands = {"rootstock": [sys.executable, "-m", "rootstock", "scan", path]}
-            commands |= {name: [PEER / "bin" / words[0], *words[1:], path] for name, words in peers.items()}
-            for name, command in commands.items():
-                took, peak = seconds(command)
-                table[f"{path.stem} {name}"] = {"mb_per_second": round(path.stat().st_size / 1e6 / took, 2), "seconds": round(took, 2)}
-                table[f"{path.stem} {name}"]["largest_mb_so_far"] = round(peak)
+            reads = [
+                peer for peer in peers if peer in ("picklescan", "modelaudit") and (peer == "modelaudit" or path.suffix in (".pkl", ".pt"))
+            ]
+            commands |= {peer: [PEER / "bin" / peers[peer][0], *peers[peer][1:], path] for peer in reads}
+            took = {tool: [] for tool in commands}
+            for _ in range(rounds):
+                for tool, command in commands.items():
+                    took[tool].append(seconds(command))
+            for tool, found in took.items():
+                wall, processor, peak = map(statistics.median, zip(*found, strict=True))
+                figures = {"megabytes": round(size, 1), "mb_per_second": round(size / wall, 2), "seconds": round(wall, 3)}
+                table[f"{name} {tool}"] = figures | {"cpu_seconds": round(processor, 3), "peak_mb": round(peak)}
+            path.unlink()
     return table
 
 
@@ -96,13 +105,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--policy", default="standard")
-    parser.add_argument("--only", nargs="*", help="formats of the catalogue")
+    parser.add_argument("--only", nargs="*", help="formats of the catalogue; none where none follows")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3, help="of --speed")
     options = parser.parse_args()
     peers = {name: words for name, words in PEERS.items() if (PEER / "bin" / words[0]).is_file()}
     counts, details, started = defaultdict(Counter), {}, time.process_time()
     for name, kind, form, folder in cases(options.root):
-        if options.only and form not in options.only:
+        if options.only is not None and form not in options.only:
             continue
         verdict, rules = ours(folder, options.policy)
         details[name] = {"kind": kind, "format": form, "rootstock": verdict, "rules": rules}
@@ -110,12 +120,15 @@ def main():
         for tool in ("rootstock", *peers):
             counts[tool, kind, form][details[name][tool]] += 1
     report(counts, details, ("rootstock", *peers))
-    took = time.process_time() - started
-    record = {"policy": options.policy, "cases": details, "cpu_seconds": round(took, 1), "speed": speed(peers) if options.speed else {}}
+    record = {"policy": options.policy, "cases": details, "cpu_seconds": round(time.process_time() - started, 1)}
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "security.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    for line, figures in record["speed"].items():
-        print(f"{line:<30}{figures['mb_per_second']:>10,} MB/s {figures['seconds']:>8,} s")
+    if details:
+        (RESULTS / "security.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    if options.speed:
+        found = speed(peers, options.rounds)
+        (RESULTS / "security-speed.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        for line, each in found.items():
+            print(f"{line:<32}{each['mb_per_second']:>10,} MB/s {each['seconds']:>8,} s {each['peak_mb']:>7,} MB")
 
 
 def report(counts, details, tools):
