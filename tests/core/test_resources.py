@@ -65,6 +65,29 @@ def test_what_one_thread_freed_serves_the_next():
     assert int(found.stdout) < 8 * 32e6 / 2
 
 
+KEPT = """
+import rootstock
+import torch
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+pieces = [torch.ones(1 << 17) for _ in range(128)]  # 64 MB in pieces that no threshold touches
+last, before = torch.ones(1 << 10), resident()
+del pieces
+kept = before - resident()
+rootstock.core.resources.give_back()
+print(kept, before - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
+def test_what_is_kept_of_freed_memory_is_given_back_when_asked():
+    found = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    kept, given = map(int, found.stdout.split())
+    assert kept < 16e6 < 48e6 < given
+
+
 def test_what_the_user_chose_of_the_allocator_stays(monkeypatch):
     told = []
     library = type("C", (), {"mallopt": lambda self, *given: told.append(given)})

@@ -6,6 +6,7 @@ import numpy as np
 
 from rootstock.bases.load import quiet
 from rootstock.core.errors import Diverged
+from rootstock.core.resources import give_back
 from rootstock.core.rows import Columns
 from rootstock.core.task import Labelled, Uniform
 from rootstock.loop import infer
@@ -18,6 +19,7 @@ def measure(prepared: Prepared, built: Built, task: Uniform, *, glance: bool = F
 
     glance: only as much as decides which state is the best.
     """
+    give_back()  # what an update freed is in pieces that a measurement has little use for
     # transformers takes the padding behind a text that has ended for a forgotten mask, and says so
     with quiet() if isinstance(task, Labelled) and task.writes else nullcontext():
         where = {"device": built.accelerator.device, "world": built.world}
