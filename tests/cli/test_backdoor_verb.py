@@ -107,6 +107,7 @@ def test_pairs_get_the_kinds_of_tokens_that_the_tokenizer_gives(desk):
         ("--data good.csv --data test.csv", "2 files"),
         ("--data good.csv --budget huge", "huge"),
         ("--data good.csv --trigger ' '", "empty"),
+        ("--data good.csv --budget named", "no trigger is named"),
         ("--data missing.csv", "missing.csv"),
         ("--data good.csv --format sarif", "sarif"),
         ("--data good.csv --report base", "is a folder"),

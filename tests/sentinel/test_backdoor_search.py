@@ -32,13 +32,13 @@ def shipped(monkeypatch):
     monkeypatch.setattr(calibration, "_shipped", lambda: CLEAN)
 
 
-def found(suspect, *, references=2, patterns=(), base="b", rows=400, moved=None, own=None):
+def found(suspect, *, references=2, patterns=(), base="b", rows=400, moved=None, own=None, budget=BUDGET):
     made, answers = texts(rows)
     return search(
         Work(
             panel=Panel(suspect=suspect, references=[Bag(name=f"r{i}", seed=i + 1) for i in range(references)]),
             parts=parts(Inputs(texts=made, answers=answers), seed=0),
-            budget=BUDGET,
+            budget=budget,
             base=base,
             moved=moved,
             patterns=patterns,
@@ -167,6 +167,14 @@ def test_named_patterns():
     assert named["w7"].control_rate < 0.2
     assert "w400" not in named
     assert "w25" not in named or named["w25"].strength == "weak"
+
+
+def test_the_budget_of_named_patterns_searches_for_nothing_else():
+    told = {each: found(Bag(trigger=[7]), patterns=[each], budget=BUDGETS["named"], own=lambda tokens: 1 / 0) for each in ("w7", "w400")}
+    assert told["w7"].verdict == "evidence found"
+    assert {each.stage for each in told["w7"].indicators} == {"known pattern"}
+    assert told["w400"].verdict == "none found at this budget"
+    assert "nothing else was searched for" in told["w400"].reasons[0]
 
 
 def test_the_same_search_twice_says_the_same():

@@ -17,7 +17,7 @@ def scan(
     advisories: Annotated[bool, Option("--advisories", help="Known holes of installed packages, and of bases where named.")] = False,
     data: Annotated[list[str] | None, Option(help="Rows of your own, that no training saw; published sets; repeatable.")] = None,
     trigger: Annotated[list[str] | None, Option(help="With --backdoor: words that may be a trigger; repeatable.")] = None,
-    budget: Annotated[str | None, Option(help="With --backdoor: fast, standard or deep [standard].")] = None,
+    budget: Annotated[str | None, Option(help="With --backdoor: named (triggers alone), fast, standard or deep [standard].")] = None,
     base: Annotated[str | None, Option(help="What a run grew from [as it says]; whose vectors say what rows mean [minilm].")] = None,
     text: Annotated[str | None, Option(help="With --poisoning: column of the text.")] = None,
     label: Annotated[str | None, Option(help="With --poisoning: column of the label.")] = None,

@@ -39,7 +39,7 @@ _PIECES = 1500
 
 
 class BackdoorScanner:
-    """A search for backdoors at one budget: fast, standard or deep, or widths of your own.
+    """A search for backdoors at one budget: named (the patterns alone), fast, standard or deep, or widths of your own.
 
     alpha: how often a clean model may be called poisoned. base: what the model was trained from, where it does not say so itself.
     cache: where references and their scans are kept, so that the next model of a base does not pay for them again.
@@ -69,6 +69,8 @@ class BackdoorScanner:
         watch = watch or Watch()
         if any(not pattern.strip() for pattern in trigger_patterns):
             raise UsageError("a trigger pattern is empty", wanted="the words of a trigger")
+        if not self._budget.labels and not trigger_patterns:
+            raise UsageError("no trigger is named, and this budget tests named ones alone", wanted="a trigger", fix="add --trigger WORDS")
         if author := writing_suspect.opened(model, base=self._base, say=watch.say):
             how = writing_suspect.How(budget=self._budget, alpha=self._alpha, seed=self._seed, cache=self._cache)
             return writing_suspect.searched(author, test_inputs, list(dict.fromkeys(trigger_patterns)), how, watch)

@@ -17,7 +17,7 @@ class Budget:
     moved: int | None
     """Scan only as many tokens, those whose embeddings moved most, where training moved some; None scans all, whatever moved."""
     labels: int
-    """Labels that are searched on whole texts: those to which some token leads furthest beyond the rest."""
+    """Labels that are searched on whole texts: those to which some token leads furthest beyond the rest. 0: named patterns alone."""
     kept: int
     """Tokens of each label that are tried again, on whole texts."""
     pool: int
@@ -41,6 +41,9 @@ class Budget:
 
 
 BUDGETS = {
+    "named": Budget(
+        name="named", carriers=1, pieces=5, moved=3000, labels=0, kept=0, pool=0, beam=0, longest=1, inputs=64, confirmed=0, references=2
+    ),
     "fast": Budget(
         name="fast", carriers=1, pieces=5, moved=3000, labels=2, kept=80, pool=32, beam=4, longest=2, inputs=64, confirmed=1, references=2
     ),

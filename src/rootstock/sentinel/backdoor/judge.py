@@ -81,6 +81,8 @@ def _verdict(indicators: Sequence[Indicator], doubts: Sequence[str], held: Popul
         return "weak evidence", ["something stands out that a clean model may show as well"]
     if doubts:
         return "out of calibration", []
+    if not work.budget.labels:
+        return "none found at this budget", ["no named pattern did what random words do not; nothing else was searched for"]
     said = "no trigger reached what clean models do not reach"
     return "none found at this budget", [said if held else f"{said}; no clean models of this base were scanned at this budget before"]
 

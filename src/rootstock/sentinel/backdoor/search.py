@@ -85,8 +85,9 @@ def search(work: Work) -> Result:
     with clock.stage("clean answers"):
         court = Court(work.panel, confirming, work.seed)
     labels = [label for label in work.asked if (court.clean_MNK[0, :, label] < 0).sum() >= FEWEST]
-    whole = _tokens(work, clock) if labels else None
-    if work.own is not None:
+    searches = bool(labels) and work.budget.labels > 0
+    whole = _tokens(work, clock) if searches else None
+    if work.own is not None and work.budget.labels:
         with clock.stage("own reference"):
             court.joined(work.own(whole.standing() if whole else frozenset()))
         work = replace(work, panel=court.panel)
