@@ -7,6 +7,7 @@ import shutil
 import pytest
 from tests.serving.fake_engine import FakeEngine
 
+from rootstock.core.errors import UsageError
 from rootstock.serving.journal import Journal
 from rootstock.serving.watched import Watched
 
@@ -81,3 +82,24 @@ def test_a_folder_that_goes_away_as_a_whole(place):
     assert place.looks() == ["a"]
     shutil.rmtree(place.folder)
     assert place.looks() == []
+
+
+@pytest.mark.parametrize("gone", ["while it is read", "later"])
+def test_what_was_refused_and_went_away_is_read_when_it_is_back_as_it_was(place, monkeypatch, gone):
+    place.looks()
+    run, aside = place.run("a"), place.folder / ".aside"
+    place.looks()
+    with monkeypatch.context() as patch:
+
+        def refuse(engine, name, folder):
+            if gone == "while it is read":
+                run.rename(aside)
+            raise UsageError("its files are not there")
+
+        patch.setattr(FakeEngine, "add", refuse)
+        place.looks()
+    if gone == "later":
+        run.rename(aside)
+        place.looks()
+    aside.rename(run)
+    assert place.looks(2) == ["a"]

@@ -36,6 +36,7 @@ class Watched:
     def look(self) -> None:
         """One look, and what follows from it. Blocks: models are checked in it."""
         now = dict(self._seen())
+        self._refused = {name: seen for name, seen in self._refused.items() if name in now}
         for name in sorted(set(self._served) - set(now)):
             self._let_go(name)
         for name, seen in now.items():
@@ -58,7 +59,8 @@ class Watched:
         try:
             self._engine.add(name, self._folder / name)
         except (RootstockError, OSError) as error:
-            self._refused[name] = seen
+            if _stamps(self._folder / name) == seen:  # or it went away while it was read, and may come back as it was
+                self._refused[name] = seen
             self._journal.note("model_refused", model=name, error=str(error), still_served=again)
             return
         self._served[name] = seen
