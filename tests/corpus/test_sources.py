@@ -443,6 +443,30 @@ def test_a_crawl(tmp_path, monkeypatch, pack, capsys):
     assert capsys.readouterr().err == ""
 
 
+def kept(body, kind, head="text/plain"):
+    """A record that is the page itself, without an answer of HTTP."""
+    body = body.encode()
+    return f"WARC/1.0\r\nWARC-Type: {kind}\r\nContent-Type: {head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body + b"\r\n\r\n"
+
+
+def test_pages_without_an_answer_of_http_and_records_that_hold_none(tmp_path):
+    """WET files of Common Crawl are conversions alone. What holds no page is counted by its kind: revisits alone would look empty."""
+    parts = [
+        INFO,
+        kept("a text that was made of a page", "conversion"),
+        kept(HTML, "resource", "text/html; charset=utf-8"),
+        kept("GET / HTTP/1.1", "request", "application/http"),
+        kept("x", "metadata", "application/warc-fields"),
+        kept("not shown again", "revisit", "application/http"),
+        kept("PNG", "resource", "image/png"),
+    ]
+    found = list(records(str(put(tmp_path / "a.warc", b"".join(parts)))))
+    assert found[0].text == "a text that was made of a page"
+    assert found[1].text is not None
+    assert found[1].text.strip().endswith("Grüße.")
+    assert [each.broken for each in found[2:]] == ["record of kind revisit", "content type image/png"]
+
+
 def test_a_crawl_cut_short_anywhere(tmp_path, capsys):
     parts = [response(f"text {i}", "Content-Type: text/plain") for i in range(3)]
     whole = b"".join(parts)
