@@ -291,6 +291,7 @@ def test_nothing_left_is_an_error_that_says_which_rule_took_it(tmp_path):
     with pytest.raises(DataError) as told:  # no step that could be set otherwise took it
         built([str(tmp_path / "empty")], tmp_path / "corpus")
     assert told.value.fix == "most went by 'read: empty file' (1); name sources that hold text"
+    assert not (tmp_path / "corpus").exists()
     (tmp_path / "whole.txt").write_text(sentence(1))
     assert built([str(tmp_path / "whole.txt")], tmp_path / "corpus")["kept"]["documents"] == 1, "nothing is left to go on with"
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,8 @@ def _write(out: Path, result: _Result, manifest: dict[str, Any]) -> dict[str, An
         documents, letters = documents + len(table), letters + sum(map(len, table.column(TEXT).to_pylist()))
     if not documents:
         shutil.rmtree(out / "parts")  # nothing to go on with: other sources may be tried in the same place
+        with suppress(OSError):  # something else lies there
+            out.rmdir()
         raise DataError("no document is left of these sources", wanted="at least one", fix=_most_dropped(result.lines))
     names = parts.shards(result.tables(), out, size=SHARD_BYTES)
     kept = {"documents": documents, "characters": letters, "shards": len(names), "languages": dict(languages.most_common())}
