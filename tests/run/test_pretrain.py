@@ -134,6 +134,9 @@ def test_the_digest_of_the_corpus_is_in_the_manifest_and_a_changed_text_is_anoth
         ({"task": {"name": "cbow"}}, BaseError, "no contexts"),
         ({"base": "scratch:bert-tiny", "method": {"name": "lora"}}, RecipeError, "random"),
         ({"data": {"train": "nowhere"}}, DataError, "nowhere"),
+        ({"data": {"train": "texts", "mix": [1, 2]}}, RecipeError, "2 weights"),
+        ({"data": {"train": ["texts", "others"], "mix": [-1, 2]}}, RecipeError, "0 or more, one of them above 0"),
+        ({"data": {"train": ["texts", "others"], "mix": [0, 0]}}, RecipeError, "0 or more, one of them above 0"),
     ],
 )
 def test_what_can_not_be_is_said_before_anything_is_spent(pretrain, monkeypatch, more, kind, told):

@@ -48,7 +48,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     """Make every choice that the recipe leaves open, saying each with its reason."""
     settings = dict(recipe.task)
     task: Objective = catalog.find("tasks", settings.pop("name")).build(settings, "task")
-    _names(recipe)
+    documents.check_mix(recipe.data.mix, len(_names(recipe)))
     if recipe.teacher.run:
         raise RecipeError("teacher.run is set, and an objective has no labels to teach", wanted="labelled rows", fix="leave teacher out")
     if recipe.augment is not None:
