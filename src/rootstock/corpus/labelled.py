@@ -74,7 +74,8 @@ def _shards(reference: str) -> dict[str, str] | None:
     lie = {path.name for path in folder.glob("shard-*.parquet")}
     manifest = _manifest(folder / "manifest.json")
     if manifest is None:
-        if lie and ((folder / "funnel.json").exists() or any(folder.glob("parts/part-[0-9]*"))):
+        begun = any(folder.glob("parts/part-[0-9]*/account.json"))  # its parts hold near duplicates still, and not all of the sources
+        if begun or (lie and ((folder / "funnel.json").exists() or any(folder.glob("parts/part-[0-9]*")))):
             fix = "give the same `rootstock corpus build` again"
             raise DataError(f"{reference} is a corpus without its manifest.json", wanted="a build that has ended", fix=fix)
         return None
