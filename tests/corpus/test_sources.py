@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from rootstock.core.errors import DataError, UsageError
-from rootstock.corpus import texts, warc
+from rootstock.core.watch import Watch
+from rootstock.corpus import build, texts, warc
+from rootstock.corpus.pipeline import CorpusSettings
 from rootstock.corpus.sources import describe, records
 
 TEXTS = ["A first text, with a comma.", "Zwei Zeilen:\nüber ‘alles’ 🌱", 'He said "no".', "", "last"]
@@ -637,3 +640,15 @@ def test_memory_stays_flat(tmp_path, name):
     """
     grown = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
     assert int(grown.stdout) * 1024 < 150e6
+
+
+def test_of_a_built_corpus_only_the_shards_are_text(tmp_path):
+    """Its card is Markdown, and would be a document of every corpus that is made of it."""
+    put(tmp_path / "notes.txt", b"a text of its own")
+    build.build(CorpusSettings(sources=(str(tmp_path / "notes.txt"),)), tmp_path / "corpus", Watch())
+    assert [each.text for each in records(str(tmp_path / "corpus"))] == ["a text of its own"]
+    facts = describe(str(tmp_path / "corpus"))
+    assert ([Path(each.name).name for each in facts.files], facts.skipped) == (["shard-00000.parquet"], 0)
+    (tmp_path / "corpus" / "shard-00000.parquet").unlink()
+    with pytest.raises(DataError, match=r"shard-00000\.parquet is missing"):
+        next(records(str(tmp_path / "corpus")))

@@ -100,6 +100,6 @@ def test_a_base_learns_from_a_table_of_pairs(tmp_path, tiny_base):
 def test_a_built_corpus_holds_no_pairs_and_what_it_is_good_for_is_said(tmp_path):
     (tmp_path / "notes.txt").write_text("a text of its own")
     build.build(CorpusSettings(sources=(str(tmp_path / "notes.txt"),)), tmp_path / "corpus", Watch())
-    with pytest.raises(DataError, match="is a corpus of documents, and task.views is pairs") as told:
+    with pytest.raises(DataError, match=r"is a corpus of documents, and task\.views is pairs") as told:
         pairs.facts(str(tmp_path / "corpus"), recipe(tmp_path / "corpus"))
     assert "dropout" in told.value.fix

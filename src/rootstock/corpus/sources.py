@@ -20,7 +20,7 @@ import pyarrow as pa
 from rootstock.core.artifact import digest_file, digest_folder, digest_json
 from rootstock.core.errors import DataError, UnknownName
 from rootstock.core.modules import needed
-from rootstock.corpus import texts, warc
+from rootstock.corpus import built, texts, warc
 from rootstock.corpus.record import Raw, Record
 from rootstock.corpus.texts import Broken, Fields, Unit, broken
 from rootstock.data import stdlib_docs
@@ -193,7 +193,8 @@ def _listed(reference: str) -> tuple[list[_File], list[str]]:
         error = missing(path, reference)
         raise DataError(error.found, wanted=_WANTED, fix=error.fix)
     if path.is_dir():
-        return _below(path, reference.rstrip("/") or "/")
+        told, name = built.shards(reference), reference.rstrip("/") or "/"
+        return ([_File(f"{name}/{each}", path / each, "parquet") for each in told], []) if told else _below(path, name)
     kind = _format(path)
     if not kind:
         raise DataError(f"{reference}: no format is known by this name", wanted=_WANTED, fix="rename it, or convert it")
