@@ -245,6 +245,10 @@ def test_bad_references(tmp_path):
     put(tmp_path / "notes.txt", b"x")
     with pytest.raises(DataError, match=r"does not exist(.|\n)*did you mean notes.txt"):
         list(records(str(tmp_path / "notse.txt")))
+    for name in ("corpus.zip", "corpus.tar.gz"):
+        with pytest.raises(DataError, match="no format is known") as said:
+            describe(str(put(tmp_path / name, b"PK")))
+        assert said.value.fix == "unpack it into a folder"
     with pytest.raises(DataError, match=r"no format is known(.|\n)*\.jsonl"):
         list(records(str(put(tmp_path / "a.docx", b"x"))))
     for name in ("a.txt", "a.jsonl", "a.csv", "a.html", "a.warc", "a.md"):

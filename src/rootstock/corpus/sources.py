@@ -60,6 +60,8 @@ SUFFIXES = {
     ".ipc": "arrow",
     ".warc": "warc",
 }
+_ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar"}
+"""Many files in one, which are not read in place."""
 _WANTED = f"a folder, or a file that ends in {' '.join(SUFFIXES)}, packed ({' '.join(PACKED)}) or not; {PREFIX}NAME or {stdlib_docs.NAME}"
 _PROBE, _EXAMPLES, _ROWS = 100, 3, 256
 
@@ -197,7 +199,8 @@ def _listed(reference: str) -> tuple[list[_File], list[str]]:
         return ([_File(f"{name}/{each}", path / each, "parquet") for each in told], []) if told else _below(path, name)
     kind = _format(path)
     if not kind:
-        raise DataError(f"{reference}: no format is known by this name", wanted=_WANTED, fix="rename it, or convert it")
+        fix = "unpack it into a folder" if _ARCHIVES.intersection(each.lower() for each in path.suffixes) else "rename it, or convert it"
+        raise DataError(f"{reference}: no format is known by this name", wanted=_WANTED, fix=fix)
     try:
         path.open("rb").close()
     except OSError as error:
