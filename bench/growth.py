@@ -60,16 +60,16 @@ def write_rows(path, count):
 
 
 def write_texts(folder, megabytes):
-    """Files of 10 MB, documents of some 2 kB between empty lines."""
+    """JSON lines in files of 10 MB, documents of some 2 kB: what memory holds of each document counts, not of each file."""
     (held, shares), folder = words(), Path(folder)
     folder.mkdir(parents=True)
     for number in range(-(-megabytes // 10)):
         rng, made = random.Random(number), 0
-        with (folder / f"{number:05}.txt").open("w") as stream:
+        with (folder / f"{number:05}.jsonl").open("w") as stream:
             while made < min(10, megabytes) * 1_000_000:
                 drawn = rng.choices(held, shares, k=rng.randint(100, 600))
                 lines = [" ".join(drawn[at : at + 12]).capitalize() + "." for at in range(0, len(drawn), 12)]
-                made += stream.write(" ".join(lines) + "\n\n")
+                made += stream.write(json.dumps({"text": " ".join(lines)}) + "\n")
 
 
 def peak_mb():

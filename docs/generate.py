@@ -1,4 +1,4 @@
-"""Writes the pages that derive from the code: docs/recipe.md, docs/tasks.md and docs/methods.md.
+"""Writes the pages that derive from the code: the recipe, tasks, methods, steps of a corpus, tokenizers, and rules of the scanner.
 
 Run `python docs/generate.py` after a change of a setting, task or method; tests/test_docs.py fails while a page is stale.
 """
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -16,6 +16,9 @@ from rootstock import catalog
 from rootstock.core.recipe import Recipe
 from rootstock.core.stages import Stage, StagedRecipe
 from rootstock.core.task import Labelled, Task
+from rootstock.corpus import pipeline
+from rootstock.corpus.families import FAMILIES, TokenizerSettings
+from rootstock.corpus.minhash import Near
 from rootstock.sentinel import rules
 
 HERE = Path(__file__).parent
@@ -64,6 +67,51 @@ Each method brings its own defaults, because methods compared at one learning ra
 [What a method leaves](adapters.md) says how it loads elsewhere, and what each gave on the same rows.
 """
 
+STEPS = """# Steps of a corpus
+
+What [`rootstock corpus build`](corpus.md) does to documents, in this order, with every rule and threshold. `--set steps.NAME.KEY=VALUE`
+changes one. The funnel names each rule of the quality steps: those that dropped or changed something with count, share and examples, the
+others under *nothing by*.
+"""
+
+TOKENIZERS = """# Tokenizers
+
+```sh
+rootstock tokenizer train corpus/ --kind wordpiece --size 8192 --out tok/
+rootstock tokenizer show tok/ "The cat sat"
+rootstock tokenizer show tok/ --file corpus/
+rootstock pretrain corpus/ --task masked-lm --base scratch:bert-mini --tokenizer tok/
+```
+
+`train` learns a vocabulary and writes a folder that plain transformers loads (`AutoTokenizer.from_pretrained("tok/")`), and with it
+`tokenizer-facts.json`: the settings, and the digests of what was read. The same texts give the same file. Nothing is done to a text that
+a setting does not say: what becomes of capitals, digits and Unicode forms is in the table.
+
+A size that does not hold special tokens and alphabet is refused, with the size that would; where the texts give fewer pieces than asked
+for, there are fewer, and that is said.
+
+## Which family
+
+The special tokens are those of the model that is to use it, and objectives ask for them: one that hides tokens needs a mask,
+`span-corruption` needs sentinels, `clip-tiny` an end behind each text. A missing one is an error that gives the command.
+"""
+
+TOLD = """## How well it fits
+
+`show --file` cuts texts and reports by language, since one figure over all hides the language that is cut to letters:
+
+| column | what |
+| --- | --- |
+| tokens/word | fertility: 1 is a token for each word; words as Unicode parts them (UAX 29) |
+| chars/token, bytes/token | the same where words mean little; bytes compare between languages too |
+| whole words | share of the words that are one token |
+| unknown | share of the tokens that stand for something that the tokenizer does not know |
+| alphabet | share of the characters, spaces aside, that it can write |
+
+Beneath stand the words that were cut into most pieces. Languages are those that a built corpus or a column `language` names. `--json` has
+every count.
+"""
+
 RULES = """# Rules of the scanner
 
 What [`rootstock scan`](scanning.md) finds, by the id that stands in its reports and that a policy names.
@@ -82,6 +130,7 @@ DEFAULTS = {
 def pages() -> dict[str, str]:
     """File name to content of every generated page."""
     written = {"recipe.md": recipe_page(), "tasks.md": tasks_page(), "methods.md": methods_page(), "rules.md": rules_page()}
+    written |= {"corpus_steps.md": steps_page(), "tokenizers.md": tokenizers_page()}
     return written | {f"rules/{name}.md": rule_page(name) for name in rules.ids()}
 
 
@@ -96,6 +145,29 @@ def rule_page(name: str) -> str:
     page = rules.rule(name)
     head = f"# {page.title}\n\n{MARK}\n\nRule `{page.id}`, usually *{page.severity}*. [All rules](../rules.md)\n"
     return f"{head}\n{page.text}\n\n**Why it matters.** {page.why}\n\n**What to do.** {page.fix}\n"
+
+
+def steps_page() -> str:
+    """Each step of a build with its rules and settings."""
+    parts = [STEPS, MARK]
+    for name in (*pipeline.ORDER, "near-duplicates"):
+        step = Near if name == "near-duplicates" else pipeline.find(name)
+        told = [Near.__doc__ or ""] if step is Near else _paragraphs(step)
+        asked = [f"Rules: {', '.join(step.rules)}."] if getattr(step, "rules", ()) else []
+        parts += [f"## {name}", *told, *asked, table(step, f"steps.{name}.")]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def tokenizers_page() -> str:
+    """The settings of a tokenizer, and the families."""
+    rows = [
+        [f"`{name}`", ", ".join(each.kinds), " ".join(each.first), " … ".join((*each.last[:1], *each.last[-1:])), each.single]
+        for name, each in FAMILIES.items()
+    ]
+    families = grid(["family", "kinds", "special tokens, first ids", "last ids", "a text becomes"], rows)
+    settings = table(TokenizerSettings, "--")
+    parts = [TOKENIZERS.replace("\n", f"\n\n{MARK}\n", 1), families, "## Settings", settings, TOLD]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def recipe_page() -> str:
@@ -196,8 +268,9 @@ def _type(annotation: Any) -> str:
     origin, members = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{member}`" for member in members)
-    if origin in (Union, UnionType):
-        return " or ".join(_type(member) for member in members if member is not type(None))
+    if origin in (Annotated, Union, UnionType):
+        kinds = members[:1] if origin is Annotated else members
+        return " or ".join(_type(member) for member in kinds if member is not type(None))
     if origin is tuple and members[0] is Stage:
         return "list of [stages](#each-stage)"
     if origin is tuple:
@@ -233,7 +306,11 @@ def _plain(value: Any) -> str:
 
 def _told(kind: Any, name: str) -> Iterator[str]:
     """The docstring of the file, paragraph by paragraph."""
-    told = sys.modules[catalog.find(kind, name).__module__].__doc__ or ""
+    yield from _paragraphs(catalog.find(kind, name))
+
+
+def _paragraphs(cls: type) -> Iterator[str]:
+    told = sys.modules[cls.__module__].__doc__ or ""
     yield from (" ".join(paragraph.split()) for paragraph in told.split("\n\n"))
 
 

@@ -99,7 +99,8 @@ def recipe_keys(schema, where=""):
 # -- pages ----------------------------------------------------------------------------------------------------------------
 
 
-GENERATED = [*(f"{name}.md" for name in ("recipe", "tasks", "methods", "rules")), *(f"rules/{path.name}" for path in RULES)]
+_PAGES = ("recipe", "tasks", "methods", "rules", "corpus_steps", "tokenizers")
+GENERATED = [*(f"{name}.md" for name in _PAGES), *(f"rules/{path.name}" for path in RULES)]
 
 
 def test_no_generated_page_is_missing_or_left_over():

@@ -17,6 +17,8 @@ def place(tmp_path_factory):
     (folder / "other" / "thesis.txt").write_text("years of work")
     (folder / "blank").mkdir()
     (folder / "blank" / "one.txt").write_text(" \n")
+    (folder / "empty").mkdir()
+    (folder / "empty" / "none.txt").touch()
     (folder / "damaged").mkdir()
     (folder / "damaged" / "tokenizer.json").write_text("{}")
     return folder
@@ -31,7 +33,7 @@ def at(place, monkeypatch):
 def test_a_tokenizer_is_learned_shown_and_loaded(command):
     code, out, err = command("tokenizer train notes --size 80 --out tok --overwrite")
     assert (code, err) == (0, "")
-    assert out == "tok  42 tokens (wordpiece, bert) from 1 text\n"
+    assert out == "tok  42 tokens (wordpiece, bert) from 1 text; the texts give no more of the 80 asked for\n"
     assert len(transformers.AutoTokenizer.from_pretrained("tok")) == 42
     code, out, _ = command("tokenizer show tok 'graft root' --json")
     found = json.loads(out)
@@ -59,6 +61,7 @@ CASES = [
     ("train notes --kind bpe --coverage 2 --out new", 2, "coverage is 2.0"),
     ("train notes --family gpt --out new", 2, "wordpiece does not go with the family gpt"),
     ("train blank --out new", 2, "no text to learn from"),
+    ("train empty --out new", 2, "no text to learn from; left out, empty file: 1"),
     ("train nowhere --out new", 2, "nowhere does not exist"),
     ("train notes --out other", 2, "other holds other files: thesis.txt"),
     ("train notes --out other --overwrite", 2, "other holds other files: thesis.txt"),

@@ -13,6 +13,9 @@ from rootstock.core.errors import ContractRefused, DataError, Interrupted, Roots
 from rootstock.core.watch import Watch
 from rootstock.corpus import build, funnel, parts, pipeline
 from rootstock.corpus.pipeline import CorpusSettings
+from rootstock.corpus.steps.c4 import C4
+from rootstock.corpus.steps.fineweb import FineWeb
+from rootstock.corpus.steps.gopher import Gopher
 
 
 @pytest.fixture
@@ -60,6 +63,18 @@ def test_every_removal_is_counted_shown_and_named(raw, tmp_path):
     text = funnel.as_text(record)
     assert re.search(r"near duplicate +1 +2\.9%", text)
     assert "{broken" in text
+
+
+def test_rules_that_nothing_broke_are_named_too(tmp_path):
+    (tmp_path / "page.html").write_text(f"<html><body><article><p>{sentence(1)} {{</p></article></body></html>")
+    (tmp_path / "notes.txt").write_text(sentence(2))
+    record = built([str(tmp_path / "page.html"), str(tmp_path / "notes.txt")], tmp_path / "corpus")
+    assert step(record, "c4")["dropped"] == {"curly bracket": 1}
+    for name, made in (("c4", C4()), ("gopher", Gopher()), ("fineweb", FineWeb())):
+        assert step(record, name)["rules"] == list(made.rules)
+    text = " ".join(funnel.as_text(record).split())
+    assert "nothing by lorem ipsum, citation mark" in text
+    assert all(rule in text for rule in (*C4.rules, *Gopher.rules, *FineWeb.rules))
 
 
 def test_a_rehearsal_says_what_would_be_read_and_writes_nothing(raw, tmp_path):
@@ -271,6 +286,14 @@ def test_nothing_left_is_an_error_that_says_which_rule_took_it(tmp_path):
     with pytest.raises(DataError, match="no document is left") as told:
         built([str(tmp_path / "blank.txt")], tmp_path / "corpus")
     assert "most went by" in told.value.fix
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "none.txt").touch()
+    with pytest.raises(DataError) as told:  # no step that could be set otherwise took it
+        built([str(tmp_path / "empty")], tmp_path / "corpus")
+    assert told.value.fix == "most went by 'read: empty file' (1); name sources that hold text"
+    assert not (tmp_path / "corpus").exists()
+    (tmp_path / "whole.txt").write_text(sentence(1))
+    assert built([str(tmp_path / "whole.txt")], tmp_path / "corpus")["kept"]["documents"] == 1, "nothing is left to go on with"
 
 
 def test_a_step_that_does_not_exist_is_named(raw, tmp_path):

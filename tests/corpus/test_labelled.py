@@ -32,6 +32,17 @@ def seal(folder):
     (folder / "manifest.json").write_text(json.dumps({"key": "k", "sources": [], "files": files}))
 
 
+def begun(folder):
+    """What a kill leaves before the first shard: parts alone, which are no corpus yet."""
+    for path in folder.iterdir():
+        path.unlink()
+    part = folder / "parts" / "part-000000"
+    part.mkdir(parents=True)
+    (part / "account.json").write_text("{}")
+    with pa.OSFile(str(part / "documents.arrow"), "wb") as sink, pa.ipc.new_file(sink, pa.schema([("text", pa.string())])) as writer:
+        writer.write_table(pa.table({"text": ["half of a corpus"]}))
+
+
 def test_languages_come_from_shards_and_from_columns(corpus, tmp_path):
     assert list(labelled(str(corpus))) == [("en", "one"), ("de", "zwei"), ("", "drei")]
     (tmp_path / "rows.csv").write_text("language,text\nen,one\nde,zwei\n,drei\n")
@@ -70,6 +81,7 @@ DAMAGE = {
         lambda folder: ((folder / "manifest.json").unlink(), (folder / "parts" / "part-000000").mkdir(parents=True)),
         "manifest",
     ),
+    "begun": (begun, "without its manifest"),
     "unsealed": (lambda folder: ((folder / "manifest.json").unlink(), (folder / "funnel.json").write_text("{}")), "manifest"),
 }
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from rootstock.core.errors import DataError, UsageError
-from rootstock.corpus import texts, warc
+from rootstock.core.watch import Watch
+from rootstock.corpus import build, texts, warc
+from rootstock.corpus.pipeline import CorpusSettings
 from rootstock.corpus.sources import describe, records
 
 TEXTS = ["A first text, with a comma.", "Zwei Zeilen:\nüber ‘alles’ 🌱", 'He said "no".', "", "last"]
@@ -242,6 +245,10 @@ def test_bad_references(tmp_path):
     put(tmp_path / "notes.txt", b"x")
     with pytest.raises(DataError, match=r"does not exist(.|\n)*did you mean notes.txt"):
         list(records(str(tmp_path / "notse.txt")))
+    for name in ("corpus.zip", "corpus.tar.gz"):
+        with pytest.raises(DataError, match="no format is known") as said:
+            describe(str(put(tmp_path / name, b"PK")))
+        assert said.value.fix == "unpack it into a folder"
     with pytest.raises(DataError, match=r"no format is known(.|\n)*\.jsonl"):
         list(records(str(put(tmp_path / "a.docx", b"x"))))
     for name in ("a.txt", "a.jsonl", "a.csv", "a.html", "a.warc", "a.md"):
@@ -443,6 +450,30 @@ def test_a_crawl(tmp_path, monkeypatch, pack, capsys):
     assert capsys.readouterr().err == ""
 
 
+def kept(body, kind, head="text/plain"):
+    """A record that is the page itself, without an answer of HTTP."""
+    body = body.encode()
+    return f"WARC/1.0\r\nWARC-Type: {kind}\r\nContent-Type: {head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body + b"\r\n\r\n"
+
+
+def test_pages_without_an_answer_of_http_and_records_that_hold_none(tmp_path):
+    """WET files of Common Crawl are conversions alone. What holds no page is counted by its kind: revisits alone would look empty."""
+    parts = [
+        INFO,
+        kept("a text that was made of a page", "conversion"),
+        kept(HTML, "resource", "text/html; charset=utf-8"),
+        kept("GET / HTTP/1.1", "request", "application/http"),
+        kept("x", "metadata", "application/warc-fields"),
+        kept("not shown again", "revisit", "application/http"),
+        kept("PNG", "resource", "image/png"),
+    ]
+    found = list(records(str(put(tmp_path / "a.warc", b"".join(parts)))))
+    assert found[0].text == "a text that was made of a page"
+    assert found[1].text is not None
+    assert found[1].text.strip().endswith("Grüße.")
+    assert [each.broken for each in found[2:]] == ["record of kind revisit", "content type image/png"]
+
+
 def test_a_crawl_cut_short_anywhere(tmp_path, capsys):
     parts = [response(f"text {i}", "Content-Type: text/plain") for i in range(3)]
     whole = b"".join(parts)
@@ -613,3 +644,15 @@ def test_memory_stays_flat(tmp_path, name):
     """
     grown = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
     assert int(grown.stdout) * 1024 < 150e6
+
+
+def test_of_a_built_corpus_only_the_shards_are_text(tmp_path):
+    """Its card is Markdown, and would be a document of every corpus that is made of it."""
+    put(tmp_path / "notes.txt", b"a text of its own")
+    build.build(CorpusSettings(sources=(str(tmp_path / "notes.txt"),)), tmp_path / "corpus", Watch())
+    assert [each.text for each in records(str(tmp_path / "corpus"))] == ["a text of its own"]
+    facts = describe(str(tmp_path / "corpus"))
+    assert ([Path(each.name).name for each in facts.files], facts.skipped) == (["shard-00000.parquet"], 0)
+    (tmp_path / "corpus" / "shard-00000.parquet").unlink()
+    with pytest.raises(DataError, match=r"shard-00000\.parquet is missing"):
+        next(records(str(tmp_path / "corpus")))

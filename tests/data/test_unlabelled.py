@@ -51,6 +51,8 @@ def test_shares_of_corpora():
     np.testing.assert_allclose(unlabelled.shares((1.0, 3.0), tokens_S), [0.25, 0.75])
     with pytest.raises(RecipeError, match="3 weights"):
         unlabelled.shares((1.0, 2.0, 3.0), tokens_S)
+    with pytest.raises(RecipeError, match="hold no text"):
+        unlabelled.shares((1.0, 0.0), np.array([0.0, 100.0]))
 
 
 def test_proportional_shows_each_row_once_and_equal_repeats_the_small_corpus_evenly():

@@ -10,6 +10,8 @@ from tokenizers import normalizers
 from rootstock.core.errors import DataError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
+from rootstock.corpus import build
+from rootstock.corpus.pipeline import CorpusSettings
 from rootstock.run import pairs, unlabelled
 from rootstock.run.prepare import prepare
 from rootstock.verbs import api
@@ -93,3 +95,11 @@ def test_a_base_learns_from_a_table_of_pairs(tmp_path, tiny_base):
     assert figures["accuracy"] > 0.5, "the same words in another order are near to each other"
     _, report = AutoModel.from_pretrained(tmp_path / "run" / "model", output_loading_info=True)
     assert not any(report.values())
+
+
+def test_a_built_corpus_holds_no_pairs_and_what_it_is_good_for_is_said(tmp_path):
+    (tmp_path / "notes.txt").write_text("a text of its own")
+    build.build(CorpusSettings(sources=(str(tmp_path / "notes.txt"),)), tmp_path / "corpus", Watch())
+    with pytest.raises(DataError, match=r"is a corpus of documents, and task\.views is pairs") as told:
+        pairs.facts(str(tmp_path / "corpus"), recipe(tmp_path / "corpus"))
+    assert "dropout" in told.value.fix

@@ -16,6 +16,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.watch import Watch
 from rootstock.methods.lora import LoRA
+from rootstock.run import unlabelled
 from rootstock.run.prepare import prepare
 from rootstock.run.use import Run
 from rootstock.verbs import api, verify
@@ -129,11 +130,18 @@ def test_the_digest_of_the_corpus_is_in_the_manifest_and_a_changed_text_is_anoth
         ({"training": {**TRAINING, "length": 600}}, RecipeError, "at most 64"),
         ({"method": {"name": "feature-extraction"}}, RecipeError, "frozen base"),
         ({"base": "scratch:gpt2-mini"}, BaseError, "no masked language model"),
+        ({"task": {"name": "causal-lm"}}, BaseError, "sees the tokens"),
+        ({"task": {"name": "cbow"}}, BaseError, "no contexts"),
         ({"base": "scratch:bert-tiny", "method": {"name": "lora"}}, RecipeError, "random"),
         ({"data": {"train": "nowhere"}}, DataError, "nowhere"),
+        ({"data": {"train": "texts", "mix": [1, 2]}}, RecipeError, "2 weights"),
+        ({"data": {"train": ["texts", "others"], "mix": [-1, 2]}}, RecipeError, "0 or more, one of them above 0"),
+        ({"data": {"train": ["texts", "others"], "mix": [0, 0]}}, RecipeError, "0 or more, one of them above 0"),
     ],
 )
-def test_what_can_not_be_is_said_before_anything_is_spent(pretrain, more, kind, told):
+def test_what_can_not_be_is_said_before_anything_is_spent(pretrain, monkeypatch, more, kind, told):
+    """Before the texts are read and cut, too: a large corpus takes hours."""
+    monkeypatch.setattr(unlabelled.documents, "read", lambda parts: pytest.fail("texts were read"))
     with pytest.raises(kind, match=told):
         pretrain(**more)
 

@@ -15,8 +15,10 @@ from rootstock.core.rows import Encoded, Ragged
 from rootstock.core.seed import Draw
 from rootstock.core.task import inputs
 from rootstock.tasks import _masks, _vocabulary
+from rootstock.tasks.denoising import Denoising
 from rootstock.tasks.masked_lm import MaskedLM
 from rootstock.tasks.next_sentence import NextSentence
+from rootstock.tasks.replaced_token import ReplacedToken
 
 WORDS = ["the", "good", "film", "was", "very", "warm", "a", "cold", "book", "is", "not", "fine", "great", "song"]
 TEXTS = pa.table({"text": [" ".join(np.random.default_rng(i).choice(WORDS, 40 + 30 * (i % 3))) for i in range(24)]})
@@ -196,11 +198,11 @@ def test_results_of_rows_give_the_figures(tokenizer, model):
 
 
 def test_a_tokenizer_without_a_mask_is_refused(tokenizer):
-    task, bare = MaskedLM(), make_tokenizer()
-    encoded = task.encode(TEXTS, bare, 32)
+    bare = make_tokenizer()
     bare._special_tokens_map["mask_token"] = None
-    with pytest.raises(BaseError, match="no mask token"):
-        task.collate(encoded, np.arange(2), bare, Draw(0))
+    for task in (MaskedLM(), NextSentence(), ReplacedToken(), Denoising()):
+        with pytest.raises(BaseError, match="no mask token"):
+            task.encode(TEXTS, bare, 32)
 
 
 def test_a_model_that_reads_from_left_to_right_is_refused():

@@ -250,7 +250,7 @@ def test_texts_that_can_not_be_paired_are_refused_in_words(encoded):
     TASK.check_rows(encoded)
     assert not TASK.collate(alone, np.arange(len(alone)), TOKENIZER, Draw(3)).get("next_sentence_label").any()
     with pytest.raises(BaseError, match="mask token"):
-        TASK.collate(encoded, np.arange(2), transformers.PreTrainedTokenizerFast(tokenizer_object=TOKENIZER.backend_tokenizer), Draw(3))
+        TASK.encode(TABLE, transformers.PreTrainedTokenizerFast(tokenizer_object=TOKENIZER.backend_tokenizer), 24)
 
 
 def test_parts_of_one_document_are_no_strangers():

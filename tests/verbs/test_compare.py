@@ -173,6 +173,18 @@ def test_the_page_and_the_text_say_the_same(done):
         assert each in html
 
 
+def test_objectives_that_could_not_spend_the_same_are_said(done):
+    """A budget of an update and a half is one for this and two for that: not the equal compute that the first line speaks of."""
+    _, found, _ = done
+    amount = {name: held["tokens"] for name, held in found["objectives"].items()}
+    even = found | {"budget": found["budget"] | {"kind": "tokens", "amount": amount["masked-lm"]}}
+    even["objectives"] = {name: held | {"tokens": amount["masked-lm"], "capped": False} for name, held in found["objectives"].items()}
+    assert "equal compute" not in as_text(even) + page.render(even)
+    odd = even | {"objectives": even["objectives"] | {"cbow": even["objectives"]["cbow"] | {"tokens": amount["masked-lm"] / 2}}}
+    for told in (as_text(odd), page.render(odd)):
+        assert "Not at equal compute, of the budget spent: cbow 0.50; whole updates only" in told
+
+
 def test_going_on_with_another_budget_is_refused_and_more_rows_are_not(done, given):
     out, found, _ = done
     with pytest.raises(UsageError, match="another budget"):

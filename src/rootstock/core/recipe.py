@@ -49,6 +49,8 @@ class DataSettings(Settings):
     def _above_zero(cls, value: Any) -> Any:
         if isinstance(value, float) and value <= 0:
             raise ValueError("a temperature above 0 (1 is proportional, larger is flatter), proportional, equal, or weights such as [2, 1]")
+        if isinstance(value, tuple) and (min(value, default=0) < 0 or not sum(value)):
+            raise ValueError("weights of 0 or more, one of them above 0")
         return value
 
     @field_validator("validation", mode="before")

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
         _check_unchanged(facts, out / "parts")
         kept, line = _without_near_duplicates(settings, found, watch)
         lines = _masked(funnel.added([part.account["steps"] for part in found]) + ([line] if line else []), stages)
+        lines = funnel.asked(lines, {stage.name: stage.step.rules for stage in stages})
         covered = next((stage.step.covers() for stage in stages if isinstance(stage.step, Counting)), {})
         described = [fact.plain() | {"licence": settings.licences.get(fact.reference)} for fact in facts]
         manifest = {"format": 1, "settings": settings.decisive(), "sources": described, "key": key}
@@ -263,6 +264,9 @@ def _write(out: Path, result: _Result, manifest: dict[str, Any]) -> dict[str, An
         languages.update(table.column(LANGUAGE).to_pylist())
         documents, letters = documents + len(table), letters + sum(map(len, table.column(TEXT).to_pylist()))
     if not documents:
+        shutil.rmtree(out / "parts")  # nothing to go on with: other sources may be tried in the same place
+        with suppress(OSError):  # something else lies there
+            out.rmdir()
         raise DataError("no document is left of these sources", wanted="at least one", fix=_most_dropped(result.lines))
     names = parts.shards(result.tables(), out, size=SHARD_BYTES)
     kept = {"documents": documents, "characters": letters, "shards": len(names), "languages": dict(languages.most_common())}
@@ -279,4 +283,8 @@ def _write(out: Path, result: _Result, manifest: dict[str, Any]) -> dict[str, An
 def _most_dropped(lines: list[funnel.Line]) -> str:
     """Which rule took most, as what to look at."""
     counts = [(count, f"{line['name']}: {rule}") for line in lines for rule, count in line["dropped"].items()]
-    return f"most went by {max(counts)[1]!r} ({max(counts)[0]:,}); change that step with --set" if counts else "name other sources"
+    if not counts:
+        return "name other sources"
+    most, rule = max(counts)
+    mend = "name sources that hold text" if rule.startswith("read: ") else "change that step with --set"
+    return f"most went by {rule!r} ({most:,}); {mend}"

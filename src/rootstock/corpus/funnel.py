@@ -1,6 +1,7 @@
 """The record of a build: what each step saw, changed and dropped, rule by rule, with examples. It is JSON from the start, so that parts of
 a build add up."""
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,11 @@ def added(parts: Iterable[Sequence[Line]]) -> list[Line]:
     return list(total.values())
 
 
+def asked(lines: Sequence[Line], rules: Mapping[str, Sequence[str]]) -> list[Line]:
+    """The lines, each with all rules of its step, those that nothing broke among them."""
+    return [each | {"rules": list(rules[each["name"]])} if rules.get(each["name"]) else each for each in lines]
+
+
 def with_shares(lines: Sequence[Line]) -> list[Line]:
     """The lines with the share that each rule dropped of the documents that came in to its step ("shares"), and all rules ("share")."""
     found = []
@@ -78,6 +84,7 @@ def as_text(record: Mapping[str, Any]) -> str:
         for rule, count in sorted(each["dropped"].items(), key=lambda item: (-item[1], item[0])):
             lines.append(f"    dropped  {rule:<34}{count:>11,} {_share(count, each):>15.1%}")
             lines += [f"        {_example(shown)}" for shown in each["examples"].get(rule, [])]
+        lines += _unbroken(each)
     kept = record["kept"]
     lines.append(f"{'kept':<20}{kept['documents']:>12,} documents, {kept['characters']:,} characters, {shards(kept)}")
     spoken = (f"{language or 'unknown'} {count:,}" for language, count in kept["languages"].items())
@@ -87,6 +94,12 @@ def as_text(record: Mapping[str, Any]) -> str:
             f"{'evaluation rows':<20}{counts['found']:,} of {counts['checked']:,} of {file} were met in documents that came so far"
         )
     return "\n".join(lines)
+
+
+def _unbroken(each: Line) -> list[str]:
+    """The rules of a step that neither dropped nor changed anything, as lines of the record."""
+    idle = [rule for rule in each.get("rules", ()) if rule not in each["dropped"] and rule not in each["changed"]]
+    return textwrap.wrap(", ".join(idle), 130, initial_indent="    nothing by  ", subsequent_indent=" " * 16)
 
 
 def plan_as_text(plan: Mapping[str, Any]) -> str:

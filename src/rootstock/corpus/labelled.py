@@ -1,6 +1,5 @@
 """Texts with their languages, from a built corpus or straight from a source: what tokenizers and bases are learned from."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, repeat
@@ -11,14 +10,13 @@ import pyarrow.parquet as pq
 
 from rootstock.core import artifact
 from rootstock.core.errors import DataError
+from rootstock.corpus.built import shards
 from rootstock.corpus.record import Record
 from rootstock.corpus.sources import records
 from rootstock.corpus.step import LANGUAGE, TEXT
 
 _TABLES = {".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".arrow", ".feather"}
 """Files whose records can have a field beside the text."""
-_KEYS = {"key", "files", "sources"}
-"""What the manifest of a corpus holds, whatever else is called manifest.json."""
 _EXAMPLES = 3
 
 
@@ -49,7 +47,7 @@ def labelled(
     which reads them twice; a built corpus names it anyway. only: the languages to give, the others count as left out.
     Raises DataError where the source or a shard can't be read, is not what was built, or holds nothing in these languages.
     """
-    built = _shards(reference)
+    built = shards(reference)
     read = _built(reference, built) if built is not None else _raw(reference, text, broken, languages=languages or bool(only))
     yield from _in(read, only, reference, broken) if only else read
 
@@ -59,39 +57,8 @@ def corpus_digest(reference: str) -> str | None:
 
     Raises DataError where a shard is not the one that was built, or not there.
     """
-    built = _shards(reference)
+    built = shards(reference)
     return None if built is None else artifact.digest_json({shard: _intact(reference, shard, digest) for shard, digest in built.items()})
-
-
-def _shards(reference: str) -> dict[str, str] | None:
-    """The shards of a built corpus with the digest that each had; None for a folder of somebody else's, and for all that is no folder.
-
-    Raises DataError where shards are missing or too many, or where the build has not ended.
-    """
-    folder = Path(reference)
-    if not folder.is_dir():
-        return None
-    lie = {path.name for path in folder.glob("shard-*.parquet")}
-    manifest = _manifest(folder / "manifest.json")
-    if manifest is None:
-        if lie and ((folder / "funnel.json").exists() or any(folder.glob("parts/part-[0-9]*"))):
-            fix = "give the same `rootstock corpus build` again"
-            raise DataError(f"{reference} is a corpus without its manifest.json", wanted="a build that has ended", fix=fix)
-        return None
-    told = {name: str(digest) for name, digest in manifest["files"].items() if name.startswith("shard-")}
-    if apart := sorted(lie ^ told.keys()):
-        where = "is missing" if apart[0] in told else "is not in its manifest.json"
-        raise DataError(f"{reference}: {apart[0]} {where}", wanted=f"the {len(told)} shards that were built", fix="build the corpus again")
-    return dict(sorted(told.items()))
-
-
-def _manifest(path: Path) -> Mapping[str, Mapping[str, str]] | None:
-    """What a build wrote; None where there is nothing, or something of somebody else's."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found.keys() >= _KEYS and isinstance(found["files"], dict) else None
 
 
 def _intact(reference: str, shard: str, digest: str) -> str:
@@ -104,8 +71,8 @@ def _intact(reference: str, shard: str, digest: str) -> str:
     return found
 
 
-def _built(reference: str, shards: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for shard, digest in shards.items():
+def _built(reference: str, told: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for shard, digest in told.items():
         _intact(reference, shard, digest)
         yield from _rows(Path(reference) / shard)
 

@@ -81,7 +81,7 @@ class Lesson:
         kept = _alphabet(counts, self.settings.coverage)
         units = {unit: counts[unit] for unit in sorted(counts) if kept.issuperset(unit)}
         if not units:
-            raise _empty()
+            raise _empty(self.texts)
         return units
 
     def ids(self, tokens: Iterable[str]) -> dict[str, int]:
@@ -110,8 +110,9 @@ def stretches(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _empty() -> DataError:
-    return DataError("the corpus holds no text to learn from", wanted="texts with words", fix="check the sources of the corpus")
+def _empty(seen: Seen) -> DataError:
+    lost = "".join(f"; left out, {rule}: {count:,}" for rule, count in seen.broken.items())
+    return DataError(f"the corpus holds no text to learn from{lost}", wanted="texts with words", fix="check the sources of the corpus")
 
 
 def _count(texts: Iterable[str], shell: Tokenizer) -> Counter[str]:
@@ -199,7 +200,7 @@ def _byte_level(lesson: Lesson) -> Any:
         learner, (part for text in lesson.texts for part in stretches(text)), lesson, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
     if not lesson.texts.texts:
-        raise _empty()
+        raise _empty(lesson.texts)
     return models.BPE(lesson.ids(tokens), merges)
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from rootstock.core.artifact import digest_file, digest_folder, digest_json
 from rootstock.core.errors import DataError, UnknownName
 from rootstock.core.modules import needed
-from rootstock.corpus import texts, warc
+from rootstock.corpus import built, texts, warc
 from rootstock.corpus.record import Raw, Record
 from rootstock.corpus.texts import Broken, Fields, Unit, broken
 from rootstock.data import stdlib_docs
@@ -60,6 +60,8 @@ SUFFIXES = {
     ".ipc": "arrow",
     ".warc": "warc",
 }
+_ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar"}
+"""Many files in one, which are not read in place."""
 _WANTED = f"a folder, or a file that ends in {' '.join(SUFFIXES)}, packed ({' '.join(PACKED)}) or not; {PREFIX}NAME or {stdlib_docs.NAME}"
 _PROBE, _EXAMPLES, _ROWS = 100, 3, 256
 
@@ -193,10 +195,12 @@ def _listed(reference: str) -> tuple[list[_File], list[str]]:
         error = missing(path, reference)
         raise DataError(error.found, wanted=_WANTED, fix=error.fix)
     if path.is_dir():
-        return _below(path, reference.rstrip("/") or "/")
+        told, name = built.shards(reference), reference.rstrip("/") or "/"
+        return ([_File(f"{name}/{each}", path / each, "parquet") for each in told], []) if told else _below(path, name)
     kind = _format(path)
     if not kind:
-        raise DataError(f"{reference}: no format is known by this name", wanted=_WANTED, fix="rename it, or convert it")
+        fix = "unpack it into a folder" if _ARCHIVES.intersection(each.lower() for each in path.suffixes) else "rename it, or convert it"
+        raise DataError(f"{reference}: no format is known by this name", wanted=_WANTED, fix=fix)
     try:
         path.open("rb").close()
     except OSError as error:

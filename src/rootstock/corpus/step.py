@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,9 @@ class Applied:
 
 class Step(Settings, ABC):
     """A step of a build. Subclasses are final and live in one file each; their settings are the constructor."""
+
+    rules: ClassVar[tuple[str, ...]] = ()
+    """The rules that each document is asked for, where there are several: the record names those that dropped and changed nothing, too."""
 
     @abstractmethod
     def apply(self, documents: pa.Table) -> Applied:

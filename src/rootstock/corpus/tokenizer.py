@@ -140,7 +140,8 @@ def told(folder: Path, facts: Mapping[str, Any]) -> str:
     settings, source = facts["settings"], facts["trained_on"]
     lost = "".join(f"; left out, {rule}: {count:,}" for rule, count in source["broken"].items())
     texts = f"{source['texts']:,} text{'s' * (source['texts'] != 1)}"
-    return f"{folder}  {facts['size']:,} tokens ({settings['kind']}, {settings['family']}) from {texts}{lost}"
+    fewer = f"; the texts give no more of the {settings['size']:,} asked for" if facts["size"] < settings["size"] else ""
+    return f"{folder}  {facts['size']:,} tokens ({settings['kind']}, {settings['family']}) from {texts}{fewer}{lost}"
 
 
 def load(folder: Path) -> Tokenizer:

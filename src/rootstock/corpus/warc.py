@@ -1,8 +1,9 @@
 """Text out of markup: Markdown, and web pages (HTML) by trafilatura, alone in a file or as responses of a crawl (WARC).
 
-trafilatura keeps the main text of a page and leaves out menus, footers and advertisements. Of a crawl the responses count, and of these the
-good ones (status 2xx) that are HTML or plain text; the others are broken records whose reason names their type or status, so that the
-record of a build shows what a crawl consisted of. A file that was cut short gives all that came before the cut and one broken record.
+trafilatura keeps the main text of a page and leaves out menus, footers and advertisements. Of a crawl the pages count: good responses
+(status 2xx), conversions and resources that are HTML or plain text; the others (a revisit too, which holds no page) are broken records
+whose reason names their type or status, so that the record of a build shows what a crawl consisted of. A file that was cut short gives all
+that came before the cut and one broken record.
 """
 
 import codecs
@@ -25,6 +26,10 @@ from rootstock.corpus.texts import Broken, Fields, Stream, Unit, broken, plain
 PAGE = 16 * 2**20
 """Bytes of the largest page; parsing takes some twenty times as much memory."""
 _HTML = ("text/html", "application/xhtml+xml")
+_BARE = ("conversion", "resource")
+"""Records that hold a page as it is: what was made of one (the WET files of Common Crawl), and what came by another way than HTTP."""
+_ABOUT = ("warcinfo", "request", "metadata")
+"""Records that tell of others, and hold no page."""
 _DECLARED = re.compile(rb"""<(?:meta|\?xml)[^>]{0,300}?(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _WIDER = {"ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932"}
 """Pages that declare the one are written in the other, and browsers read them so (encoding.spec.whatwg.org)."""
@@ -130,7 +135,7 @@ def _codec(name: str) -> str:
 
 
 def warc(path: Path, fields: Fields) -> Iterator[Unit]:
-    """The responses of a crawl, under the number of their record and their address. Raises DataError for a file that is no WARC."""
+    """The pages of a crawl, under the number of their record and their address. Raises DataError for a file that is no WARC."""
     stream = Stream(path, text=False)
     archive = needed("warcio.archiveiterator", "reading this source")
     records = archive.WARCIterator(stream.buffered(), no_record_parse=True, check_digests=False)
@@ -151,10 +156,22 @@ def warc(path: Path, fields: Fields) -> Iterator[Unit]:
         if missing:
             yield broken(f":{number}", Broken(stream.damage or missing, block[:2000]))
             return
-        if record.rec_type == "response":
-            yield Unit(f":{number} {record.rec_headers.get_header('WARC-Target-URI') or ''}".rstrip(), partial(response_text, block))
+        if record.rec_type not in _ABOUT:
+            address = record.rec_headers.get_header("WARC-Target-URI") or ""
+            yield Unit(f":{number} {address}".rstrip(), _maker(record, block))
     if stream.damage:
         yield broken(f":{number}", Broken(stream.damage))
+
+
+def _maker(record: Any, block: bytes) -> "partial[str]":
+    """What makes the text of a record. A page that was kept without its server's answer says in the record's header what it is."""
+    if record.rec_type == "response":
+        return partial(response_text, block)
+    if record.rec_type in _BARE:
+        header = Message()
+        header["content-type"] = record.rec_headers.get_header("Content-Type") or ""
+        return partial(bare_text, block, header.get_content_type(), header.get_content_charset() or "")
+    return broken("", Broken(f"record of kind {record.rec_type}", block)).make
 
 
 def _following(records: Any) -> Any:
@@ -170,6 +187,15 @@ def _missing(record: Any) -> str:
         pass
     lost = record.raw_stream.limit
     return f"cut off: {lost:,} bytes of a record are not there" if lost else ""
+
+
+def bare_text(block: bytes, kind: str, charset: str) -> str:
+    """The text of a page without headers of its own. Broken where it is neither HTML nor plain text."""
+    if len(block) > PAGE:
+        raise Broken(f"too long: a page of more than {PAGE // 2**20} MB", block)
+    if kind not in (*_HTML, "text/plain"):
+        raise Broken(f"content type {kind}", block)
+    return page_text(block, charset) if kind in _HTML else _source(block, charset)
 
 
 def response_text(block: bytes) -> str:

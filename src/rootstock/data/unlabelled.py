@@ -95,19 +95,30 @@ def held_out(digest_N: np.ndarray, share: float, seed: int) -> np.ndarray:
     return chosen_N if chosen_N.any() or not len(place_N) else place_N == place_N.min()
 
 
+def check_mix(mix: str | float | tuple[float, ...], count: int) -> None:
+    """Raises RecipeError where there is not one weight for each of so many corpora."""
+    if isinstance(mix, tuple) and len(mix) != count:
+        raise RecipeError(f"data.mix gives {len(mix)} weights", wanted=f"{count}, one for each corpus", fix="correct --mix")
+
+
 def shares(mix: str | float | tuple[float, ...], tokens_S: np.ndarray) -> np.ndarray:
     """Share of each corpus in what is learned from, [S]; they add up to 1. tokens_S: what each of them holds.
 
     proportional: as large as they are. equal: all alike. A number T: sizes to the power 1/T (1 is proportional, larger is flatter;
     Conneau et al. 2020, arXiv:1911.02116, with alpha = 1/T). Numbers: these weights. Raises RecipeError where they do not fit.
     """
+    check_mix(mix, len(tokens_S))
     if isinstance(mix, tuple):
-        if len(mix) != len(tokens_S) or min(mix) < 0 or sum(mix) <= 0:
-            raise RecipeError(f"data.mix gives {len(mix)} weights", wanted=f"{len(tokens_S)}, one for each, none negative")
         weights_S = np.asarray(mix, dtype=np.float64) * (tokens_S > 0)
     else:
         power = {"proportional": 1.0, "equal": 0.0}[mix] if isinstance(mix, str) else 1.0 / mix
         weights_S = np.where(tokens_S > 0, np.maximum(tokens_S, 1).astype(np.float64) ** power, 0.0)
+    if not weights_S.any():
+        raise RecipeError(
+            f"data.mix is {mix}, and the corpora with a weight hold no text to learn from",
+            wanted="text where there is weight",
+            fix="correct --mix",
+        )
     return np.asarray(weights_S / weights_S.sum())
 
 

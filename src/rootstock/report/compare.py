@@ -5,7 +5,7 @@ from typing import Any
 
 from rootstock.report import charts, words
 from rootstock.report.charts import FIRST, INK, MUTED, SECOND, THIRD, Chart, Table
-from rootstock.report.compare_text import baseline, by_chance, gains, mean, overlap, rows_of, signed, spent, verdicts
+from rootstock.report.compare_text import baseline, by_chance, gains, mean, overlap, rows_of, signed, spent, uneven, verdicts
 from rootstock.report.facts import Facts
 from rootstock.report.page import filled
 
@@ -29,6 +29,7 @@ def render(facts: Facts) -> str:
             "rates": ", ".join(f"{rate:g}" for rate in facts["rates"]),
             "objectives": _objectives(facts),
             "costs": _costs(facts),
+            "uneven": uneven(facts),
             "capped": [name for name, held in facts["objectives"].items() if held["capped"]],
             "tasks": [_task(facts, name) for name in facts["tasks"]],
             "charts": [chart for name in facts["tasks"] for chart in (_gained(facts, name), _curves(facts, name))],

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from rootstock.report import words
 from rootstock.report.facts import Facts, dig
 
+_EVEN = 0.05
+"""Share of a budget that an objective may miss unsaid."""
 _ROW = "{:<18}{:>7}{:>14}{:>14}{:>9}   {}"
 
 
@@ -21,6 +23,15 @@ def spent(facts: Facts) -> str:
     if budget["kind"] == "tokens":
         return f"{words.amount(budget['amount'])} tokens for each objective"
     return f"{budget['amount']:.2e} FLOPs for each objective"
+
+
+def uneven(facts: Facts) -> str:
+    """Which objectives spent another amount than the budget, or "": an update is the least that can be spent."""
+    kind, asked = facts["budget"]["kind"], facts["budget"]["amount"]
+    shares = {name: held[kind] / asked for name, held in facts["objectives"].items() if not held["capped"]}
+    told = [f"{name} {share:.2f}" for name, share in shares.items() if abs(share - 1) > _EVEN]
+    spent = f"Not at equal compute, of the budget spent: {', '.join(told)}; whole updates only, so a larger budget comes nearer"
+    return spent if told else ""
 
 
 def verdicts(facts: Facts) -> list[str]:
@@ -78,6 +89,7 @@ def _budget(facts: Facts) -> Iterator[str]:
             f"{held['tokens']:>12,}{held['passes']:>8.1f}{held['flops']:>10.1e}{held['seconds']:>9,.0f}{words.figure(held['loss']):>8}"
         )
         yield f"{name:<18}{held['architecture']:<18}{numbers}{cut}"
+    yield from filter(None, [uneven(facts)])
 
 
 def _task(facts: Facts, task: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from rootstock.core.rows import SOURCE, Encoded, Ragged, Several
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
 from rootstock.data import batches
+from rootstock.data.unlabelled import check_mix
 from rootstock.run import choices, labelled, labelled_pictures, unlabelled
 from rootstock.run.build import Built
 from rootstock.run.measure import measure
@@ -40,6 +41,7 @@ def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> Joint:
     task = MultiTask.build({key: value for key, value in recipe.task.items() if key != "name"}, "task")
     alone = {name: _alone(recipe, task, name) for name in task.parts}
     _check(recipe, alone)
+    check_mix(recipe.data.mix, len(alone))
     base = choices.base_for(recipe, say)
     parts = {name: _part(name, each, base, say, others) for name, each in alone.items()}
     task = task.joined({name: part.task for name, part in parts.items()})

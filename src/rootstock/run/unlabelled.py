@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rootstock import catalog
+from rootstock.bases import heads
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved
 from rootstock.core import artifact
@@ -47,7 +48,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     """Make every choice that the recipe leaves open, saying each with its reason."""
     settings = dict(recipe.task)
     task: Objective = catalog.find("tasks", settings.pop("name")).build(settings, "task")
-    _names(recipe)
+    documents.check_mix(recipe.data.mix, len(_names(recipe)))
     if recipe.teacher.run:
         raise RecipeError("teacher.run is set, and an objective has no labels to teach", wanted="labelled rows", fix="leave teacher out")
     if recipe.augment is not None:
@@ -176,6 +177,7 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
     }
 
     def make() -> dict[str, np.ndarray]:
+        _check_model(recipe, task, base)
         broken = labelled.Lost()
         paired = task.reads == pairs.READS
         rows = _some(pairs.read(tuple(found), recipe, broken) if paired else _documents(recipe, found, broken), recipe)
@@ -201,6 +203,14 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
             fix="add documents, or hold out another share with --validation",
         )
     return read
+
+
+def _check_model(recipe: Recipe, task: Objective, base: Resolved) -> None:
+    """Refuse a base that can't carry the objective: loading it takes seconds, and the texts that would be read for it may take hours."""
+    dropout = task.dropout if recipe.training.dropout is None else recipe.training.dropout
+    model = heads.load(base, task.head(), seed=recipe.seed, dropout=dropout).model
+    heads.fit(bases.tokenizer(base), model)
+    task.check(model)
 
 
 def _documents(recipe: Recipe, names: Iterable[str], broken: labelled.Lost) -> pa.Table:

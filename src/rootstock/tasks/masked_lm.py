@@ -30,12 +30,12 @@ class MaskedLM(_masks.Guessing):
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces of documents with the tokenizer's special tokens around them."""
+        _masks.mask_token(tokenizer, "masked-lm")
         made = _pieces.encoded(_pieces.wrapped(rows, tokenizer, length))
         return _masks.with_words(made, tokenizer) if self.unit == "word" else made
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids with masks in them [B, T], and as labels the tokens that stood there, -100 elsewhere."""
-        _masks.mask_token(tokenizer, "masked-lm")
         ids_BT, mask_BT = _pieces.padded(encoded, rows, tokenizer)
         free_BT = (mask_BT > 0) & ~np.isin(ids_BT, tokenizer.all_special_ids)
         of = _masks.Rows(encoded, rows, draw)

@@ -61,6 +61,7 @@ class NextSentence(_masks.Guessing):
         """Runs of consecutive sentences that fill a row, with the place of each row in its text, the rows of this, and its document."""
         if length is not None and length < _LEAST:
             raise RecipeError(f"rows of {length} tokens can't hold two texts", wanted=f"training.length of {_LEAST} or more")
+        _masks.mask_token(tokenizer, "next-sentence")
         room = (length or 10**9) - _SPECIAL
         runs = [_runs(sentences, room) if sentences else [] for sentences in _sentences.split(rows, tokenizer, room // 2)]
         made = list(chain.from_iterable(runs))
@@ -93,7 +94,6 @@ class NextSentence(_masks.Guessing):
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids with masks in them, each token's text (0, 1) and labels as in masked-lm [B, T], and 1 where B is a false one [B]."""
-        _masks.mask_token(tokenizer, "next-sentence")
         first, last = _ends(tokenizer)
         numbers_B9 = draw.uniform("pair", rows, 9)
         made = [self._pair(encoded, row, numbers) for row, numbers in zip(rows.tolist(), numbers_B9.tolist(), strict=True)]

@@ -56,11 +56,11 @@ class ReplacedToken(Objective):
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pieces of documents with the tokenizer's special tokens around them."""
+        _masks.mask_token(tokenizer, "replaced-token")
         return _pieces.encoded(_pieces.wrapped(rows, tokenizer, length))
 
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Ids with masks in them, labels as in masked-lm, and a number in [0, 1) that decides what the generator says there, all [B, T]."""
-        _masks.mask_token(tokenizer, "replaced-token")
         ids_BT, mask_BT = _pieces.padded(encoded, rows, tokenizer)
         of = _masks.Rows(encoded, rows, draw)
         hidden = _masks.choose("token", (mask_BT > 0) & ~np.isin(ids_BT, tokenizer.all_special_ids), self.share, of)

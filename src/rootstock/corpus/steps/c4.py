@@ -9,6 +9,7 @@ repeated spans to those for duplicates.
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -23,6 +24,11 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 class C4(TextStep):
     """Lines are judged one at a time and counted by the rule that takes them out; a page that breaks a rule of its own is dropped."""
+
+    rules: ClassVar[tuple[str, ...]] = (
+        "lorem ipsum", "curly bracket", "citation mark", "line with a long word", "line without end mark", "line of few words",
+        "line about javascript", "line about policies", "too few sentences", "no line left",
+    )  # fmt: skip
 
     end_marks: bool = True
     """Whether a line must end with a mark that ends a sentence. An ellipsis is none. FineWeb leaves this rule out."""

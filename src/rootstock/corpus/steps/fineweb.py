@@ -5,6 +5,8 @@ of the words instead of a third. Goes after gopher, whose rule on repeated lines
 Penedo et al. 2024, section 3.6, https://arxiv.org/abs/2406.17557
 """
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from rootstock.corpus.step import Judged, TextStep
@@ -13,6 +15,8 @@ from rootstock.corpus.steps._lines import END_MARKS, lines, repeats, share
 
 class FineWeb(TextStep):
     """Lines are those that hold something."""
+
+    rules: ClassVar[tuple[str, ...]] = ("too few lines with end marks", "too many short lines", "characters in repeated lines")
 
     ended_lines: float = Field(default=0.12, ge=0, lt=1)
     """Share of lines that end with a mark that ends a sentence: a text with this share or less is dropped."""

@@ -9,6 +9,7 @@ Rae et al. 2021, appendix A.1.1 and table A1, https://arxiv.org/abs/2112.11446
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from typing import ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -36,6 +37,13 @@ _ELLIPSIS = re.compile(r"\.\.\.|…")
 
 class Gopher(Step):
     """Each rule that a text breaks is a reason of its own; the first in the order below is the one recorded."""
+
+    rules: ClassVar[tuple[str, ...]] = (
+        "too few words", "too many words", "words too short", "words too long", "too many hashes", "too many ellipses",
+        "too few words with letters", "too few stop words", "too many bullet lines", "too many ellipsis lines", "repeated lines",
+        "repeated paragraphs", "characters in repeated lines", "characters in repeated paragraphs",
+        *(f"characters in the top {size}-gram" for size in range(2, 5)), *(f"characters in repeated {size}-grams" for size in range(5, 11)),
+    )  # fmt: skip
 
     least_words: int = Field(default=50, ge=0)
     """Fewest words of a text."""
