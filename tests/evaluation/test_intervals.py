@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, sem, t
 
-from rootstock.evaluation.intervals import around, bootstrap, draws, interval, limits, quantile, wilson
+from rootstock.evaluation.intervals import around, bootstrap, draws, interval, limits, measure, quantile, wilson
 from rootstock.tasks._scores import class_metrics, number_metrics
+from rootstock.tasks.text_classification import TextClassification
 
 
 def _right(columns, names):
@@ -66,6 +67,20 @@ def test_rows_that_are_one_are_drawn_as_one():
     assert mixed.std(0) == pytest.approx(single.std(0), rel=0.6)
     alone = draws(copies, _class, names=names, **how).std(0)
     assert (alone < 0.7 * single.std(0)).all(), "as four independent rows they would seem to tell twice as much"
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(1, 2), (40, 2), (60, 12)])
+@pytest.mark.parametrize("held", [1, 4], ids="{} rows are one".format)
+def test_counting_gives_what_measuring_gives(rows, classes, held):
+    """Exactly, up to the order in which a mean over many classes is added up."""
+    columns, groups = _class_rows(rows, classes), None if held == 1 else np.arange(rows) // held
+    task, names = TextClassification(labels=tuple(map(str, range(classes)))), ("accuracy", "f1", "macro_recall", "weighted_f1", "matthews")
+    one, other = (
+        draws(columns, how, names=names, seed=2, resamples=30, groups=groups) for how in (measure(task, columns, names), task.metrics)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-12, atol=0)
+    assert np.isnan(one[:, 1]).all() == (classes != 2)
+    assert measure(task, columns, ("accuracy", "roc_auc")) == task.metrics
 
 
 @pytest.mark.parametrize("rows", [1, 2])
