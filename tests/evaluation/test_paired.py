@@ -174,6 +174,22 @@ def test_swaps_that_are_counted_are_those_that_are_made(rivals, monkeypatch):
     assert paired.difference(*drawn) == counted
 
 
+@pytest.mark.parametrize("figure", ["accuracy", "macro_f1"])
+def test_rows_of_equal_texts_tell_no_more_than_one(rivals, figure):
+    """Every row three times over: as rows of their own they would seem to tell three times as much."""
+    texts = np.random.default_rng(3).permutation(len(rivals[0].columns["answers"]))
+
+    def thrice(each, **more):
+        return Answered({name: np.repeat(values, 3, axis=0) for name, values in each.columns.items()} | more, each.task)
+
+    single = paired.difference(*(paired.draw([each], figure, seed=0) for each in rivals))
+    held = paired.difference(*(paired.draw([thrice(each, groups=np.repeat(texts, 3))], figure, seed=0) for each in rivals))
+    alone = paired.difference(*(paired.draw([thrice(each)], figure, seed=0) for each in rivals))
+    assert held.interval == pytest.approx(single.interval)
+    assert held.p == pytest.approx(single.p, abs=0.05)
+    assert alone.p < 0.7 * single.p
+
+
 @pytest.mark.parametrize("figure", ["macro_f1", "matthews"])
 def test_swaps_are_those_of_all_ways_to_swap(rivals, figure):
     drawn = [paired.draw([each], figure, seed=0, resamples=50) for each in rivals]

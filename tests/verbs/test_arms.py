@@ -325,14 +325,15 @@ def test_time_is_written_down_while_an_arm_learns(race, monkeypatch):
     assert 0 < spent[0] < spent[1], "a kill now would leave it"
 
 
-def test_an_arm_that_was_ended_while_it_learned_is_on_no_front_of_a_page():
+def test_an_arm_that_failed_or_was_ended_while_it_learned_is_on_no_front_of_a_page():
     def arm(name, value, seconds, **more):
         test = {"value": value, "interval": [value, value]}
         return {"arm": name, "test": test, "seconds": seconds, "state": "finished", "why": None, **more}
 
     quick = arm("quick", 0.7, 1.0, state="stopped", why={"after": arms_race.PART, "share": 0.6})
-    arms_ = [arm("good", 0.9, 9.0), quick, arm("cheap", 0.6, 5.0)]
+    broken = arm("broken", 0.95, 1.0, state="failed", why="the loss became nan")
+    arms_ = [arm("good", 0.9, 9.0), broken, quick, arm("cheap", 0.6, 5.0)]
     facts = {"less_is_better": False, "figure": "accuracy", "arms": [{"name": each["arm"]} for each in arms_]}
     chart = page._cost(facts, {"arms": arms_}, ("seconds", "time", "seconds", 1.0))
     assert chart.sentence.startswith("On the front: cheap, good.")
-    assert chart.sentence.endswith("Ended while they learned, and so on none: quick.")
+    assert chart.sentence.endswith("Failed, or ended while they learned, and so on none: broken, quick.")

@@ -23,6 +23,7 @@ from rootstock.evaluation.intervals import FEWEST, Limits, around, variance
 
 LEVEL = 0.05
 """A difference is called real where one as large is met less often than this without one."""
+GROUPS = "groups"
 _SWAPS = 1000
 _ALIKE = 1e-9
 """Below it differences of figures are of rounding alone."""
@@ -30,7 +31,10 @@ _ALIKE = 1e-9
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers of one trained model on the test rows, and the task that makes figures of them."""
+    """Answers of one trained model on the test rows, and the task that makes figures of them.
+
+    A column GROUPS has equal numbers for rows of equal texts, which tell no more than one of them would: they are drawn together.
+    """
 
     columns: Columns
     task: Labelled
@@ -40,6 +44,16 @@ class Answered:
         """How many."""
         return len(next(iter(self.columns.values())))
 
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Which rows are one, [N]; None where nobody says so."""
+        return self.columns.get(GROUPS)
+
+    @property
+    def independent(self) -> int:
+        """How many rows there are, those that are one counted once."""
+        return self.rows if self.groups is None else len(np.unique(self.groups))
+
     def figure(self, name: str, chosen_N: np.ndarray | None = None) -> float:
         """A figure of all rows or the chosen ones; 0 where it is not defined, as the correlation of a constant."""
         columns = self.columns if chosen_N is None else {key: values[chosen_N] for key, values in self.columns.items()}
@@ -48,7 +62,7 @@ class Answered:
     def drawn(self, name: str, *, seed: int, resamples: int) -> np.ndarray:
         """A figure on resamples of the rows, [R, 1]; 0 where one does not define it."""
         how = intervals.measure(self.task, self.columns, (name,))
-        return np.nan_to_num(intervals.draws(self.columns, how, names=(name,), seed=seed, resamples=resamples))
+        return np.nan_to_num(intervals.draws(self.columns, how, names=(name,), seed=seed, resamples=resamples, groups=self.groups))
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ class Drawn:
 def draw(answers: Sequence[Answered], figure: str, *, seed: int, resamples: int = 1000) -> Drawn:
     """Answers of one way, one a seed. Equal seeds draw the same rows, so what two ways give on the same rows is paired."""
     drawn_RS = np.hstack([each.drawn(figure, seed=seed, resamples=resamples) for each in answers])
-    return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, answers[0].rows, tuple(answers), figure)
+    return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, answers[0].independent, tuple(answers), figure)
 
 
 @dataclass(frozen=True)
@@ -163,8 +177,8 @@ def _swapped(first: Drawn, second: Drawn) -> np.ndarray | None:
 
 def _after_swaps(one: Answered, other: Answered, figure: str) -> np.ndarray:
     """The difference of two models after each of many draws of rows whose answers are swapped, the same draws for all, [W]."""
-    rng = np.random.default_rng(0)
-    chosen = (rng.random(one.rows) < 0.5 for _ in range(_SWAPS))
+    rng, place_N = np.random.default_rng(0), np.arange(one.rows) if one.groups is None else np.unique(one.groups, return_inverse=True)[1]
+    chosen = ((rng.random(one.independent) < 0.5)[place_N] for _ in range(_SWAPS))
     own, its = (each.task.tally(each.columns, (figure,)) for each in (one, other))
     if own and its:
         chosen_WN = list(chosen)

@@ -95,6 +95,11 @@ def in_part(each: Facts) -> bool:
     return each["state"] == "stopped" and "share" in each["why"]
 
 
+def whole(each: Facts) -> bool:
+    """Whether an arm may be on a front: it was neither ended while it learned, nor has a training of it failed."""
+    return each["state"] != "failed" and not in_part(each)
+
+
 def state(facts: Facts, each: Facts) -> str:
     """Why an arm has not all of its seeds; nothing where it has."""
     why = each["why"]
