@@ -133,7 +133,7 @@ def check_unchanged(facts: SourceFacts) -> None:
     """
     if not facts.files:
         return
-    now, before = ({file.name: file for file in files} for files in (_listed(facts.reference)[0], facts.files))
+    now, before = {file.name: file for file in _listed(facts.reference)[0]}, {file.name: file for file in facts.files}
     for name in dict.fromkeys([*before, *now]):
         told = "has gone" if name not in now else "has come" if name not in before else "has changed"
         if told != "has changed" or _facts(now[name]) != before[name]:

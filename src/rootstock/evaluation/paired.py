@@ -62,7 +62,8 @@ class Answered:
     def drawn(self, name: str, *, seed: int, resamples: int) -> np.ndarray:
         """A figure on resamples of the rows, [R, 1]; 0 where one does not define it."""
         how = intervals.measure(self.task, self.columns, (name,))
-        return np.nan_to_num(intervals.draws(self.columns, how, names=(name,), seed=seed, resamples=resamples, groups=self.groups))
+        drawn_R1 = intervals.draws(self.columns, how, names=(name,), seed=seed, resamples=resamples, groups=self.groups)
+        return np.asarray(np.nan_to_num(drawn_R1))
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ def _swapped(first: Drawn, second: Drawn) -> np.ndarray | None:
         return None
     if all(_mean_over_rows(each, first.figure) for each in both):
         return None
-    pairs = list(zip(first.answers, second.answers, strict=True))
-    return np.mean([_after_swaps(one, other, first.figure) for one, other in pairs], axis=0)
+    pairs = zip(first.answers, second.answers, strict=True)
+    return np.asarray(np.mean([_after_swaps(one, other, first.figure) for one, other in pairs], axis=0))
 
 
 def _after_swaps(one: Answered, other: Answered, figure: str) -> np.ndarray:

@@ -104,9 +104,9 @@ def elicited(speech: Speech) -> Result:
     for target, named in whole.items():
         speech.say(f"target    {speech.suspect.write(target)!r}")
         results.append(search(speech.work(target, named)))
-    shown = [speech.suspect.write(each) for each in whole]
-    told: dict[str, object] = {"targets": shown, "prompts": len(speech.prompts.confirm)}
-    return _joined(results, speech, told, _reasons(results, shown))
+    searched = [speech.suspect.write(each) for each in whole]
+    told: dict[str, object] = {"targets": searched, "prompts": len(speech.prompts.confirm)}
+    return _joined(results, speech, told, _reasons(results, searched))
 
 
 def targets(speech: Speech) -> list[Body]:
