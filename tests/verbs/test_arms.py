@@ -169,6 +169,7 @@ def test_the_way_before_an_interruption_counts(tmp_path):
 
 def test_of_errors_less_is_better(tmp_path):
     task = SimpleNamespace(headline=("log_loss",), metrics=lambda columns, names=None: {"log_loss": float(columns["loss"].mean())})
+    task.tally = lambda columns, names: None
     low, high = ({"loss": np.full(50, value) + np.tile([0.0, 0.01], 25)} for value in (0.1, 0.6))
     heard = Curtailed(Rival("leader", Answered(low, task), ((1.0, 0.1),), 0.7), tmp_path / "all-0", Path(tmp_path / "h.jsonl"))
     heard.event({"event": "step", "step": 1, "progress": 0.3})
