@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, sem, t
 
+from rootstock.evaluation import intervals
 from rootstock.evaluation.intervals import around, bootstrap, draws, interval, limits, measure, quantile, wilson
 from rootstock.tasks._scores import class_metrics, number_metrics
 from rootstock.tasks.text_classification import TextClassification
@@ -67,6 +68,14 @@ def test_rows_that_are_one_are_drawn_as_one():
     assert mixed.std(0) == pytest.approx(single.std(0), rel=0.6)
     alone = draws(copies, _class, names=names, **how).std(0)
     assert (alone < 0.7 * single.std(0)).all(), "as four independent rows they would seem to tell twice as much"
+
+
+@pytest.mark.parametrize("room", [1, 40, 1000])
+def test_rows_are_the_same_however_many_are_drawn_in_one_call(monkeypatch, room):
+    monkeypatch.setattr(intervals, "_ROOM", room)
+    rng, drawn = np.random.default_rng(5), intervals._resampled(7, None, seed=5, resamples=11)
+    for chosen in [*drawn]:
+        assert (chosen == rng.integers(0, 7, 7)).all()
 
 
 @pytest.mark.parametrize(("rows", "classes"), [(1, 2), (40, 2), (60, 12)])

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 _ROOM = 1 << 20
-"""Counts that are held at a time: 8 MB."""
+"""Rows and counts that are held at a time: 8 MB of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,14 @@ class Tally:
 
     def of(self, sets: Iterable[np.ndarray]) -> np.ndarray:
         """The figures of each of these sets of rows, given as the rows' kinds, [R, F]."""
-        counted = (np.bincount(kind_N, minlength=self.kinds) for kind_N in sets)
-        return np.concatenate([self.figures(counts_RK) for counts_RK in self._parts(counted)])
+        return np.concatenate([self.figures(self._counted(part)) for part in self._parts(iter(sets))])
 
-    def _parts(self, counted: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        while part := list(islice(counted, max(1, _ROOM // self.kinds))):
-            yield np.stack(part)
+    def _parts(self, sets: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        most = max(1, _ROOM // max(self.kinds, len(self.kind)))
+        while part := list(islice(sets, most)):
+            yield part
+
+    def _counted(self, part: list[np.ndarray]) -> np.ndarray:
+        """How many rows of each kind each set has, [R, K]: all counted at once, as kinds of their own."""
+        own = [kind_N + place * self.kinds for place, kind_N in enumerate(part)]
+        return np.bincount(np.concatenate(own), minlength=len(part) * self.kinds).reshape(len(part), self.kinds)

@@ -31,6 +31,8 @@ _MANY = 1e6
 """Degrees of freedom from which on Student's distribution is the normal one."""
 _ALIKE = 1e-15
 """Variance, in shares, below which resamples differ by rounding alone."""
+_ROOM = 1 << 18
+"""Drawn rows that are held at a time: 2 MB."""
 _SHARES = ("accuracy", "f1", "precision", "recall", "exact_match", "rouge1", "rouge2", "rougeL", "roc_auc")
 _LIMITS: dict[tuple[str, ...], tuple[float, float]] = {
     _SHARES: (0.0, 1.0),
@@ -70,9 +72,15 @@ def draws(
 def _resampled(rows: int, groups_N: np.ndarray | None, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
     generator = np.random.default_rng(seed)
     if groups_N is None:
-        return (generator.integers(0, rows, rows) for _ in range(resamples))
+        return (chosen_N for part in _parts(resamples, rows) for chosen_N in generator.integers(0, rows, (part, rows)))
     count, members = _members(groups_N)
     return (members(generator.integers(0, count, count)) for _ in range(resamples))
+
+
+def _parts(resamples: int, rows: int) -> Iterator[int]:
+    """So many resamples at a time: the generator gives the same numbers in one call as in several, which cost more."""
+    most = max(1, _ROOM // max(rows, 1))
+    return (min(most, resamples - start) for start in range(0, resamples, most))
 
 
 def _members(groups_N: np.ndarray) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
