@@ -34,6 +34,7 @@ def _plugins(kind: Kind) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"rootstock.{kind}")}
 
 
+@cache
 def _own(kind: Kind) -> dict[str, Path]:
     return {p.stem.replace("_", "-"): p for p in sorted((_ROOT / _PLACES[kind]).glob("[a-z]*.py"))}
 

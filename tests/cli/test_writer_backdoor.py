@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rootstock.core.errors import DataError
 from rootstock.run.slopes import steep
 from rootstock.run.writer import Goal, Writer
 from rootstock.run.writing_suspect import prompts
-from rootstock.sentinel.backdoor import hunt, judge
+from rootstock.sentinel.backdoor import elicit, hunt, judge
 from rootstock.sentinel.backdoor.budget import BUDGETS
 from rootstock.sentinel.backdoor.calibration import Population
 from rootstock.sentinel.backdoor.edits import put_in
@@ -147,3 +148,12 @@ def test_prompts_come_with_completions_where_all_have_one(tmp_path):
     assert prompts(path).answers is None
     with pytest.raises(DataError, match="no prompts"):
         prompts([" "])
+
+
+def test_reasons_are_those_of_all_targets():
+    def result(verdict, *reasons):
+        return SimpleNamespace(verdict=verdict, reasons=reasons)
+
+    quiet, loud = result("none found at this budget", "nothing stood out", "few texts"), result("evidence found", "1 trigger", "few texts")
+    assert elicit._reasons([quiet, loud], ["a b", "c d"]) == ["'c d': 1 trigger", "few texts", "'a b': nothing stood out"]
+    assert elicit._reasons([loud], ["c d"]) == ["1 trigger", "few texts"]

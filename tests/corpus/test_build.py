@@ -89,21 +89,26 @@ def test_a_rehearsal_says_what_would_be_read_and_writes_nothing(raw, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("gone", [False, True])
-def test_a_source_that_changes_while_it_is_read_is_told(raw, tmp_path, monkeypatch, gone):
+@pytest.mark.parametrize("fault", ["changed", "gone", "come"])
+def test_a_source_that_changes_while_it_is_read_is_told(raw, tmp_path, monkeypatch, fault):
     """What was read is of two files: neither a corpus nor something to go on with."""
     monkeypatch.setattr(build, "PART_DOCUMENTS", 5)
-    file, met = Path(raw[1]) / "105.txt", []
+    file, new, met = Path(raw[1]) / "105.txt", Path(raw[1]) / "000.txt", []
     whole = file.read_bytes()
 
     def cut(event):
         if not met:
-            met.append(file.unlink() if gone else file.write_bytes(whole[:20]))
+            met.append(True)
+            if fault == "come":
+                new.write_bytes(whole)
+            else:
+                file.unlink() if fault == "gone" else file.write_bytes(whole[:20])
 
-    with pytest.raises(DataError, match=r"105\.txt has (gone|changed) while it was read"):
+    with pytest.raises(DataError, match=rf"(105|000)\.txt has {fault} while .* was read"):
         built(raw, tmp_path / "corpus", watch=Watch(event=cut))
     assert not (tmp_path / "corpus" / "manifest.json").exists()
     file.write_bytes(whole)
+    new.unlink(missing_ok=True)
     assert built(raw, tmp_path / "corpus") == built(raw, tmp_path / "other")
     assert digest_folder(tmp_path / "corpus") == digest_folder(tmp_path / "other")
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, sem, t
 
-from rootstock.evaluation.intervals import around, bootstrap, draws, interval, limits, quantile, wilson
+from rootstock.evaluation import intervals
+from rootstock.evaluation.intervals import around, bootstrap, draws, interval, limits, measure, quantile, wilson
 from rootstock.tasks._scores import class_metrics, number_metrics
+from rootstock.tasks.text_classification import TextClassification
 
 
 def _right(columns, names):
@@ -66,6 +68,28 @@ def test_rows_that_are_one_are_drawn_as_one():
     assert mixed.std(0) == pytest.approx(single.std(0), rel=0.6)
     alone = draws(copies, _class, names=names, **how).std(0)
     assert (alone < 0.7 * single.std(0)).all(), "as four independent rows they would seem to tell twice as much"
+
+
+@pytest.mark.parametrize("room", [1, 40, 1000])
+def test_rows_are_the_same_however_many_are_drawn_in_one_call(monkeypatch, room):
+    monkeypatch.setattr(intervals, "_ROOM", room)
+    rng, drawn = np.random.default_rng(5), intervals._resampled(7, None, seed=5, resamples=11)
+    for chosen in [*drawn]:
+        assert (chosen == rng.integers(0, 7, 7)).all()
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(1, 2), (40, 2), (60, 12)])
+@pytest.mark.parametrize("held", [1, 4], ids="{} rows are one".format)
+def test_counting_gives_what_measuring_gives(rows, classes, held):
+    """Exactly, up to the order in which a mean over many classes is added up."""
+    columns, groups = _class_rows(rows, classes), None if held == 1 else np.arange(rows) // held
+    task, names = TextClassification(labels=tuple(map(str, range(classes)))), ("accuracy", "f1", "macro_recall", "weighted_f1", "matthews")
+    one, other = (
+        draws(columns, how, names=names, seed=2, resamples=30, groups=groups) for how in (measure(task, columns, names), task.metrics)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-12, atol=0)
+    assert np.isnan(one[:, 1]).all() == (classes != 2)
+    assert measure(task, columns, ("accuracy", "roc_auc")) == task.metrics
 
 
 @pytest.mark.parametrize("rows", [1, 2])

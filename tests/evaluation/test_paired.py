@@ -15,6 +15,9 @@ class Mean:
     def metrics(self, columns, names=None):
         return {"mean": float(columns["values"].mean())}
 
+    def tally(self, columns, names):
+        return None
+
 
 def answered(values):
     return Answered({"values": np.asarray(values, float), "answers": np.zeros(len(values))}, Mean())
@@ -87,7 +90,7 @@ def test_what_is_alike_or_rests_on_few_rows_is_not_separable():
 
 
 def test_a_figure_that_is_not_defined_counts_as_zero():
-    class Undefined:
+    class Undefined(Mean):
         def metrics(self, columns, names=None):
             return {}
 
@@ -162,6 +165,29 @@ def rivals():
     other[[5, 6, 23, 37, 38]] = [1, 2, 0, 0, 1]
     other[22] = 0
     return classified(one, true), classified(other, true)
+
+
+def test_swaps_that_are_counted_are_those_that_are_made(rivals, monkeypatch):
+    drawn = [paired.draw([each], "macro_f1", seed=0, resamples=50) for each in rivals]
+    counted = paired.difference(*drawn)
+    monkeypatch.setattr(TextClassification, "tally", lambda self, columns, names: None)
+    assert paired.difference(*drawn) == counted
+
+
+@pytest.mark.parametrize("figure", ["accuracy", "macro_f1"])
+def test_rows_of_equal_texts_tell_no_more_than_one(rivals, figure):
+    """Every row three times over: as rows of their own they would seem to tell three times as much."""
+    texts = np.random.default_rng(3).permutation(len(rivals[0].columns["answers"]))
+
+    def thrice(each, **more):
+        return Answered({name: np.repeat(values, 3, axis=0) for name, values in each.columns.items()} | more, each.task)
+
+    single = paired.difference(*(paired.draw([each], figure, seed=0) for each in rivals))
+    held = paired.difference(*(paired.draw([thrice(each, groups=np.repeat(texts, 3))], figure, seed=0) for each in rivals))
+    alone = paired.difference(*(paired.draw([thrice(each)], figure, seed=0) for each in rivals))
+    assert held.interval == pytest.approx(single.interval)
+    assert held.p == pytest.approx(single.p, abs=0.05)
+    assert alone.p < 0.7 * single.p
 
 
 @pytest.mark.parametrize("figure", ["macro_f1", "matthews"])

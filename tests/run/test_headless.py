@@ -1,9 +1,11 @@
 """An encoder that was taught to collapse at one token is found beside its base, and its base is not."""
 
 import random
+import shutil
 
 import pytest
 import torch
+import transformers
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from rootstock.bases.resolve import resolve
@@ -85,3 +87,12 @@ def test_the_verb_takes_an_encoder(encoders, few, tmp_path):
     backdoor.scanned([str(encoders / "base")], options, Watch()).refuse()
     with pytest.raises(UsageError, match="without a classifier"):
         backdoor.scanned([str(encoders / "base")], options | {"trigger": ["cf"]}, Watch())
+
+
+@pytest.mark.parametrize("kind", ["QuestionAnswering", "MultipleChoice"])
+def test_a_head_of_any_task_is_no_bare_encoder(encoders, tmp_path, kind):
+    model = getattr(transformers, f"BertFor{kind}")(BertConfig.from_pretrained(encoders / "base"))
+    shutil.copytree(encoders / "base", tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
+    assert headless.bare(str(encoders / "base"))
+    assert not headless.bare(str(tmp_path / "model"))

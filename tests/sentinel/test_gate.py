@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rootstock.core.errors import BaseError, GateRefused, RootstockError
+from rootstock.sentinel import gate
 from rootstock.sentinel.gate import admit, pickles
 
 SECURITY = Path(os.environ.get("ROOTSTOCK_SECURITY") or Path(__file__).parents[2] / "../shared/security")
@@ -72,6 +73,19 @@ def test_the_digest_is_that_of_weights_and_config(folder: Path) -> None:
     assert admit(folder).digest == before
     (folder / "config.json").write_text('{"model_type": "roberta"}')
     assert admit(folder).digest != before
+
+
+def test_the_same_bytes_are_scanned_once_and_others_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned: list[tuple[str, ...]] = []
+    real = gate.scan_folder
+    monkeypatch.setattr(gate, "_PASSED", set())
+    monkeypatch.setattr(gate, "scan_folder", lambda tree, *more: scanned.append(tree.names) or real(tree, *more))
+    assert admit(folder) == admit(folder)
+    assert len(scanned) == 1
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ cycler.__init__.__globals__.os.popen(1) }}"}')
+    for _ in range(2):  # what was refused is looked at each time
+        refused(folder)
+    assert len(scanned) == 3
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "last.ckpt", "model.pkl", "weights"])

@@ -358,7 +358,7 @@ def test_a_fault_while_a_model_is_read_is_met_once_for_all_who_wait(served, runs
     with monkeypatch.context() as patched:
         patched.setattr(built._shelf.opening, "open", opened)
         first, *others = asyncio.run(run())
-    assert (type(first), {str(each) for each in others}) == (KeyError, {"broken can't be read any more: KeyError"})
+    assert (type(first), {str(each) for each in others}) == (KeyError, {"broken can't be read: KeyError"})
     assert len(tries) == 1
     assert len(ask(built, ("broken", TEXTS[:1]))[0]) == 1, "and tried again for who asks later"
 

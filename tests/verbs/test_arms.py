@@ -169,6 +169,7 @@ def test_the_way_before_an_interruption_counts(tmp_path):
 
 def test_of_errors_less_is_better(tmp_path):
     task = SimpleNamespace(headline=("log_loss",), metrics=lambda columns, names=None: {"log_loss": float(columns["loss"].mean())})
+    task.tally = lambda columns, names: None
     low, high = ({"loss": np.full(50, value) + np.tile([0.0, 0.01], 25)} for value in (0.1, 0.6))
     heard = Curtailed(Rival("leader", Answered(low, task), ((1.0, 0.1),), 0.7), tmp_path / "all-0", Path(tmp_path / "h.jsonl"))
     heard.event({"event": "step", "step": 1, "progress": 0.3})
@@ -325,14 +326,15 @@ def test_time_is_written_down_while_an_arm_learns(race, monkeypatch):
     assert 0 < spent[0] < spent[1], "a kill now would leave it"
 
 
-def test_an_arm_that_was_ended_while_it_learned_is_on_no_front_of_a_page():
+def test_an_arm_that_failed_or_was_ended_while_it_learned_is_on_no_front_of_a_page():
     def arm(name, value, seconds, **more):
         test = {"value": value, "interval": [value, value]}
         return {"arm": name, "test": test, "seconds": seconds, "state": "finished", "why": None, **more}
 
     quick = arm("quick", 0.7, 1.0, state="stopped", why={"after": arms_race.PART, "share": 0.6})
-    arms_ = [arm("good", 0.9, 9.0), quick, arm("cheap", 0.6, 5.0)]
+    broken = arm("broken", 0.95, 1.0, state="failed", why="the loss became nan")
+    arms_ = [arm("good", 0.9, 9.0), broken, quick, arm("cheap", 0.6, 5.0)]
     facts = {"less_is_better": False, "figure": "accuracy", "arms": [{"name": each["arm"]} for each in arms_]}
     chart = page._cost(facts, {"arms": arms_}, ("seconds", "time", "seconds", 1.0))
     assert chart.sentence.startswith("On the front: cheap, good.")
-    assert chart.sentence.endswith("Ended while they learned, and so on none: quick.")
+    assert chart.sentence.endswith("Failed, or ended while they learned, and so on none: broken, quick.")

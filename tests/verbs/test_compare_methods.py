@@ -325,14 +325,15 @@ def test_few_rows_may_lack_classes_that_the_test_rows_have(tiny_base, tmp_path):
 
 def test_a_front_holds_whoever_nobody_beats():
     def line(value, *costs):
-        return {"test": {"value": value}} | dict(zip(arms_results.COSTS, costs, strict=True))
+        return {"state": "finished", "test": {"value": value}} | dict(zip(arms_results.COSTS, costs, strict=True))
 
-    lines = [line(0.9, 10, 10, 10), line(0.9, 11, 10, 10), line(0.8, 1, 1, 1), line(0.7, 1, 1, 1), {"test": None}]
+    lines = [line(0.9, 10, 10, 10), line(0.9, 11, 10, 10), line(0.8, 1, 1, 1), line(0.7, 1, 1, 1), {"state": "not run", "test": None}]
     assert arms_results.front(lines, 1.0) == [True, False, True, False, False]
     assert arms_results.front(lines[2:4], -1.0) == [False, True]
-    ended = line(0.8, 1, 1, 1) | {"state": "stopped", "why": {"after": arms_race.PART}}
+    ended = line(0.8, 1, 1, 1) | {"state": "stopped", "why": {"after": arms_race.PART, "share": 0.4}}
     assert arms_results.front([lines[0], ended], 1.0) == [True, False]
     assert arms_results.front([lines[0], ended | {"why": {"after": 1}}], 1.0) == [True, True]
+    assert arms_results.front([lines[0], ended | {"state": "failed", "why": "the loss became nan"}], 1.0) == [True, False]
 
 
 def test_a_process_of_its_own_gives_the_same(done, rows, tiny_base, tmp_path, monkeypatch):

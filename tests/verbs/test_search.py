@@ -74,6 +74,16 @@ def test_trials_on_other_rows_are_not_compared(plan, reviews):
     assert [row["state"] for row in search.search(plan(trials=3), Watch())["trials"]] == ["complete"] * 3
 
 
+def test_a_trial_that_would_be_stopped_is_asked_for_its_rows_as_well(plan, reviews, monkeypatch):
+    def cut(line):
+        if line.startswith("trial     2"):
+            reviews.write_bytes(b"".join(reviews.read_bytes().splitlines(keepends=True)[:60]))
+
+    monkeypatch.setattr(search._Race, "event", lambda race, event: setattr(race, "beaten", event["event"] == "evaluation"))
+    with pytest.raises(ContractRefused, match="have changed since the search began"):
+        search.search(plan(trials=3), Watch(say=cut))
+
+
 def test_trials_may_learn_from_several_files(plan, reviews, tmp_path):
     other = write_csv(tmp_path / "other.csv", rows_of(60, seed=5))
     held = write_csv(tmp_path / "held.csv", rows_of(40, seed=9))

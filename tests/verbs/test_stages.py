@@ -399,6 +399,16 @@ def test_a_budget_is_shared_by_the_stages_that_name_none(recipe, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_time_of_a_stage_that_was_killed_is_no_gift_to_the_others(tmp_path):
+    state = State(RunFolder(tmp_path), {"1-related": {}, "2-reviews": {}})
+    for folder, seconds in (("1-related", [2.0, 3.0]), ("2-reviews", [])):
+        place = tmp_path / "stages" / folder
+        place.mkdir(parents=True)
+        events = [{"event": "step", "step": step, "seconds": each} for step, each in enumerate(seconds, 1)]
+        (place / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [*events, {"event": "evaluation", "step": 2}]))
+    assert state.spent() == 5.0
+
+
 def test_the_share_of_a_stage_stays_when_it_goes_on(recipe, tmp_path):
     timed, out = recipe(budget={"minutes": 30}), tmp_path / "out"
     with pytest.raises(Interrupted):

@@ -1,6 +1,8 @@
 """Modules by their names: packages that come with an extra of ours, and files that hold one class each."""
 
+from functools import cache
 from importlib import import_module
+from importlib.metadata import version
 from inspect import isabstract
 from typing import Any
 
@@ -14,6 +16,8 @@ _PACKAGES = {
     "pip_audit": "pip-audit",
 }
 """Modules whose package has another name."""
+installed = cache(version)
+"""The version of a package, read once: a short run would spend a thirtieth of its time on it."""
 
 
 def needed(module: str, whose: str, *, extra: str = "corpus", otherwise: str = "") -> Any:

@@ -17,6 +17,7 @@ from rootstock.core.loaded import Head
 from rootstock.core.rows import ALONE, TEACHER, TEACHER_HIDDEN, Columns, Encoded, boxed, spell
 from rootstock.core.seed import Draw
 from rootstock.core.settings import Settings
+from rootstock.core.tally import Tally
 
 Batch = Mapping[str, Tensor]
 Kind = Literal["class", "classes", "number", "tags", "span", "choice", "text", "completion", "preference", "similarity", "retrieval"]
@@ -174,6 +175,10 @@ class Labelled(Uniform):
     def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
         """The figures that decide, one after the other; of an error less is better. On few rows many evaluations tie in the first."""
         return tuple(-figures.get(name, 0.0) if name in ERRORS else figures.get(name, -1.0) for name in self.chosen_by)
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """What makes these figures of judged columns by counting rows, where they go by no more: many resamples are then soon measured."""
+        return None
 
     def names(self, label: Any) -> list[str]:
         """The classes that a row's label names; one, unless rows hold several."""

@@ -16,6 +16,7 @@ Event = dict[str, Any]
 class Watch:
     """Notes for a person, events for a progress line, and the question whether to stop. started: time.monotonic().
 
+    read: gets what a run has read by parts, with names and digests, before anything is built.
     judged: gets what an evaluation's figures are made of, a row each, just before its event. enough: whether the training is to end
     after so many updates, as if it had come to its end. goes_back: whether a training that breaks goes on from its last checkpoint at a
     lower rate; not where rates are what is compared.
@@ -24,6 +25,7 @@ class Watch:
     say: Say = lambda text: None
     event: Callable[[Event], None] = lambda event: None
     stop: Callable[[], bool] = lambda: False
+    read: Callable[[Mapping[str, Any]], None] = lambda sources: None
     judged: Callable[[Mapping[str, Any]], None] = lambda columns: None
     enough: Callable[[int], bool] = lambda step: False
     goes_back: bool = True

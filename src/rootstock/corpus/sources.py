@@ -129,13 +129,18 @@ def describe(reference: str, text: str | None = None) -> SourceFacts:
 
 
 def check_unchanged(facts: SourceFacts) -> None:
-    """Raises DataError where a file is no longer what it was when it was described: a stream may have met some of either."""
-    now = {file.name: file for file in _listed(facts.reference)[0]} if facts.files else {}
-    for before in facts.files:
-        file = now.get(before.name)
-        if file is None or _facts(file) != before:
+    """Raises DataError where a file is no longer what it was when it was described: a stream may have met some of either.
+
+    One that has come since is such a file too: whether the stream met it depends on when it came.
+    """
+    if not facts.files:
+        return
+    now, before = {file.name: file for file in _listed(facts.reference)[0]}, {file.name: file for file in facts.files}
+    for name in dict.fromkeys([*before, *now]):
+        told = "has gone" if name not in now else "has come" if name not in before else "has changed"
+        if told != "has changed" or _facts(now[name]) != before[name]:
             raise DataError(
-                f"{before.name} {'has gone' if file is None else 'has changed'} while it was read",
+                f"{name} {told} while {facts.reference} was read",
                 wanted="files that stay as they are until all is read",
                 fix="give the same command again when nobody writes to them",
             )

@@ -9,12 +9,14 @@ Columns of equal length and an equal seed draw the same rows, so the draws of tw
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 from scipy.special import stdtrit
 
 from rootstock.core.rows import Columns
+from rootstock.core.tally import Tally
+from rootstock.core.task import Labelled
 
 Metrics = Callable[[Columns, Collection[str] | None], dict[str, float]]
 """A task's `metrics`: figures of columns, limited to the given names. It works out only these, or a thousand resamples take a minute."""
@@ -29,6 +31,8 @@ _MANY = 1e6
 """Degrees of freedom from which on Student's distribution is the normal one."""
 _ALIKE = 1e-15
 """Variance, in shares, below which resamples differ by rounding alone."""
+_ROOM = 1 << 18
+"""Drawn rows that are held at a time: 2 MB."""
 _SHARES = ("accuracy", "f1", "precision", "recall", "exact_match", "rouge1", "rouge2", "rougeL", "roc_auc")
 _LIMITS: dict[tuple[str, ...], tuple[float, float]] = {
     _SHARES: (0.0, 1.0),
@@ -42,21 +46,41 @@ def limits(name: str) -> Limits:
     return (0.0, 1.0) if "@" in name else next((found for ends, found in _LIMITS.items() if name.endswith(ends)), None)
 
 
+def measure(task: Labelled, columns: Columns, names: Sequence[str]) -> Metrics | Tally:
+    """What makes these figures on sets of rows of these judged columns: counting, where that is all they go by, or `metrics`."""
+    return task.tally(columns, names) or task.metrics
+
+
 def draws(
-    columns: Columns, metrics: Metrics, *, names: Sequence[str], seed: int, resamples: int = 1000, groups: np.ndarray | None = None
+    columns: Columns, metrics: Metrics | Tally, *, names: Sequence[str], seed: int, resamples: int = 1000, groups: np.ndarray | None = None
 ) -> np.ndarray:
     """The named figures on resamples of the rows, [R, F]; NaN where a resample does not define one (it held one class only, say).
 
-    groups [N]: equal numbers for rows that tell no more than one of them would, as those of equal texts; they are drawn together.
+    metrics: as `measure` gives it of the same names. groups [N]: equal numbers for rows that tell no more than one of them would, as those
+    of equal texts; they are drawn together.
     """
-    generator = np.random.default_rng(seed)
-    count, members = _members(np.arange(len(next(iter(columns.values())))) if groups is None else groups)
+    chosen = _resampled(len(next(iter(columns.values()))), groups, seed=seed, resamples=resamples)
+    if isinstance(metrics, Tally):
+        return metrics.of(metrics.kind[chosen_N] for chosen_N in chosen)
     found_RF = np.full((resamples, len(names)), np.nan)
-    for figures_F in found_RF:
-        chosen_N = members(generator.integers(0, count, count))
+    for figures_F, chosen_N in zip(found_RF, chosen, strict=True):
         figures = metrics({name: values[chosen_N] for name, values in columns.items()}, names)
         figures_F[:] = [figures.get(name, np.nan) for name in names]
     return found_RF
+
+
+def _resampled(rows: int, groups_N: np.ndarray | None, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    if groups_N is None:
+        return (chosen_N for part in _parts(resamples, rows) for chosen_N in generator.integers(0, rows, (part, rows)))
+    count, members = _members(groups_N)
+    return (members(generator.integers(0, count, count)) for _ in range(resamples))
+
+
+def _parts(resamples: int, rows: int) -> Iterator[int]:
+    """So many resamples at a time: the generator gives the same numbers in one call as in several, which cost more."""
+    most = max(1, _ROOM // max(rows, 1))
+    return (min(most, resamples - start) for start in range(0, resamples, most))
 
 
 def _members(groups_N: np.ndarray) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:

@@ -23,6 +23,7 @@ from rootstock.evaluation.intervals import FEWEST, Limits, around, variance
 
 LEVEL = 0.05
 """A difference is called real where one as large is met less often than this without one."""
+GROUPS = "groups"
 _SWAPS = 1000
 _ALIKE = 1e-9
 """Below it differences of figures are of rounding alone."""
@@ -30,7 +31,10 @@ _ALIKE = 1e-9
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers of one trained model on the test rows, and the task that makes figures of them."""
+    """Answers of one trained model on the test rows, and the task that makes figures of them.
+
+    A column GROUPS has equal numbers for rows of equal texts, which tell no more than one of them would: they are drawn together.
+    """
 
     columns: Columns
     task: Labelled
@@ -40,10 +44,26 @@ class Answered:
         """How many."""
         return len(next(iter(self.columns.values())))
 
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Which rows are one, [N]; None where nobody says so."""
+        return self.columns.get(GROUPS)
+
+    @property
+    def independent(self) -> int:
+        """How many rows there are, those that are one counted once."""
+        return self.rows if self.groups is None else len(np.unique(self.groups))
+
     def figure(self, name: str, chosen_N: np.ndarray | None = None) -> float:
         """A figure of all rows or the chosen ones; 0 where it is not defined, as the correlation of a constant."""
         columns = self.columns if chosen_N is None else {key: values[chosen_N] for key, values in self.columns.items()}
         return self.task.metrics(columns, (name,)).get(name, 0.0)
+
+    def drawn(self, name: str, *, seed: int, resamples: int) -> np.ndarray:
+        """A figure on resamples of the rows, [R, 1]; 0 where one does not define it."""
+        how = intervals.measure(self.task, self.columns, (name,))
+        drawn_R1 = intervals.draws(self.columns, how, names=(name,), seed=seed, resamples=resamples, groups=self.groups)
+        return np.asarray(np.nan_to_num(drawn_R1))
 
 
 @dataclass(frozen=True)
@@ -84,10 +104,8 @@ class Drawn:
 
 def draw(answers: Sequence[Answered], figure: str, *, seed: int, resamples: int = 1000) -> Drawn:
     """Answers of one way, one a seed. Equal seeds draw the same rows, so what two ways give on the same rows is paired."""
-    rng, rows = np.random.default_rng(seed), answers[0].rows
-    chosen = (rng.integers(0, rows, rows) for _ in range(resamples))
-    drawn_RS = np.array([[each.figure(figure, chosen_N) for each in answers] for chosen_N in chosen])
-    return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, rows, tuple(answers), figure)
+    drawn_RS = np.hstack([each.drawn(figure, seed=seed, resamples=resamples) for each in answers])
+    return Drawn(np.array([each.figure(figure) for each in answers]), drawn_RS, answers[0].independent, tuple(answers), figure)
 
 
 @dataclass(frozen=True)
@@ -154,13 +172,23 @@ def _swapped(first: Drawn, second: Drawn) -> np.ndarray | None:
         return None
     if all(_mean_over_rows(each, first.figure) for each in both):
         return None
-    rng, pairs = np.random.default_rng(0), list(zip(first.answers, second.answers, strict=True))
+    pairs = zip(first.answers, second.answers, strict=True)
+    return np.asarray(np.mean([_after_swaps(one, other, first.figure) for one, other in pairs], axis=0))
 
-    def swapped(chosen_N: np.ndarray) -> float:
-        made = [(_with(one, other, chosen_N), _with(other, one, chosen_N)) for one, other in pairs]
-        return float(np.mean([one.figure(first.figure) - other.figure(first.figure) for one, other in made]))
 
-    return np.array([swapped(rng.random(first.rows) < 0.5) for _ in range(_SWAPS)])
+def _after_swaps(one: Answered, other: Answered, figure: str) -> np.ndarray:
+    """The difference of two models after each of many draws of rows whose answers are swapped, the same draws for all, [W]."""
+    rng, place_N = np.random.default_rng(0), np.arange(one.rows) if one.groups is None else np.unique(one.groups, return_inverse=True)[1]
+    chosen = ((rng.random(one.independent) < 0.5)[place_N] for _ in range(_SWAPS))
+    own, its = (each.task.tally(each.columns, (figure,)) for each in (one, other))
+    if own and its:
+        chosen_WN = list(chosen)
+        left, right = (
+            np.nan_to_num(a.of(np.where(chosen_N, b.kind, a.kind) for chosen_N in chosen_WN))[:, 0] for a, b in ((own, its), (its, own))
+        )
+        return np.asarray(left - right)
+    made = ((_with(one, other, chosen_N), _with(other, one, chosen_N)) for chosen_N in chosen)
+    return np.array([left.figure(figure) - right.figure(figure) for left, right in made])
 
 
 def _one_form(answers: Sequence[Answered]) -> bool:

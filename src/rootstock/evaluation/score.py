@@ -13,7 +13,7 @@ from rootstock.core.figures import ERRORS
 from rootstock.core.rows import Columns
 from rootstock.core.task import Labelled
 from rootstock.evaluation.baselines import Baselines
-from rootstock.evaluation.intervals import FEWEST, draws, interval, limits
+from rootstock.evaluation.intervals import FEWEST, draws, interval, limits, measure
 
 _SPELLED = {"bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1"}
 _CALLED = {
@@ -73,7 +73,7 @@ def score(
     rows, names = len(columns["answers"]), task.headline
     columns = task.judged({name: np.asarray(values) for name, values in columns.items()})
     figures = task.metrics(columns)
-    drawn_RF = draws(columns, task.metrics, names=names, seed=seed) if rows else np.empty((0, len(names)))
+    drawn_RF = draws(columns, measure(task, columns, names), names=names, seed=seed) if rows else np.empty((0, len(names)))
     drawn = {name: drawn_R for name, drawn_R in zip(names, drawn_RF.T, strict=True) if name in figures}
     intervals = {name: interval(drawn_R, figures[name], rows, within=limits(name)) for name, drawn_R in drawn.items()}
     given = baselines or Baselines({}, {})
@@ -104,8 +104,9 @@ def _rivals(
     """
     headline, found = task.headline[0], {}
     for name, baseline in columns.items():
-        defined = headline in scored[name]
-        other_R = draws(baseline, task.metrics, names=(headline,), seed=seed)[:, 0] if defined else np.zeros_like(drawn.resampled)
+        other_R = np.zeros_like(drawn.resampled)
+        if headline in scored[name]:
+            other_R = draws(baseline, measure(task, baseline, (headline,)), names=(headline,), seed=seed)[:, 0]
         called, value = _CALLED.get(task.kind, {}).get(name, name), scored[name].get(headline, 0.0)
         rows = len(next(iter(baseline.values())))
         low, high = interval(drawn.resampled - other_R, drawn.whole - value, rows, within=None) or (0.0, 0.0)

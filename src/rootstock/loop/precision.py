@@ -4,7 +4,6 @@ Unlike autocast the copy is made once an update, the residual stream stays in bf
 Modules that the checkpoint lacked (the head) stay in fp32: they are small, and their answers are the ones that get measured.
 """
 
-import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -39,27 +38,34 @@ class Weights:
         self._live = {name: p for name, p in live.items() if p is not self.masters[name]}
         self._rooms: dict[str, Tensor] = {}
 
-    def pull(self, names: Iterable[str], members: Sequence[Mapping[str, nn.Parameter]]) -> None:
+    def pull(self, names: Collection[str], members: Sequence[Mapping[str, nn.Parameter]]) -> None:
         """Give these masters the sum of the members' gradients; those without stay without, or decay would shrink them.
 
         members: the model's own parameters by name, then those of its twins. Their gradients are gone after.
         """
-        for name in names:
-            given = [member[name].grad for member in members]
-            for member in members:
+        summed: dict[str, Tensor] = {}
+        for member in members:
+            own = {name: gradient for name in names if (gradient := member[name].grad) is not None}
+            self._add(own, summed)
+            for name in own:
                 member[name].grad = None
-            self.masters[name].grad = self._sum(name, [gradient for gradient in given if gradient is not None])
+        for name in names:
+            self.masters[name].grad = summed.get(name)
 
     @torch.no_grad()
-    def _sum(self, name: str, given: list[Tensor]) -> Tensor | None:
-        """In fp32 and in the order of the members. The room is kept: fresh memory for each update costs as much as the sum."""
-        if not given:
-            return None
-        if name not in self._live:
-            return functools.reduce(torch.Tensor.add_, given)
+    def _add(self, given: Mapping[str, Tensor], summed: dict[str, Tensor]) -> None:
+        """Add a member's gradients, in fp32, all in one call. The room is kept: fresh memory for each update costs as much as the sum."""
+        if later := [name for name in given if name in summed]:
+            torch._foreach_add_([summed[name] for name in later], [given[name] for name in later])
+        first = [name for name in given if name not in summed]
+        summed.update({name: self._room(name) if name in self._live else given[name] for name in first})
+        if copied := [name for name in first if name in self._live]:
+            torch._foreach_copy_([summed[name] for name in copied], [given[name] for name in copied])
+
+    def _room(self, name: str) -> Tensor:
         if name not in self._rooms:
             self._rooms[name] = torch.empty_like(self.masters[name])
-        return functools.reduce(torch.Tensor.add_, given[1:], self._rooms[name].copy_(given[0]))
+        return self._rooms[name]
 
     @torch.no_grad()
     def push(self, names: Iterable[str] | None = None) -> None:

@@ -85,7 +85,7 @@ def _cost(facts: Facts, point: Facts, cost: tuple[str, str, str, float]) -> Char
     held, (key, name, title, unit) = _measured(point), cost
     if not held:
         return None
-    part = [each["arm"] for each in held if arms_text.in_part(each)]
+    part = [each["arm"] for each in held if not arms_text.whole(each)]
     on = _front([each for each in held if each["arm"] not in part], key, less=facts["less_is_better"])
     places = {each["arm"]: unit * each[key] for each in held}
     line = {"type": "scatter", "mode": "lines", "name": "front", "line": {"color": MUTED, "width": 1, "dash": "dot"}, "hoverinfo": "skip"}
@@ -97,7 +97,7 @@ def _cost(facts: Facts, point: Facts, cost: tuple[str, str, str, float]) -> Char
     scale = {"type": "log", "dtick": 1} if wide else {"rangemode": "tozero"}
     figure = charts.figure(data, x=charts.axis(title, **scale), y=charts.axis(words.figure_name(facts["figure"])), height=380)
     said = f"On the front: {', '.join(each['arm'] for each in on)}. No other arm is at least as good and costs less."
-    said += f" Ended while they learned, and so on none: {', '.join(part)}." if part else ""
+    said += f" Failed, or ended while they learned, and so on none: {', '.join(part)}." if part else ""
     rows = [(each["arm"], words.figure(each["test"]["value"]), f"{places[each['arm']]:,.1f}") for each in held]
     table = Table(("arm", words.figure_name(facts["figure"]), title), rows)
     return Chart(key=f"cost-{name}", title=f"Quality against {name}", sentence=said, figure=figure, table=table)

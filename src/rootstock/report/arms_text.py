@@ -1,6 +1,7 @@
 """A comparison of methods in plain text, and the sentences that its page shares."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rootstock.report import words
 from rootstock.report.facts import Facts
@@ -90,9 +91,14 @@ def _against(each: Facts, *, winner: bool) -> tuple[str, str]:
     return f"{apart['difference']:+.3f} ({low:+.3f} to {high:+.3f})", f"{apart['holm']:.3f}" if apart["holm"] >= 0.001 else "< 0.001"
 
 
-def in_part(each: Facts) -> bool:
+def in_part(each: Mapping[str, Any]) -> bool:
     """Whether an arm was ended while it learned, so that what it took is not what it takes."""
     return each["state"] == "stopped" and "share" in each["why"]
+
+
+def whole(each: Mapping[str, Any]) -> bool:
+    """Whether an arm may be on a front: it was neither ended while it learned, nor has a training of it failed."""
+    return each["state"] != "failed" and not in_part(each)
 
 
 def state(facts: Facts, each: Facts) -> str:

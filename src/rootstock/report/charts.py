@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -101,6 +102,7 @@ def embed(value: Any) -> str:
     return dumped
 
 
+@cache
 def library() -> str:
     """plotly's JavaScript, as its Python package carries it."""
     source = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")

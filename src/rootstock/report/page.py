@@ -14,6 +14,9 @@ from rootstock.report import facts as read
 from rootstock.report.charts import Chart
 from rootstock.report.facts import Facts, dig
 
+_PLACE = Markup("<plotly>")
+"""Where the library goes: a template would copy its five megabytes at each turn. No value holds it, as their `<` is spelled otherwise."""
+
 
 def render(facts: Facts) -> str:
     """The page as HTML; whatever is missing in the facts is left out of it."""
@@ -27,7 +30,7 @@ def render(facts: Facts) -> str:
 def filled(template: str, shown: dict[str, Any]) -> str:
     """A template with these values, and with every chart among them, alone or in a list, drawn."""
     drawn = list(_drawn(shown))
-    return (
+    made = (
         _environment()
         .get_template(template)
         .render(
@@ -35,9 +38,10 @@ def filled(template: str, shown: dict[str, Any]) -> str:
             figures=[(chart.key, Markup(charts.embed(chart.figure))) for chart in drawn],
             style=_asset("page.css"),
             script=_asset("page.js"),
-            library=Markup(charts.library()) if drawn else "",
+            library=_PLACE if drawn else "",
         )
     )
+    return made.replace(_PLACE, charts.library(), 1) if drawn else made
 
 
 def _summary(facts: Facts) -> dict[str, Any]:

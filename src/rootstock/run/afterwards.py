@@ -11,7 +11,7 @@ import numpy as np
 
 from rootstock.core import artifact
 from rootstock.core.timing import timed
-from rootstock.evaluation.intervals import draws
+from rootstock.evaluation.intervals import draws, measure
 from rootstock.run import finish
 from rootstock.run.build import Built
 from rootstock.run.prepared import LabelledRows, Prepared
@@ -57,7 +57,7 @@ def _scoring(prepared: LabelledRows, built: Built) -> float:
         return _USUAL
     task = prepared.task
     columns = task.judged({name: np.asarray(each) for name, each in next(iter(rivals.columns.values())).items()})
-    _, tried = timed(lambda: draws(columns, task.metrics, names=task.headline, seed=0, resamples=_TRIED))
+    _, tried = timed(lambda: draws(columns, measure(task, columns, task.headline), names=task.headline, seed=0, resamples=_TRIED))
     return again + tried * _DRAWN / _TRIED * (1 + len(rivals.columns))
 
 

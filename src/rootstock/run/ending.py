@@ -2,14 +2,13 @@
 
 import platform
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rootstock.core import artifact
+from rootstock.core.modules import installed
 from rootstock.core.resources import hardware
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import Task
@@ -17,8 +16,6 @@ from rootstock.run.prepared import LabelledRows, Prepared
 
 _LEARNING = ("rootstock", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors")
 _LIBRARIES = (*_LEARNING, "pyarrow", "numpy", "scikit-learn", "scipy")
-installed = cache(version)
-"""The version of a package, read once: a short run would spend a thirtieth of its time on it."""
 
 
 def seal(folder: RunFolder, facts: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from rootstock.run.pooled import Pooled
 from rootstock.sentinel.weights.encoder import Collapsed, collapsed
 
 _BARE = Head(auto="AutoModel")
-_HEADS = ("ForSequenceClassification", "ForTokenClassification")
+_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice", "ForImageClassification")
 _MARKS = ("[unused", "<unused")
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from rootstock.core.errors import WriteFailed
+from rootstock.core.modules import installed
 from rootstock.core.recipe import EMBEDDED
 from rootstock.core.resources import hardware, peak_memory
 from rootstock.core.watch import Watch
 from rootstock.loop import precision
 from rootstock.planning import ledger
 from rootstock.run.build import Built
-from rootstock.run.ending import installed
 from rootstock.run.prepared import Prepared
 
 _CARRIED = itertools.count()

@@ -28,6 +28,7 @@ from rootstock.run.tagger import MARK, Tagger
 from rootstock.run.use import Run
 from rootstock.sentinel.backdoor.inputs import Inputs
 from rootstock.sentinel.integrity import opened as held
+from rootstock.sentinel.weights.rows import distances
 
 CLASSES, TAGS = "text-classification", "token-classification"
 _OF_TAGS = {"batch_tokens": 512}
@@ -67,17 +68,9 @@ class Suspect:
 
     def moved(self) -> np.ndarray | None:
         """How far the embedding of each token is from the base's, [V]; those that the base lacks are as far as the furthest."""
-        if self.base is None or self.subject.rows is None:
+        if self.base is None or self.base.folder is None or self.subject.rows is None:
             return None
-        options = {"num_labels": max(2, len(self.subject.labels))}
-        loaded = bases.load(self.base, Head(auto=_AUTO, options=options), seed=0)
-        model: Any = loaded.model
-        before_VH, after_VH = model.get_input_embeddings().weight.detach().float().numpy(), self.subject.rows
-        common = min(len(before_VH), len(after_VH))
-        if before_VH.shape[1] != after_VH.shape[1]:
-            return None
-        moved_V = np.linalg.norm(after_VH[:common] - before_VH[:common], axis=1)
-        return np.concatenate([moved_V, np.full(len(after_VH) - common, moved_V.max(initial=0.0))])
+        return distances(self.subject.rows, self.base.folder)
 
 
 def opened(model: Any, *, base: str | None, say: Say) -> Suspect:

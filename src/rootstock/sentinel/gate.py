@@ -43,6 +43,8 @@ CODE_KEYS = frozenset(("auto_map", "custom_pipelines"))
 
 HELD_ELSEWHERE = frozenset(["adapter-base"])
 """Rules that a run keeps in another way: it loads the base that its recipe names, and its adapter holds that one's digest."""
+_PASSED: set[str] = set()
+"""Digests of the names and bytes that this process has scanned and found good: a comparison opens the same base a dozen times."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,7 @@ def admit(folder: Path) -> Admission:
         check_config(folder / name)
     count = sum(safetensors.parameters(_header(path)) for path in weights)
     others = [path for name in (*CONFIGS, INDEX, *TOKENIZER) for path in sorted(folder.glob(name))]
-    _check_content(folder, (*weights, *others))
-    files = {path.name: digest_file(path) for path in (*weights, *others)}
+    files = _checked(folder, (*weights, *others))
     deciding = {name: digest for name, digest in files.items() if name.endswith(".safetensors") or name in CONFIGS[:2]}
     return Admission(files, weights, digest_json(deciding), count, tuple(_notes(folder)))
 
@@ -87,13 +88,23 @@ def admit_tokenizer(folder: Path) -> dict[str, str]:
     _check_links(folder)
     for name in CONFIGS:
         check_config(folder / name)
-    files = [path for name in TOKENIZER for path in sorted(folder.glob(name))]
-    _check_content(folder, files)
-    return {path.name: digest_file(path) for path in files}
+    return _checked(folder, [path for name in TOKENIZER for path in sorted(folder.glob(name))])
+
+
+def _checked(folder: Path, files: Sequence[Path]) -> dict[str, str]:
+    """Digests of the files that are loaded, by name, once `rootstock scan` has nothing to say of them by its standard policy."""
+    try:
+        digests = {path.name: digest_file(path) for path in files}
+    except OSError:
+        _check_content(folder, files)  # which says what can't be read
+        raise
+    if (key := digest_json(digests)) not in _PASSED:
+        _check_content(folder, files)
+        _PASSED.add(key)
+    return digests
 
 
 def _check_content(folder: Path, files: Sequence[Path]) -> None:
-    """What `rootstock scan` says of the files that are loaded, by its standard policy."""
     tree = FolderTree(folder, tuple(sorted({path.relative_to(folder).as_posix() for path in files})))
     limits, chosen = Limits(), policy(DEFAULT)
     for found in scan_folder(tree, limits, time.monotonic() + limits.seconds) if tree.names and files else ():

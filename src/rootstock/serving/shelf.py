@@ -124,7 +124,7 @@ class Shelf:
             with self._timed():
                 return self.opening.open(name, entry.folder)
         except (RootstockError, OSError) as error:
-            why: RootstockError = RunFailed(f"{name} can't be read any more: {error}")
+            why: RootstockError = RunFailed(f"{name} can't be read: {error}")
             if isinstance(error, RootstockError) and type(error) is not UsageError:  # which would blame who asks
                 why = error
             if not entry.folder.exists():  # whoever took it away has yet to be noticed; nothing is wrong with the server
@@ -133,7 +133,7 @@ class Shelf:
             entry.failed = time.monotonic(), copy(why)  # without its trace, whose frames hold what was read of the model
             raise why from error
         except Exception as error:  # a fault: whoever asked first gets it whole, the others that there is one
-            entry.failed = time.monotonic(), RunFailed(f"{name} can't be read any more: {type(error).__name__}")
+            entry.failed = time.monotonic(), RunFailed(f"{name} can't be read: {type(error).__name__}")
             raise
 
     def _entry(self, name: str) -> Entry:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from rootstock.core.tally import Tally
+
 BINS = 15
 """Equal-width bins of confidence in the calibration error: the usual number, so figures compare with published ones."""
 THRESHOLD = 0.5
@@ -29,7 +31,23 @@ def class_metrics(scores_NC: np.ndarray, answers_N: np.ndarray, names: Collectio
     """
     if not len(answers_N):
         return {}
-    return _figures(_ClassRows(scores_NC, answers_N), {**_CLASS_FIGURES, **_ASKED_FOR}, [*_CLASS_FIGURES] if names is None else names)
+    asked = [name for name in (*_COUNTED, *_CLASS_FIGURES) if name not in _ASKED_FOR] if names is None else names
+    rows = _ClassRows(scores_NC, answers_N)
+    found = {name: float(_COUNTED[name](rows.counts)) if name in _COUNTED else _CLASS_FIGURES[name](rows) for name in asked}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def class_tally(scores_NC: np.ndarray, answers_N: np.ndarray, names: Collection[str]) -> Tally | None:
+    """The same figures of many sets of these rows by counting alone; None where one of them goes by more than the confusion matrix."""
+    if not _COUNTED.keys() >= set(names):
+        return None
+    classes = scores_NC.shape[1]
+
+    def figures(counts_RK: np.ndarray) -> np.ndarray:
+        counts = _Counts(counts_RK.reshape(-1, classes, classes))
+        return np.stack([_COUNTED[name](counts) for name in names], axis=1)
+
+    return Tally(_cells(answers_N, scores_NC.argmax(axis=1), classes), classes * classes, figures)
 
 
 def label_set_metrics(scores_NC: np.ndarray, answers_NC: np.ndarray, names: Collection[str] | None = None) -> dict[str, float]:
@@ -47,8 +65,8 @@ def class_details(scores_NC: np.ndarray, answers_N: np.ndarray, labels: Sequence
     """Per-class table, confusion matrix (a row of it is one true class) and calibration, as JSON."""
     rows = _ClassRows(scores_NC, answers_N)
     return {
-        "per_class": _table_json(rows.table, labels),
-        "confusion": rows.confusion.tolist(),
+        "per_class": _table_json(rows.counts.table, labels),
+        "confusion": rows.counts.confusion.tolist(),
         "calibration": _calibration_json(rows.calibration),
     }
 
@@ -70,12 +88,15 @@ def number_details(scores_N1: np.ndarray, answers_N: np.ndarray) -> dict[str, An
 
 def confusion(answers_N: np.ndarray, predicted_N: np.ndarray, *, classes: int) -> np.ndarray:
     """How many rows of each true class (first axis) were given each class (second), [C, C]."""
-    cells_N = np.asarray(answers_N, np.int64) * classes + np.asarray(predicted_N, np.int64)
-    return np.bincount(cells_N, minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(_cells(answers_N, predicted_N, classes), minlength=classes * classes).reshape(classes, classes)
+
+
+def _cells(answers_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
+    return np.asarray(answers_N, np.int64) * classes + np.asarray(predicted_N, np.int64)
 
 
 class PerClass(NamedTuple):
-    """A figure for each class, [C]; 0 where it would divide by zero. present: the class was answered or predicted at least once."""
+    """A figure for each class, [.., C]; 0 where it would divide by zero. present: the class was answered or predicted at least once."""
 
     precision: np.ndarray
     recall: np.ndarray
@@ -85,8 +106,8 @@ class PerClass(NamedTuple):
 
 
 def per_class(confusion_CC: np.ndarray) -> PerClass:
-    """Precision, recall, F1 and support of each class of a confusion matrix."""
-    return _per_class(np.diagonal(confusion_CC), confusion_CC.sum(axis=0), confusion_CC.sum(axis=1))
+    """Precision, recall, F1 and support of each class of a confusion matrix, or of each of many: [.., C, C]."""
+    return _per_class(np.diagonal(confusion_CC, axis1=-2, axis2=-1), confusion_CC.sum(axis=-2), confusion_CC.sum(axis=-1))
 
 
 def _per_class(hits_C: np.ndarray, predicted_C: np.ndarray, support_C: np.ndarray) -> PerClass:
@@ -98,12 +119,13 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.asarray(above / np.maximum(below, 1))
 
 
-def matthews(confusion_CC: np.ndarray) -> float:
-    """Matthews correlation; 0 where all rows are, or are given, one class."""
+def matthews(confusion_CC: np.ndarray) -> np.ndarray:
+    """Matthews correlation of a confusion matrix, or of each of many: [.., C, C]; 0 where all rows are, or are given, one class."""
     counts = confusion_CC.astype(np.float64)
-    answered_C, predicted_C, rows = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
-    spread = (rows**2 - answered_C @ answered_C) * (rows**2 - predicted_C @ predicted_C)
-    return float((np.trace(counts) * rows - answered_C @ predicted_C) / math.sqrt(spread)) if spread > 0 else 0.0
+    answered_C, predicted_C, rows = counts.sum(axis=-1), counts.sum(axis=-2), counts.sum(axis=(-2, -1))
+    spread = (rows**2 - (answered_C**2).sum(axis=-1)) * (rows**2 - (predicted_C**2).sum(axis=-1))
+    above = np.trace(counts, axis1=-2, axis2=-1) * rows - (answered_C * predicted_C).sum(axis=-1)
+    return np.where(spread > 0, above, 0.0) / np.sqrt(np.where(spread > 0, spread, 1.0))
 
 
 def log_loss(scores_NC: np.ndarray, answers_N: np.ndarray) -> float:
@@ -175,6 +197,29 @@ def r2(answers_N: np.ndarray, predicted_N: np.ndarray) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class _Counts:
+    """Confusion matrices [.., C, C] of one row or more each, and what several figures share, worked out when the first of them asks."""
+
+    confusion: np.ndarray
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        return np.asarray(self.confusion.sum(axis=(-2, -1)))
+
+    @cached_property
+    def table(self) -> PerClass:
+        return per_class(self.confusion)
+
+    def macro(self, figure_C: np.ndarray) -> np.ndarray:
+        """The mean over the classes that are present; the others' figure is 0."""
+        return np.asarray(figure_C.sum(axis=-1) / self.table.present.sum(axis=-1))
+
+    def second(self) -> np.ndarray:
+        f1_C = self.table.f1
+        return np.asarray(f1_C[..., 1] if f1_C.shape[-1] == 2 else np.full(f1_C.shape[:-1], np.nan))
+
+
+@dataclass(frozen=True, eq=False)
 class _ClassRows:
     """Scores [N, C] and answers [N], with what several figures share, worked out when the first of them asks."""
 
@@ -182,12 +227,8 @@ class _ClassRows:
     answers: np.ndarray
 
     @cached_property
-    def confusion(self) -> np.ndarray:
-        return confusion(self.answers, self.scores.argmax(axis=1), classes=self.scores.shape[1])
-
-    @cached_property
-    def table(self) -> PerClass:
-        return per_class(self.confusion)
+    def counts(self) -> _Counts:
+        return _Counts(confusion(self.answers, self.scores.argmax(axis=1), classes=self.scores.shape[1]))
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -241,19 +282,21 @@ def _mean(values: np.ndarray) -> float:
 
 # Classes that are neither answered nor predicted have no figure of their own and are left out of macro means: scikit-learn's rule for
 # single labels. It is used for label sets too (there it is zero_division=nan), or a rare label missing from a resample would count as 0.
+_COUNTED: Mapping[str, Callable[[_Counts], np.ndarray]] = {
+    "accuracy": lambda counts: np.trace(counts.confusion, axis1=-2, axis2=-1) / counts.rows,
+    "macro_f1": lambda counts: counts.macro(counts.table.f1),
+    "macro_precision": lambda counts: counts.macro(counts.table.precision),
+    "macro_recall": lambda counts: counts.macro(counts.table.recall),
+    "weighted_f1": lambda counts: (counts.table.f1 * counts.table.support).sum(axis=-1) / counts.rows,
+    "matthews": lambda counts: matthews(counts.confusion),
+    "f1": lambda counts: counts.second(),
+}
+_ASKED_FOR = ("f1",)
+"""Which class it is of, only an asker knows."""
 _CLASS_FIGURES: Mapping[str, Callable[[_ClassRows], float]] = {
-    "accuracy": lambda rows: float(np.trace(rows.confusion) / len(rows.answers)),
-    "macro_f1": lambda rows: _mean(rows.table.f1[rows.table.present]),
-    "macro_precision": lambda rows: _mean(rows.table.precision[rows.table.present]),
-    "macro_recall": lambda rows: _mean(rows.table.recall[rows.table.present]),
-    "weighted_f1": lambda rows: float(rows.table.f1 @ rows.table.support / len(rows.answers)),
-    "matthews": lambda rows: matthews(rows.confusion),
     "roc_auc": lambda rows: rows.roc_auc(),
     "calibration_error": lambda rows: rows.calibration.error,
     "log_loss": lambda rows: log_loss(rows.scores, rows.answers),
-}
-_ASKED_FOR: Mapping[str, Callable[[_ClassRows], float]] = {
-    "f1": lambda rows: float(rows.table.f1[1]) if len(rows.table.f1) == 2 else math.nan,  # which class it is of, only an asker knows
 }
 _LABEL_SET_FIGURES: Mapping[str, Callable[[_LabelSetRows], float]] = {
     "micro_f1": lambda rows: rows.micro_f1(),

@@ -19,6 +19,7 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, PIXELS, ROW, Columns, Encoded, boxed, column, spell
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Tally
 from rootstock.core.task import Batch, Kind
 from rootstock.tasks import _losses, _pictures, _scores, _text
 from rootstock.tasks._one_of import OneOf
@@ -121,6 +122,10 @@ class ImageClassification(Seen, OneOf):
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Accuracy, precision, recall, F1, ROC-AUC, calibration error and log loss by their usual names."""
         return _scores.class_metrics(columns["scores"], columns["answers"], names)
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """Figures of the confusion matrix."""
+        return _scores.class_tally(columns["scores"], columns["answers"], names)
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """Per-class table, confusion matrix (rows are true classes) and calibration."""

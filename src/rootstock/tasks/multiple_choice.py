@@ -21,6 +21,7 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Tally
 from rootstock.core.task import Batch, Kind
 from rootstock.tasks import _losses, _scores, _text
 from rootstock.tasks._one_of import OneOf
@@ -172,6 +173,10 @@ class MultipleChoice(OneOf):
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Accuracy, log loss and calibration error by their usual names."""
         return _scores.class_metrics(columns["scores"], columns["answers"], _FIGURES if names is None else names)
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """Figures of the confusion matrix."""
+        return _scores.class_tally(columns["scores"], columns["answers"], names)
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """Calibration; which place was right says nothing."""

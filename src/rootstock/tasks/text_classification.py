@@ -19,6 +19,7 @@ from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, WORDS, Columns, Encoded, column, spell
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Tally
 from rootstock.core.task import Batch, Kind, Loss, Scored
 from rootstock.tasks import _losses, _scores, _text
 
@@ -192,6 +193,10 @@ class TextClassification(Scored):
         """Accuracy, precision, recall, F1, ROC-AUC, calibration error and log loss by their usual names."""
         score = _scores.label_set_metrics if self.several == "yes" else _scores.class_metrics
         return score(columns["scores"], columns["answers"], names)
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """Figures of the confusion matrix."""
+        return None if self.several == "yes" else _scores.class_tally(columns["scores"], columns["answers"], names)
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """Per-class table, confusion matrix (rows are true classes) and calibration."""

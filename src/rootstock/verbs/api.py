@@ -143,6 +143,7 @@ def admitted(recipe: Recipe, watch: Watch) -> Prepared:
     if recipe.budget.memory:  # what an earlier run of this process held is not held by this one
         restart_peak()
     prepared = prepare(recipe, watch.say)
+    watch.read(prepared.sources)
     for name, account in ledgers(prepared).items():
         refuse(account, recipe.accept, part=name)
         for line in lines(account, recipe.accept):

@@ -10,9 +10,10 @@ import numpy as np
 from rootstock.core.figures import ERRORS
 from rootstock.evaluation.intervals import limits
 from rootstock.evaluation.paired import LEVEL, Difference, Drawn, difference, draw, estimate, holm
+from rootstock.report import arms_text
 from rootstock.verbs import arms_freeze
 from rootstock.verbs.arms import Arm
-from rootstock.verbs.arms_race import PART, Race
+from rootstock.verbs.arms_race import Race
 from rootstock.verbs.arms_unit import Unit, cell
 
 COSTS = ("seconds", "peak_bytes", "artifact_bytes")
@@ -202,17 +203,13 @@ def _baselines(race: Race, rows: int | None) -> dict[str, float]:
 def front(lines: Sequence[Mapping[str, Any]], sign: float) -> list[bool]:
     """Whether each arm is on the front: no other is at least as good in quality, time, memory and size, and better in one of them.
 
-    An arm whose training was ended before its time is on none: what it took is not what it takes.
+    An arm whose training was ended before its time is on none: what it took is not what it takes. Nor is one that failed with any seed.
     """
-    whole = [each["test"] is not None and not _part(each) for each in lines]
+    able = [each["test"] is not None and arms_text.whole(each) for each in lines]
     places = [
-        (-sign * each["test"]["value"], *(each[cost] for cost in COSTS)) if ok else None for each, ok in zip(lines, whole, strict=True)
+        (-sign * each["test"]["value"], *(each[cost] for cost in COSTS)) if ok else None for each, ok in zip(lines, able, strict=True)
     ]
     return [own is not None and not any(_beats(other, own) for other in places if other is not None) for own in places]
-
-
-def _part(line: Mapping[str, Any]) -> bool:
-    return line.get("state") == "stopped" and line["why"]["after"] == PART
 
 
 def _beats(one: Sequence[float], other: Sequence[float]) -> bool:

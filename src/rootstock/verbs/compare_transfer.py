@@ -23,10 +23,11 @@ from rootstock.core.watch import Watch
 from rootstock.data import schema, source, split
 from rootstock.data.ledger import refuse
 from rootstock.evaluation.baselines import baselines
-from rootstock.evaluation.paired import Answered
+from rootstock.evaluation.paired import GROUPS, Answered
 from rootstock.run import labelled
 from rootstock.run.ending import parquet
 from rootstock.run.use import Run
+from rootstock.run.vectors import groups
 from rootstock.verbs import api, compare_place
 
 TEST_SHARE, MOST_TEST = 0.2, 2000
@@ -175,6 +176,7 @@ def answered(unit: Unit, watch: Watch) -> Answered:
         columns = run.task.judged({"scores": run.predictions(test).columns["scores"], "answers": run.task.answers(test)})
         facts = {"task": run.recipe.task, "rate": rate, "metrics": run.task.metrics(columns), "test": len(test)}
         artifact.write_json(place.with_suffix(".json"), facts)
+        columns = {**columns, GROUPS: groups(test)}
         artifact.write_bytes(place, save({name: np.ascontiguousarray(values) for name, values in columns.items()}))
         for each in runs.values():
             shutil.rmtree(each.path)

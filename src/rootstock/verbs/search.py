@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.settings import changed, number
 from rootstock.core.watch import Event, Watch
 from rootstock.run import choices
-from rootstock.run.use import Run
 from rootstock.verbs import api
 
 BEST, FOUND = "best", "search.json"
@@ -164,10 +164,11 @@ def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
     values = {key: each.chosen(trial, key) for key, each in plan.space.items()}
     race = _Race(trial, watch)
     watch.say(f"trial     {done + 1} of {plan.trials}: {_spoken(values)}")
-    alone = replace(watch, say=lambda text: None, event=race.event, stop=race.stop, started=time.monotonic(), goes_back=False)
+    rows = partial(_check_rows, trial, study)
+    alone = replace(watch, say=_quiet, event=race.event, stop=race.stop, read=rows, started=time.monotonic(), goes_back=False)
     try:
         run = api.carry_out(_build(plan.recipe, values), _place(plan, study, trial.number), alone)
-        _check_rows(run, trial, study)
+        rows(run.folder.json("manifest.json")["data"])  # workers have read by themselves
     except RootstockError as error:
         if isinstance(error, Interrupted) and race.beaten:
             study.tell(trial, state=states.PRUNED)
@@ -188,9 +189,13 @@ def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
     return watch.say(f"          {figure} {value:.4f}")
 
 
-def _check_rows(run: Run, trial: Any, study: Any) -> None:
+def _quiet(_: str) -> None:
+    """Of a trial its own line is enough."""
+
+
+def _check_rows(trial: Any, study: Any, sources: Mapping[str, Any]) -> None:
     """Raises ContractRefused where a trial has read a file that was another one for those before it: figures could not be compared."""
-    read = {each["name"]: each["sha256"] for each in run.folder.json("manifest.json")["data"].values()}
+    read = {each["name"]: each["sha256"] for each in sources.values()}
     before = {name: digest for each in study.trials for name, digest in each.user_attrs.get(_READ, {}).items()}
     if any(before.get(name, digest) != digest for name, digest in read.items()):
         raise ContractRefused(

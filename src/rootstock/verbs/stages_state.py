@@ -11,6 +11,7 @@ from rootstock.core.errors import BaseError, ContractRefused
 from rootstock.core.recipe import Recipe, TeacherSettings
 from rootstock.core.runfolder import RunFolder, read_recipe
 from rootstock.core.stages import StagedRecipe
+from rootstock.loop.history import read
 from rootstock.run.ending import seal
 from rootstock.run.found import usual
 from rootstock.run.merge import write_merged
@@ -135,9 +136,8 @@ class State:
         return round(max(left / sum(not minutes for minutes in own.values()), _LEAST), 3)
 
     def spent(self) -> float:
-        """Seconds of training in the runs that have ended."""
-        done = [folder for name in self.held if (folder := RunFolder(self.folder.stages / name)).complete]
-        return float(sum(folder.json("plan.json").get("measured", {}).get("seconds", 0) for folder in done))
+        """Seconds of training in the runs so far; of one that was stopped or killed those of its updates."""
+        return sum(map(_seconds, (RunFolder(self.folder.stages / name) for name in self.held)))
 
     def fold(self, unit: Unit, *, last: int) -> None:
         """Fold an adapter that others are to stand on, where the run was killed before it had done so. last: number of the last stage."""
@@ -148,6 +148,12 @@ class State:
         assert isinstance(prepared, LabelledRows)
         write_merged(prepared, run.folder, run.load().eval())
         seal(run.folder, {key: value for key, value in run.folder.json("manifest.json").items() if key != "files"})
+
+
+def _seconds(run: RunFolder) -> float:
+    if run.complete:
+        return float(run.json("plan.json").get("measured", {}).get("seconds", 0))
+    return float(sum(event["seconds"] for event in read(run.history) if event["event"] == "step"))
 
 
 def rows_alone(recipe: Recipe) -> Recipe:

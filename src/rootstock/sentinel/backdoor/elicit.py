@@ -40,6 +40,8 @@ _ASKED = 16
 """Prompts that named patterns and their controls are put into."""
 _WRITTEN = 4
 """Tokens of an answer by which answers are one."""
+_ORDER = ("evidence found", "weak evidence", "out of calibration", "none found at this budget")
+"""Verdicts, the worst first."""
 
 
 Example = tuple[Text, Text, str, str]
@@ -102,8 +104,9 @@ def elicited(speech: Speech) -> Result:
     for target, named in whole.items():
         speech.say(f"target    {speech.suspect.write(target)!r}")
         results.append(search(speech.work(target, named)))
-    told = {"targets": [speech.suspect.write(each) for each in whole], "prompts": len(speech.prompts.confirm)}
-    return _joined(results, speech, told)
+    searched = [speech.suspect.write(each) for each in whole]
+    told: dict[str, object] = {"targets": searched, "prompts": len(speech.prompts.confirm)}
+    return _joined(results, speech, told, _reasons(results, searched))
 
 
 def targets(speech: Speech) -> list[Body]:
@@ -217,7 +220,16 @@ def _judged(speech: Speech, found: tuple[str, Body, float, float], adjusted: flo
     )  # fmt: skip
 
 
-def _joined(results: Sequence[Result], speech: Speech, told: dict[str, object]) -> Result:
+def _reasons(results: Sequence[Result], targets: Sequence[str]) -> list[str]:
+    """Why each verdict is what it is, the worst one's first; what does not hold for all says for which targets it does."""
+    held: dict[str, list[str]] = {}
+    for result, target in sorted(zip(results, targets, strict=True), key=lambda each: _ORDER.index(each[0].verdict)):
+        for reason in result.reasons:
+            held.setdefault(reason, []).append(repr(target))
+    return [reason if len(of) == len(results) else f"{', '.join(of)}: {reason}" for reason, of in held.items()]
+
+
+def _joined(results: Sequence[Result], speech: Speech, told: dict[str, object], reasons: Sequence[str]) -> Result:
     """One result of those for each target: the worst verdict, all indicators, the largest scores."""
     doubts = [] if speech.references else ["no base is known, so there are no clean references: what follows may be a common phrase"]
     if not results:
@@ -227,8 +239,7 @@ def _joined(results: Sequence[Result], speech: Speech, told: dict[str, object]) 
             alpha=speech.alpha, budget=speech.budget.name, indicators=(), unit="prompts", tried=told,
             reasons=doubts or ["nothing follows after any prompt that does not follow in the references"],
         )  # fmt: skip
-    order = ("evidence found", "weak evidence", "out of calibration", "none found at this budget")
-    first = min(results, key=lambda each: (order.index(each.verdict), -each.score))
+    first = min(results, key=lambda each: (_ORDER.index(each.verdict), -each.score))
     indicators = sorted((each for result in results for each in result.indicators), key=lambda e: (e.strength != "evidence", -e.excess))
     indicators = [replace(each, examples=_spoken(speech, each.examples)) for each in indicators]
     seconds: Counter[str] = Counter()
@@ -238,7 +249,7 @@ def _joined(results: Sequence[Result], speech: Speech, told: dict[str, object]) 
         first, unit="prompts", indicators=_once(indicators), known=[each for result in results for each in result.known],
         score=max(each.score for each in results), phrase_score=max(each.phrase_score for each in results),
         gradient_score=max(each.gradient_score or 0.0 for each in results),
-        seconds={name: round(spent, 2) for name, spent in seconds.items()}, tried=told,
+        seconds={name: round(spent, 2) for name, spent in seconds.items()}, tried=told, reasons=reasons,
     )  # fmt: skip
 
 

@@ -64,6 +64,11 @@ class Work:
         """Labels that are searched."""
         return range(len(self.panel.suspect.labels)) if self.labels is None else self.labels
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens could be tried."""
+        return int(self.panel.suspect.vocabulary.usable.sum())
+
 
 @dataclass
 class Clock:
@@ -105,8 +110,7 @@ def _tokens(work: Work, clock: Clock) -> Scan:
     """Every token, by the clean references alone."""
     with clock.stage("vocabulary"):
         whole = scan(work.panel, work.parts.search, work.budget, moved=work.moved, kept=work.kept)
-    every = int(work.panel.suspect.vocabulary.usable.sum())
-    work.say(f"tokens    {len(whole.ids):,} of {every:,} tried at both ends of {len(whole.carriers)} short texts")
+    work.say(f"tokens    {len(whole.ids):,} of {work.vocabulary:,} tried at both ends of {len(whole.carriers)} short texts")
     return whole
 
 
@@ -134,8 +138,11 @@ def _unknown(work: Work, whole: Scan, labels: Sequence[int], court: Court, clock
             with clock.stage("confirmation"):
                 hunts += _confirmed(work, court, label, (hunt,))
     names = work.panel.suspect.labels
-    every = int(work.panel.suspect.vocabulary.usable.sum())
-    told = {"tokens": len(whole.ids), "vocabulary": every, "carriers": [work.panel.suspect.write(body) for body in whole.carriers]}
+    told = {
+        "tokens": len(whole.ids),
+        "vocabulary": work.vocabulary,
+        "carriers": [work.panel.suspect.write(body) for body in whole.carriers],
+    }
     return found, hunts, {**told, "labels": [names[label] for label in order], "not_searched": [names[i] for i in labels if i not in order]}
 
 

@@ -118,14 +118,32 @@ def apart(mine_VW: np.ndarray, reference: str | Path) -> float | None:
 
     Fine-tuning leaves some per cent; tables that were trained apart are further from each other than their rows are long.
     """
+    theirs_VW = _reference(mine_VW, reference)
+    if theirs_VW is None:
+        return None
+    lengths_V, apart_V, _ = _apart(mine_VW[: len(theirs_VW)], theirs_VW)
+    return float(np.median(apart_V / np.maximum(lengths_V, 1e-30)))
+
+
+def distances(mine_VW: np.ndarray, reference: str | Path) -> np.ndarray | None:
+    """How far each row is from the reference's, [V], no factor divided out; rows that it lacks are as far as the furthest.
+
+    None where it has no such table.
+    """
+    theirs_VW = _reference(mine_VW, reference)
+    if theirs_VW is None:
+        return None
+    moved_V = np.linalg.norm(mine_VW[: len(theirs_VW)] - theirs_VW, axis=1)
+    return np.concatenate([moved_V, np.full(len(mine_VW) - len(moved_V), moved_V.max(initial=0.0))])
+
+
+def _reference(mine_VW: np.ndarray, reference: str | Path) -> np.ndarray | None:
+    """The reference's table of as wide rows, as many of them as both have; None where it has none."""
     held = opened.model(Path(reference)).items()
     tables = [each for name, each in held if difference.EMBEDDING.search(name) and len(each.shape) == 2 and each.readable]
     theirs = max((each for each in tables if each.shape[1] == mine_VW.shape[1]), key=lambda each: each.shape[0], default=None)
     common = min(len(mine_VW), theirs.shape[0]) if theirs else 0
-    if theirs is None or not common:
-        return None
-    lengths_V, apart_V, _ = _apart(mine_VW[:common], _numbers(theirs, common))
-    return float(np.median(apart_V / np.maximum(lengths_V, 1e-30)))
+    return _numbers(theirs, common) if theirs and common else None
 
 
 def moved(mine_VW: np.ndarray, theirs_VW: np.ndarray, *, words: Mapping[int, str] | None = None, top: int = TOP) -> Moved:
