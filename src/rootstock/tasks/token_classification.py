@@ -90,7 +90,7 @@ class TokenClassification(Scored):
         return Head(auto="AutoModelForTokenClassification", options=options)
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
-        """Windows of rows: token ids, the first token of each of their words (below 0 where it has none), and tags where rows are labelled."""
+        """Windows of rows: token ids, the first token of each of their words (below 0 where it has none), and labelled rows' tags."""
         words = _words(rows)
         texts = [" ".join(each) for each in words]
         made = _text.tokenised(tokenizer, texts, length=None, return_offsets_mapping=True) if texts else {}
