@@ -237,12 +237,9 @@ def test_a_short_run_measures_this_machine(tiny_base, reviews):
     assert ledger.read(ledger.place()).entries == [], "a trial is nobody's run"
 
 
-def test_an_adapter_with_few_parameters_may_hold_more_than_a_whole_model_that_learns(tiny_base):
-    """Updates of every matrix, and above all their lengths, are kept for the backward pass, as users of DoRA measured (peft issue 2196)."""
-    ways = {"full": {}, "lora": {"targets": ["all-linear"]}, "dora": {"targets": ["all-linear"]}}
-    asked = {"base": str(tiny_base), "length": 32, "rows": 64, "precision": "fp32"}
-    found = {name: method(name, **asked, settings=settings) for name, settings in ways.items()}
-    learning = {name: each["counts"]["learning"] for name, each in found.items()}
-    assert learning["lora"] < learning["dora"] < learning["full"] / 2
-    activations = {name: each["memory"]["activations"] for name, each in found.items()}
-    assert activations["full"] < activations["lora"] < activations["dora"]
+def test_an_adapter_with_few_parameters_may_hold_more_than_a_whole_model_that_learns():
+    """DoRA on every matrix keeps their updated directions for the backward pass, as its users measured (peft issue 2196)."""
+    asked = {"base": "bert-base-uncased", "length": 32, "rows": 64, "precision": "fp32"}
+    full, dora = method("full", **asked), method("dora", **asked, settings={"targets": ["all-linear"]})
+    assert dora["counts"]["learning"] < full["counts"]["learning"] / 20
+    assert dora["memory"]["activations"] > full["memory"]["activations"]
