@@ -68,7 +68,7 @@ def test_an_adapter_of_which_a_tensor_found_no_place_is_refused(learned, tmp_pat
     gone = next(name for name in sorted(held) if part in name)
     save_file({name: value for name, value in held.items() if name != gone}, folder / "adapter_model.safetensors")
     base = bases.load(run.base("adapter was trained on"), run.task.head(), seed=run.recipe.seed)
-    with pytest.raises(ContractRefused, match="did not find their place|does not fit: .*classifier"):
+    with pytest.raises(ContractRefused, match=r"did not find their place|does not fit: .*classifier"):
         run.method.restore(base, folder)
 
 
