@@ -1,5 +1,8 @@
 """What is passed over in silence elsewhere: state that is not restored, adapters that do nothing, scores that fill the memory."""
 
+import shutil
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pytest
 import torch
@@ -8,13 +11,14 @@ from tests import tiny_models
 from tests.run.test_resume import TRAINING, assert_same, interrupt, recipe_of
 
 from rootstock.bases import load as bases
-from rootstock.core.errors import ContractRefused, MergeRefused
+from rootstock.core.errors import ContractRefused, MergeRefused, WriteFailed
 from rootstock.core.rows import LABEL, ROW, TEXT
 from rootstock.core.seed import HELD_OUT
 from rootstock.core.watch import Watch
 from rootstock.data.batches import Feed
 from rootstock.loop import checkpoint, infer
 from rootstock.loop.history import read
+from rootstock.run import disk
 from rootstock.tasks.text_generation import TextGeneration
 from rootstock.verbs import api
 
@@ -100,3 +104,32 @@ def test_measuring_keeps_a_number_a_row_and_not_the_scores_of_a_vocabulary():
     assert found["count"].sum() > 64 * 5
     assert sum(values.nbytes for values in found.values()) < 64 * 64 < 4 * vocabulary
     assert {len(values) for values in found.values()} == {64}
+
+
+def size(folder):
+    """Bytes of all tensors but the states of generators."""
+    files = [path for path in folder.rglob("*.safetensors") if path.name != "random.safetensors"]
+    return sum(tensor.nbytes for path in files for tensor in load_file(path).values())
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_a_run_will_write_is_known_before_it_learns(adapt, monkeypatch, method):
+    most, real = [], checkpoint.save
+
+    def save(folder, moment, *, keep):
+        real(folder, moment, keep=keep + 1)
+        most.append(size(folder))  # as it is while the newest is there and the oldest has not gone
+        checkpoint.drop_old(folder, keep)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(disk, "_BESIDE", 0)
+    run = adapt(method=method, training={"epochs": 2, "batch_tokens": 64, "checkpoint_steps": 2, "keep": 2})
+    assert run.folder.json("plan.json")["predicted"]["disk_bytes"] == pytest.approx(max(most) + size(run.folder.model), rel=0.02)
+
+
+def test_a_disk_without_room_is_met_before_a_step_is_taken(adapt, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
+    with pytest.raises(WriteFailed, match=r"has 0.0 GB free, and this run writes up to .* 1 checkpoint of"):
+        adapt()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert (tmp_path / "run" / "history.jsonl").read_text() == ""
