@@ -228,11 +228,11 @@ def _check_given(given: list[str], names: list[str]) -> None:
 
 
 def _unknown(name: str, names: list[str], where: str) -> DataError:
-    near = nearest(name, names)
+    near, as_first = nearest(name, names), "rename it: each file needs the columns of the one that is learned from"
     return DataError(
         f"{where}{': ' if where else ''}there is no column {name!r}",
         wanted=f"one of {', '.join(map(repr, names))}",
-        fix=f"did you mean {near!r}?" if near else "",
+        fix=f"did you mean {near!r}?" if near else as_first if where else "",
     )
 
 
