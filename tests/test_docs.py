@@ -141,12 +141,36 @@ def test_nothing_is_left_to_fill_in(path):
         assert not re.fullmatch(r"[A-Z][A-Z_]+[.:…]?", paragraph.strip()), paragraph
 
 
-def test_promises_name_tests_that_exist():
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text("utf-8"))
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+@cache
+def defined(file):
+    """Names of the functions of a file of tests."""
+    return {node.name for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8"))) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/pains.md"])
+def test_promises_name_tests_that_exist(page):
+    named = NAMED.findall((ROOT / page).read_text("utf-8"))
     assert len(named) > 10
     for file, test in named:
-        defined = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8"))) if isinstance(node, ast.FunctionDef)}
-        assert test in defined, f"{file}::{test}"
+        assert test.startswith("test_"), f"{file}::{test}"
+        assert test in defined(file), f"{file}::{test}"
+
+
+def test_every_pain_says_what_is_done_and_names_a_test():
+    whole, short = (ROOT / "docs" / "pains.md").read_text("utf-8").split("## What falls short")
+    rows = [re.split(r" \| ", line.strip("| ")) for line in whole.splitlines() if line.startswith("|") and not line.startswith("| ---")]
+    told = [row for row in rows if row != ["elsewhere", "here", "held by"]]
+    assert len(told) > 50
+    for row in told:
+        assert len(row) == 3, row
+        assert all(row), row
+        assert NAMED.search(row[2]), row
+    numbers = re.findall(r"\[(\d+)\]\(https://github\.com/[\w.-]+/[\w.-]+/issues/\d+\)", whole + short)
+    assert numbers == [str(number) for number in range(1, len(numbers) + 1)], "threads are numbered as they come"
+    assert NAMED.search(short) is None, "what has a test stands in a table"
 
 
 def test_every_page_is_reached_from_the_front():

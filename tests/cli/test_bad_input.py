@@ -61,6 +61,7 @@ def wrong(desk):
         "huge.csv": [(text, f"{i}e300") for i, (text, _) in enumerate(ROWS)],
         "stamps.csv": [(text, f"{1.7e9 + i % 7}") for i, (text, _) in enumerate(ROWS)],
         "two.csv": ROWS[:2],
+        "own.csv": [(f"{text} {i}", f"row {i}") for i, (text, _) in enumerate(ROWS)],
         "same.csv": [("a film", "good" if i % 2 else "bad") for i in range(30)],
         "singles.csv": [(f"{text} {i}", f"c{i}") for i, (text, _) in enumerate(rows_of(1200))],
         "numbers.csv": [(i, "good") for i in range(20)],
@@ -106,6 +107,7 @@ DATA = [
     ("two.csv", 2, "too few to hold any out: 2 with 2 different texts"),
     ("same.csv", 2, "too few to hold any out: 30 with 1 different texts"),
     ("singles.csv", 2, "different names", "at most 1,000 classes"),
+    ("own.csv", 2, "54 different names in 54 training rows", "check --label"),
     ("good.csv --validation mixed.csv", 2, "mixed.csv: validation row 22 has the label 'mixed'", "wanted: one of 'negative', 'positive'"),
     ("good.csv --validation nowhere.csv", 2, "nowhere.csv does not exist"),
     ("good.csv --validation good.csv", 3, "overlap", "100.0%", "such as row 2", "--accept overlap"),
@@ -584,6 +586,39 @@ def test_odd_texts_are_learned_from(desk, command, tmp_path, name):
     code, _, err = command(f"adapt {data} --base {desk / 'base'} --method full --epochs 1 --out {tmp_path / 'run'}")
     assert code == 0, err
     assert "Warning" not in err
+
+
+SAID = {
+    "labels alike": (("text", "label"), lambda i, text, name: (text, name.title() if i % 4 < 2 else f"{name}s"), ()),
+    "labels of two cases": (
+        ("text", "label"),
+        lambda i, text, name: (text, name.title() if i % 4 < 2 else name),
+        ("'Negative' and 'negative' are labels of their own", "'Positive' and 'positive'"),
+    ),
+    "a split": (
+        ("text", "label", "split"),
+        lambda i, text, name: (text, name, "train" if i % 3 else "Test"),
+        ("'split' seems to part the rows (Test, train) and is not followed", "--validation"),
+    ),
+    "no split": (("text", "label", "set"), lambda i, text, name: (text, name, "train" if i % 3 else "blue"), ()),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_probably_meant_otherwise_is_said(desk, command, tmp_path, name):
+    header, row, words = SAID[name]
+    data = write_csv(tmp_path / "data.csv", [row(i, *each) for i, each in enumerate(ROWS)], header)
+    code, _, err = command(f"inspect {data} --base {desk / 'base'}")
+    assert code == 0, err
+    for word in words:
+        assert word in err
+    assert words or not any(word in err for word in ("labels of their own", "seems to part"))
+
+
+def test_a_measurement_of_nothing_but_training_rows_says_that_none_is_left(desk, command, tmp_path):
+    code, out, err = command(f"evaluate {desk / 'one'} {write_csv(tmp_path / 'one.csv', ROWS[:1])}")
+    assert code == 0, err
+    assert "1 of 1 rows also occur in training; without these: none is left" in out
 
 
 # -- stdout belongs to the result ------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def at(place, monkeypatch):
 def test_a_tokenizer_is_learned_shown_and_loaded(command):
     code, out, err = command("tokenizer train notes --size 80 --out tok --overwrite")
     assert (code, err) == (0, "")
-    assert out == "tok  42 tokens (wordpiece, bert) from 1 text; the texts give no more of the 80 asked for\n"
+    assert out == "tok  42 tokens (wordpiece, bert) from 1 text; 80 were asked for, and these texts hold no more\n"
     assert len(transformers.AutoTokenizer.from_pretrained("tok")) == 42
     code, out, _ = command("tokenizer show tok 'graft root' --json")
     found = json.loads(out)

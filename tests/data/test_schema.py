@@ -174,5 +174,5 @@ def test_a_file_without_any_label_is_refused_even_when_accepted():
 
 def test_a_schema_of_another_file_names_what_is_missing():
     schema = infer(table(review=TEXTS, label=TWO))
-    with pytest.raises(DataError, match=r"a\.csv: there is no column 'review'"):
+    with pytest.raises(DataError, match=r"a\.csv: there is no column 'review'(?s:.*)wanted: one of 'text', 'label'(?s:.*)fix: rename it"):
         canonical(source(text=TEXTS, label=TWO), schema)

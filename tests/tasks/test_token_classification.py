@@ -65,14 +65,83 @@ def test_a_tokenizer_that_keeps_blanks_gives_the_same_words():
     assert tokens.convert_ids_to_tokens(tokens("ab cd")["input_ids"])[first[1]] == "c"
 
 
-def test_what_is_cut_off_has_no_token_and_no_label(tokenizer):
-    task = TokenClassification().fit(table(), table())
-    encoded = task.encode(table(), tokenizer, 4)
-    batch = task.collate(encoded, np.array([2]), tokenizer, Draw(0))
-    assert (batch["firsts"][0] == _tags.NONE).sum() >= 2
-    assert batch["input_ids"].shape[1] == 4
-    assert int((batch["labels"] != -100).sum()) == int((batch["firsts"][0] >= 0).sum())
-    assert len(tokenizer("a b c d e f g h")["input_ids"]) > 4, "the tokenizer itself must not cut"
+LONG = [[WORD for WORD in VOCABULARY for _ in range(2)], ["a", "film"], [], ["good" * 30, "was", "film!!!!!!!!!!!!!!!!!!!!", "song"]]
+"""Rows of 40, 2, 0 and 4 words; of the last one the third word is of more tokens than a window holds."""
+
+
+@pytest.mark.parametrize(("length", "stride"), [(8, 0), (8, 2), (9, 3), (12, 64), (4, 1), (3, 9)])
+def test_windows_are_those_of_transformers_and_answer_each_word_once(tokenizer, length, stride):
+    tags = [["O"] * (len(words) - 1) + ["B-x"] if words else [] for words in LONG]
+    task = TokenClassification(stride=stride).fit(table(LONG, tags), table(LONG, tags))
+    whole, found = (task.encode(table(LONG, tags), tokenizer, each) for each in (None, length))
+    shared = min(stride, (length - 2) // 2)
+    own = tokenizer([" ".join(LONG[0])], truncation=True, max_length=length, stride=shared, return_overflowing_tokens=True)
+    part = found.dense["part"]
+    first = [found.tokens["input_ids"].part(i, i + 1).flat.tolist() for i in np.flatnonzero(part == 0)]
+    assert first == own["input_ids"]
+    assert found.lengths.max() <= length
+    batch = task.collate(found, np.arange(len(found)), tokenizer, Draw(0))
+    taken = batch["input_ids"].gather(1, batch["firsts"].clamp(min=0))
+    for row, words in enumerate(LONG):
+        place = whole.tokens["firsts"].part(row, row + 1).flat
+        wanted = whole.tokens["input_ids"].part(row, row + 1).flat[place].tolist()
+        said = [taken[i, w].item() for i in np.flatnonzero(part == row) for w in range(len(taken[i])) if batch["firsts"][i, w] >= 0]
+        assert said == wanted, "the first token of every word, once, in order"
+        assert len(wanted) == len(words)
+        assert np.concatenate([found.tokens["tags"].part(i, i + 1).flat for i in np.flatnonzero(part == row)]).tolist() == [
+            task.labels.index(tag) for tag in tags[row]
+        ]
+    assert int((batch["labels"] != -100).sum()) == sum(map(len, LONG))
+    tokenizer.backend_tokenizer.no_truncation()  # as this test had it cut
+
+
+def test_a_word_stands_half_of_what_windows_share_from_an_end_that_is_not_the_texts(tokenizer):
+    task = TokenClassification(labels=("B-x", "O"), stride=6)
+    found = task.encode(table(LONG[:1], [["O"] * 40]), tokenizer, 14)
+    lengths, firsts = found.lengths, found.tokens["firsts"]
+    assert len(found) > 3
+    for number in range(len(found)):
+        own = firsts.part(number, number + 1).flat - 1  # behind [CLS]
+        assert own.min() >= (3 if number else 0)
+        assert lengths[number] - 2 - own.max() >= (3 if number < len(found) - 1 else 1)
+
+
+class ByToken(torch.nn.Module):
+    """A tagger that goes by the token alone."""
+
+    def forward(self, input_ids, attention_mask):
+        return type("Out", (), {"logits": torch.stack([torch.sin(input_ids * 1.0), torch.cos(input_ids * 3.0)], -1)})
+
+
+def test_windows_put_together_say_of_a_long_text_what_the_whole_says(tokenizer):
+    tags = [["O", "B-x"] * (len(words) // 2) for words in LONG]
+    task, rows = TokenClassification(labels=("B-x", "O"), stride=4), table(LONG, tags)
+    told = []
+    for length in (None, 10):
+        encoded = task.encode(rows, tokenizer, length)
+        columns = task.decode(ByToken(), task.collate(encoded, np.arange(len(encoded)), tokenizer, Draw(0)))
+        told.append({**task.told(columns, encoded, rows, tokenizer), "answers": task.answers(rows)})
+    assert len(encoded) > len(rows)
+    np.testing.assert_array_equal(told[0]["scores"], told[1]["scores"])
+    np.testing.assert_allclose(told[0]["confidence"], told[1]["confidence"])
+    np.testing.assert_allclose(told[0]["loss"], told[1]["loss"])
+    np.testing.assert_array_equal(told[0]["items"], [40, 2, 0, 4])
+    assert task.metrics(task.judged(told[0])) == pytest.approx(task.metrics(task.judged(told[1])))
+    readable = task.readable(told[1])
+    assert [len(each) for each in readable["predicted"]] == [40, 2, 0, 4]
+
+
+def test_a_teacher_of_other_windows_is_heard_word_by_word(tokenizer):
+    rows = table(LONG, [["O"] * len(words) for words in LONG])
+    task = TokenClassification(labels=("B-x", "O"), stride=2)
+    theirs, own = (task.encode(rows, tokenizer, length) for length in (9, 14))
+    lengths = theirs.tokens["firsts"].lengths
+    said = np.full((len(theirs), lengths.max() + 3, 2), np.nan, np.float32)
+    said[np.arange(said.shape[1]) < lengths[:, None]] = np.arange(46)[:, None] + [0.0, 0.5]
+    made = task.aligned(said, theirs, own)
+    assert len(made) == len(own) != len(theirs)
+    assert made[~np.isnan(made[..., 0])][:, 1].tolist() == [word + 0.5 for word in range(46)]
+    assert (~np.isnan(made[..., 0])).sum(1).tolist() == own.tokens["firsts"].lengths.tolist()
 
 
 def test_loss_is_the_mean_over_words_of_the_cross_entropy_at_first_tokens(tokenizer):
@@ -185,6 +254,23 @@ def test_from_a_conll_file_to_predictions_of_plain_text(entities, tiny_base, tmp
     assert [each["word"] for each in found if each["entity"] == "B-person"] == [told]
     assert "pipeline_tag: token-classification" in (run.path / "README.md").read_text()
     assert cards.said(run) == str(run.predict("a text in words")[0])
+
+
+def test_a_text_of_many_windows_is_answered_whole(entities, tiny_base, tmp_path):
+    """With no more than 10 tokens a window, rows of the training file and a text of 90 words lose nothing, and nothing is refused."""
+    words = entities.read_text().split("\n\n")
+    entities.write_text("\n\n".join(["\n".join(words[:3]), *words[3:]]))
+    settings = {"epochs": 8, "rate": 5e-3, "batch_tokens": 128, "length": 10}
+    run = rs.adapt(entities, base=str(tiny_base), method="full", out=tmp_path / "run", training=settings)
+    ledger = run.folder.json("ledger.json")
+    assert ledger["lengths"]["longest"] > 10
+    assert ledger["findings"]["truncation"]["count"] == 0
+    text = [VOCABULARY[0], *[VOCABULARY[12]] * 8] * 10
+    made = run.predictions(run.rows_of([" ".join(text)]))
+    assert made.cut == 0
+    assert made.table["predicted"] == [["B-person", *["O"] * 8] * 10]
+    assert run.evaluate(str(entities))["metrics"] == run.evaluate(str(entities))["metrics"]
+    assert run.evaluate(str(entities))["metrics"]["f1"] > 0.95
 
 
 @pytest.mark.parametrize(("method", "tokens"), [("full", 512), ("lora", 512), ("feature-extraction", 128)])

@@ -1,6 +1,7 @@
 """Plans: published numbers exactly, three cases of text books, and what is refused."""
 
 import csv
+import json
 from dataclasses import replace
 
 import pytest
@@ -235,3 +236,13 @@ def test_a_short_run_measures_this_machine(tiny_base, reviews):
     assert told["memory"]["process"] == pace.process
     assert told["times"]["start"] == pace.start
     assert ledger.read(ledger.place()).entries == [], "a trial is nobody's run"
+
+
+def test_an_adapter_with_few_parameters_may_hold_more_than_a_whole_model_that_learns(tmp_path):
+    """DoRA on every matrix keeps their updated directions for the backward pass, as its users measured (peft issue 2196)."""
+    shape = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"], **shape}))
+    asked = {"base": str(tmp_path), "length": 8, "rows": 64, "precision": "fp32"}
+    full, dora = method("full", **asked), method("dora", **asked, settings={"targets": ["all-linear"]})
+    assert dora["counts"]["learning"] < full["counts"]["learning"] / 20
+    assert dora["memory"]["activations"] > full["memory"]["activations"]

@@ -177,7 +177,7 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
     leakage = metrics.get("leakage") or {}
     if leakage.get("overlap_rows"):
         shown = f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training"
-        lines.append(f"{shown}; without these: {_short(leakage.get('without'))}")
+        lines.append(f"{shown}; without these: {_short(leakage.get('without')) or 'none is left'}")
     if metrics.get("broken_images"):
         lines.append(f"{metrics['broken_images']:,} images beside these {metrics['rows']:,} can't be read and were left out")
     if metrics.get("unseen_rows"):

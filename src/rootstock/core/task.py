@@ -268,6 +268,10 @@ class Scored(Labelled):
     def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
         """How far scores lie from a teacher's, summed over what the loss counts of each row, [B]; nan in `wanted` is not asked for."""
 
+    def aligned(self, said: np.ndarray, theirs: Encoded, own: Encoded) -> np.ndarray:
+        """A teacher's scores of rows as it reads them, `theirs`, put beside the same rows as the student reads them, `own`."""
+        return said
+
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Summed loss of the rows."""
         return Loss(self.losses(self.scores(model, batch), batch).sum(), int(self.items(batch).sum()))

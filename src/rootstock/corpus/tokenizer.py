@@ -140,8 +140,8 @@ def told(folder: Path, facts: Mapping[str, Any]) -> str:
     settings, source = facts["settings"], facts["trained_on"]
     lost = "".join(f"; left out, {rule}: {count:,}" for rule, count in source["broken"].items())
     texts = f"{source['texts']:,} text{'s' * (source['texts'] != 1)}"
-    fewer = f"; the texts give no more of the {settings['size']:,} asked for" if facts["size"] < settings["size"] else ""
-    return f"{folder}  {facts['size']:,} tokens ({settings['kind']}, {settings['family']}) from {texts}{fewer}{lost}"
+    short = f"; {settings['size']:,} were asked for, and these texts hold no more" if facts["size"] < settings["size"] else ""
+    return f"{folder}  {facts['size']:,} tokens ({settings['kind']}, {settings['family']}) from {texts}{lost}{short}"
 
 
 def load(folder: Path) -> Tokenizer:

@@ -14,6 +14,9 @@ from rootstock.data.columns import Look, is_list, labels, look, texts
 from rootstock.data.looks import LABELS, PAIRS, TEXTS, WORDS, plain
 from rootstock.data.source import Source
 
+_DIVIDES = {"split", "set", "subset", "partition", "fold"}
+_DIVISIONS = {"train", "training", "test", "testing", "dev", "development", "val", "valid", "validation", "eval"}
+"""Names of columns, and what they hold, that part a file's rows."""
 _FEW = 20
 """So many different values may be labels in a file of any size."""
 
@@ -90,8 +93,21 @@ def infer(table: pa.Table, **given: Any) -> Schema:
     unused = [name for name in names if name not in (text, text_pair, chosen)]
     if unused:
         reasons.append(f"not used: {', '.join(map(repr, unused))}")
+        reasons += [
+            f"{name!r} seems to part the rows ({', '.join(parts)}) and is not followed: give each part as a file, with --validation"
+            for name in unused
+            if (parts := _parts_of(name, table))
+        ]
     reasons += [f"{part}: column {name!r}" for part, name in further.items()]
     return Schema(text, text_pair, chosen, tuple(reasons), further)
+
+
+def _parts_of(name: str, table: pa.Table) -> list[str]:
+    """The values of a column that tells which rows are to train and which to test; none of any other column."""
+    if plain(name) not in _DIVIDES or not pa.types.is_string(table.schema.field(name).type):
+        return []
+    values = sorted({str(each) for each in table.column(name).unique().to_pylist()[: len(_DIVISIONS) + 1]})
+    return values if len(values) > 1 and {value.strip().casefold() for value in values} <= _DIVISIONS else []
 
 
 def _called(wanted: Wanted, names: Collection[str]) -> dict[str, str]:
@@ -212,11 +228,11 @@ def _check_given(given: list[str], names: list[str]) -> None:
 
 
 def _unknown(name: str, names: list[str], where: str) -> DataError:
-    near = nearest(name, names)
+    near, as_first = nearest(name, names), "rename it: each file needs the columns of the one that is learned from"
     return DataError(
         f"{where}{': ' if where else ''}there is no column {name!r}",
         wanted=f"one of {', '.join(map(repr, names))}",
-        fix=f"did you mean {near!r}?" if near else "",
+        fix=f"did you mean {near!r}?" if near else as_first if where else "",
     )
 
 

@@ -381,13 +381,11 @@ class Training:
 
     def resume(self, saved: Checkpoint) -> None:
         """Continue from a checkpoint of this same job; ContractRefused where it is another's or lacks a tensor."""
-        expected, found = set(self.weights.names), set(saved.parts["trained"])
-        if saved.state["key"] != self.key or expected != found:
-            raise ContractRefused(
-                "the checkpoint belongs to another recipe, base or data",
-                wanted="the run as it was started",
-                fix="put these back as they were, or start a new run in another folder",
-            )
+        other = {*self.weights.names} ^ {*saved.parts["trained"]} | {*self.optimizer.state()} - {*saved.parts["optimizer"]}
+        if saved.state["key"] != self.key or other:
+            held = f"lacks {len(other)} tensors or has others, such as {min(other)}" if other else "belongs to another recipe, base or data"
+            fix = "put these back as they were, or start a new run in another folder"
+            raise ContractRefused(f"the checkpoint {held}", wanted="the run as it was started", fix=fix)
         state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.draws)
         self.at = Position(**{name: state.get(name, value) for name, value in vars(Position()).items()})
         self.at.best = tuple(state["best"]) if state["best"] else None

@@ -25,7 +25,7 @@ from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
 from rootstock.loop.world import World
 from rootstock.planning import memory
-from rootstock.run import afterwards, beneath, finish, held_out, setback, several, several_end, workers
+from rootstock.run import afterwards, beneath, disk, finish, held_out, setback, several, several_end, workers
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
@@ -71,6 +71,7 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, resu
         whole = _begin(prepared, folder, watch, found=found if fit else {}, resume=resume)
     built = workers.spread(prepared, whole, folder, world)
     pair.built(built)
+    writes = disk.Writes(prepared, built)
     if prepared.method.at_once:
         return _fitted(pair, built, folder, watch)
     watch = back.clock(watch, saved, built.earlier)
@@ -84,6 +85,8 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, resu
             back.begin(training, saved, history)
             plan = folder.json("plan.json") if saved else {"predicted": _rehearsed(prepared, training, built, watch.say, found)}
             plan |= {"found": found} if found else {}
+            if world.first:
+                writes.check(training, plan["predicted"], folder.path, watch.say)
             artifact.write_json(folder.path / "plan.json", plan)
             training.reserve(*afterwards.kept(prepared, built, plan["predicted"], folder.path, started=pair.watch.started))
             pair.forecast(plan["predicted"])

@@ -1,5 +1,6 @@
 """From a recipe to labelled rows that can be learned from: everything that is decided before a model is built, and printed."""
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -30,6 +31,8 @@ from rootstock.run import augmented, choices, labelled_pictures, new_tokens, pla
 from rootstock.run.prepared import LabelledRows, Others, Teacher
 
 _ALONE = Others()
+_ALIKE = 5
+"""Most groups of labels that are told as alike."""
 
 
 @dataclass(frozen=True)
@@ -326,7 +329,17 @@ def _task(recipe: Recipe, rows: Rows, say: Say) -> Labelled:
     shown = ", ".join(labels_found[:8]) + (" …" if len(labels_found) > 8 else "")
     many = "; a row can have several (task.several=no reads each cell as one)" if task.kind == "classes" else ""
     say(f"task      {name}" + (f", {len(labels_found)} labels: {shown}" if labels_found else "") + many)
+    for alike in _alike(labels_found):
+        say(f"task      {' and '.join(map(repr, alike))} are labels of their own, and differ in case or blanks alone: is one meant?")
     return task
+
+
+def _alike(names: Sequence[str]) -> list[list[str]]:
+    """Names of labels that a person may take for one another: by case, blanks, or forms of the same letters."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return [group for group in groups.values() if len(group) > 1][:_ALIKE]
 
 
 def epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say, batch: int | None = None) -> float:

@@ -94,12 +94,18 @@ class RunTeacher:
             return self._heard(prepared, prepared.task, place, watch, dry=dry)
         pairs = self._pairs(model) if model is not None else []
         encoded, feed = self._reads(prepared)
+        if pairs and len(encoded) != len(prepared.encoded):
+            raise self._other(
+                f"parts these rows into {len(encoded):,} windows", f"{len(prepared.encoded):,}, to compare their hidden states"
+            )
         who = self._who(prepared.task, [pair[1] for pair in pairs], place.device)
         if dry:
-            said = reference.blank(who, feed(encoded), len(encoded))
+            said = reference.blank(who, feed(encoded), len(prepared.encoded))
         else:
             progress = Progress(watch, int(encoded.lengths.sum()), what="teacher   the teacher passes every row once")
             said = reference.known(who, encoded, feed, progress)
+            assert isinstance(prepared.task, Scored)
+            said = {**said, TEACHER: prepared.task.aligned(said[TEACHER], encoded, prepared.encoded)}
             watch.say(f"teacher   {self.run.path}: {len(encoded):,} rows {'answered once' if progress.rows else 'from the cache'}")
         self.run.forget()
         if model is not None:

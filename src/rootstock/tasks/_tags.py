@@ -1,18 +1,18 @@
-"""What tasks on words share: which token is a word's first, and figures of tags that add up over rows.
+"""What tasks on words share: which token is a word's first, windows of long texts, and figures of tags that add up over rows.
 
-Shape letters: N rows, W words of the longest row, K kinds of what is counted: of entities, or the tags themselves.
+Shape letters: N rows, W words of the longest row, T tokens of a row, P its windows, K kinds of what is counted: of entities, or the tags.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rootstock.core.rows import Columns
 
 NONE, NO_WORD = -1, -2
-"""A word of which no token is left (cut off, or nothing that the tokenizer knows), and no word at all."""
+"""A word that has no token (nothing that the tokenizer knows), and no word at all."""
 _INSIDE = re.compile(r"O|[BIESLU]-.+")
 _BILOU = {"L": "E", "U": "S"}
 """Its last and its only word as IOBES calls them, which alone seqeval knows."""
@@ -44,6 +44,39 @@ def first_tokens(offsets: Sequence[tuple[int, int]], words: Sequence[str]) -> np
     token_W = real_T[place_W]
     inside_W = (spans_T2[token_W, 0] < end_W) & (spans_T2[token_W, 1] > begin_W)
     return np.where(inside_W, token_W, NONE).astype(np.int32)
+
+
+class Window(NamedTuple):
+    """A part of a text that is read alone. words: those that it answers. ids: its tokens. firsts: the first token of each of its words."""
+
+    words: slice
+    ids: np.ndarray
+    firsts: np.ndarray
+
+
+def windows(ids_T: np.ndarray, inside: tuple[int, int], firsts_W: np.ndarray, *, length: int | None, stride: int) -> Iterator[Window]:
+    """A text in windows of at most `length` tokens, neighbours sharing `stride`; as transformers' tokenizers cut it.
+
+    inside: its first token that is no special one, and the one behind its last: what stands around goes into each window.
+    Each word is answered once, where it stands further from the window's end: neighbours part in the middle of what they share.
+    """
+    begin, end = inside
+    room = len(ids_T) if length is None else length - (len(ids_T) - (end - begin))
+    if len(ids_T) <= (length or len(ids_T)) or room < 1:
+        yield Window(slice(0, len(firsts_W)), ids_T[:length], np.where(firsts_W < len(ids_T[:length]), firsts_W, NONE))
+        return
+    shared = min(stride, room // 2)
+    starts_P = np.arange(begin, max(end - shared, begin + 1), room - shared)
+    ends_P = np.minimum(starts_P + room, end)
+    owner_W = np.searchsorted((starts_P[1:] + ends_P[:-1] + 1) // 2, np.maximum.accumulate(np.maximum(firsts_W, begin)), side="right")
+    for number, (start, stop) in enumerate(zip(starts_P.tolist(), ends_P.tolist(), strict=True)):
+        first, last = np.searchsorted(owner_W, (number, number + 1)).tolist()
+        if first == last and (len(firsts_W) or number):
+            continue  # a word of more tokens than a window has is answered by its first
+        own_W = firsts_W[first:last]
+        yield Window(
+            slice(first, last), ids_T[np.r_[0:begin, start:stop, end : len(ids_T)]], np.where(own_W < 0, NONE, own_W - start + begin)
+        )
 
 
 def padded(rows: Sequence[np.ndarray]) -> np.ndarray:

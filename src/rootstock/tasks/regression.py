@@ -158,7 +158,7 @@ def _values(rows: pa.Table) -> np.ndarray:
             raise DataError(
                 f"row {row}: the label {value!r} is no finite number" + (" of ordinary size" if number else ""),
                 wanted="a number in every row",
-                fix="correct the row, or use --task text-classification",
+                fix="correct the row, or check --label; names are learned with --task text-classification",
             )
         found.append(number[0])
     return np.array(found, dtype=np.float64)

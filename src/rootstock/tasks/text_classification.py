@@ -95,6 +95,8 @@ class TextClassification(Scored):
                 fix="check --label; numbers are learned with --task regression",
             )
         _check_known(train, names, several, "training row")
+        if len(found) == len(train) > 2 and not self.labels:
+            _check_repeats(found, validation, several)
         _check_known(validation, names, several, "validation row")
         weights = _balanced(found, names, rows=len(train) if several else 0) if self.class_weights == "balanced" else ()
         return self.model_copy(update={"labels": names, "several": "yes" if several else "no", "weights": weights})
@@ -221,6 +223,16 @@ def _names(value: Any, several: bool) -> list[str]:
         return [spell(part) for part in value]
     mark = next((mark for mark in _SEPARATORS if mark in str(value)), None)
     return [part for part in (spell(part) for part in str(value).split(mark)) if part] if mark else [spell(value)]
+
+
+def _check_repeats(found: Collection[str], validation: pa.Table, several: bool) -> None:
+    """Refuse labels of which none occurs twice, neither in training nor in any validation row: they are names of rows."""
+    if not any(name in found for value in column(validation, LABEL) for name in _names(value, several)):
+        raise DataError(
+            f"the label column holds {len(found):,} different names in {len(found):,} training rows, and no validation row has one of them",
+            wanted="labels that several rows share",
+            fix="check --label; numbers are learned with --task regression",
+        )
 
 
 def _check_known(rows: pa.Table, names: Sequence[str], several: bool, kind: str) -> None:

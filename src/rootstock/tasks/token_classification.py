@@ -3,22 +3,25 @@
 Prefer text-classification where the whole text has one label; prefer question-answering where what to find is asked in words.
 Needs a column of words (a list a row) and one of as many tags: JSON lines, Parquet, or a CoNLL file (a word a line).
 A word is answered by its first token (Devlin et al. 2019, https://arxiv.org/abs/1810.04805); entities are read as seqeval reads them.
+A row that is longer than the base takes is read in windows that overlap, and each of its words is answered in one of them.
 
-Shape letters: N rows, B rows in a batch, T tokens, W words, C tags.
+Shape letters: N rows, P windows, B windows in a batch, T tokens, W words, C tags.
 """
 
 from collections.abc import Collection
-from typing import Any, Self
+from itertools import pairwise
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
-from rootstock.core.rows import LABEL, ROW, TEXT, WORDS, Columns, Encoded, Ragged, boxed, column, spell
+from rootstock.core.rows import LABEL, PART, ROW, TEXT, WORDS, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Kind, Scored
 from rootstock.tasks import _losses, _tags, _text
@@ -30,8 +33,12 @@ _ENTITIES, _TAGS = ("f1", "precision", "recall", "accuracy"), ("accuracy", "macr
 class TokenClassification(Scored):
     """Tags come from the training rows and survive to config, predictions and report. A plain text is parted at blanks and marks."""
 
+    parted: ClassVar[bool] = True
+
     labels: tuple[str, ...] = ()
     """Tags in the order of the model's outputs. Empty: found in the training rows."""
+    stride: int = Field(default=64, ge=0)
+    """Tokens that neighbouring windows of a long row share, at most half of one: half of them stand between a word and its window's end."""
 
     @property
     def batch_tokens(self) -> int | None:
@@ -83,16 +90,26 @@ class TokenClassification(Scored):
         return Head(auto="AutoModelForTokenClassification", options=options)
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
-        """Token ids, the first token of each word (below 0 where none is left), and the words' tags where rows are labelled."""
+        """Windows of rows: token ids, the first token of each of their words (below 0 where it has none), and labelled rows' tags."""
         words = _words(rows)
         texts = [" ".join(each) for each in words]
-        made = _text.tokenised(tokenizer, texts, length=length, return_offsets_mapping=True) if texts else {}
-        ids = Ragged.of(made.get("input_ids", []))
-        firsts = [_tags.first_tokens(each, own) for each, own in zip(made.get("offset_mapping", []), words, strict=True)]
-        tokens = {"input_ids": ids, "firsts": Ragged.of(firsts)}
+        made = _text.tokenised(tokenizer, texts, length=None, return_offsets_mapping=True) if texts else {}
+        found = [
+            (row, window)
+            for row, (ids, offsets) in enumerate(zip(made.get("input_ids", []), made.get("offset_mapping", []), strict=True))
+            for window in self._windows(np.asarray(ids, np.int32), offsets, words[row], length)
+        ]
+        ids = Ragged.of([window.ids for _, window in found])
+        tokens = {"input_ids": ids, "firsts": Ragged.of([window.firsts for _, window in found])}
         if LABEL in rows.column_names:
-            tokens["tags"] = Ragged.of(self._numbers(rows))
-        return Encoded(tokens, {}, ids.lengths)
+            tags = self._numbers(rows)
+            tokens["tags"] = Ragged.of([tags[row][window.words] for row, window in found])
+        return Encoded(tokens, {PART: np.array([row for row, _ in found], np.int32)}, ids.lengths)
+
+    def _windows(self, ids_T: np.ndarray, offsets: Any, words: list[str], length: int | None) -> list[_tags.Window]:
+        real_T = [place for place, (begin, end) in enumerate(offsets) if end > begin]
+        inside = (real_T[0], real_T[-1] + 1) if real_T else (0, 0)
+        return list(_tags.windows(ids_T, inside, _tags.first_tokens(offsets, words), length=length, stride=self.stride))
 
     def _numbers(self, rows: pa.Table) -> list[np.ndarray]:
         number = {name: place for place, name in enumerate(self.labels)}
@@ -129,14 +146,14 @@ class TokenClassification(Scored):
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
     def scores(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits of each word at its first token, [B, W, C]; nan where it has none, as behind a row's words and where it was cut."""
+        """Logits of each word at its first token, [B, W, C]; nan where it has none, as behind a window's words."""
         firsts_BW = batch["firsts"]
         rows_B1 = torch.arange(len(firsts_BW), device=firsts_BW.device)[:, None]
         found_BWC = _logits(model, batch)[rows_B1, firsts_BW.clamp(min=0)]
         return found_BWC.masked_fill((firsts_BW < 0)[..., None], torch.nan)
 
     def losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy in nats, summed over a row's words."""
+        """Cross-entropy in nats, summed over a window's words."""
         labels_BW = _of_words(batch)
         known_BWC = scores.masked_fill((batch["firsts"] < 0)[..., None], 0.0)  # else the gradient of what is not asked were nan as well
         return (
@@ -146,14 +163,23 @@ class TokenClassification(Scored):
         )
 
     def items(self, batch: Batch) -> Tensor:
-        """A row's words, of which a token is left."""
+        """A window's words, of those that have a token."""
         return (_of_words(batch) != _NOT_ASKED).sum(1)
 
     def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
         """Divergence from the teacher's distribution over tags, summed over the words that both have read."""
-        asked_BW1 = ~scores.isnan().any(-1, keepdim=True)
-        wanted = wanted[:, : scores.shape[1]].masked_fill(~asked_BW1, torch.nan)
+        asked_BW1, more = ~scores.isnan().any(-1, keepdim=True), max(scores.shape[1] - wanted.shape[1], 0)
+        wanted = F.pad(wanted, (0, 0, 0, more), value=torch.nan)[:, : scores.shape[1]].masked_fill(~asked_BW1, torch.nan)
         return _losses.soft(scores.nan_to_num(0.0), wanted, temperature).sum(1)
+
+    def aligned(self, said: np.ndarray, theirs: Encoded, own: Encoded) -> np.ndarray:
+        """What a teacher said of the words of its windows [P, W, C], by those of the student's, which may part the same rows elsewhere."""
+        theirs_P, own_P = (each.tokens["firsts"].lengths for each in (theirs, own))
+        if np.array_equal(theirs_P, own_P):
+            return said
+        made = np.full((len(own_P), own_P.max(initial=0), said.shape[2]), np.nan, said.dtype)
+        made[np.arange(made.shape[1]) < own_P[:, None]] = said[np.arange(said.shape[1]) < theirs_P[:, None]]
+        return made
 
     def compared(self, model: nn.Module, batch: Batch) -> np.ndarray:
         """Scores of each token's tags."""
@@ -177,10 +203,14 @@ class TokenClassification(Scored):
         return found
 
     def told(self, columns: Columns, encoded: Encoded, rows: pa.Table, tokenizer: Any) -> Columns:
-        """Tags as scores [N, W], a row's words, and the probability of its least certain tag."""
-        kept = {name: columns[name] for name in ("loss", "items") if name in columns}
-        sure_N = np.array([float(min(each, default=1.0)) for each in columns["sure"]])
-        return {**kept, "scores": _tags.padded(columns["tags"].tolist()), "words": boxed(_words(rows)), "confidence": sure_N}
+        """Tags as scores [N, W], a row's words, and the probability of its least certain tag, from the windows of each row."""
+        first_N = np.searchsorted(encoded.dense[PART], np.arange(len(rows)))
+        kept = {name: np.add.reduceat(columns[name], first_N) for name in ("loss", "items") if name in columns}
+        tags, sure = [], []
+        for first, last in pairwise([*first_N.tolist(), len(encoded)]):
+            tags.append(np.concatenate(list(columns["tags"][first:last])))
+            sure.append(float(np.concatenate(list(columns["sure"][first:last])).min(initial=1.0)))
+        return {**kept, "scores": _tags.padded(tags), "words": boxed(_words(rows)), "confidence": np.array(sure)}
 
     def judged(self, columns: Columns) -> Columns:
         """Things found, predicted and answered of each kind, and words tagged right, a row each."""
@@ -197,7 +227,7 @@ class TokenClassification(Scored):
         return {"per_class": _tags.per_kind(self.judged(columns), _tags.kinds(self.labels))}
 
     def readable(self, columns: Columns) -> dict[str, list[Any]]:
-        """The words, the tag of each ("" for a word that was cut off), and the probability of the least certain one."""
+        """The words, the tag of each ("" for one that the tokenizer has no token for), and the probability of the least certain one."""
         words = columns["words"].tolist()
         tags = [
             [self.labels[tag] if tag >= 0 else "" for tag in row[: len(own)]]
@@ -222,7 +252,7 @@ def _check_lengths(rows: pa.Table) -> None:
 
 
 def _of_words(batch: Batch) -> Tensor:
-    """Each word's tag [B, W]; -100 where no token of it is left."""
+    """Each word's tag [B, W]; -100 where it has no token."""
     firsts_BW, labels_BT = batch["firsts"], batch["labels"]
     return torch.where(firsts_BW >= 0, labels_BT.gather(1, firsts_BW.clamp(min=0)), _NOT_ASKED)
 

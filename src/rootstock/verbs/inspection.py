@@ -6,6 +6,7 @@ from typing import Any
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Say
 from rootstock.run.prepare import prepare
+from rootstock.verbs import glimpse
 
 
 def inspect(data: str | Path, **sections: Any) -> dict[str, Any]:
@@ -14,11 +15,12 @@ def inspect(data: str | Path, **sections: Any) -> dict[str, Any]:
     return examine(Recipe.build(values, "").anchored(Path.cwd()), lambda text: None)
 
 
-def examine(recipe: Recipe, say: Say) -> dict[str, Any]:
-    """The ledger that a recipe's rows give; rows without a label are counted, not refused."""
+def examine(recipe: Recipe, say: Say, *, show: int = 0) -> dict[str, Any]:
+    """The ledger that a recipe's rows give; rows without a label are counted, not refused. show: how many rows' tokens go with it."""
     length = recipe.training.model_copy(update={"epochs": 1})  # nothing is trained: no word on how long it would take
     chosen = recipe.model_copy(update={"method": {"name": "full"}, "training": length, "accept": (*recipe.accept, "unlabelled")})
-    return prepare(chosen, say).ledger
+    prepared = prepare(chosen, say)
+    return prepared.ledger | ({"shown": glimpse.glimpse(prepared, show)} if show else {})
 
 
 def as_text(ledger: dict[str, Any]) -> str:
@@ -39,7 +41,8 @@ def as_text(ledger: dict[str, Any]) -> str:
             _line("", f"row {example['row']}: {str(example.get('text', example.get('label', '')))[:90]}") for example in found["examples"]
         ]
     cuts = (f"{cut['share']:.1%} of rows at {cut['length']}" for cut in ledger["truncation"])
-    return "\n".join([*lines, _line("a cut would hit", ", ".join(cuts) or "nothing")])
+    shown = ["", *glimpse.as_text(ledger["shown"])] if "shown" in ledger else []
+    return "\n".join([*lines, _line("a cut would hit", ", ".join(cuts) or "nothing"), *shown])
 
 
 def _line(name: str, text: str) -> str:

@@ -1,0 +1,53 @@
+"""What a run will write, counted before a step is taken, and refused where the disk has no room for it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rootstock.core.errors import WriteFailed
+from rootstock.core.watch import Say
+from rootstock.loop.train import Training
+from rootstock.run.build import Built
+from rootstock.run.prepared import Prepared
+
+_FP32 = 4
+_MUCH = 1_000_000_000
+"""Bytes from which on a run says what it will write."""
+_BESIDE = 20_000_000
+"""For all that is no tensor: the report, predictions, history."""
+
+
+class Writes:
+    """Made while the model is whole: its embeddings are trimmed while it learns."""
+
+    def __init__(self, prepared: Prepared, built: Built) -> None:
+        self._prepared = prepared
+        admission, folder = prepared.base.admission, prepared.base.folder
+        files = [name for name in (admission.files if admission else ()) if name.endswith(".safetensors")]
+        base = sum((folder / name).stat().st_size for name in files) if folder else 0
+        self._whole = max(_FP32 * sum(p.numel() for p in built.learner.parameters()), base)
+
+    def check(self, training: Training, predicted: dict[str, Any], folder: Path, say: Say) -> None:
+        """Count it into `predicted` as disk_bytes, say it where it is much; WriteFailed where the disk has less."""
+        settings, learns = training.job.settings, _FP32 * training.learns
+        moment = learns * (5 if settings.average != "none" else 4)  # values, two moments, the best values, and a mean of them
+        if settings.checkpoint_steps:
+            written = training.total // settings.checkpoint_steps
+        else:
+            written = int(predicted["seconds"] / 60 / settings.checkpoint_minutes)
+        kept = min(settings.keep + 1, max(written, 1))  # the oldest goes when a new one is there; a signal writes one in any case
+        model = (self._whole if self._prepared.saves == "model" else learns) + (self._whole if self._prepared.recipe.merge else 0)
+        replaced = sum(
+            path.stat().st_size for path in (folder / "checkpoints").rglob("*") if path.is_file()
+        )  # by those of a run that goes on
+        needed, free = kept * moment + model + _BESIDE, shutil.disk_usage(folder).free + replaced
+        predicted["disk_bytes"] = needed
+        parts = f"{kept} checkpoint{'s' if kept > 1 else ''} of {moment / 1e9:.1f} GB, {model / 1e9:.1f} GB of what is left"
+        if needed > free:
+            raise WriteFailed(
+                f"{folder} has {free / 1e9:.1f} GB free, and this run writes up to {needed / 1e9:.1f} GB: {parts}",
+                wanted="room for it",
+                fix="free some space, write elsewhere with --out, or keep fewer checkpoints with --set training.keep=1",
+            )
+        if needed > _MUCH:
+            say(f"disk      up to {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free: {parts}")

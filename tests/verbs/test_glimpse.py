@@ -1,0 +1,65 @@
+"""What a model reads of rows: tokens as they are spelt, and those that the loss is of."""
+
+import json
+
+import pytest
+from tests import tiny_models
+from tests.conftest import rows_of, write_csv
+
+from rootstock.core.errors import UsageError
+from rootstock.core.recipe import Recipe
+from rootstock.verbs import glimpse, inspection
+
+
+def shown(data, base, count=2, **sections):
+    recipe = Recipe.build({"base": str(base), "data": {"train": str(data), "validation": 0.3}, **sections}, "")
+    return inspection.examine(recipe, lambda text: None, show=count)["shown"]
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory):
+    """A tiny model that writes, with its tokenizer."""
+    return tiny_models.saved(tiny_models.causal_model(), tiny_models.with_bos(), tmp_path_factory.mktemp("writer"))
+
+
+def test_a_label_of_a_whole_row_asks_no_token_of_its_own(tiny_base, tmp_path):
+    rows = rows_of(40)
+    found = shown(write_csv(tmp_path / "rows.csv", rows), tiny_base)
+    assert len(found) == 2
+    for each in found:
+        text, label = rows[each["row"] - 2]  # behind the header, counted from 1
+        assert each["label"] == label
+        assert each["read"] == {"input_ids": [("[CLS]", False), *((word, False) for word in text.split()), ("[SEP]", False)]}
+    assert glimpse.as_text(found)[-1] == "each row has one answer as a whole"
+
+
+def test_of_prompt_and_completion_the_completion_and_the_end_are_asked(writer, tmp_path):
+    lines = [json.dumps({"prompt": f"a {word} film", "completion": " is good"}) for word in ("cold", "dull", "warm", "poor", "fine")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    (one,) = shown(tmp_path / "rows.jsonl", writer, count=1)
+    tokens = one["read"]["input_ids"]
+    assert [word for word, asked in tokens if asked] == ["is", "good", "[SEP]"]
+    assert [word for word, asked in tokens if not asked][-1] == "film"
+    assert "film «is good [SEP]»" in glimpse.as_text([one])[1]
+
+
+def test_each_window_of_a_tagged_row_asks_its_own_words(tiny_base, tmp_path):
+    words = ["a", "good", "film", "is", "a", "book", "the", "song", "was", "cold"]
+    block = "".join(f"{word} {'B-x' if word == 'film' else 'O'}\n" for word in words)
+    (tmp_path / "rows.conll").write_text("\n".join(block.replace("cold", other) for other in ("warm", "dull", "fine", "poor")))
+    found = shown(tmp_path / "rows.conll", tiny_base, count=1, training={"length": 6}, task={"stride": 2})
+    assert len(found) > 1
+    assert {each["row"] for each in found} == {found[0]["row"]}
+    asked = [word for each in found for word, asked in each["read"]["input_ids"] if asked]
+    assert asked[:-1] == words[:-1]
+    assert len(asked) == len(words)
+
+
+def test_a_long_row_is_printed_in_part_and_what_has_no_tokens_is_refused(tiny_base, tmp_path):
+    tokens = [(f"w{number}", number > 100) for number in range(250)]
+    (_, line, _) = glimpse.as_text([{"row": 1, "label": "x", "read": {"input_ids": tokens}}])
+    assert "250 tokens: w0 " in line
+    assert "«w101" in line
+    assert line.endswith("w199 … 50 more")
+    with pytest.raises(UsageError, match="images or of several tasks"):
+        glimpse.glimpse(object(), 1)
