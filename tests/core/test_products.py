@@ -69,6 +69,49 @@ def test_keys_that_fill_vectors_change_no_answer(kind, length, mask, monkeypatch
     assert seen == [length if mask == "causal" else -(-length // 16) * 16]
 
 
+ONLY_HERE = pytest.mark.skipif(
+    not torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported(), reason="orders of sums were looked up on AVX-512 alone"
+)
+
+
+@ONLY_HERE
+@pytest.mark.parametrize(("own", "padded"), [(34, 38), (35, 64), (66, 71), (150, 208), (200, 300), (250, 400)])
+def test_a_row_has_the_same_bits_in_a_batch_of_any_width(own, padded):
+    generator = torch.Generator().manual_seed(0)
+    rows, module = (48 if own < 100 else 8), SimpleNamespace(is_causal=False)  # of short rows few numbers would part
+    parts = [(1.5 * torch.randn(rows, 12, own, 64, generator=generator)).bfloat16() for _ in range(3)]
+    wider = [F.pad(part, (0, 0, 0, padded - own)) for part in parts]
+    mask = (torch.arange(padded) < own).expand(rows, 1, padded, padded)
+    found, _ = attention.attend(module, *parts, None, alike=True)
+    expected, _ = attention.attend(module, *wider, mask, alike=True)
+    assert torch.equal(found, expected[:, :own])
+    learning, _ = attention.attend(module, *wider, mask)  # gradients are on, and nothing here learns
+    assert torch.equal(learning, expected)
+
+
+@pytest.mark.parametrize(
+    ("own", "keys", "alike"), [(33, 48, True), (2, 16, True), (36, 48, True), (193, 208, False), (193, 384, True), (705, 896, True)]
+)
+def test_what_is_added_is_never_looked_at(own, keys, alike, monkeypatch):
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    seen = []
+    monkeypatch.setattr(
+        "transformers.integrations.sdpa_attention.sdpa_attention_forward",
+        lambda module, query, key, *more, **told: (
+            seen.append((query.shape[2], key.shape[2])) or sdpa_attention_forward(module, query, key, *more, **told)
+        ),
+    )
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randn(2, 1, own, 4, generator=generator) for _ in range(3)]
+    mask, module = (torch.arange(own) < own // 2 + 1).expand(2, 1, own, own), SimpleNamespace(is_causal=False)
+    with torch.no_grad():
+        found, _ = attention.attend(module, *parts, mask, alike=alike)
+    expected = F.scaled_dot_product_attention(*parts, attn_mask=mask).transpose(1, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert seen == [(own if own < 32 or own % 32 not in (1, 2, 3) else own // 32 * 32 + 4, keys)]
+
+
 @pytest.mark.parametrize("case", ["learned bias", "one row of queries", "wide values", "dropout", "fp32", "position bias"])
 def test_what_is_more_than_products_is_left_to_transformers(case, monkeypatch):
     asked = []

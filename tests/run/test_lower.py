@@ -100,10 +100,12 @@ def test_the_same_losses_and_answers_with_and_without(train, kind):
         assert model.config.num_hidden_layers == 4
 
 
-def test_states_kept_in_bf16_serve_a_model_that_has_its_fp32_weights_back(train):
+def test_states_kept_in_bf16_give_the_same_bits_to_a_model_that_has_its_fp32_weights_back(train):
     run, said = train("top-layers", "bf16", precision="bf16")
     assert "computed once" in said[-1]
     assert (run.path / "model" / "config.json").is_file()
+    plain, _ = train("top-layers", "plain", precision="bf16", cache_layers="no")
+    assert losses(run)[0] == losses(plain)[0]
 
 
 @pytest.fixture

@@ -72,23 +72,23 @@ def _estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch, *, missi
     seconds = 0.0
     for part in missing:
         with precision.computing(tap.body, place.dtype):
-            seconds += tried(prepared, part, partial(infer.infer, tap.body, answer=_vectors, device=place.device))
+            seconds += tried(prepared.feed(part), partial(infer.infer, tap.body, answer=_vectors, device=place.device))
     check_budget(prepared, seconds, elapsed=time.monotonic() - watch.started)
     check_memory(prepared.recipe, peak_memory())
     return seconds
 
 
-def tried(prepared: Prepared, part: Encoded, passed: Callable[[infer.Rows], Any]) -> float:
+def tried(feed: batches.Feed, passed: Callable[[infer.Rows], Any]) -> float:
     """Seconds that a pass of these rows takes: the longest are tried for memory, some of middle length for time."""
-    feed = prepared.feed(part)
+    lengths = feed.encoded.lengths
     order = feed.in_order(torch.get_num_threads())
     some = len(order) // 2
     with fitting(f"a pass of the {len(order[0])} longest rows", fix=FIX):
         passed(_Some(feed, order[:1]))
         started, chosen = time.perf_counter(), order[some : some + torch.get_num_threads()]
         passed(_Some(feed, chosen))
-    each = (time.perf_counter() - started) / max(1, sum(int(part.lengths[rows].sum()) for rows in chosen))
-    return each * int(part.lengths.sum())
+    each = (time.perf_counter() - started) / max(1, sum(int(lengths[rows].sum()) for rows in chosen))
+    return each * int(lengths.sum())
 
 
 def check_budget(prepared: Prepared, seconds: float, *, elapsed: float) -> None:

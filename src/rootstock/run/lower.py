@@ -22,12 +22,14 @@ from rootstock.core import layers
 from rootstock.core.artifact import digest_bytes
 from rootstock.core.errors import WriteFailed, fitting
 from rootstock.core.loaded import configs
+from rootstock.core.products import by_products
 from rootstock.core.resources import cache_folder
 from rootstock.core.rows import Columns, Encoded
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, inputs
 from rootstock.core.watch import Watch
 from rootstock.data import mapped, states
+from rootstock.data.batches import Feed
 from rootstock.loop import infer, precision
 from rootstock.run import features
 from rootstock.run.cut import Cut
@@ -37,6 +39,9 @@ _SPARE_BYTES = 1_000_000_000
 """Left free on the disk: checkpoints and the model are still to be written."""
 _SHARE = 0.5
 """Of a budget's minutes, at most, for the pass that fills the cache."""
+
+_TOKENS = 512
+"""Padded tokens that a core passes at once: what a block makes of them stays near the core, and memory that is free already holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,10 +266,14 @@ def _filled(plan: _Plan, cut: Cut, part: Encoded, files: _Files, progress: featu
             def passed(rows: np.ndarray) -> None:
                 progress.add(int(part.lengths[rows].sum()), rows=len(rows))
 
-            with precision.computing(plan.model, plan.place.dtype, plan.fresh), fitting("a pass of the base", fix=features.FIX):
+            with (
+                precision.computing(plan.model, plan.place.dtype, plan.fresh),
+                by_products(plan.model, wanted=plan.place.device.type == "cpu", alike=True),
+                fitting("a pass of the base", fix=features.FIX),
+            ):
                 infer.infer(
                     cut.below(frozenset(arrays)),
-                    _Numbered(plan.prepared.feed(part)),
+                    _Numbered(_feed(plan, part)),
                     partial(_put, arrays=arrays, put=partial(states.filled, tokens=tokens)),
                     device=plan.place.device,
                     passed=passed,
@@ -275,6 +284,12 @@ def _filled(plan: _Plan, cut: Cut, part: Encoded, files: _Files, progress: featu
     if any(array is None for array in found.values()):
         raise _NotKeptError(f"what was written to {cache_folder()} can't be read again")
     return {depth: array for depth, array in found.items() if array is not None}
+
+
+def _feed(plan: _Plan, part: Encoded) -> Feed:
+    """Batches of these rows; on a processor small ones."""
+    feed = plan.prepared.feed(part)
+    return replace(feed, micro=min(feed.micro, _TOKENS * torch.get_num_threads())) if plan.place.device.type == "cpu" else feed
 
 
 _ROWS = "rows"
@@ -315,7 +330,7 @@ def _seconds(plan: _Plan, cut: Cut, missing: dict[int, frozenset[int]]) -> float
         body = cut.below(depths)
         with precision.computing(plan.model, plan.place.dtype, plan.fresh):
             seconds += features.tried(
-                plan.prepared, plan.parts[part], partial(infer.infer, body, answer=_count_only, device=plan.place.device)
+                _feed(plan, plan.parts[part]), partial(infer.infer, body, answer=_count_only, device=plan.place.device)
             )
     minutes = plan.prepared.recipe.budget.minutes
     if minutes and seconds > _SHARE * (60 * minutes - (time.monotonic() - plan.watch.started)):
@@ -336,7 +351,7 @@ def _path(plan: _Plan, part: Encoded, depth: int) -> Path:
         "depth": depth,
         "dtype": str(plan.place.dtype),
         "device": plan.place.device.type,
-        "version": 1,
+        "version": 2,
     }
     return mapped.place("layers", key)
 
