@@ -74,7 +74,7 @@ def _seconds(prepared: Prepared, base: Asked, watch: Watch) -> float:
     model = base.model().to(base.place.device)
     with precision.computing(model, base.place.dtype):
         passed = partial(infer.infer, model, answer=base.says, device=base.place.device)
-        seconds = sum(tried(prepared, part, passed) for part in missing)
+        seconds = sum(tried(prepared.feed(part), passed) for part in missing)
     check_budget(prepared, seconds, elapsed=time.monotonic() - watch.started)
     return seconds
 
