@@ -208,7 +208,7 @@ def test_a_rehearsal_and_a_budget_count_the_pass_of_the_base(tmp_path, monkeypat
     values = {"base": str(base), "data": {"train": str(file), "validation": 0.2}, "task": {"name": "preference", "form": "plain"}}
     values |= {"method": {"name": "full"}, "training": {"epochs": 1}}
     said = []
-    monkeypatch.setattr(reference, "tried", lambda prepared, part, passed: 100.0)
+    monkeypatch.setattr(reference, "tried", lambda feed, passed: 100.0)
     found = api.rehearse(Recipe.build(values, ""), Watch(say=said.append))
     assert found["seconds"] > 200, "both sides"
     assert any(line.startswith("reference") and "will take about 200 s" in line for line in said)

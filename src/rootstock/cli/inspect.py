@@ -13,7 +13,7 @@ def inspect(
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
     validation: Annotated[str | None, Option(help="A file of validation rows, or the share to hold out.")] = None,
-    show_rows: Annotated[int, Option("--show", help="Also print the tokens of the first so many rows, and which are asked.", min=1)] = 0,
+    show_rows: Annotated[int | None, Option("--show", help="Also print the tokens of so many rows, and which are asked.", min=1)] = None,
     label_noise: Annotated[bool, Option("--label-noise", help="Which labels are probably wrong, by the base's features.")] = False,
     out: Annotated[Path | None, Option(help="With --label-noise: a CSV file of the suspects, for adapt --exclude.")] = None,
     change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe: section.key=value.")] = None,
@@ -31,7 +31,7 @@ def inspect(
     if not label_noise:
         if out is not None:
             raise UsageError("--out is given without --label-noise", wanted="both", fix="add --label-noise, or leave --out out")
-        found = inspection.examine(recipe, console.say, show=show_rows)
+        found = inspection.examine(recipe, console.say, show=show_rows or 0)
         show(found, inspection.as_text(found), as_json=as_json)
         return
     from rootstock.verbs import label_noise as noise
