@@ -1,8 +1,13 @@
-"""Large files of the formats that weights come in, for the speed of scanners: random numbers in real containers."""
+"""Large files of the formats that weights come in, for the speed of scanners: random numbers in real containers.
+
+python bench/scan_files.py FOLDER/NAME      # makes the file of that name, as in FILES
+"""
 
 import os
 import pickle
 import struct
+import sys
+from pathlib import Path
 
 
 def many(path):
@@ -92,3 +97,6 @@ FILES = {
     "weights.gguf": gguf,
     "weights.onnx": onnx,
 }
+
+if __name__ == "__main__":
+    FILES[Path(sys.argv[1]).name](Path(sys.argv[1]))

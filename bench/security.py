@@ -37,6 +37,8 @@ PEERS = {
     "fickling": ["fickling", "--check-safety"],
     "modelaudit": ["modelaudit", "scan"],
 }
+MOST = 100
+"""Seconds that one command of --speed may take: modelaudit needs more for a pickle of many objects."""
 QUIET = {"PROMPTFOO_DISABLE_TELEMETRY": "1", "CI": "true"}
 
 
@@ -68,9 +70,9 @@ def theirs(words, folder):
 
 
 def seconds(command):
-    """Wall seconds, processor seconds and peak megabytes of a command."""
+    """Wall seconds, processor seconds and peak megabytes of a command, which is ended after MOST seconds."""
     started = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **QUIET})
+    child = subprocess.Popen(["timeout", str(MOST), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **QUIET})
     _, _, used = os.wait4(child.pid, 0)
     child.returncode = 0
     return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
@@ -80,10 +82,11 @@ def speed(peers, rounds):
     """Whole commands on large files, one tool after the other in each round; medians of wall and processor seconds, MB/s of wall time."""
     table = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, make in FILES.items():
+        for name in FILES:
             path = Path(folder, name)
-            make(path)
-            size = len(path.read_bytes()) / 1e6  # read once, so that no tool is the first
+            # by a process of its own: a child's peak begins with its parent's size
+            subprocess.run([sys.executable, HERE / "scan_files.py", path], check=True)
+            size = path.stat().st_size / 1e6
             commands = {"rootstock": [sys.executable, "-m", "rootstock", "scan", path]}
             reads = [
                 peer for peer in peers if peer in ("picklescan", "modelaudit") and (peer == "modelaudit" or path.suffix in (".pkl", ".pt"))
