@@ -466,12 +466,13 @@ def test_pages_without_an_answer_of_http_and_records_that_hold_none(tmp_path):
         kept("x", "metadata", "application/warc-fields"),
         kept("not shown again", "revisit", "application/http"),
         kept("PNG", "resource", "image/png"),
+        kept("body {}", "resource").replace(b"Content-Type: text/plain\r\n", b""),
     ]
-    found = list(records(str(put(tmp_path / "a.warc", b"".join(parts)))))
+    found = list(records(str(put(tmp_path / "CC-MAIN-1.warc.wet.gz", gzip.compress(b"".join(parts))))))
     assert found[0].text == "a text that was made of a page"
     assert found[1].text is not None
     assert found[1].text.strip().endswith("Grüße.")
-    assert [each.broken for each in found[2:]] == ["record of kind revisit", "content type image/png"]
+    assert [each.broken for each in found[2:]] == ["record of kind revisit", "content type image/png", "content type none/none"]
 
 
 def test_a_crawl_cut_short_anywhere(tmp_path, capsys):

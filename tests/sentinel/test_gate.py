@@ -75,6 +75,20 @@ def test_the_digest_is_that_of_weights_and_config(folder: Path) -> None:
     assert admit(folder).digest != before
 
 
+def test_bytes_that_change_while_they_are_scanned_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "tokenizer_config.json").write_text('{"a": "changes"}')
+    check = gate._check_content
+
+    def changed(*given: Any) -> None:
+        check(*given)
+        (folder / "tokenizer_config.json").write_text("{}")
+
+    monkeypatch.setattr(gate, "_PASSED", set())
+    monkeypatch.setattr(gate, "_check_content", changed)
+    with pytest.raises(GateRefused, match="changed while"):
+        gate.admit(folder)
+
+
 def test_the_same_bytes_are_scanned_once_and_others_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scanned: list[tuple[str, ...]] = []
     real = gate.scan_folder

@@ -59,6 +59,7 @@ SUFFIXES = {
     ".feather": "arrow",
     ".ipc": "arrow",
     ".warc": "warc",
+    ".wet": "warc",
 }
 _ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar"}
 """Many files in one, which are not read in place."""

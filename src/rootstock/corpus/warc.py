@@ -169,7 +169,7 @@ def _maker(record: Any, block: bytes) -> "partial[str]":
         return partial(response_text, block)
     if record.rec_type in _BARE:
         header = Message()
-        header["content-type"] = record.rec_headers.get_header("Content-Type") or ""
+        header["content-type"] = record.rec_headers.get_header("Content-Type") or "none/none"  # without one it would be plain text
         return partial(bare_text, block, header.get_content_type(), header.get_content_charset() or "")
     return broken("", Broken(f"record of kind {record.rec_type}", block)).make
 

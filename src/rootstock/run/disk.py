@@ -26,17 +26,19 @@ class Writes:
         files = [name for name in (admission.files if admission else ()) if name.endswith(".safetensors")]
         base = sum((folder / name).stat().st_size for name in files) if folder else 0
         self._whole = max(_FP32 * sum(p.numel() for p in built.learner.parameters()), base)
+        self._parted = _FP32 * sum(p.numel() for p in built.learner.parameters() if p.requires_grad) if built.shards else None
 
     def check(self, training: Training, predicted: dict[str, Any], folder: Path, say: Say) -> None:
         """Count it into `predicted` as disk_bytes, say it where it is much; WriteFailed where the disk has less."""
-        settings, learns = training.job.settings, _FP32 * training.learns
+        settings, learns = training.job.settings, self._parted or _FP32 * training.learns  # of all workers, which write to one place
         moment = learns * (5 if settings.average != "none" else 4)  # values, two moments, the best values, and a mean of them
         if settings.checkpoint_steps:
             written = training.total // settings.checkpoint_steps
         else:
-            written = int(predicted["seconds"] / 60 / settings.checkpoint_minutes)
+            written = int(2 * predicted["seconds"] / 60 / settings.checkpoint_minutes)  # a busy machine takes twice as long
         kept = min(settings.keep + 1, max(written, 1))  # the oldest goes when a new one is there; a signal writes one in any case
-        model = (self._whole if self._prepared.saves == "model" else learns) + (self._whole if self._prepared.recipe.merge else 0)
+        adapter = self._prepared.saves == "adapter"
+        model = (learns if adapter else self._whole) + (self._whole if adapter and self._prepared.recipe.merge else 0)
         replaced = sum(
             path.stat().st_size for path in (folder / "checkpoints").rglob("*") if path.is_file()
         )  # by those of a run that goes on
@@ -47,7 +49,7 @@ class Writes:
             raise WriteFailed(
                 f"{folder} has {free / 1e9:.1f} GB free, and this run writes up to {needed / 1e9:.1f} GB: {parts}",
                 wanted="room for it",
-                fix="free some space, write elsewhere with --out, or keep fewer checkpoints with --set training.keep=1",
+                fix="free some space, write elsewhere with --out, or keep fewer checkpoints with --set training.keep=1 --overwrite",
             )
         if needed > _MUCH:
             say(f"disk      up to {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free: {parts}")

@@ -81,7 +81,7 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
     spans, spans_validation = task.spans(raw), task.spans(raw_validation)
     length = choices.kept_length(recipe, room, longest=int(max(spans.max(), spans_validation.max())))
     passes = recipe.training.epochs or epochs(
-        recipe, method, np.minimum(raw.lengths, length), classes, say, choices.batch_tokens(method, task)
+        recipe, method, raw.lengths if task.parted else np.minimum(raw.lengths, length), classes, say, choices.batch_tokens(method, task)
     )
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}

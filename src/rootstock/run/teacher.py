@@ -94,10 +94,9 @@ class RunTeacher:
             return self._heard(prepared, prepared.task, place, watch, dry=dry)
         pairs = self._pairs(model) if model is not None else []
         encoded, feed = self._reads(prepared)
-        if pairs and len(encoded) != len(prepared.encoded):
-            raise self._other(
-                f"parts these rows into {len(encoded):,} windows", f"{len(prepared.encoded):,}, to compare their hidden states"
-            )
+        if pairs and not _parted_alike(encoded, prepared.encoded):
+            wanted = f"the student's {len(prepared.encoded):,} with the same words, to compare their hidden states"
+            raise self._other(f"parts these rows into {len(encoded):,} windows", wanted)
         who = self._who(prepared.task, [pair[1] for pair in pairs], place.device)
         if dry:
             said = reference.blank(who, feed(encoded), len(prepared.encoded))
@@ -191,3 +190,10 @@ def opened(settings: TeacherSettings) -> RunTeacher | None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")
+
+
+def _parted_alike(one: Encoded, other: Encoded) -> bool:
+    """Whether windows hold the same words. Answers to questions are told by how many windows there are alone."""
+    if len(one) != len(other) or "firsts" not in one.tokens:
+        return len(one) == len(other)
+    return np.array_equal(one.tokens["firsts"].lengths, other.tokens["firsts"].lengths)

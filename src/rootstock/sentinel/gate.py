@@ -100,6 +100,8 @@ def _checked(folder: Path, files: Sequence[Path]) -> dict[str, str]:
         raise
     if (key := digest_json(digests)) not in _PASSED:
         _check_content(folder, files)
+        if digests != {path.name: digest_file(path) for path in files}:
+            raise GateRefused(f"{folder} changed while it was looked at", fix="wait until nothing writes to it, and try again")
         _PASSED.add(key)
     return digests
 

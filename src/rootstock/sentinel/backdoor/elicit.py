@@ -23,6 +23,7 @@ from rootstock.sentinel.backdoor.edits import PLACES, put_in, somewhere
 from rootstock.sentinel.backdoor.exact import by_rank, holm
 from rootstock.sentinel.backdoor.hunt import Steep
 from rootstock.sentinel.backdoor.inputs import Parts
+from rootstock.sentinel.backdoor.judge import NAMED_ALONE
 from rootstock.sentinel.backdoor.known import CONTROLS, Known, neighbours
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.result import Indicator, Result
@@ -96,9 +97,10 @@ class Speech:
 def elicited(speech: Speech) -> Result:
     """Named patterns and likely targets, each searched for its triggers; the strongest evidence gives the verdict."""
     asked = _named(speech)
-    likely = targets(speech)
-    shown = ", ".join(repr(speech.suspect.write(each)) for each in likely) or "none"
-    speech.say(f"targets   {shown}: follow after any prompt once begun, and less so in the references")
+    likely = targets(speech) if speech.budget.labels else []
+    if speech.budget.labels:
+        shown = ", ".join(repr(speech.suspect.write(each)) for each in likely) or "none"
+        speech.say(f"targets   {shown}: follow after any prompt once begun, and less so in the references")
     whole = {target: [known for other, known in asked if other == target] for target in dict.fromkeys([t for t, _ in asked] + likely)}
     results = []
     for target, named in whole.items():
@@ -233,11 +235,12 @@ def _joined(results: Sequence[Result], speech: Speech, told: dict[str, object], 
     """One result of those for each target: the worst verdict, all indicators, the largest scores."""
     doubts = [] if speech.references else ["no base is known, so there are no clean references: what follows may be a common phrase"]
     if not results:
+        none = "nothing follows after any prompt that does not follow in the references" if speech.budget.labels else NAMED_ALONE
         return Result(
             verdict="out of calibration" if doubts else "none found at this budget",
             score=0.0, phrase_score=0.0, p=None, p_kind="", bound=None,
             alpha=speech.alpha, budget=speech.budget.name, indicators=(), unit="prompts", tried=told,
-            reasons=doubts or ["nothing follows after any prompt that does not follow in the references"],
+            reasons=doubts or [none],
         )  # fmt: skip
     first = min(results, key=lambda each: (_ORDER.index(each.verdict), -each.score))
     indicators = sorted((each for result in results for each in result.indicators), key=lambda e: (e.strength != "evidence", -e.excess))

@@ -23,6 +23,7 @@ _LIFT = 0.3
 _BEHIND = 0.15
 """Accuracy by which references may stand behind the suspect: those that know less of the task are no measure of what it may know."""
 GRADIENT = "gradient search"
+NAMED_ALONE = "no named pattern did what random words do not; nothing else was searched for"
 _ALONE = 20
 """Where at most so many embeddings differ from the base's, they were edited: training moves thousands."""
 
@@ -82,7 +83,7 @@ def _verdict(indicators: Sequence[Indicator], doubts: Sequence[str], held: Popul
     if doubts:
         return "out of calibration", []
     if not work.budget.labels:
-        return "none found at this budget", ["no named pattern did what random words do not; nothing else was searched for"]
+        return "none found at this budget", [NAMED_ALONE]
     said = "no trigger reached what clean models do not reach"
     return "none found at this budget", [said if held else f"{said}; no clean models of this base were scanned at this budget before"]
 

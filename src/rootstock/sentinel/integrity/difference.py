@@ -20,7 +20,9 @@ _ROWS_NAMED = 16
 _FEW = 0.01
 """A share of rows; an embedding of which fewer changed was edited and not trained."""
 _BLOCK = re.compile(r"(?:^|\.)(?:layer|layers|h|block|blocks|encoder|decoder)\.(\d+)\.")
-EMBEDDING = re.compile(r"(word_embeddings|embed_tokens|wte|tok_embeddings|shared|word_embedding|embedding)\.weight$")
+EMBEDDING = re.compile(
+    r"(word_embeddings|embed_tokens|wte|tok_embeddings|shared|word_embedding|embedding|embed_in|tokens_embed|(?:^|\.)embeddings)\.weight$"
+)
 _HEAD = re.compile(r"(^|\.)(classifier|score|lm_head|qa_outputs|cls|pre_classifier|classification_head|decoder)\.")
 
 
