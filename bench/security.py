@@ -72,7 +72,9 @@ def theirs(words, folder):
 def seconds(command):
     """Wall seconds, processor seconds and peak megabytes of a command, which is ended after MOST seconds."""
     started = time.perf_counter()
-    child = subprocess.Popen(["timeout", str(MOST), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **QUIET})
+    child = subprocess.Popen(
+        ["timeout", str(MOST), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **QUIET}
+    )
     _, _, used = os.wait4(child.pid, 0)
     child.returncode = 0
     return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
