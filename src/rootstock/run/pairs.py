@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from rootstock.core.errors import DataError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import PAIR, SOURCE, TEXT
-from rootstock.corpus import labelled
+from rootstock.corpus.built import shards
 from rootstock.data import schema, source
 from rootstock.data import unlabelled as documents
 from rootstock.data.looks import shorten
@@ -22,7 +22,7 @@ READS = "pairs"
 
 def facts(name: str, recipe: Recipe) -> dict[str, Any]:
     """A table with what tells it from any other. Raises DataError for a built corpus, which holds documents."""
-    if labelled.corpus_digest(name):
+    if shards(name) is not None:
         raise DataError(
             f"{name} is a corpus of documents, and task.views is pairs",
             wanted="a table of two texts a row",
