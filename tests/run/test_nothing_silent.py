@@ -18,7 +18,8 @@ from rootstock.core.watch import Watch
 from rootstock.data.batches import Feed
 from rootstock.loop import checkpoint, infer
 from rootstock.loop.history import read
-from rootstock.run import disk
+from rootstock.loop.train import Training
+from rootstock.run import afterwards, disk
 from rootstock.tasks.text_generation import TextGeneration
 from rootstock.verbs import api
 
@@ -35,6 +36,14 @@ def test_a_checkpoint_that_lacks_a_tensor_is_not_gone_on_with(learned, tmp_path,
     checkpoint.save(out / "checkpoints", checkpoint.Checkpoint(found.step, parts, state), keep=2)
     with pytest.raises(ContractRefused, match="lacks"):
         api.carry_out(recipe_of(run), out, Watch(), resume=True)
+
+
+def test_a_checkpoint_of_another_base_is_called_one_and_no_list_of_tensors():
+    """Another base has other tensors as well: who reads of these looks for damage where there is none."""
+    held = SimpleNamespace(parts={"trained": {"b": 0}, "optimizer": {}}, state={"key": "of another base"})
+    training = SimpleNamespace(key="of this", weights=SimpleNamespace(names=["a"]), optimizer=SimpleNamespace(state=dict))
+    with pytest.raises(ContractRefused, match="belongs to another recipe, base or data"):
+        Training.resume(training, held)
 
 
 def test_a_resumed_run_makes_no_batch_that_was_learned_before(learned, tmp_path, monkeypatch):
@@ -112,8 +121,8 @@ def size(folder):
     return sum(tensor.nbytes for path in files for tensor in load_file(path).values())
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_what_a_run_will_write_is_known_before_it_learns(adapt, monkeypatch, method):
+@pytest.mark.parametrize(("method", "merge", "average"), [("full", False, "none"), ("lora", False, "none"), ("lora", True, "ema")])
+def test_what_a_run_will_write_is_known_before_it_learns(adapt, monkeypatch, method, merge, average):
     most, real = [], checkpoint.save
 
     def save(folder, moment, *, keep):
@@ -121,10 +130,20 @@ def test_what_a_run_will_write_is_known_before_it_learns(adapt, monkeypatch, met
         most.append(size(folder))  # as it is while the newest is there and the oldest has not gone
         checkpoint.drop_old(folder, keep)
 
+    def kept(*given, written, **more):
+        timed.append(written)
+        return count(*given, written=written, **more)
+
+    timed, count = [], afterwards.kept
+    monkeypatch.setattr(afterwards, "kept", kept)
     monkeypatch.setattr(checkpoint, "save", save)
     monkeypatch.setattr(disk, "_BESIDE", 0)
-    run = adapt(method=method, training={"epochs": 2, "batch_tokens": 64, "checkpoint_steps": 2, "keep": 2})
-    assert run.folder.json("plan.json")["predicted"]["disk_bytes"] == pytest.approx(max(most) + size(run.folder.model), rel=0.02)
+    training = {"epochs": 2, "batch_tokens": 64, "checkpoint_steps": 2, "keep": 2, "average": average}
+    run = adapt(method=method, merge=merge, training=training)
+    left = sum(size(place) for place in (run.folder.model, run.path / "merged"))
+    near = 0.1 if merge else 0.02  # a model that is folded has the adapter's tensors no more, which is nothing beside one of use
+    assert timed == [pytest.approx(max(most) / 3 + left, rel=near)], "a budget of minutes keeps time for what the disk is asked for"
+    assert run.folder.json("plan.json")["predicted"]["disk_bytes"] == pytest.approx(max(most) + left, rel=near)
 
 
 def test_a_disk_without_room_is_met_before_a_step_is_taken(adapt, tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ _USUAL = 5.0
 """Seconds kept where nothing can be tried: for what is learned without labels, and for several tasks."""
 _TRIED, _DRAWN = 20, 1000
 """Resamples that are timed, and those that an interval takes."""
-_BYTES = 8 << 20
+_TRIED_BYTES = 8 << 20
 
 
 class Kept(NamedTuple):
@@ -36,17 +36,18 @@ class Kept(NamedTuple):
     each: float
 
 
-def kept(prepared: Prepared, built: Built, predicted: dict[str, Any], folder: Path, *, started: float) -> Kept:
+def kept(prepared: Prepared, built: Built, predicted: dict[str, Any], folder: Path, *, started: float, written: int) -> Kept:
     """For the measurement of the best state (twice: when learning ends, and for the report; again twice for a merge), and all that follows.
 
-    Baselines are fitted now and found again afterwards. started: time.monotonic() when the budget began.
+    Baselines are fitted now and found again afterwards. started: time.monotonic() when the budget began. written: bytes that will be, once
+    it has learned.
     """
     each = predicted["seconds_per_token"] / 3 * float(prepared.encoded_validation.lengths.sum())
     passes = 4 if prepared.recipe.merge else 2
     if not prepared.recipe.budget.minutes or not isinstance(prepared, LabelledRows):
         return Kept(_USUAL, passes, each)
     settling = _OF_START * max(LOADED - started, 0.0)
-    return Kept(_scoring(prepared, built) + _saving(prepared, built, folder) + settling, passes, each)
+    return Kept(_scoring(prepared, built) + _saving(folder, written) + settling, passes, each)
 
 
 def _scoring(prepared: LabelledRows, built: Built) -> float:
@@ -61,15 +62,14 @@ def _scoring(prepared: LabelledRows, built: Built) -> float:
     return again + tried * _DRAWN / _TRIED * (1 + len(rivals.columns))
 
 
-def _saving(prepared: Prepared, built: Built, folder: Path) -> float:
-    """Writing the model, a last checkpoint (values, their best, two moments) and the digests, by a file of eight megabytes."""
-    learned, whole = (sum(each.numel() for each in built.learner.parameters() if every or each.requires_grad) for every in (False, True))
+def _saving(folder: Path, written: int) -> float:
+    """Writing so many bytes, and their digests, by a file of eight megabytes."""
     place = folder / ".pace.part"
 
-    def written() -> None:
-        artifact.write_bytes(place, bytes(_BYTES))
+    def some() -> None:
+        artifact.write_bytes(place, bytes(_TRIED_BYTES))
         artifact.digest_file(place)
 
-    _, seconds = timed(written)
+    _, seconds = timed(some)
     place.unlink(missing_ok=True)
-    return seconds * 4 * (4 * learned + (whole if prepared.saves == "model" else learned)) / _BYTES
+    return seconds * written / _TRIED_BYTES

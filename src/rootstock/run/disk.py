@@ -1,4 +1,4 @@
-"""What a run will write, counted before a step is taken, and refused where the disk has no room for it."""
+"""What a run will write, counted before a step is taken: the disk must have room for it, and a budget of minutes time."""
 
 import shutil
 from pathlib import Path
@@ -28,20 +28,29 @@ class Writes:
         self._whole = max(_FP32 * sum(p.numel() for p in built.learner.parameters()), base)
         self._parted = _FP32 * sum(p.numel() for p in built.learner.parameters() if p.requires_grad) if built.shards else None
 
+    def moment(self, training: Training) -> int:
+        """Bytes of a checkpoint: values, two moments, the best values, and a mean of them where one is kept."""
+        return self._learns(training) * (5 if training.job.settings.average != "none" else 4)
+
+    def model(self, training: Training) -> int:
+        """Bytes of what is left: what learned or the whole model, and the whole beside an adapter that is folded in."""
+        if self._prepared.saves != "adapter":
+            return self._whole
+        return self._learns(training) + (self._whole if self._prepared.recipe.merge else 0)
+
+    def _learns(self, training: Training) -> int:
+        return self._parted or _FP32 * training.learns  # of all workers, which write to one place
+
     def check(self, training: Training, predicted: dict[str, Any], folder: Path, say: Say) -> None:
         """Count it into `predicted` as disk_bytes, say it where it is much; WriteFailed where the disk has less."""
-        settings, learns = training.job.settings, self._parted or _FP32 * training.learns  # of all workers, which write to one place
-        moment = learns * (5 if settings.average != "none" else 4)  # values, two moments, the best values, and a mean of them
+        settings, moment, model = training.job.settings, self.moment(training), self.model(training)
         if settings.checkpoint_steps:
             written = training.total // settings.checkpoint_steps
         else:
             written = int(2 * predicted["seconds"] / 60 / settings.checkpoint_minutes)  # a busy machine takes twice as long
         kept = min(settings.keep + 1, max(written, 1))  # the oldest goes when a new one is there; a signal writes one in any case
-        adapter = self._prepared.saves == "adapter"
-        model = (learns if adapter else self._whole) + (self._whole if adapter and self._prepared.recipe.merge else 0)
-        replaced = sum(
-            path.stat().st_size for path in (folder / "checkpoints").rglob("*") if path.is_file()
-        )  # by those of a run that goes on
+        # A run that goes on writes over its own checkpoints.
+        replaced = sum(path.stat().st_size for path in (folder / "checkpoints").rglob("*") if path.is_file())
         needed, free = kept * moment + model + _BESIDE, shutil.disk_usage(folder).free + replaced
         predicted["disk_bytes"] = needed
         parts = f"{kept} checkpoint{'s' if kept > 1 else ''} of {moment / 1e9:.1f} GB, {model / 1e9:.1f} GB of what is left"

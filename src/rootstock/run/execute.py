@@ -88,7 +88,8 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, resu
             if world.first:
                 writes.check(training, plan["predicted"], folder.path, watch.say)
             artifact.write_json(folder.path / "plan.json", plan)
-            training.reserve(*afterwards.kept(prepared, built, plan["predicted"], folder.path, started=pair.watch.started))
+            written = writes.moment(training) + writes.model(training)
+            training.reserve(*afterwards.kept(prepared, built, plan["predicted"], folder.path, started=pair.watch.started, written=written))
             pair.forecast(plan["predicted"])
             started = training.elapsed()
             try:
