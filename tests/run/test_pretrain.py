@@ -154,13 +154,18 @@ def test_an_empty_corpus_is_said(pretrain, tmp_path):
 
 def test_as_many_texts_are_drawn_as_asked_for(pretrain, corpus):
     values = {"base": "scratch:bert-tiny", "task": {"name": "masked-lm"}, "data": {"train": str(corpus), "validation": 0.2}}
-    counts = []
+    counts, said = [], []
     for rows, seed in ((None, 1), (12, 1), (12, 2)):
-        prepared = prepare(Recipe.build({**values, "seed": seed, "data": {**values["data"], "rows": rows}}, ""), lambda text: None)
-        counts.append((prepared.ledger["rows"]["read"], artifact.digest_json(prepared.encoded.tokens["input_ids"].flat.tolist())))
-    assert [read for read, _ in counts] == [counts[0][0], 12, 12]
-    assert counts[0][0] > 12
-    assert counts[1][1] != counts[2][1], "other texts for another seed"
+        prepared = prepare(Recipe.build({**values, "seed": seed, "data": {**values["data"], "rows": rows}}, ""), said.append)
+        counts.append((prepared.ledger["rows"], artifact.digest_json(prepared.encoded.tokens["input_ids"].flat.tolist())))
+    (whole, _), *drawn = counts
+    assert whole["read"] > 12
+    assert "not_drawn" not in whole
+    for rows, _ in drawn:
+        assert rows["train"] + rows["validation"] == 12, "as many as asked for"
+        assert (rows["read"], rows["not_drawn"]) == (whole["read"], whole["read"] - 12), "and the others are counted"
+    assert any(f"{whole['read'] - 12} not drawn, as data.rows asks" in text for text in said)
+    assert drawn[0][1] != drawn[1][1], "other texts for another seed"
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

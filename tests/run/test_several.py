@@ -234,7 +234,7 @@ REFUSED = {
     "nested": ({"mood": {}, "tags": {"task": {"name": "multi-task"}}}, {}, "multi-task can be no part"),
     "preference": ({"mood": {}, "tags": {"task": {"name": "preference"}}}, {}, "preference can be no part"),
     "rows beside": ({"mood": {}, "tags": {}}, {"data": {"train": "x.csv"}}, "each part brings rows of its own"),
-    "weights": ({"mood": {}, "tags": {}}, {"data": {"mix": [1.0, 2.0, 3.0]}}, "data.mix gives 3 weights"),
+    "weights": ({"mood": {}, "tags": {}}, {"data": {"mix": [1.0, 2.0, 3.0]}}, "data.mix gives 3 weights(.|\n)*2, one for each part"),
     "setting": ({"mood": {"task": {"name": "text-classification", "focl": 1}}, "tags": {}}, {}, "mood: unknown key 'task.focl'"),
     "no rows": ({"mood": {}, "tags": {"data": {"train": []}}}, {}, "'task.parts.tags.data.train' is missing"),
     "objective's key": ({"mood": {"data": {"mix": "equal"}}, "tags": {}}, {}, "data.mix is equal"),

@@ -95,10 +95,10 @@ def held_out(digest_N: np.ndarray, share: float, seed: int) -> np.ndarray:
     return chosen_N if chosen_N.any() or not len(place_N) else place_N == place_N.min()
 
 
-def check_mix(mix: str | float | tuple[float, ...], count: int) -> None:
-    """Raises RecipeError where there is not one weight for each of so many corpora."""
+def check_mix(mix: str | float | tuple[float, ...], count: int, of: str = "corpus") -> None:
+    """Raises RecipeError where there is not one weight for each of so many. of: what a person calls one."""
     if isinstance(mix, tuple) and len(mix) != count:
-        raise RecipeError(f"data.mix gives {len(mix)} weights", wanted=f"{count}, one for each corpus", fix="correct --mix")
+        raise RecipeError(f"data.mix gives {len(mix)} weights", wanted=f"{count}, one for each {of}", fix="correct --mix")
 
 
 def shares(mix: str | float | tuple[float, ...], tokens_S: np.ndarray) -> np.ndarray:
@@ -168,6 +168,19 @@ def account(rows: pa.Table, held_N: np.ndarray, digest_N: np.ndarray, broken: Co
         "broken": dict(broken),
         "findings": {"duplicates": finding("duplicates", len(places), total=train, examples=examples)},
     }
+
+
+def of_drawn(account: dict[str, Any], not_drawn: int) -> dict[str, Any]:
+    """The same account, with the number of those that a smaller number asked for leaves out."""
+    if not not_drawn:
+        return account
+    rows = account["rows"]
+    return account | {"rows": {**rows, "read": rows["read"] + not_drawn, "not_drawn": not_drawn}}
+
+
+def undrawn(rows: Mapping[str, int]) -> str:
+    """The number of those that were not drawn, in words."""
+    return f"; {rows['not_drawn']:,} not drawn, as data.rows asks" if "not_drawn" in rows else ""
 
 
 def without(account: dict[str, Any], spent: Mapping[str, pa.Table], names: Sequence[str]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def data(facts: Facts) -> dict[str, Any]:
     """What was learned from."""
     unit = _UNITS.get(dig(facts, "objective", "reads", default=""), "rows")
     held = dig(facts, "ledger", "rows", default={})
-    names = {"read": f"{unit} read", "dropped": "left out", "train": "to learn from", "validation": "held out"}
+    names = {"read": f"{unit} read", "dropped": "left out", "not_drawn": "not drawn", "train": "to learn from", "validation": "held out"}
     tokens = dig(facts, "ledger", "lengths", "tokens") if unit == "texts" else None
     counts = [(words.count(held[key]), called) for key, called in names.items() if key in held]
     counts += [(words.amount(tokens), "tokens to learn from")] if tokens else []

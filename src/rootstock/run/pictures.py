@@ -65,10 +65,11 @@ def pictured(recipe: Recipe, task: Objective, base: Resolved, *, share: float, s
     """Read, hold out and encode; kept by the digests of files, tokenizer and task. share: of the images to hold out."""
     task = fitted(task, base)
     captioned = task.reads == "captions"
-    tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base)) if captioned else _nothing
+    tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base)) if captioned else nothing
     length = choices.kept_length(recipe, _room(base), longest=_room(base)) if captioned else _told(task)["cost"]
     names = (recipe.data.train,) if isinstance(recipe.data.train, str) else recipe.data.train
-    shelves = {name: some(_shelf(name, task, recipe), recipe) for name in names}
+    whole = {name: _shelf(name, task, recipe) for name in names}
+    shelves = {name: some(shelf, recipe) for name, shelf in whole.items()}
     key = {
         "images": [[shelf.digest, artifact.digest_json([shelf.names, shelf.texts])] for shelf in shelves.values()],
         "tokenizer": artifact.digest_bytes(tokens().backend_tokenizer.to_str().encode()) if captioned else None,
@@ -78,7 +79,9 @@ def pictured(recipe: Recipe, task: Objective, base: Resolved, *, share: float, s
     }
     arrays, _ = remembered("pictures", key, lambda: _arrays(task, tokens(), list(shelves.values()), _Cut(length, share, recipe.seed)))
     found = {name: {"name": name, "format": task.reads, "sha256": shelf.digest} for name, shelf in shelves.items()}
-    sides = Sides.of_arrays(arrays)
+    made = Sides.of_arrays(arrays)
+    not_drawn = sum(len(whole[name].names) - len(shelf.names) for name, shelf in shelves.items())
+    sides = replace(made, account=documents.of_drawn(made.account, not_drawn))
     _say(sides.account, say)
     return Pictured(task=task, tokens=tokens, length=length, found=found, sides=sides)
 
@@ -117,7 +120,7 @@ def _told(task: Settings) -> dict[str, Any]:
     return task.plain()
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """The tokenizer of a model that reads no text."""
 
 
@@ -194,6 +197,6 @@ def _side(value: Any) -> int | None:
 def _say(account: dict[str, Any], say: Say) -> None:
     rows, lost = account["rows"], account["broken"]
     left_out = "; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in lost.items()) if lost else ""
-    say(f"images    {rows['train']:,} to learn from, {rows['validation']:,} held out{left_out}")
+    say(f"images    {rows['train']:,} to learn from, {rows['validation']:,} held out{documents.undrawn(rows)}{left_out}")
     for example in account["broken_examples"]:
         say(f"images    left out: {example['file']} is {example['reason']}")

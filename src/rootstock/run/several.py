@@ -41,7 +41,7 @@ def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> Joint:
     task = MultiTask.build({key: value for key, value in recipe.task.items() if key != "name"}, "task")
     alone = {name: _alone(recipe, task, name) for name in task.parts}
     _check(recipe, alone)
-    check_mix(recipe.data.mix, len(alone))
+    check_mix(recipe.data.mix, len(alone), "part")
     base = choices.base_for(recipe, say)
     parts = {name: _part(name, each, base, say, others) for name, each in alone.items()}
     task = task.joined({name: part.task for name, part in parts.items()})
@@ -50,7 +50,7 @@ def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> Joint:
     _check_method(recipe, task)
     method, why = choices.method_for(recipe, base, encoded, say, task=task, classes=classes)
     batch = min(choices.batch_tokens(method, part.task) for part in parts.values())  # who needs small updates learns nothing in large ones
-    epochs = recipe.training.epochs or labelled.epochs(recipe, method, encoded.lengths, classes, say, batch)
+    epochs = recipe.training.epochs or choices.epochs(recipe, method, encoded.lengths, classes, say, batch)
     usual = choices.usual_of(method, epochs) | {"batch_tokens": batch} | ({"rate": Objective.rate} if base.scratch and task.writes else {})
     settled = choices.resolved(recipe, base, _settled(task, parts), method, columns={}, usual=usual)
     shared = {"method": settled.method, "training": settled.training, "base": settled.base, "tokenizer": settled.tokenizer}

@@ -29,7 +29,7 @@ from rootstock.run import beneath, choices, new_tokens, pairs, pictures, planted
 from rootstock.run.prepared import Unlabelled
 from rootstock.run.sides import Sides
 
-_LAYOUT = 3
+_LAYOUT = 4
 """Of what is kept: another one is encoded anew."""
 _PASSES = 3.0
 """Over the documents, where neither epochs nor minutes are given."""
@@ -54,11 +54,7 @@ def prepare(recipe: Recipe, say: Say) -> Unlabelled:
     if recipe.augment is not None:
         raise RecipeError("augment is set, and an objective makes its rows anew in each pass", wanted="labelled rows", fix="leave it out")
     choices.check_reads(recipe, task.reads)
-    choices.check_unused(
-        recipe,
-        (*_MEANINGLESS[task.reads], "exclude", *(() if task.reads == "documents" else ("canaries",))),
-        f"{task.reads} that an objective reads",
-    )
+    choices.check_unused(recipe, (*_MEANINGLESS[task.reads], "exclude"), f"{task.reads} that an objective reads")
     base = choices.base_for(recipe, say)
     method, why = _method(recipe, base, task)
     tokens: Callable[[], Any] = cache(partial(bases.tokenizer, base))
@@ -180,11 +176,13 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
         _check_model(recipe, task, base)
         broken = labelled.Lost()
         paired = task.reads == pairs.READS
-        rows = _some(pairs.read(tuple(found), recipe, broken) if paired else _documents(recipe, found, broken), recipe)
-        rows = rows if paired else planted.in_documents(recipe, rows, share)
+        every = pairs.read(tuple(found), recipe, broken) if paired else _documents(recipe, found, broken)
+        drawn = _some(every, recipe)
+        rows = drawn if paired else planted.in_documents(recipe, drawn, share)
         digest_N = documents.digests(rows)
         held_N = documents.held_out(digest_N, share, recipe.seed)
-        account = documents.account(rows, held_N, pairs.digests(rows) if paired else digest_N, broken)
+        own_N = pairs.digests(rows) if paired else digest_N
+        account = documents.of_drawn(documents.account(rows, held_N, own_N, broken), len(every) - len(drawn))
         if paired:
             account["findings"]["truncation"] = pairs.cut_short(rows, tokenizer, length)
         train, idle = _encode(task, rows.filter(pa.array(~held_N)), tokenizer, length)
@@ -281,7 +279,7 @@ def _say(read: Sides, say: Say) -> None:
     left_out = "; left out: " + ", ".join(f"{count:,} {rule}" for rule, count in lost.items()) if lost else ""
     tokens = int(read.train.sizes.sum())
     learned = f"{rows['train']:,} texts ({tokens:,} tokens in {len(read.train):,} rows) to learn from"
-    say(f"corpus    {learned}, {rows['validation']:,} held out{left_out}")
+    say(f"corpus    {learned}, {rows['validation']:,} held out{documents.undrawn(rows)}{left_out}")
     if "vocabulary" in read.account:
         say(new_tokens.spoken(read.account["vocabulary"]))
     for example in read.account["broken_examples"]:
