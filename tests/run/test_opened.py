@@ -1,5 +1,8 @@
 """A base opened to look at: what its head does, random weights of its kind, and what can't be opened."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
 import transformers
@@ -7,6 +10,7 @@ from tests.conftest import make_tokenizer
 from tests.tiny_models import causal_model, clip_model, masked_model, saved, seq2seq_model, vit_model, with_bos
 
 from rootstock.core.errors import BaseError
+from rootstock.run import choices
 from rootstock.run.opened import kind_of, open_base
 
 
@@ -105,3 +109,10 @@ def test_what_reads_neither_text_nor_images_and_what_is_an_adapter_are_refused(t
         open_base(str(run))
     saved(masked_model(), make_tokenizer(), run / "merged")
     assert open_base(str(run)).kind == "masked"
+
+
+@pytest.mark.parametrize(("pad", "room"), [(1, 512), (0, 513), (None, 512)])
+def test_positions_of_a_roberta_begin_behind_its_padding(tmp_path, pad, room):
+    config = {"model_type": "roberta", "max_position_embeddings": 514} | ({} if pad is None else {"pad_token_id": pad})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert choices.room(SimpleNamespace(scratch=None, folder=tmp_path)) == room

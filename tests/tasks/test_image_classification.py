@@ -14,10 +14,12 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core.errors import BaseError, DataError
 from rootstock.core.loaded import Head
+from rootstock.core.recipe import Recipe
 from rootstock.core.seed import Draw
 from rootstock.data import images, split
 from rootstock.evaluation.baselines import baselines
 from rootstock.run import labelled_pictures
+from rootstock.run.prepare import prepare
 from rootstock.tasks.image_classification import ImageClassification
 
 SHADES = {"bright": 200, "dark": 40}
@@ -137,3 +139,13 @@ def test_what_can_not_be_learned_is_refused(pictures, tiny_base, eye, tmp_path):
     text = bases.load(resolve(str(tiny_base)), Head(auto="AutoModel"), seed=0).model
     with pytest.raises(BaseError, match="does not read images"):
         ImageClassification().check(text)
+
+
+def test_validation_images_that_can_not_be_read_are_counted_too(pictures, eye, tmp_path):
+    shutil.copytree(pictures, held := tmp_path / "held")
+    (held / "bright" / "torn.png").write_bytes(b"no image")
+    (held / "dark" / "broken.png").unlink()
+    prepared = prepare(Recipe.build({"base": str(eye), "data": {"train": str(pictures), "validation": str(held)}}, ""), lambda text: None)
+    assert prepared.ledger["rows"] == {"read": 82, "dropped": 2, "train": 40, "validation": 40}
+    assert sum(prepared.ledger["broken"].values()) == 2
+    assert [each["file"].rpartition("/")[2] for each in prepared.ledger["broken_examples"]] == ["broken.png", "torn.png"]

@@ -131,7 +131,8 @@ def room(base: Resolved) -> int:
     if base.scratch and not any(said):
         said.append(512)
     if "roberta" in str(held.get("model_type")) and said[0]:
-        said[0] -= int(held.get("pad_token_id") or 1) + 1  # its positions begin after the padding's
+        pad = held.get("pad_token_id")
+        said[0] -= (1 if pad is None else int(pad)) + 1  # its positions begin after the padding's
     said.append(config_file(base, "tokenizer_config.json").get("model_max_length"))
     return int(min(number for number in (*said, 10**9) if number))
 
@@ -286,6 +287,19 @@ def _advice(recipe: Recipe, base: Resolved, encoded: Encoded, task: Task) -> tup
 def updates(lengths: np.ndarray, batch_tokens: int) -> int:
     """Updates of an epoch, padding aside."""
     return -(-int(lengths.sum()) // batch_tokens)
+
+
+def epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say, batch: int | None = None) -> float:
+    """Epochs for a recipe that names none; where the usual number is too few, it says so.
+
+    lengths: tokens kept of each row. batch: padded tokens of an update that the task wants.
+    """
+    count = updates(lengths, recipe.training.batch_tokens or batch or method.batch_tokens)
+    passes = method.passes(count, classes)
+    if passes > method.epochs and not recipe.training.steps:
+        few = f"one of these rows is about {count} update{'s' if count > 1 else ''}"
+        say(f"training  {passes:g} epochs, not {method.epochs:g}: {few}" + (f", and there are {classes} classes" if classes > 2 else ""))
+    return passes
 
 
 def resolved(recipe: Recipe, base: Resolved, task: Task, method: Method, *, columns: dict[str, Any], usual: dict[str, Any]) -> Recipe:

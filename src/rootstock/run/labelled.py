@@ -17,7 +17,6 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved
 from rootstock.core.artifact import digest_file, digest_json
 from rootstock.core.errors import DataError, RecipeError
-from rootstock.core.method import Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column, spell
@@ -80,7 +79,7 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
     room = choices.room_beside(method, base)
     spans, spans_validation = task.spans(raw), task.spans(raw_validation)
     length = choices.kept_length(recipe, room, longest=int(max(spans.max(), spans_validation.max())))
-    passes = recipe.training.epochs or epochs(
+    passes = recipe.training.epochs or choices.epochs(
         recipe, method, raw.lengths if task.parted else np.minimum(raw.lengths, length), classes, say, choices.batch_tokens(method, task)
     )
     known = rows.schema
@@ -340,16 +339,3 @@ def _alike(names: Sequence[str]) -> list[list[str]]:
     for name in names:
         groups.setdefault("".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
     return [group for group in groups.values() if len(group) > 1][:_ALIKE]
-
-
-def epochs(recipe: Recipe, method: Method, lengths: np.ndarray, classes: int, say: Say, batch: int | None = None) -> float:
-    """Epochs for a recipe that names none; where the usual number is too few, it says so.
-
-    lengths: tokens kept of each row. batch: padded tokens of an update that the task wants.
-    """
-    updates = choices.updates(lengths, recipe.training.batch_tokens or batch or method.batch_tokens)
-    passes = method.passes(updates, classes)
-    if passes > method.epochs and not recipe.training.steps:
-        few = f"one of these rows is about {updates} update{'s' if updates > 1 else ''}"
-        say(f"training  {passes:g} epochs, not {method.epochs:g}: {few}" + (f", and there are {classes} classes" if classes > 2 else ""))
-    return passes

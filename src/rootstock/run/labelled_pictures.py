@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +52,7 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
     if len(drawn.names) < len(shelf.names):
         say(f"data      {len(drawn.names):,} of {len(shelf.names):,} images are drawn, as data.rows asks")
     hung = hung_up(drawn, unfitted)
-    train, validation, validated = _sides(hung, unfitted, recipe, say)
+    train, validation, held = _sides(hung, unfitted, recipe, say)
     augmented.check(recipe, unfitted)
     with schema.naming(recipe.data.train):
         task = unfitted.fit(train, validation)
@@ -62,14 +63,13 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
     encoded, encoded_validation = (task.encode(part, None, None) for part in (train, validation))
     method, why = choices.method_for(recipe, base, encoded, say, task=task, classes=len(labels))
     method = _everywhere(method, say)
-    updates = choices.updates(encoded.lengths, recipe.training.batch_tokens or method.batch_tokens)
-    epochs = recipe.training.epochs or method.passes(updates, len(labels))
+    epochs = recipe.training.epochs or choices.epochs(recipe, method, encoded.lengths, len(labels), say)
     length = int(encoded.lengths.max())
-    sources = {"train": shelf} | ({"validation": validated} if validated else {})
+    sources = {"train": shelf} | ({"validation": held.shelf} if held else {})
     return LabelledRows(
         recipe=choices.resolved(recipe, base, task, method, columns={}, usual=choices.usual_of(method, epochs)),
         base=base,
-        tokens=_nothing,
+        tokens=pictures.nothing,
         task=task,
         method=method,
         train=train,
@@ -78,7 +78,9 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
         teacher=teacher,
         encoded=encoded,
         encoded_validation=encoded_validation,
-        ledger=_account(train, validation, task, hung=hung, length=length, not_drawn=len(shelf.names) - len(drawn.names)),
+        ledger=_account(
+            (train, validation), task, [hung, *([held.hung] if held else [])], length=length, not_drawn=len(shelf.names) - len(drawn.names)
+        ),
         length=length,
         sources={side: {"name": str(each.place), "format": "images", "sha256": each.digest} for side, each in sources.items()},
         choices={"method": why, "schema": [f"label: the folder of each of {len(train) + len(validation):,} images"]},
@@ -90,7 +92,12 @@ def table(reference: str, task: Labelled, data: DataSettings, say: Say) -> tuple
 
     Raises DataError where none can be read.
     """
-    hung = hung_up(_shelf(reference, task, data), task)
+    hung = _readable(reference, _shelf(reference, task, data), task, say)
+    return rows(hung, np.arange(len(hung.names))), dict(hung.broken)
+
+
+def _readable(reference: str, shelf: Shelf, task: Labelled, say: Say) -> Gallery:
+    hung = hung_up(shelf, task)
     if hung.broken:
         _say_lost(hung, say)
         if not hung.names:
@@ -100,7 +107,7 @@ def table(reference: str, task: Labelled, data: DataSettings, say: Say) -> tuple
                 wanted="images",
                 fix="replace them",
             )
-    return rows(hung, np.arange(len(hung.names))), dict(hung.broken)
+    return hung
 
 
 def _say_lost(hung: Gallery, say: Say) -> None:
@@ -159,13 +166,21 @@ def _shelf(reference: str, task: Labelled, data: DataSettings) -> Shelf:
     return images.shelf(reference)
 
 
-def _sides(hung: Gallery, task: Labelled, recipe: Recipe, say: Say) -> tuple[pa.Table, pa.Table, Shelf | None]:
+class _Held(NamedTuple):
+    """Validation images that come from a place of their own."""
+
+    shelf: Shelf
+    hung: Gallery
+
+
+def _sides(hung: Gallery, task: Labelled, recipe: Recipe, say: Say) -> tuple[pa.Table, pa.Table, _Held | None]:
     """Training and validation rows, and where the latter come from a place of their own, that."""
     _say_lost(hung, say)
     everything = np.arange(len(hung.names))
-    if isinstance(recipe.data.validation, str):
-        shelf = _shelf(recipe.data.validation, task, recipe.data)
-        return rows(hung, everything), table(recipe.data.validation, task, recipe.data, say)[0], shelf
+    if isinstance(place := recipe.data.validation, str):
+        shelf = _shelf(place, task, recipe.data)
+        held = _Held(shelf, _readable(place, shelf, task, say))
+        return rows(hung, everything), rows(held.hung, np.arange(len(held.hung.names))), held
     digests = [f"{digest:016x}" for digest in hung.digests().tolist()]
     told = pa.table({TEXT: digests, LABEL: pa.array(hung.texts, pa.string()), ROW: everything})
     with schema.naming(str(recipe.data.train)):
@@ -176,20 +191,26 @@ def _sides(hung: Gallery, task: Labelled, recipe: Recipe, say: Say) -> tuple[pa.
     return train, validation, None
 
 
-def _account(train: pa.Table, validation: pa.Table, task: Labelled, *, hung: Gallery, length: int, not_drawn: int) -> dict[str, Any]:
-    """The ledger, with the images that could not be read among those left out."""
-    lengths = (np.full(len(part), length, dtype=np.int64) for part in (train, validation))
+def _account(parts: tuple[pa.Table, pa.Table], task: Labelled, read: Sequence[Gallery], *, length: int, not_drawn: int) -> dict[str, Any]:
+    """The ledger, with the images that could not be read among those left out. parts: both sides. read: each place that they come from."""
+    train_N, validation_N = (np.full(len(part), length, dtype=np.int64) for part in parts)
     facts = ledger.Facts(
-        train_lengths=next(lengths),
-        validation_lengths=next(lengths),
+        train_lengths=train_N,
+        validation_lengths=validation_N,
         length=length,
         kind=task.kind,
         names=task.names,
         not_drawn=not_drawn,
     )
-    found, lost = ledger.account(train, validation, facts), sum(hung.broken.values())
+    broken = sum((hung.broken for hung in read), Counter[str]())
+    found, lost = ledger.account(*parts, facts), sum(broken.values())
     counts = found["rows"] | {"read": found["rows"]["read"] + lost, "dropped": found["rows"]["dropped"] + lost}
-    return found | {"rows": counts, "truncation": [], "broken": dict(hung.broken), "broken_examples": list(hung.examples)}
+    return found | {
+        "rows": counts,
+        "truncation": [],
+        "broken": dict(broken),
+        "broken_examples": [each for hung in read for each in hung.examples],
+    }
 
 
 def _everywhere(method: Method, say: Say) -> Method:
@@ -203,7 +224,3 @@ def _everywhere(method: Method, say: Say) -> Method:
 def _size(task: Labelled) -> int:
     size: int = task.plain()["size"]
     return size
-
-
-def _nothing() -> None:
-    """The tokenizer of a model that reads no text."""
