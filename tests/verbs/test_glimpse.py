@@ -55,11 +55,23 @@ def test_each_window_of_a_tagged_row_asks_its_own_words(tiny_base, tmp_path):
     assert len(asked) == len(words)
 
 
-def test_a_long_row_is_printed_in_part_and_what_has_no_tokens_is_refused(tiny_base, tmp_path):
+def test_a_long_row_is_printed_in_part():
     tokens = [(f"w{number}", number > 100) for number in range(250)]
     (_, line, _) = glimpse.as_text([{"row": 1, "label": "x", "read": {"input_ids": tokens}}])
     assert "250 tokens: w0 " in line
     assert "«w101" in line
     assert line.endswith("w199 … 50 more")
-    with pytest.raises(UsageError, match="images or of several tasks"):
-        glimpse.glimpse(object(), 1)
+
+
+OTHERS = {
+    "several tasks": {"task": {"parts": {"a": {}, "b": {}}}},
+    "anew in each pass": {"task": {"name": "masked-lm"}},
+    "are images": {"task": {"name": "image-classification"}},
+}
+
+
+@pytest.mark.parametrize("said", OTHERS)
+def test_what_has_no_tokens_to_print_is_refused_before_a_row_is_read(said):
+    recipe = Recipe.build({"data": {"train": "never-read"}, **OTHERS[said]}, "")
+    with pytest.raises(UsageError, match=said):
+        inspection.examine(recipe, lambda text: None, show=1)

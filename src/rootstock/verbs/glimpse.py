@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from rootstock import catalog
 from rootstock.core.errors import UsageError
+from rootstock.core.objective import Objective
+from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PART, ROW, Encoded, column
 from rootstock.data.looks import shorten
-from rootstock.run.prepared import LabelledRows, Prepared
+from rootstock.run import labelled_pictures, several
+from rootstock.run.prepared import LabelledRows
 
 _READ = {"input_ids": "asked", "pair_ids": "pair_asked", "negative_ids": "", "targets": ""}
 """Columns of token ids, and those that tell which are asked."""
@@ -20,10 +24,22 @@ _MOST = 200
 """Tokens of a row that are printed."""
 
 
-def glimpse(prepared: Prepared, count: int) -> list[dict[str, Any]]:
+def check(recipe: Recipe) -> None:
+    """Raise UsageError, before a row is read, where rows have no tokens of their own that could be printed."""
+    name = recipe.task.get("name", "auto")
+    if several.meant(recipe):
+        found = "the rows are of several tasks"
+    elif name != "auto" and issubclass(catalog.find("tasks", name), Objective):
+        found = f"{name} makes its rows of the texts anew in each pass"
+    elif labelled_pictures.meant(recipe):
+        found = "the rows are images"
+    else:
+        return
+    raise UsageError(f"tokens are asked for, and {found}", wanted="labelled rows of texts for one task", fix="leave --show out")
+
+
+def glimpse(prepared: LabelledRows, count: int) -> list[dict[str, Any]]:
     """Of the first `count` training rows as they are learned from: pairs of a token and whether it is asked, by what they are of."""
-    if not isinstance(prepared, LabelledRows) or prepared.task.reads == "images":
-        raise UsageError("tokens are asked for, and these rows are images or of several tasks", wanted="rows of texts for one task")
     encoded, rows = prepared.encoded, prepared.learned.slice(0, count)
     part_P = encoded.dense.get(PART, np.arange(len(encoded)))
     places, labels = column(rows, ROW), [shorten(str(label)) for label in column(rows, LABEL)]

@@ -6,6 +6,7 @@ from typing import Any
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Say
 from rootstock.run.prepare import prepare
+from rootstock.run.prepared import LabelledRows
 from rootstock.verbs import glimpse
 
 
@@ -17,10 +18,12 @@ def inspect(data: str | Path, **sections: Any) -> dict[str, Any]:
 
 def examine(recipe: Recipe, say: Say, *, show: int = 0) -> dict[str, Any]:
     """The ledger that a recipe's rows give; rows without a label are counted, not refused. show: how many rows' tokens go with it."""
-    length = recipe.training.model_copy(update={"epochs": 1})  # nothing is trained: no word on how long it would take
-    chosen = recipe.model_copy(update={"method": {"name": "full"}, "training": length, "accept": (*recipe.accept, "unlabelled")})
+    if show:
+        glimpse.check(recipe)
+    training = recipe.training.model_copy(update={"epochs": 1})  # nothing is trained: no word on how long it would take
+    chosen = recipe.model_copy(update={"method": {"name": "full"}, "training": training, "accept": (*recipe.accept, "unlabelled")})
     prepared = prepare(chosen, say)
-    return prepared.ledger | ({"shown": glimpse.glimpse(prepared, show)} if show else {})
+    return prepared.ledger | ({"shown": glimpse.glimpse(prepared, show)} if show and isinstance(prepared, LabelledRows) else {})
 
 
 def as_text(ledger: dict[str, Any]) -> str:
