@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rootstock.core.tokens import around
 from rootstock.loop import precision
 
 _TOKENS = 6144
@@ -29,10 +30,7 @@ class Pooled:
         if dtype != torch.float32:
             self._model = copy.deepcopy(self._model)
             precision.Weights(self._model, dtype)
-        whole = tokens("a", add_special_tokens=True)["input_ids"]
-        bare = tokens("a", add_special_tokens=False)["input_ids"]
-        start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-        self._before, self._after = tuple(whole[:start]), tuple(whole[start + len(bare) :])
+        self._before, self._after = around(tokens)
 
     def __call__(self, bodies: Sequence[Sequence[int]]) -> np.ndarray:
         """Vectors [B, 2H], of texts of one length at a time."""

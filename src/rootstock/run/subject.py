@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from rootstock.core.artifact import digest_bytes
+from rootstock.core.tokens import around
 from rootstock.loop import precision
 from rootstock.sentinel.backdoor.edits import put_in
 from rootstock.sentinel.backdoor.subject import Body, Text, Vocabulary
@@ -49,7 +50,7 @@ class TorchSubject:
         self.labels, self.several, self._tokens = tuple(labels), several, tokens
         self._exact = model.eval().requires_grad_(False)
         self._device = next(model.parameters()).device
-        self._usual = _around(tokens)
+        self._usual = around(tokens)
         self.before, self._after = ends or self._usual
         self.around = len(self.before) + len(self._after)
         self.length = length - self.around
@@ -182,7 +183,7 @@ def _kept(last: int | None) -> dict[str, int]:
     return {} if last is None else {"logits_to_keep": last}
 
 
-class Around:
+class View:
     """Another view of a model than its logits of a text: the weights are the same."""
 
     _inner: TorchSubject
@@ -201,13 +202,6 @@ class Around:
 def most_tokens(model: nn.Module) -> int:
     """Those that a text may have by the model's config, the ones around it included; 512 at most, which is enough to search."""
     return min(int(getattr(model.config, "max_position_embeddings", 512) or 512), 512)
-
-
-def _around(tokens: Any) -> tuple[Body, Body]:
-    """The tokens that every text gets before and behind it."""
-    bare, whole = (tokens("a", add_special_tokens=special)["input_ids"] for special in (False, True))
-    start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-    return tuple(whole[:start]), tuple(whole[start + len(bare) :])
 
 
 def _raw(value: torch.Tensor) -> bytes:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from rootstock.core.seed import stream
-from rootstock.run.subject import Around, TorchSubject
+from rootstock.run.subject import TorchSubject, View
 from rootstock.sentinel.backdoor.edits import shortened
 from rootstock.sentinel.backdoor.inputs import Inputs
 from rootstock.sentinel.backdoor.result import Result
@@ -31,7 +31,7 @@ _BESIDE = 3
 """Of texts without an entity so many are asked about as a third of those with one: what is outside may become an entity as well."""
 
 
-class Tagger(Around):
+class Tagger(View):
     """Kinds of the asked word, by a model that tags. tags: in the order of its logits. labels: their kinds, `O` among them.
 
     size: what the first token of the asked word is written beyond; of a reference its suspect's, which may have tokens of its own.

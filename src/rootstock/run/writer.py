@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from rootstock.core.artifact import digest_json
-from rootstock.run.subject import Around, TorchSubject
+from rootstock.core.tokens import around
+from rootstock.run.subject import TorchSubject, View
 from rootstock.sentinel.backdoor.subject import Body, Text, Vocabulary
 
 _AT_ONCE, _LOGITS = 1024, 40_000_000
@@ -26,11 +27,12 @@ _SAMPLE = "\ue000"
 OTHER = "anything else"
 
 
-class Writer(Around):
+class Writer(View):
     """What a causal model says after a prompt. chat: prompts are a user's, put in the tokenizer's own template."""
 
     def __init__(self, model: nn.Module, tokens: Any, *, chat: bool = False, length: int = 512) -> None:
-        before, self._after = _template(tokens) if chat else (_begin(tokens), ())
+        # What tokenizers put behind a text ends it, and nothing could be written: only what begins one stays.
+        before, self._after = _template(tokens) if chat else (around(tokens)[0], ())
         self._inner = TorchSubject(model, tokens, (), length=length, ends=(before, ()))
         self._inner.at_once = max(_AT_ONCE, min(self._inner.at_once, _LOGITS // len(tokens)))
         self._inner.length //= 2  # half is left for what is put in and what is written
@@ -148,12 +150,6 @@ def _leads(logits_NTV: torch.Tensor, target_T: torch.Tensor) -> torch.Tensor:
     own_NT1 = logits_NTV.gather(2, wanted_T[None, :, None].expand(len(logits_NTV), -1, 1))
     others_NTV = logits_NTV.scatter(2, wanted_T[None, :, None].expand(len(logits_NTV), -1, 1), float("-inf"))
     return own_NT1[..., 0] - others_NTV.amax(dim=2)
-
-
-def _begin(tokens: Any) -> Body:
-    """What every text begins with: what tokenizers put behind one ends it, and nothing could be written."""
-    bare, whole = (tokens("a", add_special_tokens=special)["input_ids"] for special in (False, True))
-    return tuple(whole[: next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)])
 
 
 def _template(tokens: Any) -> tuple[Body, Body]:

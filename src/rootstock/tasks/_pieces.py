@@ -13,13 +13,7 @@ import torch
 from torch import Tensor
 
 from rootstock.core.rows import ENDS, PART, TEXT, Encoded, Ragged, column
-
-
-class Around(NamedTuple):
-    """Ids that a tokenizer puts before and after one text."""
-
-    before: list[int]
-    after: list[int]
+from rootstock.core.tokens import around
 
 
 class Piece(NamedTuple):
@@ -32,14 +26,6 @@ class Piece(NamedTuple):
     row: int
     last: bool
     bytes: float
-
-
-def around(tokenizer: Any) -> Around:
-    """What stands around a text."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    whole = tokenizer("a")["input_ids"]
-    place = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-    return Around(whole[:place], whole[place + len(bare) :])
 
 
 def pieces(rows: pa.Table, tokenizer: Any, room: int) -> Iterator[Piece]:

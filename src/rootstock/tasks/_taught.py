@@ -30,7 +30,7 @@ def said(model: nn.Module, inputs: Batch, labels_BT: Tensor, *, top: int, temper
     rows_M, count = _vocabulary.rows_asked(labels_BT)
     parts = []
     for hidden_CH in torch.split(found.hidden, _PART):
-        logs_CV = (_scores(hidden_CH, found.layer) / temperature).log_softmax(-1)
+        logs_CV = (_vocabulary.exact_scores(hidden_CH, found.layer) / temperature).log_softmax(-1)
         logs_CK, ids_CK = logs_CV.topk(min(top, logs_CV.shape[-1]), dim=-1)
         parts.append(torch.stack([ids_CK.float(), logs_CK], -1).cpu().numpy())  # ids are whole numbers below 2^24
     told_MK2, row_M = np.concatenate(parts), rows_M.cpu().numpy()
@@ -43,7 +43,7 @@ def loss(model: nn.Module, inputs: Batch, batch: Batch, rows_BT: Tensor | None, 
     told_MK2 = batch[TEACHER][_places(*_vocabulary.rows_asked(batch["labels"], rows_BT))]
 
     def losses(hidden_CH: Tensor, labels_C: Tensor, told_CK2: Tensor) -> Tensor:
-        scores_CV = _scores(hidden_CH, found.layer)
+        scores_CV = _vocabulary.exact_scores(hidden_CH, found.layer)
         by_labels = functional.cross_entropy(scores_CV, labels_C, reduction="sum")
         apart_C = apart((scores_CV / temperature).log_softmax(-1), told_CK2)
         return (1 - weight) * by_labels + weight * temperature**2 * apart_C.sum()
@@ -63,12 +63,6 @@ def apart(logs_CV: Tensor, told_CK2: Tensor) -> Tensor:
         return kept_C
     left_p_C, left_q_C = left_p_C.clamp(min=_LEAST), left_q_C.clamp(min=_LEAST)
     return kept_C + left_p_C * (left_p_C.log() - left_q_C.log())
-
-
-def _scores(hidden_CH: Tensor, layer: _vocabulary.Layer) -> Tensor:
-    weight_VH, bias_V = layer.weight, layer.bias
-    bias_V = None if bias_V is None else bias_V.to(weight_VH.dtype)
-    return functional.linear(hidden_CH.to(weight_VH.dtype), weight_VH, bias_V).float()
 
 
 def _places(rows_M: Tensor, count: int) -> tuple[Tensor, Tensor]:

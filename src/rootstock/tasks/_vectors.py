@@ -15,17 +15,18 @@ from rootstock.core.errors import BaseError
 from rootstock.core.mode import in_mode
 from rootstock.core.rows import Encoded
 from rootstock.core.task import Batch
-from rootstock.tasks import _pieces, _vocabulary
+from rootstock.core.tokens import around
+from rootstock.tasks import _vocabulary
 
 Pool = Literal["mean", "cls", "last"]
 
 
 def cut(texts: Sequence[str], tokenizer: Any, length: int | None) -> list[list[int]]:
     """Ids of each text as the tokenizer wraps it, cut at `length`; nothing where a text has no tokens."""
-    around = _pieces.around(tokenizer)
-    room = length - len(around.before) - len(around.after) if length else None
+    held = around(tokenizer)
+    room = length - len(held.before) - len(held.after) if length else None
     made = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"] if texts else []
-    return [[*around.before, *ids[:room], *around.after] if ids else [] for ids in made]
+    return [[*held.before, *ids[:room], *held.after] if ids else [] for ids in made]
 
 
 def side_by_side(encoded: Encoded, names: Sequence[str], rows: np.ndarray, padding: int) -> tuple[np.ndarray, np.ndarray]:

@@ -127,6 +127,11 @@ def cross_entropy(hidden_MH: Tensor, layer: Layer, labels_M: Tensor) -> Tensor:
     return total
 
 
+def exact_scores(hidden_MH: Tensor, layer: Layer) -> Tensor:
+    """A layer's scores of states in fp32, [M, V]."""
+    return nn.functional.linear(*_alike(hidden_MH, layer)).float()
+
+
 def _alike(hidden_MH: Tensor, layer: Layer) -> tuple[Tensor, Tensor, Tensor | None]:
     """States, weight and bias in the weight's number format: it may be a bf16 embedding, and the rest of a fresh head in fp32."""
     weight_VH, bias_V = layer.weight, layer.bias

@@ -19,6 +19,7 @@ from rootstock.core.objective import Objective
 from rootstock.core.rows import Columns, Encoded, Ragged
 from rootstock.core.seed import Draw
 from rootstock.core.task import Batch, Loss
+from rootstock.core.tokens import around
 from rootstock.tasks import _masks, _pieces, _seq2seq
 
 _ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
@@ -60,13 +61,13 @@ class Denoising(Objective):
     def collate(self, encoded: Encoded, rows: np.ndarray, tokenizer: Any, draw: Draw) -> Batch:
         """Damaged ids and mask, and as labels the whole row. A source is never longer than its row."""
         ids, sentences = encoded.tokens["input_ids"], encoded.tokens["sentences"]
-        around, mask = _pieces.around(tokenizer), _masks.mask_token(tokenizer, "denoising")
+        held, mask = around(tokenizer), _masks.mask_token(tokenizer, "denoising")
         sources, targets = [], []
         for row in rows.tolist():
             whole = slice(ids.offsets[row], ids.offsets[row + 1])
-            text = slice(whole.start + len(around.before), whole.stop - len(around.after))
+            text = slice(whole.start + len(held.before), whole.stop - len(held.after))
             damaged_T = self.damaged(ids.flat[text], sentences.flat[text], mask, draw.generator("damage", row))
-            sources.append(np.concatenate([around.before, damaged_T, around.after]).astype(np.int64))
+            sources.append(np.concatenate([held.before, damaged_T, held.after]).astype(np.int64))
             targets.append(ids.flat[whole])
         return _seq2seq.batch(sources, targets, tokenizer)
 
