@@ -177,3 +177,14 @@ def test_a_checkpoint_belongs_to_its_teacher_and_a_rehearsal_asks_it_for_nothing
     monkeypatch.setenv("ROOTSTOCK_CACHE", str(tmp_path / "empty"))
     assert api.rehearse(recipe, Watch())["steps"] == 1
     assert not (tmp_path / "empty/teacher").exists()
+
+
+def test_rows_that_the_teacher_does_not_read_whole_are_counted(learn, tiny_base, tmp_path, caplog):
+    rows = rows_of(40)
+    held = write_csv(tmp_path / "rows.csv", rows)
+    few = {"steps": 1, "length": 6}
+    short = rootstock.adapt(held, base=str(tiny_base), method="full", out=tmp_path / "short", training=few, accept=["truncation"])
+    with caplog.at_level("INFO", logger="rootstock"):
+        learn(data=held, validation=str(held), teacher={"run": str(short.path)}, training={"steps": 1}, accept=["overlap"])
+    (said,) = [line for line in caplog.messages if line.endswith("for the teacher")]
+    assert said.startswith(f"teacher   {sum(len(text.split()) + 2 > 6 for text, _ in rows)} rows")

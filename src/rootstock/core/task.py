@@ -268,6 +268,10 @@ class Scored(Labelled):
     def taught(self, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
         """How far scores lie from a teacher's, summed over what the loss counts of each row, [B]; nan in `wanted` is not asked for."""
 
+    def parted_alike(self, theirs: Encoded, own: Encoded) -> bool:
+        """Whether each row of one holds what the same row of the other holds: a teacher and its student may part long texts elsewhere."""
+        return len(theirs) == len(own)
+
     def aligned(self, said: np.ndarray, theirs: Encoded, own: Encoded) -> np.ndarray:
         """A teacher's scores of rows as it reads them, `theirs`, put beside the same rows as the student reads them, `own`."""
         return said

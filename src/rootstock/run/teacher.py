@@ -18,7 +18,7 @@ from rootstock.core.errors import ContractRefused, RecipeError
 from rootstock.core.recipe import TeacherSettings
 from rootstock.core.rows import ALONE, LABEL, TEACHER, TEACHER_HIDDEN, Columns, Encoded, boxed
 from rootstock.core.task import Batch, ByToken, Labelled, Scored
-from rootstock.core.watch import Watch
+from rootstock.core.watch import Say, Watch
 from rootstock.data.batches import Feed
 from rootstock.loop import teacher as loop
 from rootstock.run import reference
@@ -92,9 +92,10 @@ class RunTeacher:
         assert isinstance(prepared, LabelledRows)
         if isinstance(prepared.task, ByToken):
             return self._heard(prepared, prepared.task, place, watch, dry=dry)
+        assert isinstance(prepared.task, Scored)
         pairs = self._pairs(model) if model is not None else []
-        encoded, feed = self._reads(prepared)
-        if pairs and not _parted_alike(encoded, prepared.encoded):
+        encoded, feed = self._reads(prepared, watch.say)
+        if pairs and not prepared.task.parted_alike(encoded, prepared.encoded):
             wanted = f"the student's {len(prepared.encoded):,} with the same words, to compare their hidden states"
             raise self._other(f"parts these rows into {len(encoded):,} windows", wanted)
         who = self._who(prepared.task, [pair[1] for pair in pairs], place.device)
@@ -103,7 +104,6 @@ class RunTeacher:
         else:
             progress = Progress(watch, int(encoded.lengths.sum()), what="teacher   the teacher passes every row once")
             said = reference.known(who, encoded, feed, progress)
-            assert isinstance(prepared.task, Scored)
             said = {**said, TEACHER: prepared.task.aligned(said[TEACHER], encoded, prepared.encoded)}
             watch.say(f"teacher   {self.run.path}: {len(encoded):,} rows {'answered once' if progress.rows else 'from the cache'}")
         self.run.forget()
@@ -114,13 +114,17 @@ class RunTeacher:
         alone = {ALONE: np.arange(len(encoded)) >= len(encoded) - prepared.alone} if prepared.alone else {}
         return replace(prepared, encoded=reference.beside(prepared.encoded, {**said, **alone}))
 
-    def _reads(self, prepared: LabelledRows) -> tuple[Encoded, Callable[[Encoded], Feed]]:
+    def _reads(self, prepared: LabelledRows, say: Say) -> tuple[Encoded, Callable[[Encoded], Feed]]:
         """The training rows as it reads them: tokens of its own, or where answers are of tokens the very ones that the student reads."""
         if isinstance(prepared.task, Scored) and prepared.task.by_token:
             self._check_tokens(prepared, int(prepared.encoded.lengths.max(initial=0)))
             return prepared.encoded, prepared.feed
-        rows = prepared.learned.drop_columns([LABEL])
-        return self.run.task.encode(rows, self.run.tokenizer, self.run.contract["length"]), self.run.feed
+        rows, length = prepared.learned.drop_columns([LABEL]), self.run.contract["length"]
+        encoded = self.run.task.encode(rows, self.run.tokenizer, None)
+        longer = int((self.run.task.spans(encoded) > length).sum()) if length else 0
+        if longer and not self.run.task.parted:
+            say(f"teacher   {self.run.spoken_cut(longer)} for the teacher")
+        return (self.run.task.encode(rows, self.run.tokenizer, length) if longer else encoded), self.run.feed
 
     def _check_tokens(self, prepared: LabelledRows, longest: int) -> None:
         """Refuse a student whose tokens are others than the teacher's, or whose rows are longer than it reads."""
@@ -190,10 +194,3 @@ def opened(settings: TeacherSettings) -> RunTeacher | None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")
-
-
-def _parted_alike(one: Encoded, other: Encoded) -> bool:
-    """Whether windows hold the same words. Answers to questions are told by how many windows there are alone."""
-    if len(one) != len(other) or "firsts" not in one.tokens:
-        return len(one) == len(other)
-    return np.array_equal(one.tokens["firsts"].lengths, other.tokens["firsts"].lengths)

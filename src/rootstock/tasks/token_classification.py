@@ -172,11 +172,15 @@ class TokenClassification(Scored):
         wanted = F.pad(wanted, (0, 0, 0, more), value=torch.nan)[:, : scores.shape[1]].masked_fill(~asked_BW1, torch.nan)
         return _losses.soft(scores.nan_to_num(0.0), wanted, temperature).sum(1)
 
+    def parted_alike(self, theirs: Encoded, own: Encoded) -> bool:
+        """Whether their windows hold the same words."""
+        return np.array_equal(*(each.tokens["firsts"].lengths for each in (theirs, own)))
+
     def aligned(self, said: np.ndarray, theirs: Encoded, own: Encoded) -> np.ndarray:
         """What a teacher said of the words of its windows [P, W, C], by those of the student's, which may part the same rows elsewhere."""
-        theirs_P, own_P = (each.tokens["firsts"].lengths for each in (theirs, own))
-        if np.array_equal(theirs_P, own_P):
+        if self.parted_alike(theirs, own):
             return said
+        theirs_P, own_P = (each.tokens["firsts"].lengths for each in (theirs, own))
         made = np.full((len(own_P), own_P.max(initial=0), said.shape[2]), np.nan, said.dtype)
         made[np.arange(made.shape[1]) < own_P[:, None]] = said[np.arange(said.shape[1]) < theirs_P[:, None]]
         return made
