@@ -1,6 +1,7 @@
 """A comparison of methods at toy size: carried out, killed and gone on with, kept; and what each part of it says."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -119,6 +120,22 @@ def test_the_winner_is_chosen_by_validation_rows_and_differs_on_test_rows_as_the
     each = arm(found, None, GOOD)["test"]
     assert each["value"] == pytest.approx(np.mean(each["each"]))
     assert each["interval"][0] < each["value"] < each["interval"][1]
+
+
+def test_equal_test_rows_are_one_whoever_wrote_the_answers(done, rows, tiny_base, tmp_path):
+    """They are told by the rows when answers are read, so that a comparison which goes on has them of all arms or of none."""
+    shutil.copytree(done[0], out := tmp_path / "compare")
+    table = pq.read_table(held := out / "data" / "test.parquet")
+    texts = table.column("text").to_pylist()
+    same = table.set_column(table.column_names.index("text"), "text", [[texts[1], *texts[1:]]])
+    pq.write_table(same, held)
+    asked = plan(rows, tiny_base)
+    parts = arms_rows.Parts(**json.loads((out / "state.json").read_text())["parts"])
+    one = next(each for each in arms.crossed(asked.grid, asked.recipe).arms if each.name == GOOD)
+    recipe = one.recipe(asked.recipe, parts.recipe(asked.recipe, out, None, 0))
+    unit = arms_unit.Unit(arm=one, rows=None, seed=0, folder=out.resolve(), recipe=recipe)
+    assert (unit.answers("test").independent, unit.answers("test").rows) == (len(texts) - 1, len(texts))
+    assert "groups" not in kept_answers.columns(unit.stem.with_suffix(".test.safetensors"))
 
 
 def test_parts_share_no_text_and_fewer_rows_are_among_more(done):

@@ -301,3 +301,19 @@ def test_eight_bits_are_refused_by_agreement_and_by_a_loss_that_the_rows_tell():
         export_int8.check(found | {"agreement": 0.99, "separable": True}, None)
     export_int8.check(found | {"separable": True}, 0.05)
     export_int8.check(found | {"agreement": 0.99, "separable": False}, None)
+
+
+def test_how_many_answers_of_eight_bits_are_equal_is_told_by_rows_not_by_words():
+    rows, words = 40, 25
+    tags = [["O"] * words for _ in range(rows)]
+    wrong = [["B"] * words if row < 4 else each for row, each in enumerate(tags)]
+    found = export_int8.agreement(tags, wrong, np.arange(rows), seed=0)
+    assert (found["answers"], found["agreement"]) == (rows * words, 0.9)
+    alone = export_int8.agreement([each[:1] for each in tags], [each[:1] for each in wrong], np.arange(rows), seed=0)
+    assert found["agreement_interval"] == pytest.approx(alone["agreement_interval"]), "25 words that go together tell no more than one"
+    half = export_int8.agreement(tags, wrong, np.arange(rows) // 2, seed=0)
+    assert half["agreement_interval"][0] < found["agreement_interval"][0], "and equal rows no more than one of them"
+    sets = export_int8.agreement([[["a", "b"]], [["c"]]], [[["a"]], [["c"]]], np.arange(2), seed=0)
+    assert (sets["answers"], sets["agreement"]) == (2, 0.5), "several labels of a row are one answer"
+    numbers = export_int8.agreement([[0.0], [10.0]], [[0.4], [10.6]], np.arange(2), seed=0)
+    assert numbers["agreement"] == 0.5, "within a tenth of the spread, which is 5"

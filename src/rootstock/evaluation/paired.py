@@ -10,7 +10,7 @@ Shape letters: R resamples, W draws of rows to swap, S seeds, N rows.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -53,6 +53,10 @@ class Answered:
     def independent(self) -> int:
         """How many rows there are, those that are one counted once."""
         return self.rows if self.groups is None else len(np.unique(self.groups))
+
+    def grouped(self, groups_N: np.ndarray) -> "Answered":
+        """The same with what tells which rows are one."""
+        return replace(self, columns={**self.columns, GROUPS: groups_N})
 
     def figure(self, name: str, chosen_N: np.ndarray | None = None) -> float:
         """A figure of all rows or the chosen ones; 0 where it is not defined, as the correlation of a constant."""

@@ -21,10 +21,8 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.resources import peak_since
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Event, Watch
-from rootstock.evaluation.paired import GROUPS
 from rootstock.planning.memory import counted
 from rootstock.run.use import Run
-from rootstock.run.vectors import groups
 from rootstock.verbs import api, arms_rows, kept_answers
 from rootstock.verbs.arms_curtail import Curtailed, Rival, trajectory
 
@@ -95,8 +93,6 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
             made["details"] = run.task.details(columns)
         judged = run.task.judged(columns)
         made[side]["metrics"] = run.task.metrics(judged)
-        if side == "test":  # on validation rows it is judged while it learns, by draws that know no texts
-            judged = {**judged, GROUPS: groups(table)}
         kept_answers.write(answers.with_suffix(f".{side}.safetensors"), judged)
     found = _facts(run, made, peak) | {"stopped": curtailed.facts or None}
     artifact.write_json(answers.with_suffix(".json"), found)

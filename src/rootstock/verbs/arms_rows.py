@@ -20,12 +20,10 @@ from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
 from rootstock.data import schema, source, split
 from rootstock.data.ledger import refuse
-from rootstock.evaluation.baselines import baselines
-from rootstock.evaluation.paired import Answered
 from rootstock.run import labelled, labelled_pictures
 from rootstock.run.ending import parquet
 from rootstock.verbs import compare_place
-from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, TEST_SHARE
+from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, TEST_SHARE, without_a_model
 
 VALIDATION_SHARE = 0.2
 """Of the rows that are not for testing, where nobody names another: these rows choose the best state and stop arms, and few can't."""
@@ -208,9 +206,7 @@ def rehearsed(recipe: Recipe, folder: Path) -> dict[str, float]:
     except DataError as error:
         found = f"{len(prepared.train):,} rows (seed {recipe.seed}) do not hold every label: {error.found}"
         raise DataError(found, wanted=error.wanted, fix="give larger numbers of rows with --learning-curve") from None
-    held = baselines(pa.concat_tables([prepared.train, prepared.validation]), test, prepared.task).columns
-    figure = prepared.task.headline[0]
-    return {name: Answered(prepared.task.judged(columns), prepared.task).figure(figure) for name, columns in held.items()}
+    return without_a_model(prepared, test)
 
 
 def read(recipe: Recipe, path: Path) -> pa.Table:

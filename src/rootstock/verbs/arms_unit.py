@@ -14,7 +14,8 @@ from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockE
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
-from rootstock.verbs import api, kept_answers
+from rootstock.run.vectors import groups
+from rootstock.verbs import api, arms_rows, kept_answers
 from rootstock.verbs.arms import Arm
 
 _CODE = "from rootstock.verbs.arms_child import main; main()"
@@ -63,10 +64,13 @@ class Unit:
                 self.stem.with_suffix(ending).unlink(missing_ok=True)
 
     def answers(self, side: str) -> Answered:
-        """Its answers on the rows of a side."""
+        """Its answers on the rows of a side; test rows of equal texts are one: on validation rows runs are judged while they learn, by
+        draws that know no texts.
+        """
         facts = self.facts
         assert facts is not None
-        return kept_answers.read(self.stem.with_suffix(f".{side}.safetensors"), facts["task"])
+        found = kept_answers.read(self.stem.with_suffix(f".{side}.safetensors"), facts["task"])
+        return found.grouped(groups(arms_rows.read(self.recipe, arms_rows.place(self.folder, side)))) if side == "test" else found
 
 
 def cell(rows: int | None, seed: int) -> str:

@@ -8,11 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from safetensors.numpy import load_file, save
 
-from rootstock import catalog
 from rootstock.bases.resolve import SCRATCH
 from rootstock.core import artifact
 from rootstock.core.errors import DataError
@@ -23,12 +20,13 @@ from rootstock.core.watch import Watch
 from rootstock.data import schema, source, split
 from rootstock.data.ledger import refuse
 from rootstock.evaluation.baselines import baselines
-from rootstock.evaluation.paired import GROUPS, Answered
+from rootstock.evaluation.paired import Answered
 from rootstock.run import labelled
 from rootstock.run.ending import parquet
+from rootstock.run.prepared import LabelledRows
 from rootstock.run.use import Run
 from rootstock.run.vectors import groups
-from rootstock.verbs import api, compare_place
+from rootstock.verbs import api, compare_place, kept_answers
 
 TEST_SHARE, MOST_TEST = 0.2, 2000
 """Of the labelled rows that are kept for testing, and how many at most: more would tell hardly more apart and cost as much."""
@@ -155,6 +153,11 @@ def rehearsed(unit: Unit) -> dict[str, float]:
     except DataError as error:
         few = f"{unit.rows or unit.downstream.pool_rows} rows of {unit.downstream.name} (seed {unit.seed})"
         raise DataError(f"{few} do not hold every label: {error.found}", wanted=error.wanted, fix="give more --rows") from None
+    return without_a_model(prepared, test)
+
+
+def without_a_model(prepared: LabelledRows, test: pa.Table) -> dict[str, float]:
+    """The leading figure on the test rows of what needs no model, by its name; fitted to all other rows."""
     learned = pa.concat_tables([prepared.train, prepared.validation])
     figure, held = prepared.task.headline[0], baselines(learned, test, prepared.task).columns
     return {name: Answered(prepared.task.judged(columns), prepared.task).figure(figure) for name, columns in held.items()}
@@ -167,21 +170,19 @@ def tried(unit: Unit) -> None:
 
 def answered(unit: Unit, watch: Watch) -> Answered:
     """The answers of this unit on the test rows; adapted now, or gone on with, where they are not there yet."""
-    place = unit.folder / "answers" / f"{unit.place}.safetensors"
+    place, test = unit.folder / "answers" / f"{unit.place}.safetensors", _rows(unit)
     if not place.exists():
         stem = unit.place.replace("/", "-")
         runs = {rate: carried_out(unit.recipe(rate), unit.folder / "runs" / f"{stem}-{rate:g}", watch) for rate in unit.rates}
         rate, run = max(runs.items(), key=lambda each: each[1].task.merit(each[1].metrics["metrics"]))
-        test = _rows(unit)
         columns = run.task.judged({"scores": run.predictions(test).columns["scores"], "answers": run.task.answers(test)})
         facts = {"task": run.recipe.task, "rate": rate, "metrics": run.task.metrics(columns), "test": len(test)}
         artifact.write_json(place.with_suffix(".json"), facts)
-        columns = {**columns, GROUPS: groups(test)}
-        artifact.write_bytes(place, save({name: np.ascontiguousarray(values) for name, values in columns.items()}))
+        kept_answers.write(place, columns)
         for each in runs.values():
             shutil.rmtree(each.path)
-    settings = dict(artifact.read_json(place.with_suffix(".json"), wanted="a comparison's answers", fix="remove it")["task"])
-    return Answered(load_file(place), catalog.find("tasks", settings.pop("name")).build(settings, "task"))
+    facts = artifact.read_json(place.with_suffix(".json"), wanted="a comparison's answers", fix="remove it")
+    return kept_answers.read(place, facts["task"]).grouped(groups(test))
 
 
 def carried_out(recipe: Recipe, place: Path, watch: Watch) -> Run:
