@@ -24,7 +24,7 @@ class Limits:
     seconds: until an answer is there; body_seconds: until a body has arrived.
     """
 
-    body_bytes: int = 1 << 20
+    body_bytes: int = 1_000_000
     rows: int = 256
     tokens: int = 1024
     requests: int = 512

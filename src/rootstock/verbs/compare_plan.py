@@ -9,9 +9,9 @@ from rootstock.core.errors import UnknownName, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, TEXT
 from rootstock.core.settings import changed, check_free
+from rootstock.core.sizes import amount
 from rootstock.data import ledger
 from rootstock.planning.compute import Budget
-from rootstock.verbs.scaling_points import amount
 
 _PARTS = (TEXT, PAIR, LABEL)
 _VARIED = {

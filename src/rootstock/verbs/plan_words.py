@@ -1,12 +1,11 @@
 """What a person asks of a plan, for one device or for many: amounts and settings in words, and what is wrong with them."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rootstock.core import sizes
 from rootstock.core.errors import UsageError
-from rootstock.core.sizes import in_bytes
 from rootstock.planning import devices
 
 THIS_MACHINE = "this-machine"
@@ -16,7 +15,7 @@ _TRAINING = {"training.micro_tokens": "micro", "training.batch_tokens": "batch"}
 def amount(text: str | None, option: str) -> int | None:
     """Bytes as `in_bytes` reads them; of nothing, None. UsageError for anything else."""
     try:
-        return None if text is None else in_bytes(text)
+        return None if text is None else sizes.in_bytes(text)
     except ValueError as error:
         raise UsageError(f"{option} is {text}", wanted=str(error)) from None
 
@@ -25,10 +24,9 @@ def tokens(text: str | None) -> float | None:
     """A number of tokens such as 2T, 300B, 5e9; of nothing, None. UsageError for anything else."""
     if text is None:
         return None
-    found = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([kmbt]?)", text.strip().replace(",", "").lower())
     try:
-        value = float(found[1]) * 1000 ** " kmbt".index(found[2] or " ") if found else math.nan
-    except (ValueError, OverflowError):
+        value = sizes.amount(text)
+    except ValueError:
         value = math.nan
     if not 1 <= value < math.inf:
         raise UsageError(f"--tokens is {text}", wanted="a number of tokens such as 2T, 300B or 5e9")

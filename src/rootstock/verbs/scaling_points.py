@@ -11,6 +11,7 @@ from rootstock.core.errors import DataError, UnknownName, UsageError
 from rootstock.core.recipe import DataSettings
 from rootstock.core.rows import ROW, column
 from rootstock.core.runfolder import RunFolder
+from rootstock.core.sizes import amount
 from rootstock.data import source
 from rootstock.report.facts import dig
 
@@ -24,7 +25,6 @@ NAMES = {
 MOST_PASSES = 4.0
 """Over the same text: more teach less than new text would (Muennighoff et al. 2023, arXiv:2305.16264), and the law knows no repeats."""
 _EXAMPLES = 3
-_LETTERS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 
 
 @dataclass(kw_only=True)
@@ -50,12 +50,6 @@ class Told:
     data: str | None
     passes: float
     bare: bool
-
-
-def amount(text: str) -> float:
-    """A number as people write it: 1e21, 1,400,000, 7B, 70 M. Raises ValueError for anything else."""
-    number, letter = re.fullmatch(r"\s*(.*?)\s*([kKmMbBgGtT]?)\s*", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    return float(re.sub(r"(?<=\d),(?=\d{3}\b)", "", number)) * _LETTERS[letter.lower()]
 
 
 def asked(name: str, text: str | None) -> float | None:

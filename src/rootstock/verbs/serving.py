@@ -7,6 +7,7 @@ from typing import Any
 
 from rootstock.core.errors import GateRefused, UnknownName, UsageError
 from rootstock.core.modules import needed
+from rootstock.core.sizes import in_bytes
 from rootstock.core.watch import Say
 from rootstock.run import served
 from rootstock.run.prepared import device_name
@@ -16,7 +17,6 @@ from rootstock.serving.limits import Limits, Tokens, read_tokens
 from rootstock.serving.settings import EngineSettings
 
 _LOCAL = frozenset(("localhost", "127.0.0.1", "[::1]"))
-_UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +53,11 @@ class Asked:
 
 
 def size(text: str) -> int:
-    """Bytes from a number with a unit, such as 1MB. Raises UsageError."""
-    number = text.rstrip("BGKMbgkm")
-    unit = text[len(number) :].upper()
-    if not number.isascii() or not number.isdigit() or unit not in _UNITS:
-        raise UsageError(f"--max-body {text}", wanted="a size such as 1MB")
-    return int(number) * _UNITS[unit]
+    """Bytes from a number with a unit, such as 1MB, as everywhere else in powers of ten. Raises UsageError."""
+    try:
+        return in_bytes(text)
+    except ValueError:
+        raise UsageError(f"--max-body {text}", wanted="a size such as 1MB") from None
 
 
 def engine_settings(values: Mapping[str, Any]) -> EngineSettings:
