@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rootstock.report import charts, page, summary
+from rootstock.report import charts, curves, page, summary
 
 LIBRARY = charts.library()
 
@@ -95,6 +95,26 @@ def test_overlap_with_training_shows_the_honest_figure(facts):
     words = Page(page.render(facts())).words
     assert "4 of 40 validation rows also occur in training" in words
     assert "0.720" in words
+
+
+def test_the_base_before_training_is_no_quick_rival():
+    """A baseline that is the base itself trains in no seconds, and needs a pre-trained model above all."""
+    told = {"figure": "spearman", "difference": [-0.2, -0.1], "separable": True}
+    facts = {"kind": "similarity", "metrics": {"metrics": {"spearman": 0.6}, "baselines": {"base": {"spearman": 0.8}}}}
+    facts["metrics"] |= {"beats": {"base": False}, "differences": {"base": told}}
+    found = summary.judgement(facts)
+    assert found.title == "This model is worse than the base before training."
+    assert "learned nothing from these rows" in found.text
+    assert "pre-trained" not in found.text
+
+
+def test_a_curve_names_the_baseline_that_it_is_drawn_beside(facts):
+    made = facts()
+    made["metrics"]["baselines"] = {"dictionary": {"accuracy": 0.7}, "majority": {"accuracy": 0.5}}
+    (note,) = [each["text"] for each in curves._guides(made, None, "accuracy")["annotations"]]
+    assert note == " a dictionary of tags, Accuracy"
+    made["metrics"] |= {"beats": {}, "differences": {}}
+    assert summary.judgement(made).title == "Not compared with a dictionary of tags."
 
 
 def test_losing_to_tfidf_is_loud(facts, number_facts):

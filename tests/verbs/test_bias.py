@@ -8,6 +8,7 @@ from tests.conftest import rows_of, write_csv
 from tests.tiny_models import masked_model, pieces, saved
 
 import rootstock
+from rootstock.report import bias_text
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,17 @@ def test_wrong_usage_is_said(command, line, said):  # noqa: F811
     code, _, err = command(line)
     assert code == 2, err
     assert re.search(said, err), err
+
+
+def test_a_comparison_of_few_texts_hides_no_other():
+    """The largest gap is often of the fewest texts: it says nothing, and what many texts say must still be read."""
+
+    def pair(first, units, value):
+        gap = {"label": "yes", "units": units, "value": value, "interval": [value - 0.1, value + 0.1], "p_holm": 1.0, "verdict": "open"}
+        share = {"value": 0.1, "interval": [0.0, 0.2]}
+        return {"first": first, "second": "others", "gaps": [gap], "moved": share, "flips": share}
+
+    told = "\n".join(bias_text._pairs({"pairs": [pair("rare", 3, 0.5), pair("usual", 200, 0.1)]}))
+    assert "usual / others" in told
+    assert "rare / others" not in told
+    assert "1 of 2 are of fewer than 20 texts" in told

@@ -89,7 +89,11 @@ def _cut(facts: Facts, found: dict[str, Any]) -> str:
     if found.get("parted"):
         return said + "What is longer is read in pieces that overlap: nothing is cut."
     number = cut.get("count", 0)
-    return said + (f"{words.several(number, 'row')} ({words.percent(cut.get('share'))}) are cut there." if number else "No row is cut.")
+    return said + (
+        f"{words.several(number, 'row')} ({words.percent(cut.get('share'))}) {'is' if number == 1 else 'are'} cut there."
+        if number
+        else "No row is cut."
+    )
 
 
 def _one(value: Any) -> str:

@@ -66,14 +66,8 @@ def _style(facts: Facts, arm: str) -> dict[str, Any]:
     return {"color": _COLOURS[place % len(_COLOURS)], "symbol": _MARKS[place // len(_COLOURS) % len(_MARKS)]}
 
 
-def _whiskers(values: list[Facts]) -> dict[str, Any]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [each["interval"][1] - each["value"] for each in values],
-        "arrayminus": [each["value"] - each["interval"][0] for each in values],
-        "thickness": 1.5,
-    }
+def _whiskers(figures: list[Facts], **look: Any) -> dict[str, Any]:
+    return charts.whiskers([each["value"] for each in figures], [each["interval"] for each in figures], thickness=1.5, **look)
 
 
 def _measured(point: Facts) -> list[Facts]:
@@ -120,7 +114,7 @@ def _apart(facts: Facts, point: Facts) -> Chart | None:
     values = [{"value": each["against"]["difference"], "interval": each["against"]["interval"]} for each in held][::-1]
     names = [each["arm"] for each in held][::-1]
     marks = {"color": [FIRST if each["against"]["separable"] else MUTED for each in held][::-1], "size": 10}
-    dots = {"type": "scatter", "mode": "markers", "marker": marks, "error_x": _whiskers(values) | {"color": MUTED}, "showlegend": False}
+    dots = {"type": "scatter", "mode": "markers", "marker": marks, "error_x": _whiskers(values, color=MUTED), "showlegend": False}
     data = [dots | {"x": [each["value"] for each in values], "y": list(range(len(names))), "text": names, "hoverinfo": "x+text"}]
     zero = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 0, "x1": 0, "line": {"color": MUTED, "width": 1}}
     called = words.figure_name(facts["figure"])

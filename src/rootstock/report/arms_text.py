@@ -8,7 +8,6 @@ from rootstock.report.facts import Facts
 
 HEAD = ("arm", "seeds", "figure", "95 % interval", "against the winner", "p (Holm)", "time", "memory", "learns", "size", "rows/s", "")
 FRONT = "front"
-_CALLED = {"majority": "always the same answer", "tfidf": "TF-IDF and a linear model"}
 
 
 def as_text(facts: Facts) -> str:
@@ -149,11 +148,7 @@ def verdict(facts: Facts, point: Facts) -> str:
         f"but {_and(ahead)} did better on the test rows, which the validation rows did not show" if ahead else "",
     ]
     rivals = {name: value for name, value in point["baselines"].items() if better * value > better * held[winner]["test"]["value"]}
-    beaten = (
-        f"; {_and([f'{_CALLED.get(name) or words.baseline_short(name)} ({value:.3f})' for name, value in rivals.items()])} is above it"
-        if rivals
-        else ""
-    )
+    beaten = f"; {_and([f'{words.baseline_plain(name)} ({value:.3f})' for name, value in rivals.items()])} is above it" if rivals else ""
     return "; ".join([chosen, *filter(None, told)]) + beaten
 
 
@@ -170,7 +165,7 @@ def _and(names: Sequence[str]) -> str:
 
 def baselines(point: Facts) -> str:
     """What needs no model reaches on the same rows."""
-    return ", ".join(f"{_CALLED.get(name) or words.baseline_short(name)} {value:.3f}" for name, value in point["baselines"].items())
+    return ", ".join(f"{words.baseline_plain(name)} {value:.3f}" for name, value in point["baselines"].items())
 
 
 def _point(facts: Facts, point: Facts) -> Iterator[str]:

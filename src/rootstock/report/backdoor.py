@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rootstock.report.charts import FIRST, SECOND, THIRD, Chart, Table, axis, figure, named
+from rootstock.report.charts import FIRST, SECOND, THIRD, Chart, Table, axis, figure, named, whiskers
 from rootstock.report.page import filled
 from rootstock.report.words import percent
 
@@ -118,16 +118,10 @@ def _rates(indicators: Sequence[Found]) -> Chart | None:
         return None
     names = [f"{each['trigger']} → {each['label']}" for each in shown]
     places = list(range(len(shown)))
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": [each["interval"][1] - each["rate"] for each in shown],
-        "arrayminus": [each["rate"] - each["interval"][0] for each in shown],
-        "color": FIRST,
-        "thickness": 1,
-    }
+    rates = [each["rate"] for each in shown]
+    bars = whiskers(rates, [each["interval"] for each in shown], color=FIRST)
     own = {
-        "x": [each["rate"] for each in shown],
+        "x": rates,
         "y": places,
         "error_x": bars,
         "name": "this model",

@@ -136,14 +136,7 @@ def _preferences(found: Facts) -> Chart | None:
 
 def _dots(figures: Sequence[Mapping[str, Any]], colour: str | list[str]) -> dict[str, Any]:
     """A dot for each figure, one above the other, with its interval."""
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": [each["interval"][1] - each["value"] for each in figures],
-        "arrayminus": [each["value"] - each["interval"][0] for each in figures],
-        "color": MUTED,
-        "thickness": 1.5,
-    }
     values = [each["value"] for each in figures]
+    bars = charts.whiskers(values, [each["interval"] for each in figures], color=MUTED, thickness=1.5)
     dots = {"type": "scatter", "mode": "markers", "x": values, "y": list(range(len(figures))), "error_x": bars}
     return {**dots, "marker": {"color": colour, "size": 9}}

@@ -100,10 +100,11 @@ def about(table: Facts) -> str:
 
 
 def _pairs(table: Facts) -> Iterator[str]:
-    held = ordered(table)
-    if not held or held[0][1]["units"] < FEWEST:
-        if held:
-            yield f"  fewer than {FEWEST} texts tell nothing of a gap; --json and --report have their figures"
+    every = ordered(table)
+    held = [each for each in every if each[1]["units"] >= FEWEST]
+    if few := len(every) - len(held):
+        yield f"  {few:,} of {len(every):,} are of fewer than {FEWEST} texts, which tell nothing of a gap; --json and --report have them"
+    if not held:
         return
     shown = [each for each in held if each[1]["verdict"] == "shown"]
     chosen = held[: max(_SHOWN, min(len(shown), 2 * _SHOWN))]

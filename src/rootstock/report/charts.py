@@ -73,18 +73,17 @@ def named(labels: list[str], title: str = "", **more: Any) -> dict[str, Any]:
     return axis(title, tickmode="array", tickvals=list(range(len(labels))), ticktext=[text(short(label)) for label in labels], **more)
 
 
+def whiskers(values: Sequence[float], intervals: Sequence[Sequence[float]], **look: Any) -> dict[str, Any]:
+    """The interval of each value, as a line on both sides of its mark."""
+    above = [high - value for value, (_, high) in zip(values, intervals, strict=True)]
+    below = [value - low for value, (low, _) in zip(values, intervals, strict=True)]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1, **look}
+
+
 def between(rows: Sequence[Mapping[str, Any]], name: str, called: str, colour: str) -> dict[str, Any]:
     """A line over the layers 0, 1, 2 … with the interval of each."""
     values = [row[name]["value"] for row in rows]
-    ends = [row[name]["interval"] for row in rows]
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": [high - value for value, (_, high) in zip(values, ends, strict=True)],
-        "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=True)],
-        "color": colour,
-        "thickness": 1,
-    }
+    bars = whiskers(values, [row[name]["interval"] for row in rows], color=colour)
     places = {"x": list(range(len(values))), "y": values, "error_y": bars, "line": {"color": colour}, "marker": {"color": colour}}
     return {"type": "scatter", "mode": "lines+markers", "name": called, **places}
 

@@ -128,6 +128,4 @@ def _seconds(seconds: float) -> str:
 
 
 def _bytes(count: float) -> str:
-    if not count:
-        return "–"
-    return words.size(count) if count < 1e12 else f"{count / 1e12:,.2f} TB"
+    return words.size(count) if count else "–"

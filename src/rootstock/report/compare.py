@@ -99,16 +99,11 @@ def _gained(facts: Facts, task: str) -> Chart:
     for place, objective in enumerate(facts["objectives"]):
         held = _of(facts, task, objective)
         shift = 1.04 ** (place - (count - 1) / 2)
-        whiskers = {
-            "type": "data",
-            "symmetric": False,
-            "array": [each["interval"][1] - each["gain"] for each in held],
-            "arrayminus": [each["gain"] - each["interval"][0] for each in held],
-            "thickness": 1.5,
-        }
+        values = [each["gain"] for each in held]
+        whiskers = charts.whiskers(values, [each["interval"] for each in held], thickness=1.5)
         marks = _style(facts, objective) | {"size": 9}
         dots = {"type": "scatter", "mode": "markers", "name": objective, "marker": marks, "error_y": whiskers}
-        data.append(dots | {"x": [each["rows"] * shift for each in held], "y": [each["gain"] for each in held]})
+        data.append(dots | {"x": [each["rows"] * shift for each in held], "y": values})
     zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": MUTED, "width": 1}}
     figure = charts.figure(data, x=_rows_axis(facts, task), y=charts.axis("gain over the same architecture from scratch"), shapes=[zero])
     told = [each for each in gains(facts, task) if each["separable"]]

@@ -104,11 +104,8 @@ def _task(facts: Facts, task: str) -> Iterator[str]:
         both = (f"{mean(each[side]):.3f}" for side in ("pretrained", "scratch"))
         yield _ROW.format(each["objective"], f"{each['rows']:,}", *both, gain, between)
     for place in (each for each in facts["ahead"] if each["task"] == task):
-        told = ", ".join(f"{_CALLED.get(name, name)} {value:.3f}" for name, value in baseline(facts, place).items())
+        told = ", ".join(f"{words.baseline_plain(name)} {value:.3f}" for name, value in baseline(facts, place).items())
         yield f"with {rows_of(place)} rows: {told}"
-
-
-_CALLED = {"majority": "always the same answer", "tfidf": "TF-IDF and a linear model"}
 
 
 def _verdict(facts: Facts, place: Facts) -> str:

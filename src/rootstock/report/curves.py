@@ -127,7 +127,8 @@ def _guides(facts: Facts, best: Any, first: str) -> dict[str, Any]:
             {"type": "line", "x0": best, "x1": best, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": MUTED, "dash": "dot", "width": 1}}
         )
         notes.append({"x": best, "y": 0, "yref": "paper", "yanchor": "bottom", "xanchor": "right", "text": "kept ", **small})
-    rival = dig(facts, "metrics", "baselines", strong_baseline(facts), first)
+    called = strong_baseline(facts)
+    rival = dig(facts, "metrics", "baselines", called, first)
     if words.is_number(rival):
         shapes.append(
             {
@@ -147,7 +148,7 @@ def _guides(facts: Facts, best: Any, first: str) -> dict[str, Any]:
                 "y": rival,
                 "yanchor": "bottom",
                 "xanchor": "left",
-                "text": f" TF-IDF, {charts.text(words.figure_name(first))}",
+                "text": f" {charts.text(words.baseline_short(called))}, {charts.text(words.figure_name(first))}",
                 **small,
             }
         )

@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from rootstock.report import card, words
 from rootstock.report.facts import Facts, dig
 
@@ -19,14 +16,8 @@ def render(facts: Facts) -> str:
         "library_name": "transformers",
         "tags": ["rootstock", facts["sources"][0]["task"], *(["merge"] if len(facts["sources"]) > 1 else [])],
     }
-    made = Environment(
-        loader=PackageLoader("rootstock.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    made.filters |= {"cell": card.cell, "count": words.count}
-    body = made.get_template("export.md.j2").render(
-        **facts, several=len(facts["sources"]) > 1, figures=list(_figures(facts)), moved=_moved(facts)
-    )
-    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{body.strip()}\n"
+    shown = {"several": len(facts["sources"]) > 1, "figures": list(_figures(facts)), "moved": _moved(facts)}
+    return card.written("export.md.j2", front, {**facts, **shown})
 
 
 def lines(facts: Facts) -> list[str]:

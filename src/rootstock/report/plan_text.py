@@ -70,7 +70,7 @@ def _error(found: Facts | None) -> list[str]:
 def _here_before(plan: Facts) -> Iterator[str]:
     for method, found in plan["here_before"].items():
         off = ", ".join(f"{word} {value:+.0%}" for word, value in found["off"].items())
-        low, high = map(_bytes, found["bytes"])
+        low, high = map(words.size, found["bytes"])
         held = low if low == high else f"{low} to {high}"
         yield f"measured  {words.several(found['runs'], 'run')} of {method} on this base here held {held}" + (
             f"; forecast, median error: {off}" if off else ""
@@ -80,12 +80,12 @@ def _here_before(plan: Facts) -> Iterator[str]:
 def _head(plan: Facts) -> Iterator[str]:
     first, device, work = plan["methods"][0], plan["device"], plan["work"]
     counts = first["counts"]
-    size = _bytes(4 * counts["base"])
+    size = words.size(4 * counts["base"])
     parts = f"{counts['base']:,} parameters, {counts['embeddings']:,} of them in embeddings"
     yield f"base      {plan['base']} for {plan['task']}: {parts}; {size} in fp32"
     speed = plan["speed"]
     reach = f"{speed['measured'] / 1e9:,.0f} GFLOP/s measured" if speed["measured"] else f"{speed['assumed_share']:.0%} of its peak assumed"
-    yield f"device    {device['name']}: {_bytes(device['memory_bytes'])}, {reach}"
+    yield f"device    {device['name']}: {words.size(device['memory_bytes'])}, {reach}"
     yield f"work      {work['rows']:,} rows of {work['length']:,} tokens, {work['micro_tokens']:,} tokens at once"
 
 
@@ -98,15 +98,15 @@ def _table(plan: Facts) -> list[str]:
     if any(each["counts"]["matrices"] for each in methods):
         rows.append(["  of the matrices beside", *(_beside(each) for each in methods)])
     held = [part for part in _PARTS if any(each["memory"][part] for each in methods)]
-    rows += [[_PARTS[part], *(_bytes(each["memory"][part]) for each in methods)] for part in held]
-    rows.append(["memory in all", *(_bytes(each["total_bytes"]) for each in methods)])
+    rows += [[_PARTS[part], *(words.size(each["memory"][part]) for each in methods)] for part in held]
+    rows.append(["memory in all", *(words.size(each["total_bytes"]) for each in methods)])
     rows.append(["fits", *("yes" if each["fits"] else "NO" for each in methods)])
     rows.append(["time", *(words.span(each["seconds"]) for each in methods)])
     spent = [part for part in _TIMES if any(each["times"][part] for each in methods)]
     rows += [[f"  {_TIMES[part]}", *(words.span(each["times"][part]) for each in methods)] for part in spent]
     if any(each["dollars"] is not None for each in methods):
         rows.append(["cost", *(f"${each['dollars']:,.2f}" for each in methods)])
-    rows.append(["saved", *(_bytes(each["saved_bytes"]) for each in methods)])
+    rows.append(["saved", *(words.size(each["saved_bytes"]) for each in methods)])
     return list(words.aligned(rows, left=(0,)))
 
 
@@ -132,9 +132,9 @@ def _change(plan: Facts) -> Iterator[str]:
         return
     first = plan["methods"][0]
     yield ""
-    yield f"{first['method']} does not fit: {_bytes(first['total_bytes'])} of {_bytes(plan['device']['memory_bytes'])}"
+    yield f"{first['method']} does not fit: {words.size(first['total_bytes'])} of {words.size(plan['device']['memory_bytes'])}"
     if change["change"]:
-        yield f"least change   {change['change']['what']} ({_bytes(change['change']['bytes'])})"
+        yield f"least change   {change['change']['what']} ({words.size(change['change']['bytes'])})"
     if change["device"]:
         yield f"or a device    {change['device']} is the smallest known that holds it"
     elif change["devices"]:
@@ -144,7 +144,3 @@ def _change(plan: Facts) -> Iterator[str]:
 def _advice(plan: Facts) -> Iterator[str]:
     for each in plan.get("advice", ()):
         yield f"\n{each['about']:<14}{each['choice']}\n{'':<14}{each['reason']}\n{'':<14}[{each['source']}]"
-
-
-def _bytes(count: float) -> str:
-    return words.size(count) if count < 1e12 else f"{count / 1e12:,.2f} TB"

@@ -141,14 +141,7 @@ def _phenomena(held: Facts) -> Chart | None:
     others = {row["name"]: row["accuracy"] for row in dig(held, "random", "terms", default=[])}
     names, places = [row["name"].replace("_", " ") for row in rows], list(range(len(rows)))
     values = [row["accuracy"] for row in rows]
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": [row["interval"][1] - (row["accuracy"] or 0.0) for row in rows],
-        "arrayminus": [(row["accuracy"] or 0.0) - row["interval"][0] for row in rows],
-        "color": FIRST,
-        "thickness": 1.5,
-    }
+    bars = charts.whiskers([value or 0.0 for value in values], [row["interval"] for row in rows], color=FIRST, thickness=1.5)
     dots = {"type": "scatter", "mode": "markers", "y": places}
     data: list[dict[str, Any]] = [{**dots, "name": "trained", "x": values, "error_x": bars, "marker": {"color": FIRST, "size": 9}}]
     if others:

@@ -107,11 +107,11 @@ def _figure(each: Facts) -> str:
 def _sentence(each: Facts) -> str:
     """What one stage was worth, in a sentence; where the rows can't tell, this is what it says."""
     what = "all stages before the last were" if each["stage"] == "all" else f"{each['stage']} was"
-    gain = f"{each['gain']:+.3f} {each['figure'].replace('_', ' ')}"
+    gain = f"{each['gain']:+.3f} {each['figure'].replace('_', ' ')} ({_signed(each['interval'])})"
     if not each["separable"]:
         return f"whether {what} worth anything to the last is not separable with its {each['rows']:,} validation rows: {gain}"
     harm = "" if (each["gain"] < 0) == each["less_is_better"] else ": it did harm"
-    return f"{what} worth {gain} ({_signed(each['interval'])}) to the last stage{harm}"
+    return f"{what} worth {gain} to the last stage{harm}"
 
 
 def _between(interval: Any) -> str:
@@ -124,18 +124,12 @@ def _signed(interval: Any) -> str:
 
 def _chart(gains: list[Facts]) -> Chart:
     """The gain of each stage with its interval."""
-    whiskers = {
-        "type": "data",
-        "symmetric": False,
-        "array": [each["interval"][1] - each["gain"] for each in gains],
-        "arrayminus": [each["gain"] - each["interval"][0] for each in gains],
-    }
     places = {"x": [each["gain"] for each in gains], "y": list(range(len(gains)))}
     dots = {
         "type": "scatter",
         "mode": "markers",
         "marker": {"color": FIRST, "size": 10},
-        "error_x": whiskers,
+        "error_x": charts.whiskers(places["x"], [each["interval"] for each in gains]),
         "showlegend": False,
         **places,
     }

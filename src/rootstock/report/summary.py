@@ -121,12 +121,9 @@ def judgement(facts: Facts) -> Judgement | None:
     )
     found = dig(facts, "metrics", "differences", rival, default={})
     if found.get("separable"):  # and not in the model's favour, of errors as of shares: it would beat this baseline
-        text = f"“{full}” needs no pre-trained model, trains in seconds and answers better on these rows. "
-        return Judgement(
-            "bad",
-            f"This model is worse than {called}.",
-            text + f"Use it instead, or try another method, more rows or a longer training.{either}",
-        )
+        needs = "learned nothing from these rows" if rival == "base" else "needs no pre-trained model, trains in seconds"
+        text = f"“{full}” {needs} and answers better on them. Use it instead, or try another method, more rows or a longer training."
+        return Judgement("bad", f"This model is worse than {called}.", f"{text}{either}")
     text = f"With {words.count(dig(facts, 'metrics', 'rows'))} validation rows the difference to “{full}” is within chance. "
     return Judgement("unsure", f"This model is not shown to beat {called}.", f"{text}Measure on more rows before you rely on it.{either}")
 
@@ -151,7 +148,7 @@ def _unknown(facts: Facts) -> Judgement | None:
         return None
     return Judgement(
         "unsure",
-        "Not compared with TF-IDF.",
+        f"Not compared with {words.baseline_short(strong_baseline(facts))}.",
         f"What this score is worth is not known ({'; '.join(reasons) or 'the baseline was not computed'}).",
     )
 

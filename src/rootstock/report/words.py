@@ -73,6 +73,11 @@ def baseline_short(name: str) -> str:
     return _SHORT.get(name, name)
 
 
+def baseline_plain(name: str) -> str:
+    """A baseline as it stands within a sentence that no figure of its kind explains."""
+    return {"majority": "always the same answer", "tfidf": "TF-IDF and a linear model"}.get(name) or baseline_short(name)
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -125,10 +130,10 @@ def span(seconds: Any) -> str:
 
 
 def size(held: Any) -> str:
-    """Bytes in MB or GB (powers of ten)."""
+    """Bytes in MB, GB or TB (powers of ten)."""
     if not is_number(held):
         return _UNKNOWN
-    return f"{held / 1e9:.2f} GB" if held >= 1e9 else f"{held / 1e6:.0f} MB"
+    return f"{held / 1e12:,.2f} TB" if held >= 1e12 else f"{held / 1e9:.2f} GB" if held >= 1e9 else f"{held / 1e6:.0f} MB"
 
 
 def short(text: str, letters: int = 28) -> str:
