@@ -200,3 +200,9 @@ def test_a_trial_that_was_killed_leaves_no_gap_in_the_numbers(tmp_path):
             study.tell(trial, value)
     found = search._told(None, study, optuna)
     assert [(row["trial"], row["accuracy"]) for row in found["trials"]] == [(2, 0.7), (1, 0.5)]
+
+
+def test_trials_that_are_not_shown_are_counted():
+    trials = [{"trial": number, "values": {}, "state": "complete", "accuracy": 0.5, "interval": None} for number in range(1, 14)]
+    told = search.as_text({"trials": trials, "best": trials[0], "run": "best"})
+    assert "and 3 more: search.json has all" in told

@@ -32,6 +32,13 @@ def stacked(model: nn.Module, wanted: int) -> int:
     return count
 
 
+def named(model: nn.Module, numbers: Sequence[int]) -> int:
+    """How many blocks the model has; ValueError where one of these numbers, of which 0 is the lowest block's, is of none."""
+    if min(numbers) < 0:
+        raise ValueError(f"there is no block {min(numbers)}: the lowest is 0")
+    return stacked(model, max(numbers) + 1)
+
+
 def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Names and blocks: the members of each list of modules of one class that lies in no other such list."""
     found: dict[str, nn.ModuleList] = {}

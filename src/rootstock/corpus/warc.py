@@ -11,7 +11,7 @@ import html
 import io
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
 from email.message import Message
 from functools import cache, partial
@@ -193,31 +193,34 @@ def bare_text(block: bytes, kind: str, charset: str) -> str:
     """The text of a page without headers of its own. Broken where it is neither HTML nor plain text."""
     if len(block) > PAGE:
         raise Broken(f"too long: a page of more than {PAGE // 2**20} MB", block)
+    return _by_kind(kind, lambda: block, charset, shown=block)
+
+
+def _by_kind(kind: str, body: Callable[[], bytes], charset: str, *, shown: bytes) -> str:
+    """The text of a body by its content type. Broken where that is neither HTML nor plain text; shown: what is said of it then."""
     if kind not in (*_HTML, "text/plain"):
-        raise Broken(f"content type {kind}", block)
-    return page_text(block, charset) if kind in _HTML else _source(block, charset)
+        raise Broken(f"content type {kind}", shown)
+    data = body().removeprefix(codecs.BOM_UTF8)
+    return page_text(data, charset) if kind in _HTML else _source(data, charset)
 
 
 def response_text(block: bytes) -> str:
     """The text of an HTTP response. Broken where it is an error, or neither HTML nor plain text."""
     if len(block) > PAGE:
-        raise Broken(f"too long: a response of more than {PAGE // 2**20} MB", block[:2000])
+        raise Broken(f"too long: a response of more than {PAGE // 2**20} MB", block)
     stream = io.BytesIO(block)
     status = stream.readline().split()
     try:
         headers = parse_headers(stream)
     except HTTPException as error:
-        raise Broken(f"no HTTP header: {error}", block[:2000]) from None
+        raise Broken(f"no HTTP header: {error}", block) from None
     if len(status) < 2 or not status[0].startswith(b"HTTP/"):
-        raise Broken("no HTTP response", block[:2000])
+        raise Broken("no HTTP response", block)
     if not status[1].startswith(b"2"):
-        raise Broken(f"status {status[1].decode('ascii', 'replace')}", block[:2000])
+        raise Broken(f"status {status[1].decode('ascii', 'replace')}", block)
     kind = headers.get_content_type() if "content-type" in headers else "none"
-    if kind not in (*_HTML, "text/plain"):
-        raise Broken(f"content type {kind}", block[:2000])
-    body = _body(stream, headers).removeprefix(b"\xef\xbb\xbf")
     charset = headers.get_content_charset() or ""
-    return page_text(body, charset) if kind in _HTML else _source(body, charset)
+    return _by_kind(kind, lambda: _body(stream, headers), charset, shown=block)
 
 
 def _body(stream: io.BytesIO, headers: Message) -> bytes:

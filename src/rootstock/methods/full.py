@@ -30,9 +30,7 @@ class Full(Method):
         """Everything is trainable, or some blocks and what stands above all; ValueError where a block is missing, or stays random."""
         if not self.layers:
             return loaded.model.requires_grad_(True)
-        count = layers.stacked(loaded.model, max(self.layers) + 1)
-        if min(self.layers) < 0:
-            raise ValueError(f"there is no block {min(self.layers)}: the lowest is 0")
+        count = layers.named(loaded.model, self.layers)
         chosen = {name for name, depth in layers.depths(loaded.model).items() if depth > count or depth - 1 in self.layers}
         if random := sorted(loaded.fresh - chosen):
             raise ValueError(f"{random[0]} is random and would never learn with layers={list(self.layers)}")

@@ -38,9 +38,7 @@ class LoRA(InPeft):
         from rootstock.methods import _peft
 
         if self.layers:
-            layers.stacked(loaded.model, max(self.layers) + 1)
-            if min(self.layers) < 0:
-                raise ValueError(f"there is no block {min(self.layers)}: the lowest is 0")
+            layers.named(loaded.model, self.layers)
         shape = {"r": self.r, "lora_alpha": self.alpha, "lora_dropout": self.dropout}
         return _peft.wrap(
             loaded, "LoraConfig", **shape, target_modules=_peft.targets(self.targets), layers_to_transform=list(self.layers) or None

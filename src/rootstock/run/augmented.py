@@ -20,10 +20,8 @@ from rootstock.data.looks import shorten
 
 _NEAR, _LEAST = 8, 0.4
 """Most near words of a word, and the least cosine of their embeddings."""
-_BEGINS = ("Ġ", "▁", "")
+_BEGINS = ("Ġ", "▁")
 """How tokenizers mark the beginning of a word: GPT-2's, SentencePiece's; WordPiece marks all that is none."""
-
-
 WHOLE = ("class", "classes", "number")
 """Kinds of answers that are of a text as a whole, so that a word more or less leaves them true."""
 
@@ -105,10 +103,10 @@ class _Vocabulary:
         """Numbers of words, the words, and their embeddings of length one, [V, H]."""
         if self._read is None:
             ids = self._tokens().get_vocab()
-            marked = any(token.startswith(_BEGINS[:2]) for token in ids)
+            marked = any(token.startswith(_BEGINS) for token in ids)
             words: dict[str, int] = {}
             for token, number in ids.items():
-                word = token[1:] if marked and token.startswith(_BEGINS[:2]) else "" if marked else token
+                word = token[1:] if marked and token.startswith(_BEGINS) else "" if marked else token
                 if word.isalpha() and len(word) > 2 and token not in self._base.added:
                     words.setdefault(word, number)
             table_VH = embeddings(self._base)[list(words.values())]

@@ -96,7 +96,7 @@ def below(prepared: Prepared, model: nn.Module, place: Place, fresh: frozenset[s
         return _kept(plan, cut, dry=dry)
     except _NotKeptError as reason:
         cut.close()
-        watch.say(f"layers    {_count(max(plan.depths))} learn nothing, and run at each step all the same: {reason}")
+        watch.say(f"layers    nothing is learned in {_count(max(plan.depths))}, which all the same run at each step: {reason}")
         return None
     except BaseException:
         cut.close()
@@ -148,7 +148,7 @@ def _kept(plan: _Plan, cut: Cut, *, dry: bool) -> Lower:
         if dry
         else f"computed once in {time.monotonic() - started:.1f} s"
     )
-    plan.watch.say(f"layers    what {_count(max(plan.depths))} give for {len(plan.parts[0]):,} + {len(plan.parts[1]):,} rows {how}")
+    plan.watch.say(f"layers    the output of {_count(max(plan.depths))} for {len(plan.parts[0]):,} + {len(plan.parts[1]):,} rows {how}")
     train, validation = (states.States(held[part], encoded.tokens["input_ids"], cut.depth) for part, encoded in enumerate(plan.parts))
     facts = {"depths": sorted(plan.depths), "bytes": sum(size[part] * len(each) for part, each in paths.items()), "computed_bytes": needed}
     facts["seconds"] = round(ahead if dry else time.monotonic() - started if needed else 0.0, 2)
@@ -234,7 +234,7 @@ def _say_disk(plan: _Plan, needed: int) -> None:
     free = shutil.disk_usage(_existing(cache_folder())).free
     if needed + _SPARE_BYTES > free:
         raise _NotKeptError(f"what they give takes {_size(needed)}, and {cache_folder()} has {_size(free)} free")
-    learned = f"what {_count(max(plan.depths))} give goes to {cache_folder()}"
+    learned = f"the output of {_count(max(plan.depths))} goes to {cache_folder()}"
     plan.watch.say(f"layers    {learned}: {_size(needed)} of {_size(free)} free (training.cache_layers=no keeps nothing)")
 
 

@@ -75,7 +75,7 @@ def _files(path: Path) -> _Held:
         if (index := tensorflow.index_of(path)) is not None:
             content, files = tensorflow.read(index)
             return _Held([(index, content)], files)
-        if path.is_dir() or path.name.endswith(".index.json"):
+        if path.is_dir() or path.name.endswith(_INDEX):
             return _shards(path if path.is_file() else _index(path))
         if not path.exists() and "/" in str(path) and (found := HUB_ID.fullmatch(str(path))):
             return _files(_index(fetch(found["id"], found["revision"], files=PICKLED)))

@@ -93,7 +93,7 @@ def held_out(run: Run, say: Say) -> pa.Table | None:
     except RootstockError as error:
         say(f"rows      the validation rows of {run.path} are not at hand: {error.found}")
         return None
-    if not np.array_equal(seen_keys(rows), run.seen()["chose"]):
+    if not np.array_equal(seen_keys(rows), run.seen().get("chose", ())):
         say(f"rows      the data of {run.path} are others by now: its validation rows can't be told")
         return None
     return rows

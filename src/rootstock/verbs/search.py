@@ -28,6 +28,7 @@ BEST, FOUND = "best", "search.json"
 _TRIALS, _READ = "trials", "read"
 _WARM = 4
 """Trials that are run to their end before any is stopped: a median of fewer says little."""
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -260,11 +261,13 @@ def _told(plan: Plan, study: Any, optuna: Any) -> dict[str, Any]:
 def as_text(found: Mapping[str, Any]) -> str:
     """The trials in a table, the best first, and how far to trust it."""
     lines = []
-    for row in found["trials"][:10]:
+    for row in found["trials"][:_SHOWN]:
         figure = next((name for name in row if name not in ("trial", "values", "state", "interval")), None)
         shown = f"{figure} {row[figure]:.4f}" if figure else row["state"]
         between = f" [{row['interval'][0]:.4f}, {row['interval'][1]:.4f}]" if row.get("interval") else ""
         lines.append(f"{row['trial']:>4}  {shown}{between}  {_spoken(row['values'])}")
+    if (more := len(found["trials"]) - _SHOWN) > 0:
+        lines.append(f"      and {more:,} more: {FOUND} has all")
     if found["best"] is None:
         return "\n".join([*lines, "no trial came to its end"])
     count = sum(row["state"] == "complete" for row in found["trials"])
