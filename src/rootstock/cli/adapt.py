@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 def adapt(
     data: Annotated[
-        str | None, Argument(help="Labelled rows: a file, a folder of class folders, hf:<dataset>, or stdlib-docs.", show_default=False)
+        str | None, Argument(help="Labelled rows: a file, class folders of texts or images, hf:<dataset>, stdlib-docs.", show_default=False)
     ] = None,
     base: Annotated[str, Option(help="minilm, a folder, a run, a hub id[@revision], or scratch:<architecture>.")] = "minilm",
     method: Annotated[str, Option(help="auto, or one of `rootstock methods`.")] = "auto",
@@ -22,7 +22,7 @@ def adapt(
     teacher: Annotated[str | None, Option(help="A finished run to learn from beside the labels.")] = None,
     part: Annotated[list[str] | None, Option(help="NAME=FILE: one of several tasks that learn together; repeatable.")] = None,
     mix: Annotated[str | None, Option(help="Turns of parts: proportional, equal, a temperature, or weights such as 2,1.")] = None,
-    exclude: Annotated[str | None, Option(help="CSV of rows to train without, as `scan --poisoning --out` writes it.")] = None,
+    exclude: Annotated[str | None, Option(help="CSV of rows to train without, of inspect --label-noise or scan --poisoning.")] = None,
     canaries: Annotated[int | None, Option("--plant-canaries", help="Made-up texts to learn too, for scan --memorisation.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run [runs/<name of the data>].")] = None,
     epochs: Annotated[float | None, Option(help="Passes over the rows.")] = None,
@@ -31,7 +31,7 @@ def adapt(
     minutes: Annotated[float | None, Option(help="Time that the run may take.")] = None,
     memory: Annotated[str | None, Option(help="Memory that the run may hold, such as 4GB.")] = None,
     seed: Annotated[int | None, Option(help="Seed of splits, order and fresh weights [42].")] = None,
-    accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
+    accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit, by name; repeatable.")] = None,
     change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe: section.key=value.")] = None,
     track: Annotated[str | None, Option(help="Mirror metrics to tensorboard, wandb or mlflow.")] = None,
     merge: Annotated[bool, Option("--merge", help="Also write merged/, one plain model.")] = False,

@@ -9,6 +9,7 @@ from typer import Argument, Option
 def inspect(
     data: Annotated[str, Argument(help="Labelled rows.")],
     base: Annotated[str, Option(help="Whose tokens lengths are counted in.")] = "minilm",
+    task: Annotated[str, Option(help="auto, or one of `rootstock tasks`.")] = "auto",
     text: Annotated[str | None, Option(help="Column of the text.")] = None,
     text_pair: Annotated[str | None, Option(help="Column of the second text.")] = None,
     label: Annotated[str | None, Option(help="Column of the answer.")] = None,
@@ -26,7 +27,8 @@ def inspect(
     from rootstock.core.watch import Watch
     from rootstock.verbs import inspection
 
-    given = {"base": base, "task.text": text, "task.text_pair": text_pair, "task.label": label, "data.validation": validation}
+    columns = {"task.name": task, "task.text": text, "task.text_pair": text_pair, "task.label": label}
+    given = {"base": base, "data.validation": validation, **columns}
     recipe, console = _start.recipe_for(data, given, assignments(change or [])), Console()
     if not label_noise:
         if out is not None:
