@@ -177,16 +177,17 @@ def _sides(hung: Gallery, task: Labelled, recipe: Recipe, say: Say) -> tuple[pa.
     """Training and validation rows, and where the latter come from a place of their own, that."""
     _say_lost(hung, say)
     everything = np.arange(len(hung.names))
-    if isinstance(place := recipe.data.validation, str):
+    place = recipe.data.validation
+    if isinstance(place, str):
         shelf = _shelf(place, task, recipe.data)
         held = _Held(shelf, _readable(place, shelf, task, say))
         return rows(hung, everything), rows(held.hung, np.arange(len(held.hung.names))), held
     digests = [f"{digest:016x}" for digest in hung.digests().tolist()]
     told = pa.table({TEXT: digests, LABEL: pa.array(hung.texts, pa.string()), ROW: everything})
     with schema.naming(str(recipe.data.train)):
-        parts = split.split(told, recipe.data.validation, recipe.seed, stratify=True)
+        parts = split.split(told, place, recipe.seed, stratify=True)
     train, validation = (rows(hung, part.column(ROW).to_numpy()) for part in parts)
-    share = f"{100 * recipe.data.validation:.3g} %, stratified, duplicates kept together"
+    share = f"{100 * place:.3g} %, stratified, duplicates kept together"
     say(f"split     {len(train):,} images to train, {len(validation):,} to validate ({share})")
     return train, validation, None
 

@@ -174,7 +174,7 @@ class TokenClassification(Scored):
 
     def parted_alike(self, theirs: Encoded, own: Encoded) -> bool:
         """Whether their windows hold the same words."""
-        return np.array_equal(*(each.tokens["firsts"].lengths for each in (theirs, own)))
+        return np.array_equal(theirs.tokens["firsts"].lengths, own.tokens["firsts"].lengths)
 
     def aligned(self, said: np.ndarray, theirs: Encoded, own: Encoded) -> np.ndarray:
         """What a teacher said of the words of its windows [P, W, C], by those of the student's, which may part the same rows elsewhere."""

@@ -176,8 +176,8 @@ def answered(unit: Unit, watch: Watch) -> Answered:
         runs = {rate: carried_out(unit.recipe(rate), unit.folder / "runs" / f"{stem}-{rate:g}", watch) for rate in unit.rates}
         rate, run = max(runs.items(), key=lambda each: each[1].task.merit(each[1].metrics["metrics"]))
         columns = run.task.judged({"scores": run.predictions(test).columns["scores"], "answers": run.task.answers(test)})
-        facts = {"task": run.recipe.task, "rate": rate, "metrics": run.task.metrics(columns), "test": len(test)}
-        artifact.write_json(place.with_suffix(".json"), facts)
+        told = {"task": run.recipe.task, "rate": rate, "metrics": run.task.metrics(columns), "test": len(test)}
+        artifact.write_json(place.with_suffix(".json"), told)
         kept_answers.write(place, columns)
         for each in runs.values():
             shutil.rmtree(each.path)

@@ -29,7 +29,7 @@ def compared(run: Run, rows: pa.Table, model: nn.Module, other: nn.Module) -> di
     apart = paired.difference(*(drawn if figure not in ERRORS else drawn[::-1]))
     return {
         "rows": len(rows),
-        **agreement(*(_answers(run, each) for each in made), groups_N, seed=run.recipe.seed),
+        **agreement(_answers(run, made[0]), _answers(run, made[1]), groups_N, seed=run.recipe.seed),
         "figure": figure,
         "run": drawn[0].mean,
         "int8": drawn[1].mean,
