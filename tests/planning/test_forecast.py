@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
 
 from rootstock.core.errors import UnknownName
 from rootstock.planning import devices
@@ -71,6 +72,17 @@ def test_a_pooler_sees_one_vector_a_row():
     made = products(model, learns=False)
     assert made == Products(answering=1, pooled_answering=1)
     assert made.count(set(), {(4, 6), (6, 4), (4, 5)}, most=100) == 2 + 2, "two numbers of tokens, two of rows"
+
+
+def test_a_last_block_for_first_tokens_sees_rows_filled_up():
+    shape = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 9}
+    model = BertForSequenceClassification(BertConfig(**shape)).to(torch.bfloat16)
+    head, matrices = 2 + 1, 3 * 3  # the classifier; one square and two of the feed-forward, each three times
+    assert products(model) == Products(
+        learning=matrices + head, attention=6, answering=4, pooled=3, pooled_answering=1, alone=matrices, alone_answering=3
+    )
+    made = Products(alone=9, alone_answering=3)
+    assert made.count({(4, 6), (32, 4), (33, 4)}, {(1, 9), (9, 9)}, most=100) == 9 * 2 + 3
 
 
 def test_code_is_kept_for_each_new_number_of_rows():

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rootstock.core.first_token import first_alone
 from rootstock.core.linear import fused
 from rootstock.core.mode import in_mode
 from rootstock.core.objective import Contrastive, in_groups
@@ -79,7 +80,9 @@ def predict(
 
     glance: only as much of it as decides which state is the best.
     """
-    found = infer(model, rows, task.glance if glance and isinstance(task, Labelled) else task.decode, device=device, world=world)
+    answer = task.glance if glance and isinstance(task, Labelled) else task.decode
+    with first_alone(model, wanted=not (world and world.sharded)):
+        found = infer(model, rows, answer, device=device, world=world)
     return in_groups(task, model, found["vectors"]) if found and isinstance(task, Contrastive) else found
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rootstock.core import layers
 from rootstock.core.coupled import Coupled
 from rootstock.core.errors import ContractRefused, Diverged, Interrupted
+from rootstock.core.first_token import first_alone
 from rootstock.core.products import by_products
 from rootstock.core.task import Batch, Loss
 from rootstock.loop.adversary import attackable, attacked
@@ -77,6 +78,7 @@ class Training:
         with ExitStack() as opened:  # all of it is closed again where a part of it fails
             plain = job.dtype == torch.bfloat16 and device.type == "cpu" and not job.shards
             opened.enter_context(by_products(job.model, wanted=plain))
+            opened.enter_context(first_alone(job.model, wanted=not job.shards, kept=True))
             alone = settings.mixup or job.shards  # mixtures are drawn at random
             twins = 1 if alone else members(job.model, (settings.batch_tokens or 0) // job.world.size, device)
             self.crew = opened.enter_context(Crew(job.model, twins))

@@ -8,7 +8,7 @@ Shape letters: S width of a bottleneck, R sum of several widths, H width of the 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -48,6 +48,9 @@ _FEEDFORWARD = (
 
 class Added(nn.Module):
     """What a place inside a base gets added: a subclass says what of its input. A hook is a method of the module that it runs."""
+
+    by_token: ClassVar[bool] = True
+    """Whether its hooks do the same to each token by itself."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -22,6 +22,9 @@ from rootstock.methods import _inserted
 class Edit(nn.Module):
     """h + Rᵀ(W h + b - R h), with rows of R at right angles: h moves inside a space of few dimensions only."""
 
+    by_token: ClassVar[bool] = True
+    """Whether its hook does the same to each token by itself; where only some are edited, the first is among them."""
+
     def __init__(self, width: int, rank: int, first: int) -> None:
         super().__init__()
         self.directions_HR = nn.Parameter(torch.empty(width, rank))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rootstock.core import first_token
 from rootstock.core.method import Method, learning
 from rootstock.planning.rehearse import Step
 
@@ -105,7 +106,8 @@ class Products:
 
     learning: of a number of tokens that is learned from. attention: of rows and tokens together. answering: of a number of tokens in a
     pass without gradients, whose attention is torch's own. pooled: of a number of rows, by the matrices that see one vector a row; and
-    pooled_answering the same without gradients.
+    pooled_answering the same without gradients. alone, alone_answering: of a number of rows filled up, where the last block is
+    for first tokens alone.
     """
 
     learning: int = 0
@@ -113,30 +115,38 @@ class Products:
     answering: int = 0
     pooled: int = 0
     pooled_answering: int = 0
+    alone: int = 0
+    alone_answering: int = 0
 
     def count(self, learned: Collection[tuple[int, int]], answered: Collection[tuple[int, int]], *, most: int) -> int:
         """Of batches of these rows and tokens, `most` at most: so many does oneDNN keep."""
         numbers = [len({rows * tokens for rows, tokens in shapes}) for shapes in (learned, answered)]
-        rows = [len({rows for rows, _ in shapes}) for shapes in (learned, answered)]
+        rows = [{rows for rows, _ in shapes} for shapes in (learned, answered)]
         found = self.learning * numbers[0] + self.attention * len(set(learned)) + self.answering * numbers[1]
-        return min(most, found + self.pooled * rows[0] + self.pooled_answering * rows[1])
+        found += self.pooled * len(rows[0]) + self.pooled_answering * len(rows[1])
+        filled = [len({first_token.filled(each) for each in some}) for some in rows]
+        return min(most, found + self.alone * filled[0] + self.alone_answering * filled[1])
 
 
 def products(model: Any, *, learns: bool = True) -> Products:
     """Those of a model whose parameters are in the numbers of their products; none where these are fp32, which needs no such code."""
     table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
     multiplied = {name: each for name, each in model.named_modules() if each is not table and not isinstance(each, nn.Embedding)}
+    first = {id(p) for each in first_token.narrowed(model) for p in each.parameters(recurse=False)}
     own = ((f".{name}.", p) for name, each in multiplied.items() for p in each.parameters(recurse=False))
-    matrices = [(_POOLER in name, p) for name, p in own if p.dim() == 2 and p.dtype == torch.bfloat16]
-    tokens, pooled = ([p for pools, p in matrices if pools == one] for one in (False, True))
+    matrices = [(_POOLER in name, id(p) in first, p) for name, p in own if p.dim() == 2 and p.dtype == torch.bfloat16]
+    kinds = ((False, False), (True, False), (False, True))
+    tokens, pooled, alone = ([p for pools, one, p in matrices if (pools, one) == kind] for kind in kinds)
     if not matrices:
         return Products()
     return Products(
         learning=_with_gradients(tokens) if learns else 0,
-        attention=_OF_ATTENTION if learns else 0,
+        attention=_OF_ATTENTION * (2 if alone else 1) if learns else 0,  # one token looks at all in other products than all do
         answering=len(_shapes(tokens)),
         pooled=_with_gradients(pooled) if learns else 0,
         pooled_answering=len(_shapes(pooled)),
+        alone=_with_gradients(alone) if learns else 0,
+        alone_answering=len(_shapes(alone)),
     )
 
 

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from rootstock.core.attention import attending
+from rootstock.core.first_token import first_alone
 
 NAME = "rootstock_planned"
 _ATEN = torch.ops.aten
@@ -47,7 +48,7 @@ class Step:
 def step(model: nn.Module, loss: Callable[[], Tensor]) -> Step:
     """One forward and, where anything learns, backward pass. model: on the meta device, as `loss` calls it."""
     account = _Account(model)
-    with attending(model, NAME, _attend), account:
+    with attending(model, NAME, _attend), first_alone(model), account:
         total = loss()
         kept, forward = account.now, account.flops
         if total.requires_grad:

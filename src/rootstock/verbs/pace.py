@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from rootstock.core.first_token import first_alone
 from rootstock.core.loaded import Loaded
 from rootstock.core.recipe import TrainingSettings
 from rootstock.core.rows import Columns
@@ -65,7 +66,7 @@ def batches_a_second(loaded: Loaded, way: Way, work: Work, seconds: float) -> tu
     def answer() -> None:
         infer.infer(model, answered, _nothing(way), device=place)
 
-    with computing(model, way.dtype, names):
+    with computing(model, way.dtype, names), first_alone(model):
         passes = work.cores * _a_second(answer, seconds / 2)
     if way.method.frozen:
         return passes, passes
