@@ -247,7 +247,7 @@ def prepare(model: Any, format: Format, fresh: frozenset[str] = frozenset()) -> 
     convert(model, format.dtype, fresh)
     format.quantise(model, fresh)
     ways = ExitStack()
-    ways.enter_context(fused(model))
+    ways.enter_context(fused(model, ordered=True))
     ways.enter_context(by_rows(model, wanted=next(model.parameters()).device.type == "cpu"))
     return ways
 
