@@ -8,7 +8,7 @@ That holds while one of the heads that are known is asked as a whole, with plain
 is asked by itself, hidden states that are asked for, vectors in place of ids, a hook of an unknown kind on anything that comes after the
 block before, and where `kept`, a body of which nothing learns.
 
-Rows are filled up to whole _ROWS. oneDNN makes code anew for each number of rows that a product has not met, and a product of one row
+Rows are filled up to whole _ROWS. oneDNN makes code anew for each number of rows that a product has not met, and one of one to three rows
 sums in another order than one of many: so there are few numbers, and none is small.
 
 Shape letters: B rows, R the same filled up, T tokens, H width, N heads, D width of a head.
@@ -24,6 +24,7 @@ from rootstock.core import layers
 from rootstock.core.numbers import to_fp32
 
 _ROWS = 32
+"""Few enough to cost nothing beside the tokens of a batch."""
 _PLAIN = frozenset(("input_ids", "attention_mask", "token_type_ids", "position_ids", "pixel_values", "labels", "return_dict"))
 """What a head may be asked with."""
 _TUNERS = ("_buffer_dict", "adalora", "boft", "ia3", "ln_tuning", "lora", "oft", "vera")
