@@ -1,5 +1,8 @@
 """The last block for first tokens alone: answers and gradients of the plain model, over all heads that are known; and where it is whole."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import peft
 import pytest
 import torch
@@ -294,6 +297,39 @@ def test_closed_it_is_the_model_that_it_was():
     assert [set(vars(part)) for part in model.modules()] == before
     assert not block._forward_hooks
     assert not block._forward_pre_hooks
+
+
+def test_who_leaves_first_takes_nothing_from_the_others():
+    model, given = made(BERT).train(), batch_of(BERT)
+    expected, count = learned(model, given), products(model, given)
+    first, second = first_alone(model), first_alone(model)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    compare(learned(model, given), expected)
+    assert products(model, given) < count
+    second.__exit__(None, None, None)
+    assert products(model, given) == count
+
+
+def test_passes_on_two_threads_do_not_meet():
+    model, rows, others = made(BERT).eval(), batch_of(BERT), batch_of(BERT, count=7)
+    below, inside, go = layers.blocks(model)[0], threading.Event(), threading.Event()
+    plain, expected, wanted = below.forward, model(**rows).logits, model(**others).logits
+
+    def waits(*arguments, **named):
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            go.wait(20)
+        return plain(*arguments, **named)
+
+    below.forward = waits
+    with first_alone(model), ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(lambda: model(**rows).logits)
+        assert inside.wait(20)
+        torch.testing.assert_close(model(**others).logits, wanted, rtol=1e-5, atol=1e-5)
+        go.set()
+        torch.testing.assert_close(begun.result(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_pass_that_fails_leaves_nothing_behind():

@@ -14,11 +14,13 @@ sums in another order than one of many: so there are few numbers, and none is sm
 Shape letters: B rows, R the same filled up, T tokens, H width, N heads, D width of a head.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from rootstock.core import layers
 from rootstock.core.numbers import to_fp32
@@ -121,38 +123,52 @@ def filled(count: int) -> int:
     return -(-count // _ROWS) * _ROWS
 
 
+class _Here(threading.local):
+    """The pass that is under way on this thread. last: the block that it gives first tokens alone.
+
+    states: what the attention looks at, [B, T, H].
+    """
+
+    last: "_Last | None" = None
+    states: Tensor | None = None
+
+
+_HERE, _LOCK = _Here(), threading.Lock()
+
+
 @contextmanager
 def first_alone(model: nn.Module, *, wanted: bool = True, kept: bool = False) -> Iterator[None]:
     """Inside, heads in the model that read the first token alone get the last block's work for it alone, where `wanted`.
 
+    Whoever enters it again for the same model, on whatever thread, shares what the first one put in; the last to leave takes it out.
     kept: whether what a frozen body gives may have been kept from a pass of the whole block, which must be met bit for bit.
     """
-    with ExitStack() as opened:
-        lasts: dict[nn.Module, _Last] = {}
+    held: list[_Asked] = []
+    with _LOCK:
         for head, block, way in list(_known(model)) if wanted else ():
-            if block not in lasts:
-                if any("forward" in vars(part) for part in block.modules() if part is not block):
-                    continue  # this is in force already, or something else is
-                lasts[block] = opened.enter_context(_taking(block, way))
-            former = vars(head).get("forward")
-            vars(head)["forward"] = _Asked(head, lasts[block], kept=kept)
-            opened.callback(_put_back, head, former)
-        yield
-
-
-@contextmanager
-def _taking(block: nn.Module, way: _Way) -> Iterator["_Last"]:
-    """Inside, the block can take first tokens alone."""
-    last = _Last(block, way)
-    attention = block.get_submodule(way.attention)
-    vars(attention)["forward"] = last.attend
-    hooks = [block.register_forward_pre_hook(last.take, with_kwargs=True), block.register_forward_hook(last.leave)]
+            held += _put_in(head, block, way, kept=kept)
     try:
-        yield last
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
-        del vars(attention)["forward"]
+        with _LOCK:
+            for asked in held:
+                asked.leave()
+
+
+def _put_in(head: Any, block: nn.Module, way: _Way, *, kept: bool) -> "list[_Asked]":
+    """A head's way of being asked, there already or new; none where somebody else has changed how the head or a part of the block works."""
+    asked, looks = vars(head).get("forward"), vars(block.get_submodule(way.attention)).get("forward")
+    last = getattr(looks, "__self__", None)
+    if asked is None and not isinstance(last, _Last):
+        if any("forward" in vars(part) for part in block.modules() if part is not block):
+            return []
+        last = _Last(block, way)
+    if asked is None:
+        asked = vars(head)["forward"] = _Asked(head, last, kept=kept)
+    if not isinstance(asked, _Asked):
+        return []
+    asked.enter()
+    return [asked]
 
 
 def narrowed(model: nn.Module) -> list[nn.Module]:
@@ -195,31 +211,36 @@ def _tokenwise(block: nn.Module, way: _Way) -> bool:
     return known and all(f"{type(part).__module__}.".startswith(_TOKENWISE) for part in block.modules())
 
 
-def _put_back(head: nn.Module, former: Any) -> None:
-    vars(head).pop("forward", None)
-    if former is not None:
-        vars(head)["forward"] = former
-
-
 class _Asked:
     """A head's forward pass, which says to the block below it when the first token is all that is read."""
 
     def __init__(self, head: Any, last: "_Last", *, kept: bool) -> None:
         self.__wrapped__ = head.forward  # whoever asks what a head takes is told of this one
-        self._last, self._kept, body = last, kept, head.base_model
+        self._head, self._last, self._kept, self._users, body = head, last, kept, 0, head.base_model
         below = [*layers.blocks(body)[:-1], body.get_input_embeddings()]
         left_out = {part for each in below for part in each.modules()} | {head}
         self._read = [part for part in {*head.modules(), *body.modules()} if part not in left_out]
         places, top = layers.lowest(body), len(layers.blocks(body))
         self._body = [each for name, each in body.named_parameters() if places[name] <= top]
 
+    def enter(self) -> None:
+        """One more uses it."""
+        self._users += 1
+        self._last.enter()
+
+    def leave(self) -> None:
+        """One less; nobody's, it is taken out."""
+        self._users -= 1
+        self._last.leave()
+        if not self._users:
+            del vars(self._head)["forward"]
+
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        last = self._last
-        last.alone = not arguments and self._suits(named)
+        _HERE.last = self._last if not arguments and self._suits(named) else None
         try:
             return self.__wrapped__(*arguments, **named)
         finally:
-            last.alone = False
+            _HERE.last = _HERE.states = None
 
     def _suits(self, named: Mapping[str, Any]) -> bool:
         if any(value is not None and value is not False and name not in _PLAIN for name, value in named.items()):
@@ -244,16 +265,31 @@ def _harmless(hook: Any) -> bool:
 
 
 class _Last:
-    """A last block in force; a twin of the model has its own. alone: whether the pass that is under way is for first tokens alone."""
+    """A last block that can take first tokens alone; a twin of the model has its own."""
 
     by_token = True
 
     def __init__(self, block: nn.Module, way: _Way) -> None:
-        self._way, self._block = way, block
+        self._way, self._block, self._users = way, block, 0
         self._attention: Any = block.get_submodule(way.attention)
         self._norm = block.get_submodule(way.norm) if way.norm else None
-        self._all: Tensor | None = None
-        self.alone = False
+        self._hooks: list[RemovableHandle] = []
+
+    def enter(self) -> None:
+        """One more uses it: its hooks and its attention's forward pass are in place."""
+        self._users += 1
+        if self._users == 1:
+            vars(self._attention)["forward"] = self._attend
+            block = self._block
+            self._hooks = [block.register_forward_pre_hook(self._take, with_kwargs=True), block.register_forward_hook(self._give)]
+
+    def leave(self) -> None:
+        """One less; nobody's, the block is as it was."""
+        self._users -= 1
+        if not self._users:
+            del vars(self._attention)["forward"]
+            for hook in self._hooks:
+                hook.remove()
 
     @property
     def suits(self) -> bool:
@@ -261,28 +297,27 @@ class _Last:
         again = getattr(self._block, "gradient_checkpointing", False) and self._block.training
         return self._attention.config._attn_implementation.startswith(_FUSED) and not again
 
-    def take(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    def _take(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Before the block: keep all tokens, go on with the first ones."""
-        self._all = None
-        if not self.alone or not arguments:
+        if _HERE.last is not self or not arguments:
             return None
         hidden_BTH, *others = arguments
-        self._all = hidden_BTH if self._norm is None else self._norm(hidden_BTH)
+        _HERE.states = hidden_BTH if self._norm is None else self._norm(hidden_BTH)
         return (_filled(hidden_BTH[:, :1]), *others), named
 
-    def leave(self, _: nn.Module, __: tuple[Any, ...], left: Tensor) -> Tensor | None:
+    def _give(self, _: nn.Module, __: tuple[Any, ...], left: Tensor) -> Tensor | None:
         """After it: the rows that there were, [B, 1, H]."""
-        if self._all is None:
+        if _HERE.last is not self or _HERE.states is None:
             return None
-        count, self._all = len(self._all), None
+        count, _HERE.states = len(_HERE.states), None
         return left[:count]
 
-    def attend(self, hidden: Tensor, attention_mask: Tensor | None = None, **told: Any) -> Any:
+    def _attend(self, hidden: Tensor, attention_mask: Tensor | None = None, **told: Any) -> Any:
         """In place of the attention's forward pass."""
-        if self._all is None:
-            return type(self._attention).forward(self._attention, hidden, attention_mask, **told)
-        module, way = self._attention, self._way
-        seen_R1H = way.looks(module, way, hidden, self._all, _Function(module, attention_mask, told))
+        module, way, all_BTH = self._attention, self._way, _HERE.states
+        if _HERE.last is not self or all_BTH is None:
+            return type(module).forward(module, hidden, attention_mask, **told)
+        seen_R1H = way.looks(module, way, hidden, all_BTH, _Function(module, attention_mask, told))
         for name in way.closing:
             seen_R1H = getattr(module, name)(seen_R1H)
         return seen_R1H, None
