@@ -92,8 +92,7 @@ class Training:
         self.clock = Clock(job.seconds)
         self.best: dict[str, Tensor] = {}
         job.world.one()
-        self._saved_at = job.world.time()
-        self._before = 0.0
+        self._saved_at, self._before = job.world.time(), 0.0
 
     def run(self) -> Position:
         """Train to the end, leave the best values in the model in fp32; raises Interrupted after saving when asked to stop."""
@@ -385,10 +384,8 @@ class Training:
         """Continue from a checkpoint of this same job; ContractRefused where it is another's or lacks a tensor."""
         other = {*self.weights.names} ^ {*saved.parts["trained"]} | {*self.optimizer.state()} - {*saved.parts["optimizer"]}
         if saved.state["key"] != self.key or other:
-            of_this = saved.state["key"] == self.key  # another base has other tensors too, and is the reason to name
-            held = (
-                f"lacks {len(other)} tensors or has others, such as {min(other)}" if of_this else "belongs to another recipe, base or data"
-            )
+            ours = saved.state["key"] == self.key  # another base has other tensors too, and is the reason to name
+            held = f"lacks {len(other)} tensors or has others, such as {min(other)}" if ours else "belongs to another recipe, base or data"
             fix = "put these back as they were, or start a new run in another folder"
             raise ContractRefused(f"the checkpoint {held}", wanted="the run as it was started", fix=fix)
         state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.draws)
