@@ -385,10 +385,8 @@ class Training:
         """Continue from a checkpoint of this same job; ContractRefused where it is another's or lacks a tensor."""
         other = {*self.weights.names} ^ {*saved.parts["trained"]} | {*self.optimizer.state()} - {*saved.parts["optimizer"]}
         if saved.state["key"] != self.key or other:
-            of_this = saved.state["key"] == self.key  # another base has other tensors too, and is the reason to name
-            held = (
-                f"lacks {len(other)} tensors or has others, such as {min(other)}" if of_this else "belongs to another recipe, base or data"
-            )
+            same = saved.state["key"] == self.key  # another base has other tensors too, and is the reason to name
+            held = f"lacks {len(other)} tensors or has others, such as {min(other)}" if same else "belongs to another recipe, base or data"
             fix = "put these back as they were, or start a new run in another folder"
             raise ContractRefused(f"the checkpoint {held}", wanted="the run as it was started", fix=fix)
         state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.draws)
