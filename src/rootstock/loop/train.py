@@ -387,8 +387,7 @@ class Training:
         if saved.state["key"] != self.key or other:
             same = saved.state["key"] == self.key  # another base has other tensors too, and is the reason to name
             held = f"lacks {len(other)} tensors or has others, such as {min(other)}" if same else "belongs to another recipe, base or data"
-            fix = "put these back as they were, or start a new run in another folder"
-            raise ContractRefused(f"the checkpoint {held}", wanted="the run as it was started", fix=fix)
+            raise ContractRefused(f"the checkpoint {held}", wanted="the run as it began", fix="put it back, or begin in another folder")
         state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.draws)
         self.at = Position(**{name: state.get(name, value) for name, value in vars(Position()).items()})
         self.at.best = tuple(state["best"]) if state["best"] else None
