@@ -3,6 +3,7 @@ import pytest
 
 from rootstock.core import rows
 from rootstock.core.errors import DataError
+from rootstock.data.columns import look
 from rootstock.data.schema import canonical, infer
 from rootstock.data.source import Source
 
@@ -176,3 +177,9 @@ def test_a_schema_of_another_file_names_what_is_missing():
     schema = infer(table(review=TEXTS, label=TWO))
     with pytest.raises(DataError, match=r"a\.csv: there is no column 'review'(?s:.*)wanted: one of 'text', 'label'(?s:.*)fix: rename it"):
         canonical(source(text=TEXTS, label=TWO), schema)
+
+
+def test_a_column_of_lists_is_told_by_what_stands_in_them():
+    tags = pa.chunked_array([[["O", "O", "B"], ["O"]]] * 600)
+    assert look(tags, "tags").values == "1,200 lists of values, such as 'O', 'B'"
+    assert look(pa.chunked_array([[[], []]], pa.list_(pa.string())), "tags").values == "2 lists of values, such as []"

@@ -145,7 +145,7 @@ def test_several_sources_are_mixed_and_products_may_be_in_bf16(pretrain, picture
 
 
 def test_what_does_not_fit_is_said_before_anything_is_spent(pretrain, pictures, tmp_path):
-    with pytest.raises(BaseError, match="does not say how large its images are"):
+    with pytest.raises(BaseError, match="reads texts, and these are images"):
         pretrain(base=str(make_base(tmp_path / "bert")))
     with pytest.raises(BaseError, match="BertModel does not read images"):
         pretrain(base=str(tmp_path / "bert"), task={"name": "contrastive-image", "size": 16})

@@ -75,3 +75,13 @@ def test_what_has_no_tokens_to_print_is_refused_before_a_row_is_read(said):
     recipe = Recipe.build({"data": {"train": "never-read"}, **OTHERS[said]}, "")
     with pytest.raises(UsageError, match=said):
         inspection.examine(recipe, lambda text: None, show=1)
+
+
+def test_bars_of_lengths_are_as_long_as_their_rows_are_many():
+    lengths = {"bins": list(range(0, 49, 2)), "counts": [1] * 12 + [9, 3] + [0] * 10, "mean": 9.0, "longest": 47}
+    ledger = {"rows": {}, "labels": {}, "lengths": lengths, "padding_share": 0.0, "findings": {}, "truncation": []}
+    ledger["findings"]["duplicates"] = {"count": 1, "share": 0.04, "limit": 0.5, "examples": []}
+    lines = inspection.as_text(ledger).splitlines()
+    bars = [(line.split()[0], line.count("█")) for line in lines if "–" in line]
+    assert bars == [(f"{4 * place}–{4 * place + 3}", {6: 30}.get(place, 5 if place < 6 else 0)) for place in range(12)]
+    assert any(line.startswith("duplicates       1 row, ") for line in lines)

@@ -154,6 +154,7 @@ def test_settings_are_told_apart_and_others_refused():
         ({"device": "abacus"}, UnknownName, "one of"),
         ({"methods": ("lora",), "settings": {"rank": 8}}, RecipeError, "rank"),
         ({"task": "masked-lm"}, UsageError, "dry-run"),
+        ({"task": "image-classification"}, UsageError, "dry-run"),
         ({"base": "gpt2", "task": "text-to-text"}, Exception, "Seq2SeqLM"),
     ],
 )

@@ -168,11 +168,12 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     for part, held in metrics.get("parts", {}).items():
         lines += [part, *(f"  {each}" for each in figures(held)), ""]
-    for name, value in metrics["metrics"].items():
-        low, high = metrics["intervals"].get(name, (None, None))
-        lines.append(f"{name:<24}{value:8.4f}" + (f"   [{low:.4f}, {high:.4f}]" if low is not None else ""))
+    values, intervals = metrics["metrics"], metrics["intervals"]
+    for name in dict.fromkeys([*(each for each in intervals if each in values), *values]):  # the figures that lead come first
+        low, high = intervals.get(name, (None, None))
+        lines.append(f"{name:<24}{values[name]:8.4f}" + (f"   [{low:.4f}, {high:.4f}]" if low is not None else ""))
     for name, found in metrics.get("baselines", {}).items():
-        shown = ", ".join(f"{key} {found[key]:.4f}" for key in metrics["intervals"] if key in found)
+        shown = ", ".join(f"{key} {found[key]:.4f}" for key in intervals if key in found)
         lines.append(f"{'baseline ' + name:<24}{shown or 'none of these figures is defined for it'}")
     leakage = metrics.get("leakage") or {}
     if leakage.get("overlap_rows"):

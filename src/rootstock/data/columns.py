@@ -32,8 +32,11 @@ class Look:
 
     @property
     def values(self) -> str:
-        """How many values, and the first of them."""
-        amount = f"{self.distinct} different value{'s' if self.distinct > 1 else ''}" if self.distinct else f"{self.count} values"
+        """How many values, and the first of them; of lists the first that stand in them."""
+        if self.distinct:
+            amount = f"{self.distinct:,} different value{'s' if self.distinct > 1 else ''}"
+        else:
+            amount = f"{self.count:,} {'lists of values' if self.kind == 'list' else 'values'}"
         return f"{amount}, such as {', '.join(self.examples)}"
 
     @property
@@ -49,8 +52,9 @@ def look(column: Any, name: str) -> Look:
     if not len(column):
         return Look(name, "empty", 0, 0, 0.0, (), False)
     if pa.types.is_nested(column.type):
-        kind = "list" if is_list(column.type) and not pa.types.is_nested(column.type.value_type) else "other"
-        return Look(name, kind, len(column), 0, 0.0, (shorten(str(column[0].as_py()), 30),), False)
+        if is_list(column.type) and not pa.types.is_nested(column.type.value_type):
+            return Look(name, "list", len(column), 0, 0.0, _members(column), False)
+        return Look(name, "other", len(column), 0, 0.0, (shorten(str(column[0].as_py()), 30),), False)
     try:
         cells = column.cast(pa.string())
     except pa.ArrowException:
@@ -68,6 +72,12 @@ def look(column: Any, name: str) -> Look:
     return Look(
         name, "number" if numeric else "text", len(cells), len(distinct), length, examples, names_id(name) or (all_differ and dense)
     )
+
+
+def _members(column: Any) -> tuple[str, ...]:
+    """The first different values that lists hold; of the first list where all are empty."""
+    held = pc.list_flatten(column).unique()[:3].to_pylist()
+    return tuple(repr(shorten(each, 30)) if isinstance(each, str) else str(each) for each in held) or ("[]",)
 
 
 def texts(column: Any, where: str) -> Any:

@@ -92,7 +92,8 @@ class Training:
         self.clock = Clock(job.seconds)
         self.best: dict[str, Tensor] = {}
         job.world.one()
-        self._saved_at, self._before = job.world.time(), 0.0
+        self._saved_at = job.world.time()
+        self._before = 0.0
 
     def run(self) -> Position:
         """Train to the end, leave the best values in the model in fp32; raises Interrupted after saving when asked to stop."""
@@ -384,10 +385,9 @@ class Training:
         """Continue from a checkpoint of this same job; ContractRefused where it is another's or lacks a tensor."""
         other = {*self.weights.names} ^ {*saved.parts["trained"]} | {*self.optimizer.state()} - {*saved.parts["optimizer"]}
         if saved.state["key"] != self.key or other:
-            ours = saved.state["key"] == self.key  # another base has other tensors too, and is the reason to name
-            held = f"lacks {len(other)} tensors or has others, such as {min(other)}" if ours else "belongs to another recipe, base or data"
-            fix = "put these back as they were, or start a new run in another folder"
-            raise ContractRefused(f"the checkpoint {held}", wanted="the run as it was started", fix=fix)
+            same = saved.state["key"] == self.key  # another base has other tensors too, and is the reason to name
+            held = f"lacks {len(other)} tensors or has others, such as {min(other)}" if same else "belongs to another recipe, base or data"
+            raise ContractRefused(f"the checkpoint {held}", wanted="the run as it began", fix="put it back, or begin in another folder")
         state, parts = saved.state, saved.own(self.job.shards.rows if self.job.shards else {}, self.job.world.draws)
         self.at = Position(**{name: state.get(name, value) for name, value in vars(Position()).items()})
         self.at.best = tuple(state["best"]) if state["best"] else None

@@ -93,10 +93,11 @@ def fitted(task: Fitted, base: Resolved) -> Fitted:
     own = _side(eye.get("image_size"))
     size = told["size"] or _side(processor.get("crop_size") or processor.get("size")) or own
     if not size:
+        texts = eye is config and "vocab_size" in config
         raise BaseError(
-            f"{base.name} does not say how large its images are",
+            f"{base.name} reads texts, and these are images" if texts else f"{base.name} does not say how large its images are",
             wanted="a base that reads images",
-            fix="choose --base scratch:vit-tiny or scratch:clip-tiny, or give the size with --set task.size=32",
+            fix="choose --base scratch:vit-tiny or scratch:clip-tiny" + ("" if texts else ", or give the size with --set task.size=32"),
         )
     if eye is not config and own and size != own:
         raise RecipeError(f"task.size is {size}", wanted=f"{own}, which is what {base.name} reads", fix="leave task.size out")

@@ -110,8 +110,8 @@ def mixed(recipe: Recipe, train: Encoded, found: Sequence[str], say: Say) -> tup
         return None
     told_S = np.bincount(train.dense[SOURCE], train.sizes, minlength=len(found))
     for name, share, held, told in zip(found, shares_S, held_S, told_S, strict=True):
-        passes = share * held_S.sum() / max(held, 1)
-        say(f"mix       {name}: {share:.1%} of an epoch, its {told:,.0f} tokens {passes:.2g} times")
+        passes = f"{share * held_S.sum() / max(held, 1):.2g}"
+        say(f"mix       {name}: {share:.1%} of an epoch, its {told:,.0f} tokens {'once' if passes == '1' else f'{passes} times'}")
     return tuple(shares_S.tolist())
 
 

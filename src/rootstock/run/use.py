@@ -316,8 +316,8 @@ class Run:
         }
         known = schema.recognise(found, **{**held, **given}, labelled=labelled, further=further, called=self.task.called)
         if any(learned[role] != held[role] for role in ("text", "text_pair", *(["label"] if labelled else []))):
-            for note in (*found.notes, *known.reasons):
-                say(f"columns   {note}")
+            for note in (*(f"data      {each}" for each in found.notes), *(f"columns   {each}" for each in known.reasons)):
+                say(note)
         if self.task.singly and not labelled and not given.get("text_pair") and held["text_pair"] is None:
             known = replace(known, text_pair=None)
         elif task.get("text_pair") and not known.text_pair:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Say
+from rootstock.report.words import several
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import LabelledRows
 from rootstock.verbs import glimpse
@@ -34,12 +35,12 @@ def as_text(ledger: dict[str, Any]) -> str:
         _line("rows", ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in ledger["rows"].items())),
         *([_line("labels", _listed(ledger["labels"]))] if ledger["labels"] else []),
         _line("tokens a row", f"{lengths['mean']:.1f} on average, longest {lengths['longest']:,}; {spread}"),
-        *(_bar(start, end, count, max(lengths["counts"])) for start, end, count in _bins(lengths)),
+        *_bars(lengths),
         _line("padding", f"{ledger['padding_share']:.1%} of the tokens in the planned batches"),
     ]
     for name, found in ledger["findings"].items():
         over = "   ABOVE ITS LIMIT" if found["share"] > found["limit"] else ""
-        lines.append(_line(name, f"{found['count']:,} rows, {found['share']:.2%} (limit {found['limit']:.0%}){over}"))
+        lines.append(_line(name, f"{several(found['count'], 'row')}, {found['share']:.2%} (limit {found['limit']:.0%}){over}"))
         lines += [
             _line("", f"row {example['row']}: {str(example.get('text', example.get('label', '')))[:90]}") for example in found["examples"]
         ]
@@ -59,12 +60,15 @@ def _listed(labels: dict[str, Any]) -> str:
     return shown + (f" … {len(labels)} in all" if len(labels) > 12 else "")
 
 
-def _bins(lengths: dict[str, Any]) -> list[tuple[float, float, int]]:
-    """The histogram in at most twelve bins."""
+def _bins(lengths: dict[str, Any]) -> list[tuple[int, int, int]]:
+    """The histogram in at most twelve bins: the least length of each, the least of the next, and its rows."""
     edges, counts = lengths["bins"], lengths["counts"]
     step = -(-len(counts) // 12)
     return [(edges[i], edges[min(i + step, len(counts))], sum(counts[i : i + step])) for i in range(0, len(counts), step)]
 
 
-def _bar(start: float, end: float, count: int, most: int) -> str:
-    return _line("", f"{start:>5.0f}–{end:<5.0f} {'█' * round(30 * min(count / max(most, 1), 1))} {count:,}")
+def _bars(lengths: dict[str, Any]) -> list[str]:
+    """A line for each bin, its bar beside that of the fullest one."""
+    bins = _bins(lengths)
+    most = max(count for _, _, count in bins)
+    return [_line("", f"{start:>5}–{end - 1:<5} {'█' * round(30 * count / max(most, 1))} {count:,}") for start, end, count in bins]

@@ -16,6 +16,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import UsageError
 from rootstock.core.rows import CHOICES, PAIR, ROW, TEXT, column
 from rootstock.core.watch import Say
+from rootstock.data.looks import shorten
 from rootstock.report.words import several
 from rootstock.run.ending import parquet
 from rootstock.run.use import Predictions, Reading, Run
@@ -121,9 +122,12 @@ def as_rows(table: Table) -> list[dict[str, Any]]:
 
 
 def as_lines(table: Table) -> str:
-    """Each answer with its confidence, for a person."""
+    """Each answer with its confidence and what was asked, for a person; of a second text its beginning, as it may be a long passage."""
     return "\n".join(
-        f"{_plain(row['predicted'])}" + (f"\t{row['confidence']:.3f}" if "confidence" in row else "") + f"\t{row[TEXT]}"
+        f"{_plain(row['predicted'])}"
+        + (f"\t{row['confidence']:.3f}" if "confidence" in row else "")
+        + f"\t{row[TEXT]}"
+        + (f"\t{shorten(row[PAIR])}" if PAIR in row else "")
         for row in as_rows(table)
     )
 

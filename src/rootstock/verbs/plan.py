@@ -247,7 +247,7 @@ def _check(asked: Asked) -> None:
 def task_of(asked: Asked) -> Task:
     """The task with labels made up; UsageError for one whose batches a plan can't make up."""
     made = catalog.find("tasks", asked.task)()
-    kind = made.kind if isinstance(made, Labelled) else "completion" if asked.task == "causal-lm" else None
+    kind = made.kind if isinstance(made, Labelled) and made.reads == "texts" else "completion" if asked.task == "causal-lm" else None
     if kind not in _PLANNED:
         raise UsageError(
             f"a plan for {asked.task} is not known",
