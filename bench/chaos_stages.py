@@ -8,10 +8,12 @@ import random
 import re
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import words
 from chaos_forked import Child
 
+HERE = Path(__file__).parent
 SPENT = re.compile(r"second|wall|bytes|spent|per_|limit|minutes|cost|time|peak|hours|plan$|hardware|faster|out$|run$|figure_of")
 """Names of figures that no two runs share."""
 _QUICK = {"training.batch_tokens": 512, "training.checkpoint_steps": 2, "training.dropout": 0.1}
@@ -105,8 +107,15 @@ def environment(folder):
 
 
 def start(line, folder, before=None):
-    """The command in a process of its own, which a SIGKILL reaches with all that it has started. before: called inside, ahead of it."""
-    return Child(line, environment(folder), before)
+    """The command in a process of its own, which a SIGKILL reaches with all that it has started.
+
+    before: a fault, called inside ahead of the command, and in each Python process that it starts: a partial of a function of a module.
+    """
+    own = environment(folder)
+    if before:
+        own["CHAOS_INSIDE"] = json.dumps([before.func.__module__, before.func.__name__, before.args])
+        own["PYTHONPATH"] = os.pathsep.join([str(HERE / "chaos_inside"), str(HERE), own.get("PYTHONPATH", "")])
+    return Child(line, own, before)
 
 
 def ended(process):

@@ -1,6 +1,5 @@
 """The downstream side of a comparison: test rows that no adaptation sees, and the answers of every adapted base on them."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -179,7 +178,7 @@ def answered(unit: Unit, watch: Watch) -> Answered:
         columns = {**columns, GROUPS: groups(test)}
         artifact.write_bytes(place, save({name: np.ascontiguousarray(values) for name, values in columns.items()}))
         for each in runs.values():
-            shutil.rmtree(each.path)
+            artifact.remove(each.path)
     settings = dict(artifact.read_json(place.with_suffix(".json"), wanted="a comparison's answers", fix="remove it")["task"])
     return Answered(load_file(place), catalog.find("tasks", settings.pop("name")).build(settings, "task"))
 
