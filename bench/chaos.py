@@ -109,31 +109,33 @@ def size_of(folder):
 
 
 def disk(made, a):
-    """A disk that is too small from the start, or that others fill at a random moment; then it has room again."""
+    """A disk that is too small from the start, or that others fill once so much is written; then it has room again."""
     told = {}
-    for name, (stage, seconds, wanted) in made.items():
+    for name, (stage, _, wanted) in made.items():
         rng, each = random.Random(f"{a.seed}-{name}"), []
         whole = size_of(a.folder / "straight" / name)
         for number in range(a.times):
-            size, moment = int(max(8192, rng.uniform(0.05, 0.95) * whole)), rng.uniform(0.1, 0.9) * seconds
+            size = int(max(8192, rng.uniform(0.05, 0.95) * whole))
             later = number % 2 == 0
             with Small(a.folder / "small" / f"{name}-{number}", "1g" if later else size) as small:
                 out = small.place / "out"
                 process = start([*stage.line, "--out", out], a.folder)
-                if later:
-                    time.sleep(moment)
-                    size = shutil.disk_usage(small.place).used + 8192
-                    small.again(f"size={size}")
+                while later and process.poll() is None:
+                    if (used := shutil.disk_usage(small.place).used) >= size:
+                        small.again(f"size={used}")
+                        break
+                    time.sleep(0.05)
                 code, _, err = ended(process)
                 met = {
                     "bytes": size,
-                    "seconds": round(moment, 2) if later else 0.0,
+                    "filled": later,
                     "code": code,
                     "message": clean(err) if code else True,
                     "said": err.strip().splitlines()[-3:] if code else [],
                 }
                 small.again("size=1g")
-                each.append(met | {"outcome": judged(stage, out, wanted, a.folder), "left": litter(out)})
+                became = judged(stage, out, wanted, a.folder)
+                each.append(met | {"outcome": "not hit" if code == 0 and became == "equal" else became, "left": litter(out)})
             print("disk", name, each[-1], flush=True)
         told[name] = each
     return told

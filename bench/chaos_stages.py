@@ -66,7 +66,7 @@ def stages(folder):
     tuned = settings(**{"training.epochs": 2, "training.rate": 1e-3})
     search = ["--space", "training.rate=1e-3,3e-3", "--trials", 3, "--base", straight / "pretrain", "--method", "lora"]
     objective = ["pretrain", straight / "corpus", "--base", "scratch:bert-tiny", "--tokenizer", straight / "tokenizer", "--validation", 0.1]
-    arms = ["--methods", "feature-extraction,lora", "--bases", straight / "pretrain", "--seeds", 2, "--no-halving"]
+    arms = ["--methods", "feature-extraction,lora", "--bases", straight / "pretrain", "--seeds", 1, "--no-halving"]
     return {
         "corpus": Stage(["corpus", "build", folder / "texts", "--quality", "none"], "same", ("*.parquet", "funnel.json")),
         "tokenizer": Stage(["tokenizer", "train", straight / "corpus", "--size", 300], "overwrite", ("*.json",)),
@@ -111,11 +111,15 @@ def start(line, folder, before=None):
 
     before: a fault, called inside ahead of the command, and in each Python process that it starts: a partial of a function of a module.
     """
-    own = environment(folder)
-    if before:
-        own["CHAOS_INSIDE"] = json.dumps([before.func.__module__, before.func.__name__, before.args])
-        own["PYTHONPATH"] = os.pathsep.join([str(HERE / "chaos_inside"), str(HERE), own.get("PYTHONPATH", "")])
-    return Child(line, own, before)
+    return Child(line, environment(folder) | _inside(before), before)
+
+
+def _inside(before):
+    """The environment by which a fault is one of every Python process."""
+    if before is None:
+        return {}
+    path = os.pathsep.join([str(HERE / "chaos_inside"), str(HERE), os.environ.get("PYTHONPATH", "")])
+    return {"CHAOS_INSIDE": json.dumps([before.func.__module__, before.func.__name__, before.args]), "PYTHONPATH": path}
 
 
 def ended(process):
