@@ -69,8 +69,7 @@ kills: install
 # Faults on purpose. An hour or two on a small machine; the part on small file systems mounts them, which takes root.
 chaos: install
 	$(BIN)/python bench/chaos.py kills two disk readonly shrink --times 5
-	$(BIN)/python bench/chaos.py memory nan hang --times 4
-	$(BIN)/python bench/chaos.py clock
+	$(BIN)/python bench/chaos.py memory nan hang clock --times 4
 	$(BIN)/python bench/chaos.py flips --times 1000
 	$(BIN)/python bench/chaos.py table
 

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from chaos_clock import clock
 from chaos_faults import hang, memory, nan
 from chaos_flips import flips
 from chaos_stages import clean, ended, finish, kill, outcome, prepare, stages, start
@@ -48,9 +49,9 @@ def straight(folder, names):
     return {name: found[name] for name in names}
 
 
-def judged(stage, out, wanted, folder, before=None):
+def judged(stage, out, wanted, folder):
     """What became of it in the end: equal, or in which way not."""
-    code, _, err = finish(stage, out, folder, before)
+    code, _, err = finish(stage, out, folder)
     if code:
         return f"did not go on: {err.strip().splitlines()[-1] if err.strip() else code}"
     found = outcome(stage, out)
@@ -108,24 +109,33 @@ def size_of(folder):
 
 
 def disk(made, a):
-    """A disk that is full at a random point of the stage, then has room again."""
+    """A disk that is too small from the start, or that others fill once so much is written; then it has room again."""
     told = {}
     for name, (stage, _, wanted) in made.items():
         rng, each = random.Random(f"{a.seed}-{name}"), []
         whole = size_of(a.folder / "straight" / name)
         for number in range(a.times):
             size = int(max(8192, rng.uniform(0.05, 0.95) * whole))
-            with Small(a.folder / "small" / f"{name}-{number}", size) as small:
+            later = number % 2 == 0
+            with Small(a.folder / "small" / f"{name}-{number}", "1g" if later else size) as small:
                 out = small.place / "out"
-                code, _, err = ended(start([*stage.line, "--out", out], a.folder))
+                process = start([*stage.line, "--out", out], a.folder)
+                while later and process.poll() is None:
+                    if (used := shutil.disk_usage(small.place).used) >= size:
+                        small.again(f"size={used}")
+                        break
+                    time.sleep(0.05)
+                code, _, err = ended(process)
                 met = {
                     "bytes": size,
+                    "filled": later,
                     "code": code,
                     "message": clean(err) if code else True,
                     "said": err.strip().splitlines()[-3:] if code else [],
                 }
                 small.again("size=1g")
-                each.append(met | {"outcome": judged(stage, out, wanted, a.folder), "left": litter(out)})
+                became = judged(stage, out, wanted, a.folder)
+                each.append(met | {"outcome": "not hit" if code == 0 and became == "equal" else became, "left": litter(out)})
             print("disk", name, each[-1], flush=True)
         told[name] = each
     return told
@@ -198,34 +208,6 @@ def shrink(made, a):
     return told
 
 
-def clock(made, a):
-    """A wall clock that is years off, another way each time that it is read."""
-    told = {}
-    for name, (stage, _, wanted) in made.items():
-        out = a.folder / "clock" / name
-        shutil.rmtree(out, ignore_errors=True)
-        told[name] = [{"outcome": judged(stage, out, wanted, a.folder, astray)}]
-        print("clock", name, told[name], flush=True)
-        shutil.rmtree(out, ignore_errors=True)
-    return told
-
-
-def astray():
-    """Every look at the wall clock is years off, forwards or back."""
-    import datetime
-
-    real, rng = time.time, random.Random(7)
-
-    class Jumping(datetime.datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return cls.fromtimestamp(time.time(), tz)
-
-    time.time = lambda: real() + rng.choice([-1, 1]) * rng.uniform(0, 3e8)
-    time.time_ns = lambda: int(time.time() * 1e9)
-    datetime.datetime = Jumping
-
-
 def two(made, a):
     """Two of the same command at once: one does it, the other is told who does; and a killed one stands in nobody's way."""
     told = {}
@@ -269,6 +251,15 @@ FAULTS = {
     "nan": nan,
     "hang": hang,
 }
+
+
+NEEDED = {
+    "flips": ["adapt"],
+    "hang": ["adapt"],
+    "memory": ["pretrain", "adapt"],
+    "nan": ["pretrain", "adapt", "compare", "search", "benchmark"],
+}
+"""Stages that a fault is one of; others are of all."""
 
 
 def broken(name, found):
@@ -326,8 +317,7 @@ def main():
     names, total = list(FAULTS) if "all" in a.names else a.names, 0
     chosen = a.stages.split(",") if a.stages else list(stages(a.folder))
     for name in names:
-        needed = {"flips": ["adapt"], "hang": ["adapt"], "memory": ["pretrain", "adapt"], "nan": ["pretrain", "adapt"]}
-        made = straight(a.folder, needed.get(name, chosen))
+        made = straight(a.folder, [each for each in chosen if each in NEEDED.get(name, chosen)] or NEEDED[name])
         found = FAULTS[name](made, a)
         wrong = noted(name, found, a)
         total += wrong

@@ -87,7 +87,63 @@ def nan(made, a):
             print("nan", name, each[-1], flush=True)
             shutil.rmtree(out, ignore_errors=True)
         told[name] = each
-    return told
+    return told | {name: [_arm(name, made[name], number, a) for number in range(a.times)] for name in _ARMS if name in made}
+
+
+def _arm(name, made, number, a):
+    """One arm of several learns nothing: compare and search tell that it failed and rank the others; a benchmark stops, and goes on later."""
+    (stage, _, wanted), at = made, random.Random(f"{a.seed}-{name}-{number}").randint(1, 5)
+    out, before = _empty(a.folder / "nan" / f"{name}-{number}"), a.folder / "straight" / name
+    code, _, err = ended(start([*stage.line, "--out", out], a.folder, before=partial(_one_arm, at, *_ARMS[name])))
+    found = {"step": at, "broken": _ARMS[name], "code": code, "message": clean(err) if code else True}
+    if name == "benchmark":
+        stopped = code == 1 and clean(err) and "of the rate too" in err
+        code, _, err = finish(stage, out, a.folder) if stopped else (code, "", err)
+        fine = stopped and code == 0 and outcome(stage, out) == wanted
+    else:
+        fine = code == 0
+        if fine:
+            (held, states), (wanted, _) = _arms(name, out), _arms(name, before)
+            fine = held == wanted and set(states) <= {"failed", "fail"}
+    found |= {"outcome": "equal" if fine else "failed", "said": err.strip().splitlines()[-3:]}
+    print("nan", name, found, flush=True)
+    shutil.rmtree(out, ignore_errors=True)
+    return found
+
+
+_ARMS = {"compare": ["method", "lora"], "search": ["rate", 3e-3], "benchmark": ["seed", 1]}
+"""By stage, which of its arms is broken."""
+
+
+def _one_arm(at, what, value):
+    """The loss is no number, from an update on, at any rate, in the trainings that this is true of."""
+    from rootstock.loop import train
+
+    real = train.Training._passed
+
+    def told(training):
+        job = training.job
+        return {"method": type(job.method).__module__.rpartition(".")[2], "rate": job.settings.rate, "seed": job.feed.seed}[what]
+
+    def passed(self, rows):
+        made = real(self, rows)
+        return made._replace(loss=float("nan")) if self.at.step + 1 >= at and told(self) == value else made
+
+    train.Training._passed = passed
+
+
+def _arms(name, out):
+    """Figures of the arms that are not to break, and how those ended that are."""
+    found = json.loads((out / f"{name}.json").read_text())
+    if name == "search":
+        broken = [each for each in found["trials"] if each["values"]["training.rate"] == _ARMS[name][1]]
+        held = {each["trial"]: each for each in found["trials"] if each not in broken}
+    else:
+        arms = [each for point in found["points"] for each in point["arms"]]
+        broken = [each for each in arms if _ARMS[name][1] in each["arm"]]
+        held = {each["arm"]: each["test"]["each"] for each in arms if each not in broken}
+    assert broken, "no arm was to break"
+    return held, [each["state"] for each in broken]
 
 
 def _lowered(stage, out, folder, fault):

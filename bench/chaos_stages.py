@@ -8,10 +8,12 @@ import random
 import re
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import words
 from chaos_forked import Child
 
+HERE = Path(__file__).parent
 SPENT = re.compile(r"second|wall|bytes|spent|per_|limit|minutes|cost|time|peak|hours|plan$|hardware|faster|out$|run$|figure_of")
 """Names of figures that no two runs share."""
 _QUICK = {"training.batch_tokens": 512, "training.checkpoint_steps": 2, "training.dropout": 0.1}
@@ -64,7 +66,7 @@ def stages(folder):
     tuned = settings(**{"training.epochs": 2, "training.rate": 1e-3})
     search = ["--space", "training.rate=1e-3,3e-3", "--trials", 3, "--base", straight / "pretrain", "--method", "lora"]
     objective = ["pretrain", straight / "corpus", "--base", "scratch:bert-tiny", "--tokenizer", straight / "tokenizer", "--validation", 0.1]
-    arms = ["--methods", "feature-extraction,lora", "--bases", straight / "pretrain", "--seeds", 2, "--no-halving"]
+    arms = ["--methods", "feature-extraction,lora", "--bases", straight / "pretrain", "--seeds", 1, "--no-halving"]
     return {
         "corpus": Stage(["corpus", "build", folder / "texts", "--quality", "none"], "same", ("*.parquet", "funnel.json")),
         "tokenizer": Stage(["tokenizer", "train", straight / "corpus", "--size", 300], "overwrite", ("*.json",)),
@@ -105,8 +107,19 @@ def environment(folder):
 
 
 def start(line, folder, before=None):
-    """The command in a process of its own, which a SIGKILL reaches with all that it has started. before: called inside, ahead of it."""
-    return Child(line, environment(folder), before)
+    """The command in a process of its own, which a SIGKILL reaches with all that it has started.
+
+    before: a fault, called inside ahead of the command, and in each Python process that it starts: a partial of a function of a module.
+    """
+    return Child(line, environment(folder) | _inside(before), before)
+
+
+def _inside(before):
+    """The environment by which a fault is one of every Python process."""
+    if before is None:
+        return {}
+    path = os.pathsep.join([str(HERE / "chaos_inside"), str(HERE), os.environ.get("PYTHONPATH", "")])
+    return {"CHAOS_INSIDE": json.dumps([before.func.__module__, before.func.__name__, before.args]), "PYTHONPATH": path}
 
 
 def ended(process):

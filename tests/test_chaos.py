@@ -1,10 +1,13 @@
-"""The short form of bench/chaos.py: single bits of checkpoints and caches, turned at random places."""
+"""The short form of bench/chaos.py: single bits of checkpoints and caches, turned at random places; and who reads a clock that jumps."""
 
+import ast
 import random
 import sys
 from pathlib import Path
 
 import pytest
+
+import rootstock
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -27,6 +30,29 @@ def test_a_turned_bit_is_found_or_makes_no_difference(flips, tmp_path, monkeypat
     assert sum(counts.values()) == 60
     assert set(counts) <= {"found", "harmless"}, counts
     assert counts["found"] >= 50
+
+
+NOTES = {
+    "run/paired.py": "when a run ended, in the user's ledger of plans",
+    "serving/app.py": "since when a model is served, as OpenAI's clients want it",
+    "serving/openai.py": "when an answer was made, likewise",
+    "serving/journal.py": "when something happened, in the server's journal",
+    "serving/studio/index.py": "how old a run's last file is, where nobody saw it written",
+}
+"""Who may read the clock of the wall, and for what: nothing is decided by it but how the studio calls a run that it has just met."""
+WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "now", "utcnow", "today"}
+
+
+def test_only_notes_read_the_clock_of_the_wall():
+    root, found = Path(rootstock.__file__).parent, set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in WALL and isinstance(node.value, ast.Name | ast.Attribute):
+                of = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
+                found |= {path.relative_to(root).as_posix()} if of in ("time", "datetime", "date") else set()
+            if isinstance(node, ast.ImportFrom) and node.module == "time":
+                assert not WALL & {each.name for each in node.names}, path
+    assert found == set(NOTES)
 
 
 def test_what_is_counted_as_wrong_is_wrong(flips, tmp_path):

@@ -22,7 +22,7 @@ from rootstock.core.errors import DataError, UsageError
 from rootstock.core.watch import Watch
 from rootstock.corpus import build, texts, warc
 from rootstock.corpus.pipeline import CorpusSettings
-from rootstock.corpus.sources import describe, records
+from rootstock.corpus.sources import check_unchanged, describe, records
 
 TEXTS = ["A first text, with a comma.", "Zwei Zeilen:\nüber ‘alles’ 🌱", 'He said "no".', "", "last"]
 PACK = {
@@ -541,6 +541,9 @@ def test_the_hub_in_streaming_mode(tmp_path, monkeypatch):
     first = describe(reference)
     put(tmp_path / "set/test.jsonl", as_jsonl(["changed"]))
     assert describe(reference).digest != first.digest
+    check_unchanged(describe(reference))
+    with pytest.raises(DataError, match=r"set has changed while hf:.* was read"):
+        check_unchanged(first)
     datasets.Dataset.from_dict({"content": ["a", "b"], "label": [1, 0]}).save_to_disk(tmp_path / "saved")
     assert good(f"hf:{tmp_path / 'saved'}") == ["a", "b"]
     for bad, message in (

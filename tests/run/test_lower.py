@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -236,3 +237,31 @@ def test_masks_that_are_drawn_anew_leave_nothing_to_keep(base, tmp_path):
     }
     api.carry_out(api.Recipe.build(recipe, ""), tmp_path / "run", Watch())
     assert not (cache_folder() / "layers").exists()
+
+
+def test_two_runs_that_need_the_same_states_do_not_make_them_both(train, monkeypatch, tmp_path):
+    """One that makes them just now is waited for, and what it made is found; who waits for too long does without."""
+    straight, _ = train("top-layers", "straight")
+    made = tmp_path / "made"
+    (cache_folder() / "layers").rename(made)
+    real = lower.alone
+
+    @contextmanager
+    def after_another(path, *, patience):
+        with real(path, patience=patience):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(made / path.name, path)
+            yield
+
+    monkeypatch.setattr(lower, "alone", after_another)
+    monkeypatch.setattr(lower, "_filled", None)
+    assert losses(train("top-layers", "found")[0])[0] == losses(straight)[0]
+    shutil.rmtree(cache_folder() / "layers")
+    monkeypatch.setattr(lower, "alone", real)
+    monkeypatch.setattr(lower, "_WAIT_SECONDS", 0.0)
+    with ExitStack() as other:
+        for path in made.iterdir():
+            other.enter_context(real(cache_folder() / "layers" / path.name))
+        run, said = train("top-layers", "without")
+    assert "another run has been making what they give" in said[-1]
+    assert losses(run)[0] == pytest.approx(losses(straight)[0], rel=1e-5)

@@ -20,6 +20,7 @@ from tests.worlds import together
 
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.recipe import Recipe
+from rootstock.core.runfolder import read_recipe
 from rootstock.core.watch import Watch
 from rootstock.data.batches import Feed
 from rootstock.loop.world import World
@@ -178,6 +179,17 @@ def test_a_worker_that_hangs_is_lost_to_the_others(recipe, tmp_path, monkeypatch
     assert "hangs: it did not answer in time" in said
 
 
+@pytest.mark.slow
+def test_of_several_workers_the_first_finds_the_batch_for_all(recipe, alone, tmp_path):
+    """Tried in a process that is none of them, under each one's budget; then all pass the same, as one would that is told the number."""
+    asked = {"budget": {"memory": "3GB"}, "training": {**TRAINING, "micro_tokens": None}}
+    assert {name for name, _ in together(2, recipe(**asked), tmp_path / "found")} == {"done"}
+    tried = json.loads((tmp_path / "found" / "plan.json").read_text())["found"]["micro_tokens"]
+    assert "92% of --memory 3GB" in tried["reason"]
+    assert read_recipe(tmp_path / "found" / "recipe.yaml").training.micro_tokens == tried["tokens"]
+    assert_same(alone(training={**TRAINING, "micro_tokens": tried["tokens"]}), tmp_path / "found")
+
+
 def test_a_row_goes_to_one_worker_and_none_is_left_out(recipe):
     prepared = prepare(recipe(), lambda text: None)
     feed: Feed = prepared.feed(prepared.encoded)
@@ -195,8 +207,8 @@ def test_a_row_goes_to_one_worker_and_none_is_left_out(recipe):
         ("ddp", {"method": {"name": "feature-extraction", "head": "knn"}}, "fitted to all rows at once"),
         ("ddp", {"method": {"name": "few-shot"}}, "teaches its base before"),
         ("ddp", {"training": {**TRAINING, "rate": "find"}}, "training.rate"),
-        ("ddp", {"training": {**TRAINING, "micro_tokens": "find"}}, "training.micro_tokens"),
-        ("ddp", {"budget": {"memory": "9GB"}, "training": {**TRAINING, "micro_tokens": None}}, "by trying, as budget.memory is set"),
+        ("fsdp", {"training": {**TRAINING, "micro_tokens": "find"}}, "training.micro_tokens"),
+        ("fsdp", {"budget": {"memory": "9GB"}, "training": {**TRAINING, "micro_tokens": None}}, "by trying, as budget.memory is set"),
         ("ddp", {"training": {**TRAINING, "cache_layers": "yes"}}, "cache_layers"),
         ("ddp", {"cluster": {"offload": True}}, "cluster.offload"),
         ("tensor", {"method": {"name": "lora"}}, "beside layers that are cut"),

@@ -64,8 +64,23 @@ def test_states_come_from_the_folder(tmp_path, monkeypatch):
     with (tmp_path / "left" / "history.jsonl").open("w"):
         os.utime(tmp_path / "left" / "history.jsonl", (1, 1))
         monkeypatch.setattr(places, "_HELD_SECONDS", 0.0)
-        held = {seen.id: seen.state for seen in found.runs()}["left"]
+        held = {seen.id: seen.state for seen in Index(tmp_path).runs()}["left"]
     assert held == ("running" if Path("/proc/self/fd").exists() else "interrupted")
+
+
+def test_a_clock_that_was_set_does_not_make_a_dead_run_run_nor_a_running_one_stop(tmp_path, monkeypatch):
+    """Files from the time to come are those of a clock that was set back; who is seen to write runs, whatever the clock says."""
+    ahead = time.time() + 86_400 * 30
+    begun(tmp_path / "dead", at=ahead)
+    begun(tmp_path / "alive", at=ahead)
+    found = Index(tmp_path)
+    monkeypatch.setattr(Index, "_open", lambda index: frozenset())  # as on a system that does not tell, or where another machine writes
+    assert {seen.id: seen.state for seen in found.runs()} == {"dead": "interrupted", "alive": "interrupted"}
+    (tmp_path / "alive" / "ledger.json").write_text('{"rows": 1}')
+    os.utime(tmp_path / "alive" / "ledger.json", (ahead, ahead))
+    assert {seen.id: seen.state for seen in found.runs()} == {"dead": "interrupted", "alive": "running"}
+    monkeypatch.setattr(places.time, "time", lambda: 0.0)
+    assert {seen.id: seen.state for seen in found.runs()} == {"dead": "interrupted", "alive": "running"}
 
 
 def test_what_has_not_changed_is_not_read_again(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -280,6 +281,7 @@ def test_what_has_ended_is_not_done_again(plan, tmp_path, monkeypatch):
     apart = benchmark.benchmark(plan("cola,mrpc"), tmp_path / "apart", Watch())
     assert apart["average"] == whole["average"], "stopped and gone on with, or in one go: the same figures"
     del asked[:]
+    (out / "runs/cola-0/model").mkdir(parents=True)  # what a kill leaves that falls into the removing of a run
     more = benchmark.benchmark(plan("cola,mrpc,stsb", seeds=2), out, Watch())
     assert asked == [("cola", 1), ("mrpc", 1), ("stsb", 0), ("stsb", 1)]
     assert (
@@ -287,6 +289,28 @@ def test_what_has_ended_is_not_done_again(plan, tmp_path, monkeypatch):
         == (whole["tasks"]["cola"]["splits"]["validation"]["figures"]["matthews"]["value"])
     )
     assert not list((out / "runs").iterdir())
+
+
+@pytest.mark.parametrize("removed", range(3))
+def test_killed_while_it_is_replaced_it_may_still_be_replaced(plan, tmp_path, monkeypatch, removed):
+    out, left = tmp_path / "out", [removed]
+    out.mkdir()
+    for name in ("state.json", "benchmark.json", "lm_eval.json", "README.md"):
+        (out / name).write_text("{}")
+    real = Path.unlink
+
+    def unlink(path, missing_ok=False):
+        if path.parent == out and path.exists():
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        real(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink)
+        with pytest.raises(KeyboardInterrupt):
+            benchmark.settle(plan("cola"), out, Watch(), overwrite=True)
+    assert benchmark.settle(plan("cola"), out, Watch(), overwrite=True).splits
 
 
 def test_another_plan_or_place_is_refused(plan, tmp_path):

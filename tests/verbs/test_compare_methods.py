@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.conftest import rows_of, write_csv
 
-from rootstock.core.errors import Diverged, Interrupted, RecipeError, RunFailed, UsageError
+from rootstock.core.errors import DataError, Diverged, Interrupted, RecipeError, RunFailed, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import holm
@@ -151,7 +151,7 @@ def test_parts_share_no_text_and_fewer_rows_are_among_more(done):
 
 def test_points_of_one_seed_are_nested(rows, tmp_path):
     recipe = Recipe.build({"data": {"train": str(rows), "validation": 0.2}}, "")
-    arms_rows.divided(recipe, tmp_path, points=(20, 60, None), seeds=2, say=lambda text: None)
+    arms_rows.divided(recipe, tmp_path, points=(20, 60, None), seeds=2, digests=arms_rows.digests(recipe), say=lambda text: None)
     texts = {path.stem: pq.read_table(path).column("text").to_pylist() for path in (tmp_path / "data").iterdir()}
     for seed in range(2):
         assert set(texts[f"train-20-{seed}"]) < set(texts[f"train-60-{seed}"]) < set(texts["train"])
@@ -213,6 +213,24 @@ def test_more_may_be_asked_later_and_another_thing_may_not(done, rows, tiny_base
     with pytest.raises(UsageError, match="another full"):
         compare_methods.compare(plan(rows, tiny_base), out, Watch())
     (out / "state.json").write_text(state)
+
+
+def test_rows_that_change_while_they_are_divided_are_no_rows_to_compare_on(rows, tiny_base, tmp_path, monkeypatch):
+    """Whichever of its readings meets the shorter file: parts of two files would share no digest with either."""
+    data = tmp_path / "rows.csv"
+    data.write_bytes(rows.read_bytes())
+    for owner, name in ((arms_rows.labelled, "read_rows"), (arms_rows.labelled, "task_of")):
+        real = getattr(owner, name)
+
+        def cut(*arguments, real=real, **more):
+            data.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:150]))
+            return real(*arguments, **more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, cut)
+            with pytest.raises(DataError, match="has changed while it was read"):
+                compare_methods.rehearse(plan(data, tiny_base), tmp_path / "out", Watch())
+        data.write_bytes(rows.read_bytes())
 
 
 def test_a_rehearsal_leaves_nothing(rows, tiny_base, tmp_path):

@@ -10,7 +10,7 @@ from tests.conftest import rows_of, write_csv
 from typer.testing import CliRunner
 
 from rootstock.cli.main import app
-from rootstock.core.errors import ContractRefused, Interrupted, OutOfMemory, RecipeError, UsageError
+from rootstock.core.errors import ContractRefused, Interrupted, OutOfMemory, RecipeError, UsageError, WriteFailed
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.run.use import Run
@@ -150,6 +150,36 @@ def test_the_run_of_the_best_trial_may_lie_with_another_worker(plan, tmp_path):
 def test_a_database_that_can_not_be_had_is_a_wrong_use(plan, storage):
     with pytest.raises(UsageError, match="the trials can't be kept in"):
         search.search(replace(plan(), storage=storage), Watch())
+
+
+def test_a_disk_that_has_no_room_for_a_note_of_a_trial_is_told_as_such(plan, tmp_path):
+    """SQLite's own errors: no page is left before the first trial; nothing may be written in the middle of the second."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    opened, ask = [], ["PRAGMA max_page_count = 3"]
+
+    def limited(connection, _):
+        opened.append(connection)
+        for each in ask:
+            connection.execute(each)
+
+    def sealed(line):
+        if line.startswith("trial     2"):
+            ask.append("PRAGMA query_only = ON")
+            for each in opened:
+                each.execute(ask[-1])
+
+    event.listen(Engine, "connect", limited)
+    try:
+        with pytest.raises(WriteFailed, match=r"could not write .*trials\.db: the disk is full"):
+            search.search(plan(trials=3), Watch())
+        ask.clear()
+        with pytest.raises(WriteFailed, match=r"could not write .*trials\.db: the file system is read-only"):
+            search.search(plan(trials=3), Watch(say=sealed))
+    finally:
+        event.remove(Engine, "connect", limited)
+    assert [row["state"] for row in search.search(plan(trials=3), Watch())["trials"]] == ["complete"] * 3
 
 
 def test_ranges():

@@ -411,6 +411,30 @@ def test_the_time_of_a_stage_that_was_killed_is_no_gift_to_the_others(tmp_path):
     assert state.spent() == 5.0
 
 
+def test_all_time_that_went_by_is_spent_also_what_a_kill_left_no_other_trace_of(recipe, tmp_path, monkeypatch):
+    """A process tries all stages for 20 s, trains for 35, of which the updates are 6, and is killed; the next one knows what it took."""
+    moment, told = [100.0], []
+    monkeypatch.setattr(stages.time, "monotonic", lambda: moment[0])
+    first, second, _ = units(recipe())
+    state = State(RunFolder(tmp_path), {first.folder: {}})
+    clock = stages._Clock(state, 100.0, state.spent())
+    moment[0] = 120.0
+    running = clock.running(first, Watch(event=told.append))
+    heard = running.__enter__()
+    assert heard.started == 120.0
+    for moment[0], number in ((124.0, 1), (131.0, 2), (155.0, 3)):
+        heard.event({"event": "step", "step": number, "seconds": 2.0})
+    assert [each["step"] for each in told] == [1, 2, 3]
+    later = State.read(RunFolder(tmp_path))  # as a process finds it that begins after the kill
+    assert later.spent() == 55.0
+    place = tmp_path / "stages" / first.folder
+    place.mkdir()
+    (place / "history.jsonl").write_text(json.dumps({"event": "step", "step": 1, "seconds": 99.0}) + "\n")
+    assert later.spent() == 99.0, "at least what its own files tell"
+    later.held[second.folder] = {"seconds": 5.0}
+    assert later.spent() == 104.0
+
+
 def test_the_share_of_a_stage_stays_when_it_goes_on(recipe, tmp_path):
     timed, out = recipe(budget={"minutes": 30}), tmp_path / "out"
     with pytest.raises(Interrupted):

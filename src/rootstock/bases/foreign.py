@@ -3,6 +3,7 @@
 torchvision's ResNets are those of transformers under other names. Everything else says why it can't be used.
 """
 
+import math
 import re
 import urllib.request
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, GateRefused, UnknownName
+from rootstock.core.lock import alone
 from rootstock.core.resources import cache_folder, torch_home
 from rootstock.sentinel.convert import opened, write
 from rootstock.sentinel.convert.values import Tensor
@@ -101,7 +103,9 @@ def _made(name: str, model: ResNet) -> Path:
     if not digest.startswith(wanted):
         raise GateRefused(f"{source} has the sha256 {digest}", wanted=f"one that begins with {wanted}", fix="fetch it again")
     place = cache_folder() / "bases" / f"{name}-{digest[:16]}"
-    if not place.is_dir():
+    with alone(place, patience=math.inf):  # others may ask for it at the same time
+        if place.is_dir():
+            return place
         held = opened.content(source)
         tensors = renamed(held.tensors, model)
         with artifact.whole_folder(place) as made:

@@ -97,6 +97,7 @@ def rootstock(
 
 def main() -> None:
     """Run a verb. Exit codes: 0 done, 1 the run failed, 2 wrong usage or data, 3 refused by a gate, 130 interrupted."""
+    from rootstock.core.artifact import unwritten
     from rootstock.core.errors import RootstockError, is_memory_shortage
     from rootstock.core.worker import owned, silent
 
@@ -116,6 +117,8 @@ def main() -> None:
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
         if is_memory_shortage(error):
             _say("no memory left\nfix: lower training.micro_tokens or data.rows, or close other programs", 1)
+        if isinstance(error, OSError) and (failed := unwritten(error)):
+            _say(str(failed), failed.exit_code)
         if not isinstance(error, OSError) or error.filename is None:
             raise
         _say(f"can't open {str(error.filename)[:200]}: {error.strerror}", 2)

@@ -70,6 +70,11 @@ def writing(target: Path) -> Iterator[None]:
         raise _failed(target, OSError(int(number[1]), os.strerror(int(number[1])))) from error
 
 
+def unwritten(error: OSError) -> WriteFailed | None:
+    """What to say of an error from anywhere that can only be that of a write: no room, or nothing may be written there; None of others."""
+    return _failed(Path(error.filename or "a file"), error) if error.errno in (*_FULL, errno.EROFS) else None
+
+
 def _failed(target: Path, error: OSError) -> WriteFailed:
     reason = _WRITE_ERRORS.get(error.errno or 0) or error.strerror or str(error)
     remedy = "free some space" if error.errno in _FULL else "choose another place with --out, or correct the permissions"
@@ -144,6 +149,16 @@ def whole_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, where there is one; a kill leaves all of it or nothing under its name, and the next call what is left of it."""
+    beside = folder.with_name(f".{folder.name}.gone.part")
+    with writing(folder):
+        shutil.rmtree(beside, ignore_errors=True)
+        if folder.exists():
+            folder.rename(beside)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

@@ -161,6 +161,7 @@ class BudgetSettings(Settings):
     """Wall-clock minutes for the whole run; the schedule reaches its end when they do."""
     memory: str | None = None
     """Most memory that the run may hold, such as 4GB (powers of ten): of the GPU where it learns on one, else of the process.
+    Of several workers each may hold so much.
 
     As many tokens pass at once as fit into it, by trying; a run that would need more is refused before it begins.
     """

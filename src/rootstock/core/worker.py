@@ -38,6 +38,20 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ and "MASTER_ADDR" in os.environ else 1
 
 
+def beside() -> int:
+    """How many workers of this training share this machine, this one among them."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", launched())) if launched() > 1 else 1
+
+
+_LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", ERRORS)
+"""How names of the environment begin that make a process one of several workers."""
+
+
+def unlaunched() -> dict[str, str]:
+    """The environment for a process that a worker starts and that is none: it would wait to be joined by the others."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHED)}
+
+
 def rank() -> int:
     """This worker's number, from 0."""
     return int(os.environ.get("RANK", "0")) if launched() > 1 else 0

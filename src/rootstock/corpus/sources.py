@@ -134,17 +134,27 @@ def check_unchanged(facts: SourceFacts) -> None:
 
     One that has come since is such a file too: whether the stream met it depends on when it came.
     """
-    if not facts.files:
-        return
-    now, before = {file.name: file for file in _listed(facts.reference)[0]}, {file.name: file for file in facts.files}
+    if told := _changed(facts):
+        raise DataError(
+            f"{told} while {facts.reference} was read",
+            wanted="files that stay as they are until all is read",
+            fix="give the same command again when nobody writes to them",
+        )
+
+
+def _changed(facts: SourceFacts) -> str:
+    """Which file of a source is another by now, in words; "" where none is."""
+    if facts.format == "hf":
+        folder = parts_of(facts.reference)[0]
+        return f"{folder} has changed" if Path(folder).is_dir() and _hub_digest(facts.reference) != facts.digest else ""
+    now = {file.name: file for file in _listed(facts.reference)[0]} if facts.files else {}
+    before = {file.name: file for file in facts.files}
     for name in dict.fromkeys([*before, *now]):
-        told = "has gone" if name not in now else "has come" if name not in before else "has changed"
-        if told != "has changed" or _facts(now[name]) != before[name]:
-            raise DataError(
-                f"{name} {told} while {facts.reference} was read",
-                wanted="files that stay as they are until all is read",
-                fix="give the same command again when nobody writes to them",
-            )
+        if name not in now or name not in before:
+            return f"{name} has {'gone' if name not in now else 'come'}"
+        if _facts(now[name]) != before[name]:
+            return f"{name} has changed"
+    return ""
 
 
 def _facts(file: _File) -> FileFacts:

@@ -58,7 +58,7 @@ class Writes:
             raise WriteFailed(
                 f"{folder} has {free / 1e9:.1f} GB free, and this run writes up to {needed / 1e9:.1f} GB: {parts}",
                 wanted="room for it",
-                fix="free some space, write elsewhere with --out, or keep fewer checkpoints with --set training.keep=1 --overwrite",
+                fix="free some space, write elsewhere with --out, or keep fewer checkpoints with --set training.keep=1",
             )
         if needed > _MUCH:
             say(f"disk      up to {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free: {parts}")

@@ -15,7 +15,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, fitting
 from rootstock.core.resources import kept_products, peak_memory
 from rootstock.core.rows import Columns, Encoded, raw
-from rootstock.core.runfolder import RunFolder, recipe_text
+from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import Uniform
 from rootstock.core.watch import Event, Say, Watch
 from rootstock.data import ledger
@@ -25,7 +25,7 @@ from rootstock.loop.job import Job, Score
 from rootstock.loop.train import Training
 from rootstock.loop.world import World
 from rootstock.planning import memory
-from rootstock.run import afterwards, beneath, disk, finish, held_out, setback, several, several_end, workers
+from rootstock.run import afterwards, begin, beneath, disk, finish, held_out, setback, several, several_end, workers
 from rootstock.run import found as found_settings
 from rootstock.run.build import Built, build
 from rootstock.run.measure import measure
@@ -47,7 +47,7 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
         pair.leave_out("several workers")
     try:
         with workers.place(folder, world) as own:
-            attempt = partial(_carried_out, pair, own, watch, world, resume)
+            attempt = begin.taken_back(partial(_carried_out, pair, own, watch, world, resume), own, resume=resume)
             metrics = setback.kept_on(attempt, prepared, watch, may=watch.goes_back and world.size == 1)
     except Interrupted:
         pair.leave_out("interrupted")
@@ -64,15 +64,16 @@ def _carried_out(pair: Pair, folder: RunFolder, watch: Watch, world: World, resu
     saved = _saved(folder, prepared, watch.say, world) if resume else None
     if resume:
         pair.leave_out("resumed")
-    prepared, fit = found_settings.batch(prepared, watch)
+    prepared, fit = found_settings.batch(prepared, watch, world)
     pair.prepared = prepared
     found |= fit
     with world.turn():
-        whole = _begin(prepared, folder, watch, found=found if fit else {}, resume=resume)
+        whole = begin.begun(prepared, folder, watch, found=found if fit else {}, resume=resume)
     built = workers.spread(prepared, whole, folder, world)
     pair.built(built)
     writes = disk.Writes(prepared, built)
     if prepared.method.at_once:
+        back.learned = True
         return _fitted(pair, built, folder, watch)
     watch = back.clock(watch, saved, built.earlier)
     with _saving(built), closing(_history(folder, saved)) as history, _tracked(prepared, built):
@@ -165,26 +166,6 @@ def _history(folder: RunFolder, saved: checkpoint.Checkpoint | None) -> History:
     if saved is None:
         return History(folder.history)
     return History(folder.history, keep_until=saved.step, measured=saved.state["evaluated_at"] == saved.step)
-
-
-def _begin(prepared: Prepared, folder: RunFolder, watch: Watch, *, found: dict[str, Any], resume: bool) -> Built:
-    """Write what the run is, so that a place that can't be written is met first, then build its model.
-
-    Where that fails before anything was learned, no begun run is left to stand in the way of the next try.
-    """
-    written = folder.path / "ledger.json", folder.recipe, folder.path / "plan.json"
-    artifact.write_json(written[0], prepared.ledger)
-    found_settings.keep(folder, prepared.recipe, found)
-    artifact.write_text(written[1], recipe_text(prepared.recipe))
-    try:
-        return build(prepared, folder, watch)
-    except RootstockError:
-        begun = resume or folder.checkpoints.exists()
-        for path in written if not begun else ():
-            path.unlink(missing_ok=True)
-        if not begun and not any(folder.path.iterdir()):
-            folder.path.rmdir()
-        raise
 
 
 def _rates(events: list[Event], seconds: float) -> dict[str, float]:
@@ -333,7 +314,7 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     checkpoint.set_random_state(state)
     predicted: dict[str, Any] = {
         "seconds": round(training.elapsed() + built.ahead + each * _tokens(training, built), 2),
-        "peak_bytes": peak_memory() + later(training, built),
+        "peak_bytes": peak_memory() + later(training, built, workers=training.job.world.size),
         "seconds_per_token": each,
         "longest_batch_rows": len(rows),
         "steps": training.total,
@@ -347,10 +328,18 @@ def try_step(training: Training, built: Built, say: Say) -> dict[str, Any]:
     return predicted
 
 
-def later(training: Training, built: Built) -> int:
-    """Bytes that the first step has not met, by the parts of a plan: summed gradients, best values, and products of other shapes."""
+_TRAVELLING = 4
+"""Bytes of a gradient on its way between workers: each is copied into a larger piece for that."""
+
+
+def later(training: Training, built: Built, *, workers: int) -> int:
+    """Bytes that the first step has not met, by the parts of a plan: summed gradients, best values, and products of other shapes.
+
+    Of several workers also gradients on their way.
+    """
     job, feed = training.job, built.feed
     held = memory.later(training.learns, bf16=job.dtype != torch.float32)
+    held += _TRAVELLING * training.learns if workers > 1 else 0
     if built.accelerator.device.type == "cpu":
         held += memory.ending(sum(p.nbytes for p in job.model.parameters() if p.dtype == torch.bfloat16))
     if built.accelerator.device.type != "cpu" or not feed.encoded.tokens:

@@ -1,5 +1,6 @@
 """Settings of a training that are found by trying: how many tokens fit at once, and the learning rate."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.watch import Say, Watch
 from rootstock.loop import range_test
 from rootstock.loop.job import Job
+from rootstock.loop.world import World
 from rootstock.run import largest
 from rootstock.run.prepared import Prepared
 
@@ -38,11 +40,15 @@ def known(prepared: Prepared, found: dict[str, Any]) -> Prepared:
     )
 
 
-def batch(prepared: Prepared, watch: Watch) -> tuple[Prepared, dict[str, Any]]:
-    """The recipe with the most tokens at once that fit, where these are to be found; and how they were."""
+def batch(prepared: Prepared, watch: Watch, world: World | None = None) -> tuple[Prepared, dict[str, Any]]:
+    """The recipe with the most tokens at once that fit, where these are to be found, and how they were; by the first of several workers."""
     if prepared.recipe.training.micro_tokens != "find":
         return prepared, {}
-    found = largest.find(usual(prepared), watch.say)
+    world, told = world or World(), ""
+    with world.turn():
+        if world.first:
+            told = json.dumps(largest.find(usual(prepared), watch.say))
+    found = json.loads(world.told(told))
     watch.say(f"batch     {found['reason']}")
     return _with(prepared, micro_tokens=found["tokens"]), {"micro_tokens": found}
 

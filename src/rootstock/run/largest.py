@@ -4,7 +4,6 @@ Each is tried in a process of its own, whose end, also for want of memory, is an
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from rootstock.core.errors import OutOfMemory, RunFailed, UsageError
 from rootstock.core.resources import free_memory
 from rootstock.core.runfolder import recipe_text
 from rootstock.core.watch import Say
+from rootstock.core.worker import beside, unlaunched
 from rootstock.planning.forecast import ROOM
 from rootstock.run.prepared import Prepared
 
@@ -63,11 +63,13 @@ def find(prepared: Prepared, say: Say) -> dict[str, Any]:
 def _limit(prepared: Prepared) -> tuple[int, str, str | None]:
     """Bytes that may be held, in words what they are, and the budget where that is it: it leaves room for what a forecast is off by."""
     share, memory = SHARES[prepared.device], prepared.recipe.budget.memory_bytes
-    free = int(share * free_memory(prepared.device))
+    sharing = beside() if prepared.device == "cpu" else 1
+    free = int(share * free_memory(prepared.device)) // sharing
     if memory is not None and ROOM * memory < free:
         asked = prepared.recipe.budget.memory
         return int(ROOM * memory), f"{ROOM:.0%} of --memory {asked}", asked
-    return free, f"{share:.0%} of the {'GPU' if prepared.device == 'cuda' else 'free'} memory", None
+    of = f", for each of {sharing} workers" if sharing > 1 else ""
+    return free, f"{share:.0%} of the {'GPU' if prepared.device == 'cuda' else 'free'} memory{of}", None
 
 
 def search(measure: Measure, *, lowest: int, most: int, limit: int) -> tuple[int, list[tuple[int, int | None]]]:
@@ -132,7 +134,7 @@ class _Trier:
 
     def _begun(self) -> subprocess.Popen[str]:
         code = "import sys; from pathlib import Path; from rootstock.run import tried; tried.serve(Path(sys.argv[1]), int(sys.argv[2]))"
-        environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+        environment = unlaunched() | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
         with (Path(self._folder.name) / "errors").open("w") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code, str(self._recipe), str(self._limit)],

@@ -20,8 +20,9 @@ from torch import nn
 
 from rootstock.core import layers
 from rootstock.core.artifact import digest_bytes
-from rootstock.core.errors import WriteFailed, fitting
+from rootstock.core.errors import UsageError, WriteFailed, fitting
 from rootstock.core.loaded import configs
+from rootstock.core.lock import alone
 from rootstock.core.products import by_products
 from rootstock.core.resources import cache_folder
 from rootstock.core.rows import Columns, Encoded
@@ -39,6 +40,8 @@ _SPARE_BYTES = 1_000_000_000
 """Left free on the disk: checkpoints and the model are still to be written."""
 _SHARE = 0.5
 """Of a budget's minutes, at most, for the pass that fills the cache."""
+_WAIT_SECONDS = 600.0
+"""For another run that makes the same."""
 
 _TOKENS = 512
 """Padded tokens that a core passes at once: what a block makes of them stays near the core, and memory that is free already holds it."""
@@ -138,9 +141,7 @@ def _kept(plan: _Plan, cut: Cut, *, dry: bool) -> Lower:
         for part, depths in missing.items():
             shape = int(plan.parts[part].tokens["input_ids"].offsets[-1]), width
             files = {depth: paths[part][depth] for depth in depths}
-            held[part] |= (
-                _blank(files, shape, dtype) if dry else _filled(plan, cut, plan.parts[part], _Files(files, shape, dtype), progress)
-            )
+            held[part] |= _blank(files, shape, dtype) if dry else _alone(plan, cut, plan.parts[part], _Files(files, shape, dtype), progress)
     how = (
         "from the cache"
         if not needed
@@ -254,6 +255,18 @@ class _Files:
 def _blank(files: dict[int, Path], shape: tuple[int, int], dtype: np.dtype[Any]) -> dict[int, np.ndarray]:
     """Zeros that take no memory: enough to try a step on."""
     return {depth: np.broadcast_to(np.zeros((1, shape[1]), dtype), shape) for depth in files}
+
+
+def _alone(plan: _Plan, cut: Cut, part: Encoded, files: _Files, progress: features.Progress) -> dict[int, np.ndarray]:
+    """The states of these rows. What another run makes just now is waited for and found: two would write to one map."""
+    with ExitStack() as locks:
+        try:
+            for _, path in sorted(files.paths.items()):
+                locks.enter_context(alone(path, patience=_WAIT_SECONDS))
+        except UsageError:
+            raise _NotKeptError(f"another run has been making what they give for {_WAIT_SECONDS / 60:g} minutes") from None
+        found = {depth: array for depth, path in files.paths.items() if (array := mapped.opened(path)) is not None}
+        return found if len(found) == len(files.paths) else _filled(plan, cut, part, files, progress)
 
 
 def _filled(plan: _Plan, cut: Cut, part: Encoded, files: _Files, progress: features.Progress) -> dict[int, np.ndarray]:

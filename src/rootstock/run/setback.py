@@ -27,16 +27,21 @@ _NAMED = 5
 
 @dataclass
 class Setbacks:
-    """times: that it has gone back so far, in earlier processes too. elapsed: seconds spent when it last broke, at the moment `since`."""
+    """times: that it has gone back so far, in earlier processes too. elapsed: seconds spent when it last broke, at the moment `since`.
+
+    learned: whether a training has begun.
+    """
 
     times: int = 0
     elapsed: float = 0.0
     since: float = 0.0
     error: Diverged | None = None
+    learned: bool = False
 
     @contextmanager
     def met(self, training: Training) -> Iterator[None]:
         """A training that breaks inside is one that can go back."""
+        self.learned = True
         try:
             yield
         except Diverged as error:

@@ -36,7 +36,7 @@ def serve(recipe: Path, limit: int) -> None:
     ):
         _fence(limit)
         for line in sys.stdin:
-            sys.stdout.write(f"{json.dumps(_peak(training, built, int(line)))}\n")
+            sys.stdout.write(f"{json.dumps(_peak(training, built, int(line), workers=prepared.recipe.cluster.workers))}\n")
             sys.stdout.flush()
 
 
@@ -47,7 +47,7 @@ def _fence(limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (room, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
-def _peak(training: Training, built: Built, tokens: int) -> int | None:
+def _peak(training: Training, built: Built, tokens: int, *, workers: int) -> int | None:
     """Most bytes held in a step on the longest rows of so many tokens, all passing at once, with what a training holds later."""
     feed = replace(built.feed, micro=tokens, budget=tokens)
     rows, training.job = feed.longest(), replace(training.job, feed=feed)
@@ -61,4 +61,4 @@ def _peak(training: Training, built: Built, tokens: int) -> int | None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
-    return peak_since() + later(training, built)
+    return peak_since() + later(training, built, workers=workers)

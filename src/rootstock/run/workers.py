@@ -53,7 +53,7 @@ def check(prepared: Prepared, world: World) -> None:
         raise RecipeError(f"{name} is fitted to all rows at once, without steps to share", wanted="one process", fix=_ALONE)
     if method.warm_up() is not None:
         raise RecipeError(f"{name} teaches its base before the training, in one process", wanted="one process", fix=_ALONE)
-    for key in ("micro_tokens", "rate"):
+    for key in ("micro_tokens", "rate") if world.sharded else ("rate",):  # what a worker holds of a whole model can be tried by one
         if getattr(recipe.training, key) == "find":
             asked = ", as budget.memory is set" if key == "micro_tokens" and recipe.budget.memory else ""
             raise RecipeError(

@@ -174,8 +174,13 @@ def remove(folder: RunFolder, base: Path | None) -> None:
     if base and base.is_relative_to(folder.path.resolve()):
         raise UsageError(f"{folder.path} holds the base of this very run", wanted="another folder", fix="choose another --out")
     with artifact.writing(folder.path):
-        for each in folder.path.iterdir():
+        for each in sorted(folder.path.iterdir(), key=_place_of_going):
             shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+
+
+def _place_of_going(path: Path) -> int:
+    """No finished run without its files; and a kill in the middle leaves a begun run, which may be replaced as well, or nothing of it."""
+    return {"manifest.json": 0, "stages": 2, "recipe.yaml": 3, "ledger.json": 4}.get(path.name, 1)
 
 
 def again(recipe_path: Path, changes: Mapping[str, Any]) -> Recipe:

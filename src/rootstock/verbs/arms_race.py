@@ -10,13 +10,13 @@ Maron and Moore 1997.
 """
 
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rootstock import catalog
+from rootstock.core import artifact
 from rootstock.core.errors import Interrupted
 from rootstock.core.figures import ERRORS
 from rootstock.core.watch import Event, Watch
@@ -203,7 +203,7 @@ class Race:
             return
         if "failed" in facts:
             self.failed[key] = facts["failed"]
-            shutil.rmtree(unit.run, ignore_errors=True)
+            artifact.remove(unit.run)
             return self.watch.say(f"compare   {unit.spoken}: failed, {facts['failed']}")
         self.counts[key] = unit.seed + 1
         self._tidy(unit, facts)  # also where it ended before, on Ray or in a process that was killed just then
@@ -257,9 +257,9 @@ class Race:
             best = self.best(unit.arm, unit.rows)
             for each in self.done(unit.arm, unit.rows):
                 if each.seed != best.seed:
-                    shutil.rmtree(each.run, ignore_errors=True)
+                    artifact.remove(each.run)
         else:
-            shutil.rmtree(unit.run, ignore_errors=True)
+            artifact.remove(unit.run)
 
     def best(self, arm: Arm, rows: int | None) -> Unit:
         """The training of an arm that did best on the validation rows."""
@@ -288,7 +288,7 @@ class Race:
                 facts |= {"chance": found.chance, "worth": found.worth, "seeds": plan.seeds}
             self.stops[arm.key, rows] = {"after": seeds, **facts}
             for unit in self.done(arm, rows):
-                shutil.rmtree(unit.run, ignore_errors=True)
+                artifact.remove(unit.run)
             self.watch.say(f"compare   {arm.name} with {rows or 'all'} rows is stopped: {_spoken(facts)}")
 
     def _whole(self, arm: Arm, rows: int | None) -> bool:

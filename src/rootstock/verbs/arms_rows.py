@@ -99,10 +99,18 @@ def _check_task(name: str, task: Any) -> None:
         raise RecipeError(f"{name} has no leading figure that also chooses the best state", wanted=f"answers of kind {', '.join(KINDS)}")
 
 
-def divided(recipe: Recipe, folder: Path, *, points: Sequence[int | None], seeds: int, say: Say) -> Parts:
-    """Write the parts of a labelled file into the folder of a comparison. Raises DataError where the file can't be used.
+def digests(recipe: Recipe) -> dict[str, str]:
+    """The digest of each file that is divided, by side."""
+    data = recipe.data
+    named = {"train": str(data.train), **({"validation": data.validation} if isinstance(data.validation, str) else {})}
+    return {side: source.read(reference, data).digest for side, reference in named.items()}
 
-    The same call writes the same bytes; more points and seeds add files.
+
+def divided(recipe: Recipe, folder: Path, *, points: Sequence[int | None], seeds: int, digests: Mapping[str, str], say: Say) -> Parts:
+    """Write the parts of a labelled file into the folder of a comparison.
+
+    The same call writes the same bytes; more points and seeds add files. digests: of what is divided. Raises DataError where the file can't
+    be used, and where it is another by now.
     """
     data = recipe.data
     assert isinstance(data.train, str)
@@ -110,14 +118,17 @@ def divided(recipe: Recipe, folder: Path, *, points: Sequence[int | None], seeds
     rows = labelled.read_rows(whole, say)
     name = rows.task if rows.task != "auto" else labelled.task_of(rows.train)
     _check_task(name, catalog.find("tasks", name))
-    found = _raw(data.train, whole, rows.task)
+    _check_same(data.train, str(rows.sources["train"]["sha256"]), digests["train"])
+    found = _raw(data.train, whole, rows.task, digests["train"])
     test, apart = split.draw(rows.validation, MOST_TEST, SPLIT_SEED), 0
     if isinstance(data.validation, str):
-        given = labelled.read_rows(recipe, lambda text: None).validation
+        beside = labelled.read_rows(recipe, lambda text: None)
+        given = beside.validation
+        _check_same(data.validation, str(beside.sources["validation"]["sha256"]), digests["validation"])
         known_keys = set(split.keys(given))
         kept = np.array([key not in known_keys for key in split.keys(test)], bool)
         apart, test = int((~kept).sum()), test.filter(pa.array(kept))
-        train, validation = rows.train, _taken(_raw(data.validation, recipe, rows.task), given)
+        train, validation = rows.train, _taken(_raw(data.validation, recipe, rows.task, digests["validation"]), given)
     else:
         train, held = _held_out(rows.train, name, data.validation, data.train)
         validation = _taken(found, held)
@@ -153,9 +164,20 @@ def _digest(data: bytes) -> str:
     return sha256(data).hexdigest()
 
 
-def _raw(reference: str, recipe: Recipe, task: str) -> pa.Table:
+def _check_same(reference: str, digest: str, wanted: str) -> None:
+    """Raises DataError where a file that is read twice was another one the second time: its parts would be of neither."""
+    if digest != wanted:
+        raise DataError(
+            f"{reference} has changed while it was read",
+            wanted="rows that stay as they are until all are read",
+            fix="give the same command again when nobody writes to them",
+        )
+
+
+def _raw(reference: str, recipe: Recipe, task: str, digest: str) -> pa.Table:
     """A file's own rows, in the columns that its task reads."""
     found = source.read(reference, recipe.data)
+    _check_same(reference, found.digest, digest)
     if task == "auto":
         return found.table
     named = recipe.task.get("name", "auto")

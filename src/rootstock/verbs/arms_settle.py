@@ -13,7 +13,6 @@ from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
 from rootstock.core.errors import BaseError, RecipeError, UsageError
 from rootstock.core.watch import Watch
-from rootstock.data import source
 from rootstock.verbs import api, arms, arms_freeze, arms_rows, compare_place
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_plan import Plan
@@ -89,7 +88,7 @@ def settle(plan: Plan, folder: Path, watch: Watch) -> Settled:
     if state["parts"]:
         watch.say("compare   goes on with what was settled before")
         arms_rows.kept(Parts(**state["parts"]), folder)
-    parts = arms_rows.divided(plan.recipe, folder, points=plan.points, seeds=plan.seeds, say=watch.say)
+    parts = arms_rows.divided(plan.recipe, folder, points=plan.points, seeds=plan.seeds, digests=state["fixed"]["data"], say=watch.say)
     held = (state["parts"] or {}).get("files", {})
     state["parts"] = asdict(parts) | {"files": {**held, **parts.files}}
     sizes = parts.sizes
@@ -112,11 +111,9 @@ def settle(plan: Plan, folder: Path, watch: Watch) -> Settled:
 
 def _begun(plan: Plan, folder: Path) -> dict[str, Any]:
     """What was settled before, or nothing yet. Raises UsageError where it was for something else."""
-    data = plan.recipe.data
-    read = {"train": source.read(str(data.train), data).digest}
-    read |= {"validation": source.read(data.validation, data).digest} if isinstance(data.validation, str) else {}
+    read = arms_rows.digests(plan.recipe)
     common = plan.recipe.plain() | {"base": None, "method": None, "accept": None}
-    common["data"] |= {"train": None, "validation": None if "validation" in read else data.validation}
+    common["data"] |= {"train": None, "validation": None if "validation" in read else plan.recipe.data.validation}
     fixed = {"data": read, "recipe or --set": common}
     if not (folder / STATE).exists():
         empty: dict[str, Any] = {"parts": None, "arms": {}, "predicted": {}, "baselines": {}, "limit": None, "spent": 0.0}

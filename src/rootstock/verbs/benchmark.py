@@ -131,7 +131,7 @@ def settle(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> S
         check_trainable(name, member, splits[name])
         watch.say(f"rows      {name}: " + ", ".join(each.told(split) for split, each in splits[name].items()))
     if begun and overwrite:  # results go only now that the new rows have proved to be good
-        for name in {*_OWN} - {DATA}:
+        for name in (*(name for name in _OWN if name not in (DATA, STATE)), STATE):  # by which it is known as a benchmark's to the last
             shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
         begun = False
     fixed: dict[str, Any] = {"suite": plan.suite.plain(), "base": base.digest, "changes": dict(plan.changes), "minutes": plan.minutes}
@@ -175,6 +175,8 @@ def _trained(settled: Settled, watch: Watch) -> dict[tuple[str, int], dict[str, 
             share = None if settled.plan.minutes is None else max(settled.plan.minutes - spent, 0.05 * settled.plan.minutes) / len(missing)
             note = units.carried_out(trained, asked, watch, minutes=share, keep=settled.plan.keep)
             missing.pop()
+        elif not settled.plan.keep:
+            artifact.remove(trained.run)  # it was killed while that went
         spent += note["seconds"] / 60
         found[trained.name, trained.seed] = note
         watch.say(f"benchmark {len(todo) - len(missing):>3} of {len(todo)}  {trained.name}, seed {trained.seed}: {note['seconds']:,.0f} s")

@@ -1,6 +1,5 @@
 """One task of a suite, trained with one seed, and what it answers; kept, so that a benchmark that was stopped goes on."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +133,7 @@ def carried_out(trained: Trained, asked: Sequence[Asked], watch: Watch, *, minut
     found |= {"submitted": sorted(f"{each.name}/{split}" for each in asked for split in each.submitted)}
     artifact.write_json(_place(trained, "json"), found)
     if not keep:
-        shutil.rmtree(run.path)
+        artifact.remove(run.path)
     return found
 
 

@@ -77,7 +77,7 @@ def _kept(race: Race, watch: Watch) -> dict[str, Any] | None:
         if not RunFolder(unit.run).complete:
             watch.say(f"compare   {unit.spoken} is learned again to be kept")
             _again(unit, watch)
-        shutil.rmtree(place, ignore_errors=True)
+        artifact.remove(place)
         unit.run.rename(place)
         state["best"] = named
         race.settled.save()

@@ -1,6 +1,5 @@
 """The downstream side of a comparison: test rows that no adaptation sees, and the answers of every adapted base on them."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,7 +179,7 @@ def answered(unit: Unit, watch: Watch) -> Answered:
         artifact.write_json(place.with_suffix(".json"), told)
         kept_answers.write(place, columns)
         for each in runs.values():
-            shutil.rmtree(each.path)
+            artifact.remove(each.path)
     facts = artifact.read_json(place.with_suffix(".json"), wanted="a comparison's answers", fix="remove it")
     return kept_answers.read(place, facts["task"]).grouped(groups(test))
 

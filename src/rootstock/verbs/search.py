@@ -4,16 +4,19 @@ Optuna chooses: Akiba et al. 2019, arXiv:1907.10902; its sampler TPE: Bergstra e
 same evaluation.
 """
 
+import errno
 import shutil
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rootstock.core import artifact, place
-from rootstock.core.errors import ContractRefused, Diverged, Interrupted, OutOfMemory, RootstockError, UsageError
+from rootstock.core.errors import ContractRefused, Diverged, Interrupted, OutOfMemory, RootstockError, RunFailed, UsageError
 from rootstock.core.figures import ERRORS
 from rootstock.core.lock import alone
 from rootstock.core.modules import needed
@@ -25,7 +28,11 @@ from rootstock.verbs import api
 
 BEST, FOUND = "best", "search.json"
 """The folder of the best run, and the file that tells of all trials."""
-_TRIALS, _READ = "trials", "read"
+_TRIALS, _READ, _KEPT = "trials", "read", "trials.db"
+_UNWRITTEN = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS}
+"""What SQLite calls what the system calls by these numbers; in its other errors only its words tell."""
+_FOREIGN = (0, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+"""What stands there is no database of ours."""
 _WARM = 4
 """Trials that are run to their end before any is stopped: a median of fewer says little."""
 _SHOWN = 10
@@ -102,12 +109,13 @@ def search(plan: Plan, watch: Watch) -> dict[str, Any]:
     for key, each in plan.space.items():
         for value in each.ends:
             choices.check(_build(plan.recipe, first | {key: value}))
-    with alone(plan.out):
+    with alone(plan.out), _noting(plan, optuna):
         return _searched(plan, watch, optuna)
 
 
 def _searched(plan: Plan, watch: Watch, optuna: Any) -> dict[str, Any]:
-    plan.out.mkdir(parents=True, exist_ok=True)
+    with artifact.writing(plan.out):
+        plan.out.mkdir(parents=True, exist_ok=True)
     study = _study(plan, optuna)
     _settle(plan, study, optuna)
     while len(_done(study, optuna)) < plan.trials:
@@ -123,12 +131,14 @@ def _searched(plan: Plan, watch: Watch, optuna: Any) -> dict[str, Any]:
 
 
 def _study(plan: Plan, optuna: Any) -> Any:
-    storage = plan.storage or f"sqlite:///{(plan.out / 'trials.db').resolve()}"
+    storage = _storage(plan)
     named = artifact.digest_json([plan.recipe.plain(), {key: vars(each) for key, each in sorted(plan.space.items())}])[:16]
     pruner = optuna.pruners.MedianPruner(n_startup_trials=_WARM)
     try:
         return optuna.create_study(storage=storage, study_name=named, direction="maximize", load_if_exists=True, pruner=pruner)
     except _unreachable(optuna) as error:
+        if plan.storage is None and _code(error) not in _FOREIGN:
+            raise
         found = f"the trials can't be kept in {storage}: {str(error).splitlines()[0]}"
         raise UsageError(found, wanted="the URL of a database, its driver installed", fix="give such a --storage, or none") from error
 
@@ -138,6 +148,34 @@ def _unreachable(optuna: Any) -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return ImportError, ValueError, SQLAlchemyError, optuna.exceptions.StorageInternalError
+
+
+def _storage(plan: Plan) -> str:
+    return plan.storage or f"sqlite:///{(plan.out / _KEPT).resolve()}"
+
+
+@contextmanager
+def _noting(plan: Plan, optuna: Any) -> Iterator[None]:
+    """What the database says of a note that it could not keep, as WriteFailed, or RunFailed where it is one of several workers."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        code, reason = _code(error), str(error.__cause__ or error).splitlines()[0]
+        if plan.storage is not None:
+            found = f"a trial could not be noted in {plan.storage}: {reason}"
+            raise RunFailed(found, fix=f"see that the database answers; {api.AGAIN}") from error
+        with artifact.writing(plan.out / _KEPT):
+            raise OSError(_UNWRITTEN.get(code, 0), reason) from error
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's own number of what lies below an error; 0 where it is no error of SQLite."""
+    below: BaseException | None = error
+    while below is not None and not hasattr(below, "sqlite_errorcode"):
+        below = below.__cause__
+    return getattr(below, "sqlite_errorcode", 0) & 0xFF
 
 
 def _build(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -235,8 +273,9 @@ def _settle(plan: Plan, study: Any, optuna: Any) -> None:
     complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     best = _place(plan, study, study.best_trial.number) if complete else None
     if best and best.is_dir():
-        shutil.rmtree(plan.out / BEST, ignore_errors=True)
-        best.rename(plan.out / BEST)
+        artifact.remove(plan.out / BEST)
+        with artifact.writing(plan.out / BEST):
+            best.rename(plan.out / BEST)
     shutil.rmtree(plan.out / _TRIALS, ignore_errors=True)
 
 
@@ -282,5 +321,5 @@ def _spoken(values: Mapping[str, Any]) -> str:
 
 def check_place(out: Path) -> None:
     """Raise UsageError where `out` holds anything but an earlier search."""
-    own = (BEST, FOUND, _TRIALS, "trials.db", "trials.db-journal")
+    own = (BEST, FOUND, _TRIALS, _KEPT, f"{_KEPT}-journal")
     place.held(out, "search", own=own, wanted="a new folder, or that of an earlier search")

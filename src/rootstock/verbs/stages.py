@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rootstock.core.lock import alone
 from rootstock.core.objective import Objective
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.stages import StagedRecipe
-from rootstock.core.watch import Say, Watch
+from rootstock.core.watch import Event, Say, Watch
 from rootstock.run import choices, several
 from rootstock.run.execute import dry_run
 from rootstock.run.prepare import prepare
@@ -27,6 +27,9 @@ from rootstock.run.prepared import Prepared
 from rootstock.run.use import Run
 from rootstock.verbs import api, stages_told
 from rootstock.verbs.stages_state import State, Unit, rows_alone, units
+
+_EVERY = 10.0
+"""Seconds after which the time that a stage takes is written down again: what a kill leaves uncounted, once its events come."""
 
 
 def carry_out(recipe: StagedRecipe, out: Path, watch: Watch, *, overwrite: bool = False, resume: bool = False) -> Run:
@@ -46,27 +49,65 @@ def carry_out(recipe: StagedRecipe, out: Path, watch: Watch, *, overwrite: bool 
             api.remove(folder, resolve(recipe.base, tokenizer=recipe.tokenizer).folder)
         artifact.write_text(folder.recipe, recipe_text(recipe))
         state.write()
-        spent, began = state.spent(), watch.started
+        clock = _Clock(state, watch.started, state.spent())
         for place, unit in enumerate(held := units(recipe)):
             with _stage(unit):
                 if not state.ended(unit):
                     watch.say(f"stage     {place + 1} of {len(held)}: {unit.folder}")
-                    _carry_out(recipe, state, unit, replace(watch, started=began - spent))
+                    _carry_out(recipe, clock, unit, watch)
                 state.fold(unit, last=len(recipe.stages))
         stages_told.conclude(recipe, state)
         return Run(out)
 
 
-def _carry_out(recipe: StagedRecipe, state: State, unit: Unit, watch: Watch) -> None:
-    """One run, begun or gone on with. watch: its clock is that of the whole budget."""
+@dataclass
+class _Clock:
+    """The whole budget's. since: time.monotonic() up to which this process's time is written down. before: of earlier ones."""
+
+    state: State
+    started: float
+    before: float
+
+    def __post_init__(self) -> None:
+        self.since = self.started
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the whole budget until now."""
+        return self.before + time.monotonic() - self.started
+
+    @contextmanager
+    def running(self, unit: Unit, watch: Watch) -> Iterator[Watch]:
+        """The watch of a run whose time is written down now and then, and in the end, however that comes."""
+
+        def event(told: Event) -> None:
+            if time.monotonic() - self.since > _EVERY:
+                self._note(unit)
+            watch.event(told)
+
+        try:
+            yield replace(watch, event=event, started=time.monotonic())
+        finally:
+            self._note(unit)
+
+    def _note(self, unit: Unit) -> None:
+        now = time.monotonic()
+        self.state.took(unit, now - self.since)
+        self.since = now
+
+
+def _carry_out(recipe: StagedRecipe, clock: _Clock, unit: Unit, watch: Watch) -> None:
+    """One run, begun or gone on with."""
+    state = clock.state
     on = f"go on with: {state.folder.going_on}"
     if watch.stop():
         raise Interrupted(f"stopped before {unit.folder}", fix=on)
     if unit.folder not in state.held:
         own = unit.start == unit.number - 1  # not one that only measures a gain
         before = stages_told.before(unit.recipe(recipe, state.base(recipe, unit), minutes=None)) if own else {}
-        state.begin(recipe, unit, spent=time.monotonic() - watch.started, before=before)
-    run = api.part(state.recipe(recipe, unit), state.run(unit).path, replace(watch, started=time.monotonic()), fix=on)
+        state.begin(recipe, unit, spent=clock.spent, before=before)
+    with clock.running(unit, watch) as heard:
+        run = api.part(state.recipe(recipe, unit), state.run(unit).path, heard, fix=on)
     watch.say(f"stage     {unit.folder}: {run.metrics.get('verdict') or 'has ended'}")
 
 

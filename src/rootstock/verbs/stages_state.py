@@ -51,7 +51,10 @@ def units(recipe: StagedRecipe) -> list[Unit]:
 
 @dataclass(frozen=True)
 class State:
-    """held: by folder of a run that has begun, the stage as it was, the digest of its base, its minutes and its base's own figures."""
+    """held: by folder of a run that has begun, the stage as it was, the digest of its base, its minutes and its base's own figures.
+
+    And the seconds of the whole budget that went by while it was at work, in all processes so far.
+    """
 
     folder: RunFolder
     held: dict[str, dict[str, Any]]
@@ -89,7 +92,13 @@ class State:
     def begin(self, recipe: StagedRecipe, unit: Unit, *, spent: float, before: Mapping[str, float]) -> None:
         """Write down with what a run begins. spent: seconds of the whole budget. before: figures of its base on its own rows."""
         facts = {"stage": _spelled(recipe, unit), "base": self._digest(recipe, unit), "minutes": self._minutes(recipe, unit, spent / 60)}
-        self.held[unit.folder] = facts | {"before": dict(before)}
+        self.held[unit.folder] = facts | {"before": dict(before), "seconds": 0.0}
+        self.write()
+
+    def took(self, unit: Unit, seconds: float) -> None:
+        """Write down that a run has taken so many more seconds of the whole budget: a kill would take with it what no file tells."""
+        held = self.held[unit.folder]
+        held["seconds"] = round(held.get("seconds", 0.0) + seconds, 2)
         self.write()
 
     def check(self, recipe: StagedRecipe, unit: Unit) -> None:
@@ -136,8 +145,8 @@ class State:
         return round(max(left / sum(not minutes for minutes in own.values()), _LEAST), 3)
 
     def spent(self) -> float:
-        """Seconds of training in the runs so far; of one that was stopped or killed those of its updates."""
-        return sum(map(_seconds, (RunFolder(self.folder.stages / name) for name in self.held)))
+        """Seconds that the runs so far have taken; at least those that they were measured at, or of one that was killed its updates."""
+        return sum(max(float(held.get("seconds", 0.0)), _seconds(RunFolder(self.folder.stages / name))) for name, held in self.held.items())
 
     def fold(self, unit: Unit, *, last: int) -> None:
         """Fold an adapter that others are to stand on, where the run was killed before it had done so. last: number of the last stage."""

@@ -3,12 +3,14 @@
 A look at 1,000 runs that are known takes the time of their stat calls. Links that lead out of the folder are not followed.
 """
 
+import math
 import os
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rootstock.core.runfolder import SCANS
 from rootstock.serving.studio.summary import FILES, Seen, State, summary
@@ -18,7 +20,10 @@ DEPTH = 6
 MOST_FOLDERS = 50_000
 """Folders that are looked into, at most."""
 QUIET_SECONDS = 120.0
-"""A run that has not ended and wrote nothing for so long counts as interrupted, unless a process holds its history open."""
+"""A run that has not ended and wrote nothing for so long counts as interrupted, unless a process holds its history open.
+
+By the clock of the wall where this studio did not see it write: a file from the time to come tells only that the clock was set back.
+"""
 PAGES = ("compare.html", "probes.html", "scaling.html", *(f"{scan}.html" for scan in SCANS))
 """Pages that other verbs leave beside runs."""
 _HELD_SECONDS = 10.0
@@ -26,6 +31,14 @@ _INSIDE = ("stages", "parts")
 
 Names = dict[str, os.DirEntry[str]]
 Stamp = tuple[tuple[str, int, int], ...]
+
+
+class _Known(NamedTuple):
+    """A run as it was seen last. wrote: time.monotonic() when its files were seen to change; never is minus infinity."""
+
+    stamp: Stamp
+    seen: Seen
+    wrote: float
 
 
 @dataclass
@@ -36,7 +49,7 @@ class Index:
     cut: bool = False
     """Whether there are more folders than were looked into."""
     pages: tuple[str, ...] = ()
-    _known: dict[str, tuple[Stamp, Seen]] = field(default_factory=dict)
+    _known: dict[str, _Known] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _held: tuple[float, frozenset[str]] = (0.0, frozenset())
 
@@ -53,7 +66,7 @@ class Index:
                     found[name] = self._seen(path, name, names)
                 pages += [f"{name}/{each}".removeprefix("./") for each in PAGES if each in names]
             self._known, self.pages = found, tuple(pages)
-            return sorted((seen for _, seen in found.values()), key=lambda seen: (-seen.when, seen.id))
+            return sorted((each.seen for each in found.values()), key=lambda seen: (-seen.when, seen.id))
 
     def find(self, name: str) -> Path | None:
         """The folder of a run by its id; None where no run of that id was found."""
@@ -86,21 +99,20 @@ class Index:
                 if not each.name.startswith(".") and each.is_dir(follow_symlinks=False):
                     waiting.append((Path(each.path), depth + 1))
 
-    def _seen(self, path: Path, name: str, names: Names) -> tuple[Stamp, Seen]:
-        stamp = _stamp(names)
+    def _seen(self, path: Path, name: str, names: Names) -> _Known:
+        stamp, known = _stamp(names), self._known.get(name)
         when = max((changed for _, changed, _ in stamp), default=0) / 1e9
-        state = self._state(path, names, when)
-        known = self._known.get(name)
-        if known and known[0] == stamp:
-            return known if known[1].state == state else (stamp, replace(known[1], state=state))
-        return stamp, summary(path, name, state=state, when=when)
+        wrote = time.monotonic() if known and known.stamp != stamp else known.wrote if known else -math.inf
+        state = self._state(path, names, min(time.monotonic() - wrote, abs(time.time() - when)))
+        if known and known.stamp == stamp:
+            return known if known.seen.state == state else known._replace(seen=replace(known.seen, state=state))
+        return _Known(stamp, summary(path, name, state=state, when=when), wrote)
 
-    def _state(self, path: Path, names: Names, when: float) -> State:
+    def _state(self, path: Path, names: Names, quiet: float) -> State:
+        """quiet: for how many seconds it has not written."""
         if "manifest.json" in names or "contract.json" in names:
             return "ended"
-        if time.time() - when < QUIET_SECONDS:
-            return "running"
-        return "running" if str(path / "history.jsonl") in self._open() else "interrupted"
+        return "running" if quiet < QUIET_SECONDS or str(path / "history.jsonl") in self._open() else "interrupted"
 
     def _open(self) -> frozenset[str]:
         """Histories that a process holds open, where the system tells (Linux); looked for once in ten seconds."""

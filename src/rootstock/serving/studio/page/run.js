@@ -39,7 +39,7 @@ export const runView = ({ id, tab }) => {
 
 const curvesTab = (id, run) => {
   const place = el("div", { class: "grid" }, el("p", { class: "muted" }, "Reading the history …"));
-  let said = 0;
+  let said = -Infinity;
   return {
     node: place,
     curves: ({ charts, refused }) => {
@@ -48,7 +48,7 @@ const curvesTab = (id, run) => {
       const open = new Set([...place.querySelectorAll("figure:has(details[open])")].map((each) => each.dataset.key));
       place.replaceChildren(...charts.map((each) => { const made = chart(each); if (open.has(each.key)) made.querySelector("details").open = true; return made; }));
       // a running curve is told now and then, not at each step
-      if (run() && run().state === "running" && Date.now() - said > 15000) { said = Date.now(); say(charts[0].sentence); }
+      if (run() && run().state === "running" && performance.now() - said > 15000) { said = performance.now(); say(charts[0].sentence); }
     },
   };
 };
