@@ -15,18 +15,22 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 gc.disable()  # until all is collected: what is imported stays, and Python would look through it time and again
 
 
-settings.register_profile("quick", max_examples=25)
-settings.load_profile("quick")  # `make test-all` names hypothesis' own, of a hundred
+TRIED = {"share": 4}
+
+
+def pytest_configure(config):
+    """The long suite names a profile of hypothesis, and tries every example."""
+    if config.getoption("--hypothesis-profile", default=None):
+        TRIED["share"] = 1
 
 
 def examples(count):
-    """How many of `count` examples are tried: the quick suite has a quarter of them."""
-    return count * settings.default.max_examples // 100
+    """How many of `count` examples are tried: a quarter in the quick suite."""
+    return count // TRIED["share"]
 
 
 def pytest_collection_finish():
@@ -93,6 +97,16 @@ def no_looking_for_freed_memory():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "give_back", lambda: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_pages():
+    """To write plotly's five megabytes into the page of every run, and to take its digest, is a twentieth of what a run here takes."""
+    from rootstock.report import charts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "library", lambda: "/* plotly.js: whole in tests/report */")
         yield
 
 
