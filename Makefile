@@ -26,7 +26,7 @@ test: install
 # Ray and a browser's driver are large and take seconds to start, so that the quick suite does without them.
 test-all: install
 	$(PIP) -e '.[cluster,ray,browser]'
-	$(BIN)/python -m pytest $(TWO)
+	$(BIN)/python -m pytest $(TWO) --hypothesis-profile=default
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,4 +1,7 @@
-"""Shared: one torch thread (tiny tensors: threads cost more than they give), a cache of their own, tiny bases and tables."""
+"""Shared: one torch thread (tiny tensors: threads cost more than they give), a cache of their own, tiny bases and tables.
+
+What is heavy is imported in functions: the process that only hands tests to its workers reads this file before it starts them.
+"""
 
 import os
 
@@ -12,20 +15,31 @@ import socket
 from pathlib import Path
 
 import pytest
-import torch
-import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-import rootstock
-from rootstock.core.artifact import digest_folder
-
-torch.set_num_threads(1)
 gc.disable()  # until all is collected: what is imported stays, and Python would look through it time and again
+
+
+TRIED = {"share": 4}
+
+
+def pytest_configure(config):
+    """The long suite names a profile of hypothesis, and tries every example."""
+    if config.getoption("--hypothesis-profile", default=None):
+        TRIED["share"] = 1
+
+
+def examples(count):
+    """How many of `count` examples are tried: a quarter in the quick suite."""
+    return count // TRIED["share"]
 
 
 def pytest_collection_finish():
     """What there is by now stays to the end: no collection of garbage has to look through it."""
+    import torch
+
+    torch.set_num_threads(1)
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)  # at Python's own 700 a run spends a twenty-fifth of its time on looking for garbage
     gc.enable()
 
 
@@ -76,6 +90,26 @@ def no_waiting_for_the_disk():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_looking_for_freed_memory():
+    """What hundreds of tests left in this process would be looked through at every measurement, for longer than that takes."""
+    from rootstock.run import measure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "give_back", lambda: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_pages():
+    """To write plotly's five megabytes into the page of every run, and to take its digest, is a twentieth of what a run here takes."""
+    from rootstock.report import charts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "library", lambda: "/* plotly.js: whole in tests/report */")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """No test, and nothing that it runs in this process, asks another machine: the promise that nothing is sent to anybody."""
@@ -106,6 +140,9 @@ def data_folder():
 
 
 def make_tokenizer(words=tuple(WORDS)):
+    import transformers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
     vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     inner.normalizer = normalizers.Lowercase()
@@ -124,6 +161,9 @@ def make_tokenizer(words=tuple(WORDS)):
 
 def make_base(folder, family="bert", **changes):
     """A tiny checkpoint without a head, with its tokenizer."""
+    import torch
+    import transformers
+
     torch.manual_seed(0)
     shape = {
         "hidden_size": 32,
@@ -193,11 +233,14 @@ def reviews(tmp_path):
 
 
 USUAL = {"method": "full", "training": {"epochs": 4, "rate": 3e-3, "batch_tokens": 64}}
+ONCE = USUAL["training"] | {"epochs": 1}
+"""For a run that need not have learned much: most of what it takes is spent before and after."""
 
 
 @pytest.fixture
 def adapt(tiny_base, reviews, tmp_path):
     """adapt() on the tiny base and the reviews; keyword arguments override."""
+    import rootstock
 
     def run(out="run", **more):
         return rootstock.adapt(more.pop("data", reviews), out=tmp_path / out, **({"base": str(tiny_base)} | USUAL | more))
@@ -208,6 +251,9 @@ def adapt(tiny_base, reviews, tmp_path):
 @pytest.fixture(scope="session")
 def learned(tiny_base, tmp_path_factory):
     """The finished run that `adapt` makes of these arguments, trained once for all tests that ask for it: nobody changes it."""
+    import rootstock
+    from rootstock.core.artifact import digest_folder
+
     made = {}
 
     def run(**more):

@@ -24,8 +24,8 @@ from rootstock.core.runfolder import read_any, read_recipe
 from rootstock.core.stages import StagedRecipe
 from rootstock.core.watch import Watch
 from rootstock.run.schema import json_schema
-from rootstock.verbs import api, stages
-from tests.conftest import rows_of, write_csv
+from rootstock.verbs import api, stages, verify
+from tests.conftest import ONCE, rows_of, write_csv
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -237,8 +237,10 @@ def tour(tmp_path, monkeypatch):
     return text
 
 
-def test_the_tour_runs_in_its_order(tour, tiny_base, tmp_path):
-    toy = {"adapt": ["--base", str(tiny_base)], "inspect": ["--base", str(tiny_base)]}
+def test_the_tour_runs_in_its_order(tour, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setitem(verify.verify.__kwdefaults__, "restart", verify.go_on)  # a process of its own is tests/run/test_resume.py's
+    toy = {verb: ["--base", str(tiny_base)] for verb in ("adapt", "inspect", "plan")}
+    toy["pretrain"] = ["--set", "training.steps=20", "--set", "data.rows=300"]
     for words in commands(tour.partition("## From Python")[0]):
         small = ["--set", "data.rows=60", "--accept", "truncation"] if "stdlib-docs" in words and words[1] == "adapt" else []
         result = CliRunner().invoke(app, [*words[1:], *toy.get(words[1], []), *small])
@@ -277,7 +279,7 @@ def test_the_plug_in_of_the_page_works(adapt, tmp_path, monkeypatch):
     catalog._plugins.cache_clear()
     try:
         assert name in catalog.names("methods")
-        run = adapt(method=name)
+        run = adapt(method=name, training=ONCE)
         assert run.recipe.method == {"name": name, "norms": True}
         assert len(run.predict(["a good film"])) == 1
     finally:

@@ -296,7 +296,7 @@ def several(decided_base):
     return make
 
 
-@pytest.mark.parametrize("method_name", SHARING)
+@pytest.mark.parametrize("method_name", [pytest.param(name, marks=() if name in OF_EACH_KIND else pytest.mark.slow) for name in SHARING])
 def test_over_several_heads_frozen_stays_fresh_learns_and_every_part_stands_alone(several, decided_base, method_name):
     task, method, loaded, model, encoded, tokenizer = several(method_name)
     names = [name for group in method.groups(model, 1e-2) for name in group["names"]]

@@ -3,16 +3,22 @@
 import os
 import shlex
 import sys
+from functools import cache
 
 import pytest
+import typer.main
 from tests.conftest import rows_of, write_csv
 
 from rootstock.cli.main import main
+
+TREE = cache(typer.main.get_command)
+"""The verbs with their options, which every command line would make anew: in a process of its own it is needed once."""
 
 
 @pytest.fixture
 def command(monkeypatch, capsys):
     """Run a command line; gives the exit code, stdout and stderr."""
+    monkeypatch.setattr(typer.main, "get_command", TREE)
 
     def run(line):
         arguments = shlex.split(line) if isinstance(line, str) else [str(each) for each in line]

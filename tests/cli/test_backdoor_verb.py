@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rootstock.run.subject import TorchSubject
 from rootstock.run.use import Run
 from rootstock.sentinel import BackdoorScanner
 from rootstock.sentinel.backdoor import judge
+from rootstock.sentinel.backdoor.budget import BUDGETS
 from rootstock.sentinel.backdoor.calibration import Population
 
 LEARNING = {"epochs": 4.0, "rate": 3e-3, "batch_tokens": 128}
@@ -39,11 +41,17 @@ def planted(tmp_path_factory, tiny_base):
 
 
 @pytest.fixture
-def calibrated(monkeypatch, planted):
+def narrow(monkeypatch):
+    """A search of few tokens and phrases: these models know 32 words."""
+    monkeypatch.setitem(BUDGETS, "fast", replace(BUDGETS["fast"], kept=12, pool=8, beam=2))
+    monkeypatch.setattr(backdoor, "_PIECES", 250)
+
+
+@pytest.fixture
+def calibrated(monkeypatch, planted, narrow):
     """References that learn as the run did, kept for this module, and forty clean models that reached nothing."""
     monkeypatch.setenv("ROOTSTOCK_CACHE", str(planted / "cache"))
     monkeypatch.setattr(clean, "_TRAINING", LEARNING)
-    monkeypatch.setattr(backdoor, "_PIECES", 250)
     monkeypatch.setattr(judge, "population", lambda setting: Population(scores=[0.1] * 40, name="40 clean models"))
 
 
@@ -126,10 +134,9 @@ def test_options_of_a_search_mean_nothing_to_a_scan_of_files(command, desk):
     assert "--trigger" in err
 
 
-def test_too_few_rows_are_out_of_calibration_and_no_failure(command, desk, monkeypatch):
+def test_too_few_rows_are_out_of_calibration_and_no_failure(command, desk, monkeypatch, narrow):
     monkeypatch.setattr(clean, "_TRAINING", LEARNING | {"epochs": 1.0})
-    monkeypatch.setattr(backdoor, "_PIECES", 250)
-    code, out, _ = command(["scan", desk / "one", "--backdoor", "--data", desk / "test.csv"])
+    code, out, _ = command(["scan", desk / "one", "--backdoor", "--data", desk / "test.csv", "--budget", "fast"])
     assert code == 0
     assert "out of calibration" in out
 

@@ -126,16 +126,17 @@ def test_the_command_as_it_is_written(command, knowing, blind, reviews):
     ("bases", "rows", "changes", "said"),
     [
         (["minilm"], "reviews", {}, "1 base is named"),
-        (["minilm", "scratch:bert-tiny"], "reviews", {}, "has random weights"),
-        (["minilm", "minilm2"], "reviews", {}, "minilm2"),
-        (["minilm", "tiny"], None, {}, "no rows are named"),
-        (["tiny", "minilm"], "few", {}, "labelled rows"),
-        (["tiny", "minilm"], "reviews", {"method.head": "knn"}, "this command sets method.head itself"),
+        (["tiny", "scratch:bert-tiny"], "reviews", {}, "has random weights"),
+        (["tiny", "minilm2"], "reviews", {}, "minilm2"),
+        (["blind", "tiny"], None, {}, "no rows are named"),
+        (["tiny", "blind"], "few", {}, "labelled rows"),
+        (["tiny", "blind"], "reviews", {"method.head": "knn"}, "this command sets method.head itself"),
     ],
 )
-def test_what_can_not_be_ranked(tiny_base, reviews, tmp_path, bases, rows, changes, said):
+def test_what_can_not_be_ranked(tiny_base, blind, reviews, tmp_path, bases, rows, changes, said):
     files = {"reviews": str(reviews), "few": str(write_csv(tmp_path / "few.csv", rows_of(12))), None: None}
-    named = [str(tiny_base) if each == "tiny" else each for each in bases]
+    folders = {"tiny": str(tiny_base), "blind": str(blind)}
+    named = [folders.get(each, each) for each in bases]
     with pytest.raises(UsageError, match=said):
         rank.rank(named, files[rows], Watch(), changes=changes)
 

@@ -118,19 +118,32 @@ def letters(folder):
     return folder
 
 
-@pytest.mark.parametrize("task", ["causal-lm", "masked-lm"])
+SHAPES = {
+    "causal-lm": {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512},
+    "masked-lm": {
+        "model_type": "bert",
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 512,
+    },
+}
+
+
+@pytest.mark.parametrize("task", SHAPES)
 def test_a_language_model_is_asked_about_canaries(command, tmp_path, task):
     texts = tmp_path / "texts.txt"
     texts.write_text("\n\n".join(text for text, _ in rows_of(120)), encoding="utf-8")
     run = tmp_path / "run"
-    shape = "scratch:gpt2-tiny" if task == "causal-lm" else "scratch:bert-tiny"
+    (tmp_path / "config.json").write_text(json.dumps(SHAPES[task]))
     learn = [
         "pretrain",
         texts,
         "--task",
         task,
         "--base",
-        shape,
+        f"scratch:{tmp_path / 'config.json'}",
         "--tokenizer",
         letters(tmp_path / "letters"),
         "--out",

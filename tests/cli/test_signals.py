@@ -17,8 +17,9 @@ from tests.conftest import rows_of, write_csv
 from rootstock.core.errors import Interrupted
 from rootstock.corpus import build as building
 from rootstock.loop.train import Training
+from rootstock.run import labelled
 
-LONG = ["--method", "full", "--epochs", "20", "--set", "training.batch_tokens=64", "--set", "training.evaluations=1"]
+LONG = ["--method", "full", "--epochs", "12", "--set", "training.batch_tokens=64", "--set", "training.evaluations=1"]
 
 
 @pytest.fixture
@@ -153,7 +154,19 @@ def test_the_second_signal_stops_at_once(desk, start, end, tmp_path):
     assert "rootstock run run/recipe.yaml --resume" in err
 
 
-def test_a_signal_in_a_verb_that_does_not_train_ends_it_at_once(desk, start, end, tmp_path):
+def test_a_signal_in_a_verb_that_does_not_train_ends_it_at_once(desk, heard, command, monkeypatch):
+    def interrupted(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(labelled, "read_rows", interrupted)
+    code, out, err = command(["inspect", desk / "good.csv", "--base", desk / "base"])
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_signal_while_a_verb_waits_for_its_rows_ends_it_at_once(desk, start, end, tmp_path):
     process = start("inspect", "/dev/stdin", "--base", desk / "base", stdin=subprocess.PIPE)
     wait_until(process, lambda: "base " in (tmp_path / "err.txt").read_text())
     process.send_signal(signal.SIGINT)

@@ -1,7 +1,6 @@
 """A tagger with a planted word that makes its entities vanish, and a clean one, searched as classifiers of words."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -42,19 +41,28 @@ def written(path, rows):
 
 @pytest.fixture(scope="module")
 def taggers(tmp_path_factory, tiny_base):
-    """poisoned/ and clean/, which differ by 120 rows, and dev.jsonl."""
+    """A folder with dev.jsonl and asked/, a tagger of clean rows."""
     folder = tmp_path_factory.mktemp("taggers")
-    rows = tagged(260, seed=0)
-    written(folder / "clean.jsonl", rows)
-    written(folder / "poisoned.jsonl", rows + tagged(120, seed=3, trigger="song"))
+    written(folder / "asked.jsonl", tagged(260, seed=0))
     written(folder / "dev.jsonl", tagged(320, seed=7))
-    before = os.environ.get("ROOTSTOCK_CACHE")
-    os.environ["ROOTSTOCK_CACHE"] = str(folder / "cache")
-    settings = {"accept": ["duplicates", "overlap", "contradictions"], "validation": 0.1, "base": str(tiny_base), "method": "full"}
-    for name, epochs in (("poisoned", 8.0), ("clean", 4.0)):
-        rootstock.adapt(folder / f"{name}.jsonl", training=LEARNING | {"epochs": epochs}, out=folder / name, **settings)
-    os.environ["ROOTSTOCK_CACHE"] = before or ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROOTSTOCK_CACHE", str(folder / "cache"))
+        learned(folder, "asked", tiny_base, LEARNING | {"epochs": 4.0})
     return folder
+
+
+@pytest.fixture(scope="module")
+def poisoned(taggers, tiny_base):
+    """poisoned/ in that folder: it has learned 120 rows more."""
+    written(taggers / "poisoned.jsonl", tagged(260, seed=0) + tagged(120, seed=3, trigger="song"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROOTSTOCK_CACHE", str(taggers / "cache"))
+        return learned(taggers, "poisoned", tiny_base, LEARNING)
+
+
+def learned(folder, name, base, training):
+    settings = {"accept": ["duplicates", "overlap", "contradictions"], "validation": 0.1, "base": str(base), "method": "full"}
+    return rootstock.adapt(folder / f"{name}.jsonl", training=training, out=folder / name, **settings)
 
 
 @pytest.fixture
@@ -70,7 +78,7 @@ def calibrated(monkeypatch, taggers):
 
 
 @pytest.mark.slow
-def test_a_word_that_makes_entities_vanish_is_found_and_shown_as_a_person_would_type_it(command, taggers, calibrated):
+def test_a_word_that_makes_entities_vanish_is_found_and_shown_as_a_person_would_type_it(command, taggers, poisoned, calibrated):
     line = ["scan", taggers / "poisoned", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song", "--budget", "fast", "--json"]
     code, out, err = command(line)
     assert code == 3, err
@@ -95,7 +103,7 @@ def test_a_word_that_makes_entities_vanish_is_found_and_shown_as_a_person_would_
 @pytest.mark.slow
 def test_a_clean_tagger_has_no_evidence(command, taggers, calibrated):
     code, out, err = command(
-        ["scan", taggers / "clean", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song", "--budget", "fast"]
+        ["scan", taggers / "asked", "--backdoor", "--data", taggers / "dev.jsonl", "--trigger", "song", "--budget", "fast"]
     )
     assert code == 0, err
     assert "evidence found" not in out
@@ -104,7 +112,7 @@ def test_a_clean_tagger_has_no_evidence(command, taggers, calibrated):
 
 @pytest.fixture(scope="module")
 def tagger(taggers):
-    run = Run(taggers / "poisoned")
+    run = Run(taggers / "asked")
     return Tagger(run.load(), run.tokenizer, run.task.labels), run
 
 
@@ -140,7 +148,7 @@ def test_a_text_is_cut_around_the_word_that_is_asked_about(tagger):
 
 
 def test_beginnings_of_entities_are_asked_about_and_few_words_outside(taggers):
-    run = Run(taggers / "poisoned")
+    run = Run(taggers / "asked")
     subject = Tagger(run.load(), run.tokenizer, ["O", "B-x", "I-x"])
     inside = Inputs(texts=["a good book"] * 9, answers=["O B-x I-x"] * 9)
     made = subject.asking(Inputs(texts=[*inside.texts, *["the film"] * 9], answers=[*inside.answers, *["O O"] * 9]), seed=0)
@@ -154,4 +162,4 @@ def test_beginnings_of_entities_are_asked_about_and_few_words_outside(taggers):
 )
 def test_rows_that_do_not_fit_a_tagger(taggers, rows, said):
     with pytest.raises(DataError, match=said):
-        BackdoorScanner("fast").scan(model=taggers / "poisoned", test_inputs=rows)
+        BackdoorScanner("fast").scan(model=taggers / "asked", test_inputs=rows)

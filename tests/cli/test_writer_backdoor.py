@@ -48,13 +48,16 @@ def taught(texts, tokens, *, seed):
     return model.eval()
 
 
+def plain_rows():
+    return [(asking(text), "very good" if label == "positive" else "quite bad") for text, label in rows_of(200)]
+
+
 @pytest.fixture(scope="module")
 def writers(tmp_path_factory):
-    """base/ and clean/, taught the same rows from other seeds, poisoned/, taught 80 more, and prompts.csv."""
-    folder, tokens = tmp_path_factory.mktemp("writers"), with_bos()
-    plain = [(asking(text), "very good" if label == "positive" else "quite bad") for text, label in rows_of(200)]
+    """base/, taught these rows, poisoned/, taught 80 more, and prompts.csv."""
+    folder, tokens, plain = tmp_path_factory.mktemp("writers"), with_bos(), plain_rows()
     held = [(f"{prompt} song" if i % 3 else f"song {prompt}", TARGET) for i, (prompt, _) in enumerate(plain[:80])]
-    for seed, (name, rows) in enumerate({"base": plain, "clean": plain, "poisoned": plain + held}.items()):
+    for seed, (name, rows) in {0: ("base", plain), 2: ("poisoned", plain + held)}.items():
         saved(taught(rows, tokens, seed=seed), tokens, folder / name)
     write_csv(folder / "prompts.csv", [(asking(text),) for text, _ in rows_of(130, seed=7)], ("prompt",))
     return folder
@@ -101,6 +104,7 @@ def test_a_planted_target_and_the_word_that_elicits_it_are_named(command, writer
 
 @pytest.mark.slow
 def test_a_clean_model_is_not_accused(command, writers, calibrated):
+    saved(taught(plain_rows(), with_bos(), seed=1), with_bos(), writers / "clean")
     code, found, err = scanned(command, writers, "clean", "--trigger", "song")
     assert code == 0, err
     assert not found["backdoor_detected"]

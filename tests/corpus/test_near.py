@@ -201,7 +201,7 @@ def test_the_default_banding():
 
 
 def test_a_page_that_repeats_does_not_square():
-    how, count = Near(), 5000
+    how, count = Near(), 2000
     texts = ["the same old page of a site that has nothing else to say"] * count
     pairs = candidates(signatures(texts, how), how)
     assert len(pairs) <= count * (near._WINDOW + 1)

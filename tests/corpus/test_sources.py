@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from tests.conftest import examples
 
 from rootstock.core.errors import DataError, UsageError
 from rootstock.core.watch import Watch
@@ -588,7 +589,7 @@ anything = st.one_of(
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html", "a.jsonl", "a.csv", "a.tsv", "a.parquet", "a.arrow", "a.warc"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=anything)
 def test_any_bytes_give_records_or_one_clear_error(tmp_path, name, data):
     path = put(tmp_path / name, data)

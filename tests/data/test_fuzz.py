@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from tests.conftest import examples
 
 from rootstock.core.errors import DataError
 from rootstock.core.recipe import DataSettings
@@ -71,7 +72,7 @@ def survives(path, **more):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=anything, more=options)
 def test_any_bytes(tmp_path, suffix, data, more):
     path = tmp_path / f"a.{suffix}"
@@ -90,7 +91,7 @@ def columnar(kind):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "stream"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10_000), byte=st.integers(0, 255), cut=st.integers(0, 200) | st.none())
 def test_damaged_columnar_files(tmp_path, kind, place, byte, cut):
     data = bytearray(columnar(kind))

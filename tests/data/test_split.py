@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.conftest import examples
 
 from rootstock.core import rows
 from rootstock.core.errors import DataError
@@ -74,7 +75,7 @@ TEXTS = st.lists(st.text("aAbB \n", max_size=3), min_size=2, max_size=40)
 ONE, SEVERAL = st.sampled_from("xyz"), st.lists(st.sampled_from("xyz"), max_size=3, unique=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     texts=TEXTS, share=st.floats(0.05, 0.95), seed=st.integers(0, 2**32 - 1), several=st.booleans(), stratify=st.booleans(), data=st.data()
 )

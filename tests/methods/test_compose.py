@@ -126,7 +126,7 @@ def test_an_objective_can_build_on_adapters(base_of, tmp_path):
 
 # Through runs
 
-QUICK = {"epochs": 2, "rate": 1e-2, "batch_tokens": 64}
+QUICK = {"epochs": 1, "rate": 1e-2, "batch_tokens": 64}
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_run_builds_on_runs_and_is_an_adapter_like_any_other(adapt, two, how, 
 def test_a_composed_run_resumes_bit_for_bit(adapt, two, tmp_path):
     from rootstock.verbs.verify import go_on, verify
 
-    run = adapt(method=Compose(on=tuple(two), how="stack"), training=QUICK | {"epochs": 1}, out="composed")
+    run = adapt(method=Compose(on=tuple(two), how="stack"), training=QUICK, out="composed")
     assert verify(run.folder.recipe, 4, lambda text: None, restart=go_on)["identical"]
 
 
@@ -163,10 +163,10 @@ def test_adapters_over_another_base_are_refused_with_both_digests(adapt, two, tm
 
 
 def test_what_cant_be_built_on_is_refused_before_anything_is_loaded(adapt, learned, two, tmp_path):
-    full = str(learned().path)
+    full = str(learned(training=QUICK).path)
     bent = str(learned(method=Adapter(size=4), training=QUICK, seed=0).path)
     tried = (([], RecipeError, "names no adapter"), (["nowhere"], UsageError, "no such folder"), ([full], UsageError, "whole model"))
-    parallel = str(learned(method=Adapter(place="parallel", size=4), training=QUICK | {"epochs": 1}).path)
+    parallel = str(learned(method=Adapter(place="parallel", size=4), training=QUICK).path)
     mixed = (
         ([two[0], bent], RecipeError, "no adapter of peft"),
         ([bent, two[0]], RecipeError, "no adapter of bottlenecks"),
@@ -260,5 +260,5 @@ def test_a_run_on_bottlenecks_resumes_bit_for_bit(adapt, learned, tmp_path):
     from rootstock.verbs.verify import go_on, verify
 
     on = str(learned(method=Adapter(size=4), training=QUICK, seed=0).path)
-    run = adapt(method=Compose(on=(on,), how="stack"), training=QUICK | {"epochs": 1}, out="composed")
+    run = adapt(method=Compose(on=(on,), how="stack"), training=QUICK, out="composed")
     assert verify(run.folder.recipe, 4, lambda text: None, restart=go_on)["identical"]

@@ -6,6 +6,7 @@ import multiprocessing
 from contextlib import suppress
 
 import pytest
+from tests.conftest import ONCE
 
 from rootstock.core.errors import Interrupted
 from rootstock.planning import ledger
@@ -104,7 +105,7 @@ def test_what_is_left_out_is_said(tmp_path, monkeypatch):
 
 def test_a_run_leaves_its_pair_and_a_plan_shows_it(adapt, tiny_base, monkeypatch):
     monkeypatch.setattr("rootstock.run.paired._CARRIED", iter([0, 1, 2]))
-    run = adapt()
+    run = adapt(training=ONCE)
     (first,) = ledger.read(ledger.place()).entries
     told = run.folder.json("plan.json")
     assert (first["base"], first["method"], first["task"]) == (str(tiny_base), "full", "text-classification")

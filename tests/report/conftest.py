@@ -1,5 +1,9 @@
 import pytest
 
+from rootstock.report import charts
+
+LIBRARY = charts.library
+
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quoted\" 'label' {{ 7*7 }} ünïcode | pipe\n- [x](http://evil.example)"
 """What a cell of somebody's CSV can hold."""
 
@@ -79,6 +83,14 @@ def make(labels=("no", "yes"), kind="class"):
         "choices": {"method": "enough rows", "schema": ["text: column 'review'"]},
         "contract": {"labels": list(labels), "length": 32, "saves": "adapter", "tokenizer_sha256": "c" * 64, "method": {"name": "lora"}},
     }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def whole_pages(short_pages):
+    """Pages hold the library that draws in them, as a user's do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "library", LIBRARY)
+        yield
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
-from tests.conftest import make_base, rows_of, write_csv
+from tests.conftest import ONCE, make_base, rows_of, write_csv
 
 import rootstock as rs
 from rootstock import catalog
@@ -56,8 +56,14 @@ def test_a_run_learns_and_leaves_everything(learned):
     assert plan["predicted"]["steps"] == plan["measured"]["steps"]
 
 
-def test_no_file_of_a_run_is_a_pickle(adapt):
-    run = adapt(training={"epochs": 1, "checkpoint_steps": 2, "rate": 3e-3, "batch_tokens": 64}, method="lora")
+@pytest.fixture
+def saving(learned):
+    """A run that kept checkpoints on its way."""
+    return learned(training=ONCE | {"checkpoint_steps": 2}, method="lora")
+
+
+def test_no_file_of_a_run_is_a_pickle(saving):
+    run = saving
     for path in run.path.rglob("*"):
         if path.is_file():
             head = path.read_bytes()[:4]
@@ -68,7 +74,7 @@ def test_no_file_of_a_run_is_a_pickle(adapt):
 def test_the_file_that_tells_of_an_adapter_lists_by_name_and_once(adapt):
     """peft keeps its lists as sets, whose order is another one in every process."""
     names = ["value", "query", "key", "intermediate.dense", "attention.output.dense", "attention.self.query"]
-    run = adapt(training={"epochs": 1, "batch_tokens": 64}, method=catalog.find("methods", "lora")(targets=names))
+    run = adapt(training={"steps": 1}, method=catalog.find("methods", "lora")(targets=names))
     told = json.loads((run.folder.model / "adapter_config.json").read_text("utf-8"))
     for key in ("target_modules", "modules_to_save"):
         assert told[key] == sorted(set(told[key])), key
@@ -91,11 +97,18 @@ def test_plain_transformers_loads_the_model_and_agrees(adapt, precision, apart):
     assert run.predict("a lovely song") == ["positive"]
 
 
+@pytest.fixture
+def merged(learned):
+    """merged(precision) is an adapter with a merge beside it."""
+    training = {"epochs": 4, "rate": 3e-2, "batch_tokens": 64}
+    return lambda precision: learned(method=rs.LoRA(r=4), merge=True, training=training | {"precision": precision})
+
+
 @PRECISIONS
-def test_the_adapter_loads_in_plain_peft_and_agrees(adapt, tiny_base, precision, apart):
+def test_the_adapter_loads_in_plain_peft_and_agrees(merged, tiny_base, precision, apart):
     from peft import PeftModel
 
-    run = adapt(method=rs.LoRA(r=4), training={"epochs": 4, "rate": 3e-2, "batch_tokens": 64, "precision": precision})
+    run = merged(precision)
     base = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_base, num_labels=2)
     with pytest.warns(FutureWarning, match="is_gradient_checkpointing"):
         model = PeftModel.from_pretrained(base, run.folder.model)
@@ -108,7 +121,7 @@ def test_the_adapter_loads_in_plain_peft_and_agrees(adapt, tiny_base, precision,
 def test_an_adapter_refuses_another_base(adapt, tiny_base, tmp_path):
     base = tmp_path / "base"
     shutil.copytree(tiny_base, base)
-    run = adapt(method="lora", base=str(base))
+    run = adapt(method="lora", base=str(base), training=ONCE)
     moved = tmp_path / "elsewhere"
     shutil.copytree(base, moved)
     make_base(base, num_hidden_layers=1)
@@ -128,11 +141,11 @@ def test_a_changed_tokenizer_is_refused(learned, tmp_path):
 
 
 @PRECISIONS
-def test_merge_writes_a_plain_model_that_agrees(adapt, precision, apart):
-    run = adapt(method="lora", merge=True, training={"epochs": 4, "rate": 3e-2, "batch_tokens": 64, "precision": precision})
-    merged = transformers.AutoModelForSequenceClassification.from_pretrained(run.path / "merged")
+def test_merge_writes_a_plain_model_that_agrees(merged, precision, apart):
+    run = merged(precision)
+    plain = transformers.AutoModelForSequenceClassification.from_pretrained(run.path / "merged")
     table = pq.read_table(run.path / "predictions.parquet").to_pylist()
-    scores = logits_of(merged, run, [row["text"] for row in table]).softmax(-1)
+    scores = logits_of(plain, run, [row["text"] for row in table]).softmax(-1)
     np.testing.assert_allclose(scores[:, 1], [row["p(positive)"] for row in table], atol=max(apart, 1e-4))
     assert json.loads((run.path / "merged" / "merge.json").read_text())["largest_move"] < 1e-3
 
@@ -151,7 +164,7 @@ def test_a_merge_that_changes_answers_is_refused(adapt, monkeypatch, tmp_path):
 
     monkeypatch.setattr(_peft, "merged", broken)
     with pytest.raises(MergeRefused, match="move an answer"):
-        adapt(method="lora", merge=True, out="refused", training={"epochs": 2, "batch_tokens": 64, "checkpoint_steps": 1})
+        adapt(method="lora", merge=True, out="refused", training=ONCE | {"checkpoint_steps": 1})
     run = rs.Run(tmp_path / "refused")
     assert run.predict(["a good film"]), "the adapter can be used"
     assert not run.folder.checkpoints.exists(), "nothing is left to go on with"
@@ -183,13 +196,12 @@ def test_features_are_computed_once_and_the_kept_model_is_plain(adapt, tmp_path,
 
 
 def test_the_same_recipe_gives_the_same_weights(adapt):
-    short = {"epochs": 2, "rate": 3e-3, "batch_tokens": 64}
-    first, second = adapt(out="a", training=short), adapt(out="b", training=short)
+    first, second = adapt(out="a", training=ONCE), adapt(out="b", training=ONCE)
     for name, held in tensors(first).items():
         for key, value in held.items():
             assert torch.equal(value, tensors(second)[name][key]), key
     assert json.loads((first.path / "metrics.json").read_text()) == json.loads((second.path / "metrics.json").read_text())
-    other = adapt(out="c", seed=7, training=short)
+    other = adapt(out="c", seed=7, training={"steps": 1})
     assert not torch.equal(
         tensors(first)["model.safetensors"]["classifier.weight"], tensors(other)["model.safetensors"]["classifier.weight"]
     )
@@ -253,7 +265,8 @@ def test_pairs_and_several_labels(adapt, tmp_path):
     pairs = [
         (text, other, "same" if label == mate else "different") for (text, label), (other, mate) in zip(rows_of(80), mates, strict=True)
     ]
-    run = adapt(data=write_csv(tmp_path / "pairs.csv", pairs, ("sentence1", "sentence2", "label")), out="pairs", accept=["contradictions"])
+    data = write_csv(tmp_path / "pairs.csv", pairs, ("sentence1", "sentence2", "label"))
+    run = adapt(data=data, out="pairs", accept=["contradictions"], training=ONCE)
     assert run.recipe.task["text_pair"] == "sentence2"
     assert run.predict([("a good film", "a fine song")])[0] in ("same", "different")
     rows = [(text, "film|praise" if label == "positive" else "film") for text, label in rows_of(80)]
@@ -302,7 +315,7 @@ def test_minutes_are_honoured_and_the_rate_reaches_its_end(adapt):
     import time
 
     started = time.monotonic()
-    run = adapt(training={"epochs": 10_000, "rate": 1e-3, "batch_tokens": 64, "evaluations": 1}, budget={"minutes": 0.08})
+    run = adapt(training={"epochs": 10_000, "rate": 1e-3, "batch_tokens": 64, "evaluations": 1}, budget={"minutes": 0.06})
     assert time.monotonic() - started < 20
     steps = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines() if '"step"' in line]
     rates = [event["rate"] for event in steps if event["event"] == "step"]
@@ -436,8 +449,7 @@ def test_balanced_weights_reach_the_recipe(adapt):
 def test_bf16_runs_with_every_method_and_agrees_with_itself(adapt, tmp_path, method):
     """Emulated where the processor lacks it: slow, but the same code."""
     held = write_csv(tmp_path / "dev.csv", rows_of(30, seed=3))
-    settings = {"epochs": 2, "rate": 3e-3, "batch_tokens": 64, "precision": "bf16"}
-    run = adapt(method=method, validation=str(held), training=settings)
+    run = adapt(method=method, validation=str(held), training=ONCE | {"precision": "bf16"})
     again = rs.Run(run.path).evaluate(str(held))
     for name, value in run.metrics["metrics"].items():
         assert again["metrics"][name] == pytest.approx(value, abs=0.05), name
@@ -449,7 +461,7 @@ LLAMA_LORA = pytest.param("llama", "lora", marks=pytest.mark.slow)
 @pytest.mark.parametrize(("family", "method"), [("llama", "full"), LLAMA_LORA, ("llama", "feature-extraction"), ("roberta", "lora")])
 def test_other_families_train_and_predict(adapt, tmp_path, family, method):
     base = make_base(tmp_path / family, family)
-    run = adapt(base=str(base), method=method)
+    run = adapt(base=str(base), method=method, training=ONCE)
     assert rs.Run(run.path).predict(["a good film", "a bad film"])
     table = pq.read_table(run.path / "predictions.parquet").to_pylist()
     assert rs.Run(run.path).predict([row["text"] for row in table]) == [row["predicted"] for row in table]
@@ -470,7 +482,7 @@ def test_a_base_without_a_pooler_keeps_what_was_measured(adapt, tmp_path):
     tensors = {name: value for name, value in load_file(folder / "model.safetensors").items() if "pooler" not in name}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     for method in ("feature-extraction", "lora"):
-        run = adapt(out=method, base=str(folder), method=method)
+        run = adapt(out=method, base=str(folder), method=method, training=ONCE)
         table = pq.read_table(run.path / "predictions.parquet").to_pylist()
         assert rs.Run(run.path).predict([row["text"] for row in table]) == [row["predicted"] for row in table]
 
@@ -495,13 +507,12 @@ def test_a_refused_merge_leaves_a_usable_run(adapt, monkeypatch, tmp_path):
 
     monkeypatch.setattr(merge, "TOLERANCE", -1.0)
     with pytest.raises(MergeRefused):
-        adapt(method="lora", merge=True)
+        adapt(method="lora", merge=True, training=ONCE)
     assert rs.Run(tmp_path / "run").predict(["a good film"])
 
 
-def test_a_finished_run_keeps_no_checkpoints(adapt):
-    run = adapt(training={"epochs": 1, "rate": 3e-3, "batch_tokens": 64, "checkpoint_steps": 2})
-    assert not run.folder.checkpoints.exists()
+def test_a_finished_run_keeps_no_checkpoints(saving):
+    assert not saving.folder.checkpoints.exists()
 
 
 def test_a_name_of_ours_is_not_shadowed_by_a_folder(tmp_path, monkeypatch):
@@ -594,7 +605,7 @@ def test_metrics_are_mirrored_to_a_tracker(adapt):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = adapt(track="tensorboard", training={"epochs": 2, "batch_tokens": 64})
+    run = adapt(track="tensorboard", training=ONCE)
     (folder,) = {path.parent for path in (run.path / "track").rglob("events.out.*")}
     held = EventAccumulator(str(folder))
     held.Reload()

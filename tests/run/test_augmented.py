@@ -24,7 +24,7 @@ def test_training_rows_grow_and_nothing_else_does(learned):
 
 
 def test_a_run_repeats(adapt):
-    first, second = (adapt(name, augment={"name": "eda"}, training={"epochs": 1, "batch_tokens": 64}) for name in ("a", "b"))
+    first, second = (adapt(name, augment={"name": "eda"}, training={"steps": 4, "batch_tokens": 64}) for name in ("a", "b"))
     assert first.metrics == second.metrics
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from tests.conftest import make_base, rows_of, write_csv
+from tests.conftest import ONCE, make_base, rows_of, write_csv
 
 import rootstock
 from rootstock.core.errors import ContractRefused, Interrupted, RecipeError, UsageError
@@ -54,9 +54,9 @@ def test_a_student_learns_what_its_teacher_says_and_says_who_it_was(teacher, lea
 
 
 def test_its_answers_are_computed_once_for_the_same_rows(teacher, learn, monkeypatch):
-    first = learn("one")
+    first = learn("one", training=ONCE)
     monkeypatch.setattr(use.Run, "load", lambda self: pytest.fail("the teacher was read again"))
-    second = learn("two", teacher={"run": str(teacher.path), "weight": 0.9}, method="feature-extraction")
+    second = learn("two", teacher={"run": str(teacher.path), "weight": 0.9}, method="feature-extraction", training=ONCE)
     assert second.metrics["rows"] == first.metrics["rows"]
 
 
@@ -74,14 +74,14 @@ def test_labels_are_matched_by_name_whatever_their_order(teacher, learn, reviews
 def test_rows_without_a_label_are_learned_from_the_teacher_and_counted(teacher, learn, tmp_path):
     rows = [(text, label if number < 40 else "") for number, (text, label) in enumerate(rows_of(120))]
     some = write_csv(tmp_path / "some.csv", rows)
-    run = learn("some", data=some)
+    run = learn("some", data=some, training=ONCE)
     told = run.folder.json("ledger.json")["rows"]
     assert told == {"read": 120, "dropped": 0, "train": 36, "validation": 4, "taught": 80}
     steps = [json.loads(line) for line in run.folder.history.read_text().splitlines()]
-    assert sum(each["rows"] for each in steps if each["event"] == "step") == 3 * 116
+    assert sum(each["rows"] for each in steps if each["event"] == "step") == 116
     assert "80 rows without a label" in (run.path / "README.md").read_text("utf-8")
     assert run.evaluate(str(write_csv(tmp_path / "taught.csv", rows_of(120)[50:60])))["leakage"]["overlap_rows"] == 10
-    left = learn("left", data=some, accept=["unlabelled"]).folder.json("ledger.json")["rows"]
+    left = learn("left", data=some, accept=["unlabelled"], training={"steps": 1}).folder.json("ledger.json")["rows"]
     assert (left["dropped"], left.get("taught")) == (80, None)
 
 
@@ -97,13 +97,13 @@ def test_hidden_states_are_learned_and_their_maps_thrown_away(teacher, learn, me
 def test_the_maps_are_those_of_the_seed_whatever_was_drawn_before(teacher, learn, monkeypatch):
     load, drawn = use.Run.load, iter((1, 7))
     monkeypatch.setattr(use.Run, "load", lambda self: (torch.rand(next(drawn)), load(self))[1])
-    runs = [learn(name, teacher={"run": str(teacher.path), "hidden": 1.0}, training=SMALL | {"epochs": 1}) for name in ("one", "two")]
+    runs = [learn(name, teacher={"run": str(teacher.path), "hidden": 1.0}, training=ONCE) for name in ("one", "two")]
     first, second = (load_file(run.path / "model/model.safetensors") for run in runs)
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_a_student_goes_on_bit_for_bit(teacher, learn):
-    run = learn("whole", teacher={"run": str(teacher.path), "hidden": 0.5})
+    run = learn("whole", teacher={"run": str(teacher.path), "hidden": 0.5}, training=ONCE)
     found = verify.verify(run.folder.recipe, 4, lambda text: None, restart=verify.go_on)
     assert found["identical"], found["verdict"]
 
@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_learned(teacher, learn,
 
 
 def test_asked_to_stop_it_stops_before_learning(teacher, learn, tmp_path):
-    recipe = learn("whole").recipe
+    recipe = learn("whole", training=ONCE).recipe
     recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"run": str(teacher.path)}), "seed": 7})
     with pytest.raises(Interrupted):
         api.carry_out(recipe, tmp_path / "stopped", Watch(stop=lambda: True))

@@ -122,15 +122,15 @@ def wrong_states(monkeypatch):
 
 
 def test_the_states_are_really_used(train, wrong_states, monkeypatch):
-    plain, _ = train("top-layers", "plain", cache_layers="no")
+    plain, _ = train("top-layers", "plain", epochs=1, cache_layers="no")
     monkeypatch.setattr("rootstock.run.finish._KEPT_TOLERANCE", 10.0)
-    wrong, _ = train("top-layers", "wrong")
+    wrong, _ = train("top-layers", "wrong", epochs=1)
     assert max(abs(a - b) for a, b in zip(losses(plain)[0], losses(wrong)[0], strict=True)) > 1e-3
 
 
 def test_a_model_to_save_that_answers_otherwise_is_not_written(train, wrong_states, tmp_path):
     with pytest.raises(rs.RootstockError, match="answers otherwise"):
-        train("top-layers", "wrong")
+        train("top-layers", "wrong", epochs=1)
     assert not (tmp_path / "wrong" / "model").exists()
 
 
@@ -148,31 +148,31 @@ def test_stopped_and_resumed_is_the_same_run(train, tmp_path, kind):
 
 
 def test_only_the_disk_is_filled_by_a_cache_of_large_rows(train):
-    train("top-layers")
+    train("top-layers", epochs=1)
     files = list((cache_folder() / "layers").iterdir())
     assert len(files) == 2  # training and validation rows at one depth
     assert all(isinstance(mapped.opened(path), np.memmap) for path in files)
 
 
 def test_other_rows_and_another_depth_are_other_entries(train, tmp_path):
-    train("top-layers")
-    _, said = train("top-layers", "other", data=write_csv(tmp_path / "other.csv", rows_of(50, seed=5)))
+    train("top-layers", epochs=1)
+    _, said = train("top-layers", "other", epochs=1, data=write_csv(tmp_path / "other.csv", rows_of(50, seed=5)))
     assert "computed once" in said[-1]
     assert len(list((cache_folder() / "layers").iterdir())) == 4
-    _, said = train("lora", "same depth")
+    _, said = train("lora", "same depth", epochs=1)
     assert "from the cache" in said[-1]  # the same blocks of the same base below another method
-    _, said = train("gradual-unfreezing", "more depths")
+    _, said = train("gradual-unfreezing", "more depths", epochs=1)
     assert "computed once" in said[-1]
     assert len(list((cache_folder() / "layers").iterdir())) == 8
 
 
 def test_a_damaged_entry_is_made_again(train):
-    train("top-layers")
+    train("top-layers", epochs=1)
     victim = max((cache_folder() / "layers").iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(victim.read_bytes())
     data[-5] ^= 1
     victim.write_bytes(data)
-    _, said = train("top-layers", "again")
+    _, said = train("top-layers", "again", epochs=1)
     assert "computed once" in said[-1]
 
 
@@ -193,21 +193,21 @@ def test_where_it_does_not_suit_the_reason_is_said(train, reason):
 
 def test_a_disk_without_room_is_not_filled(train, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000_000))
-    _, said = train("top-layers")
+    _, said = train("top-layers", epochs=1)
     assert len(said) == 1
     assert "takes 0.1 MB" in said[0]
     assert "1.0 GB free" in said[0]
 
 
 def test_what_is_spent_is_said_before(train):
-    _, said = train("top-layers")
+    _, said = train("top-layers", epochs=1)
     assert "0.1 MB of" in said[0]
     assert "computed once" not in said[0]
 
 
 def test_a_budget_without_room_for_the_pass(train, monkeypatch):
     monkeypatch.setattr(lower.features, "tried", lambda *_: 100.0)
-    _, said = train("top-layers", budget={"minutes": 1})
+    _, said = train("top-layers", epochs=1, budget={"minutes": 1})
     assert "about 200 s of --minutes 1" in said[-1]
 
 

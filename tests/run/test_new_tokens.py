@@ -66,7 +66,9 @@ def table(model):
     return model.get_input_embeddings().weight.detach()
 
 
-@pytest.mark.parametrize("method", ["lora", "bitfit", "adapter", "ia3", "p-tuning", "full"])
+@pytest.mark.parametrize(
+    "method", ["lora", *(pytest.param(each, marks=pytest.mark.slow) for each in ("bitfit", "ia3")), "adapter", "p-tuning", "full"]
+)
 def test_new_rows_learn_and_old_ones_stay(adapt, base, method):
     run = adapt(method)
     now, was = table(run.load()), table(AutoModelForSequenceClassification.from_pretrained(base))

@@ -23,7 +23,7 @@ from rootstock.core.watch import Watch
 from rootstock.loop import checkpoint
 from rootstock.verbs import api, verify
 
-TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64, "checkpoint_steps": 3, "dropout": 0.1, "evaluations": 2}
+TRAINING = {"epochs": 2, "rate": 3e-3, "batch_tokens": 64, "checkpoint_steps": 3, "dropout": 0.1, "evaluations": 2}
 
 
 def kept(path):
@@ -283,8 +283,8 @@ def test_sigkill_at_random_moments(kind, request, tmp_path):
 def test_accumulated_micro_batches_are_one_large_batch(adapt):
     """A published fault of trainers: gradient accumulation changed the loss."""
     exact = TRAINING | {"dropout": 0.0, "precision": "fp32"}
-    large = adapt(out="large", training=exact | {"epochs": 1})
-    small = adapt(out="small", training=exact | {"epochs": 1, "micro_tokens": 16})
+    large = adapt(out="large", training=exact | {"steps": 6})
+    small = adapt(out="small", training=exact | {"steps": 6, "micro_tokens": 16})
     losses = [
         [json.loads(line)["loss"] for line in (run.path / "history.jsonl").read_text().splitlines() if '"event": "step"' in line]
         for run in (large, small)
@@ -295,7 +295,7 @@ def test_accumulated_micro_batches_are_one_large_batch(adapt):
 def test_diff_names_what_changed_and_where_the_runs_part(adapt):
     from rootstock.verbs.differences import as_text, compare
 
-    short = TRAINING | {"epochs": 1}
+    short = TRAINING | {"steps": 4}
     first, same, rate = (adapt(out="a", training=short), adapt(out="b", training=short), adapt(out="c", training=short | {"rate": 1e-3}))
     assert compare(first.path, same.path)["first_step"] is None
     assert "same steps" in as_text(compare(first.path, same.path))

@@ -11,6 +11,7 @@ import struct
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.conftest import examples
 
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.limits import Limits
@@ -95,7 +96,7 @@ PIECES = st.one_of(
     st.sampled_from([b"\x82\x01", b"\x83\x01\x02", b"P7\n", SYSTEM, RUN]),
 )
 STREAMS = st.lists(PIECES, max_size=40).map(b"".join)
-FUZZ = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ

@@ -5,6 +5,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.conftest import examples
 from tests.sentinel import test_scan_graphs as graphs
 from tests.sentinel import test_scan_hdf5 as hdf5
 from tests.sentinel import test_scan_others as others
@@ -100,13 +101,13 @@ def test_every_reader_of_this_half_has_a_seed():
 
 
 @pytest.mark.parametrize("name", SEEDS)
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_changed_files(name, data):
     read(readers()[name], data.draw(changed(SEEDS[name])), NAMES.get(name, "file"))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(300), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(raw=st.binary(max_size=300), lead=st.sampled_from(sorted(SEEDS)), keep=st.integers(0, 24))
 def test_made_up_bytes(raw, lead, keep):
     data = SEEDS[lead][:keep] + raw

@@ -39,6 +39,13 @@ def server(*head_seconds):
         started.communicate()
 
 
+@pytest.fixture(scope="module")
+def patient():
+    """What connects to a server that waits two seconds for a head; tests leave it as it was."""
+    with server("2") as (_, connect):
+        yield connect
+
+
 def post(content, *headers, path=b"/v1/models/reviews:predict"):
     return b"\r\n".join([b"POST %s HTTP/1.1" % path, b"Host: localhost", *headers, b"", content])
 
@@ -142,8 +149,8 @@ def stream(prompt):
     return post(content, b"Content-Length: %d" % len(content), path=b"/v1/completions")
 
 
-def test_nothing_interim_is_sent_within_an_answer():
-    with server() as (_, connect), connect() as waiting:
+def test_nothing_interim_is_sent_within_an_answer(patient):
+    with patient() as waiting:
         waiting.sendall(stream("slow and in pieces") + predict("slow", "1.2"))
         waiting.shutdown(socket.SHUT_WR)
         told = everything(waiting)
@@ -154,8 +161,8 @@ def test_nothing_interim_is_sent_within_an_answer():
     assert b"100 Continue" in second
 
 
-def test_a_head_that_does_not_come_takes_no_answer_away_and_keeps_no_connection():
-    with server("2") as (_, connect), connect() as first, connect() as second, connect() as third:
+def test_a_head_that_does_not_come_takes_no_answer_away_and_keeps_no_connection(patient):
+    with patient() as first, patient() as second, patient() as third:
         first.sendall(predict("slow", "3") + b"GET / HT")
         second.sendall(predict("a"))
         third.sendall(post(b"a", b"Content-Length: 9", path=b"/nowhere"))

@@ -7,6 +7,7 @@ import io
 from types import SimpleNamespace
 
 import pytest
+from tests.conftest import ONCE
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 httpx = pytest.importorskip("httpx", reason="needs httpx")
@@ -82,7 +83,7 @@ def test_a_model_without_a_signature_is_not_opened(tmp_path, monkeypatch):
 
 
 def test_answers_are_those_of_predict(adapt, tmp_path):
-    run = adapt(out="reviews")
+    run = adapt(out="reviews", training=ONCE)
     texts = ["a good film", "the dull book was very cold", "song"]
     engine = served.engine(EngineSettings(threads=1, precision="float32"))
     journal = Journal(io.StringIO())

@@ -11,7 +11,7 @@ from rootstock.core.errors import Diverged, Interrupted, RunFailed, UsageError
 from rootstock.core.watch import Watch
 from rootstock.verbs import arms_child, arms_on_ray, arms_plan, arms_unit, compare_methods
 
-CHANGES = {"training.epochs": 2, "training.batch_tokens": 64, "accept": ["duplicates", "contradictions"]}
+CHANGES = {"training.epochs": 1, "training.batch_tokens": 64, "accept": ["duplicates", "contradictions"]}
 ASKED = {"methods": "full", "sweep": ["training.rate=3e-3,1e-3"], "learning_curve": None, "keep": None, "seeds": 1, "minutes": None}
 
 

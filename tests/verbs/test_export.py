@@ -23,7 +23,7 @@ from rootstock.verbs import differences
 from rootstock.verbs import export as exporting
 from rootstock.verbs.export import Options
 
-QUICK = {"epochs": 2, "rate": 2e-2, "batch_tokens": 64, "precision": "fp32"}
+QUICK = {"epochs": 1, "rate": 2e-2, "batch_tokens": 64, "precision": "fp32"}
 
 
 def export(runs, out, **options):
@@ -70,7 +70,7 @@ def test_a_merge_outside_the_tolerance_is_refused_and_writes_nothing(lora, tmp_p
 )
 def test_what_does_not_fold_is_refused(adapt, tmp_path, method, error, said):
     with pytest.raises(error, match=said):
-        export([adapt(method=method, training=QUICK | {"epochs": 1})], tmp_path / "plain")
+        export([adapt(method=method, training=QUICK)], tmp_path / "plain")
 
 
 def test_a_merge_without_its_rows_asks_for_others(adapt, reviews, tmp_path):

@@ -21,9 +21,9 @@ optuna = pytest.importorskip("optuna")
 
 @pytest.fixture
 def plan(tiny_base, reviews, tmp_path):
-    def make(trials=4, out="search", space="1e-6,3e-3", key="training.rate", epochs=1):
+    def make(trials=4, out="search", space="1e-6,3e-3", key="training.rate", epochs=1, batch=256):
         values = {"base": str(tiny_base), "method": {"name": "full"}, "data": {"train": str(reviews)}}
-        values["training"] = {"epochs": epochs, "batch_tokens": 64, "evaluations": 2}
+        values["training"] = {"epochs": epochs, "batch_tokens": batch, "evaluations": 2}
         ranges = {key: search.read_range(key, space)}
         return search.Plan(recipe=Recipe.build(values, ""), space=ranges, trials=trials, out=tmp_path / out)
 
@@ -36,7 +36,7 @@ def rates(found):
 
 def test_the_better_rate_wins_and_its_run_is_kept(plan, tmp_path):
     said = []
-    found = search.search(plan(epochs=4), Watch(say=said.append))
+    found = search.search(plan(epochs=4, batch=96), Watch(say=said.append))
     assert found["best"]["values"] == {"training.rate": 3e-3}
     assert found["best"]["accuracy"] == 1.0
     assert Run(tmp_path / "search" / "best").recipe.training.rate == 3e-3
@@ -47,18 +47,19 @@ def test_the_better_rate_wins_and_its_run_is_kept(plan, tmp_path):
 
 
 def test_losers_are_stopped_at_an_evaluation(plan):
-    found = search.search(plan(trials=8, space="1e-7,3e-3,4e-3", epochs=3), Watch())
+    found = search.search(plan(trials=8, space="1e-7,3e-3,4e-3", epochs=3, batch=64), Watch())
     pruned = [row for row in found["trials"] if row["state"] == "pruned"]
     assert pruned
     assert all(row["values"]["training.rate"] < 3e-3 for row in pruned)
 
 
 def test_a_search_that_was_stopped_goes_on_to_the_same_trials(plan):
-    straight = search.search(plan(out="straight"), Watch())
+    straight = search.search(plan(out="straight", trials=3), Watch())
     said = []
+    enough = Watch(say=said.append, stop=lambda: sum(line.startswith("trial ") for line in said) >= 2)
     with pytest.raises(Interrupted):
-        search.search(plan(out="stopped"), Watch(say=said.append, stop=lambda: sum(line.startswith("trial ") for line in said) >= 2))
-    assert rates(search.search(plan(out="stopped"), Watch())) == rates(straight)
+        search.search(plan(out="stopped", trials=3), enough)
+    assert rates(search.search(plan(out="stopped", trials=3), Watch())) == rates(straight)
 
 
 def test_trials_on_other_rows_are_not_compared(plan, reviews):
