@@ -158,7 +158,7 @@ def first_alone(model: nn.Module, *, wanted: bool = True, kept: bool = False) ->
 def _put_in(head: Any, block: nn.Module, way: _Way, *, kept: bool) -> "list[_Asked]":
     """A head's way of being asked, there already or new; none where somebody else has changed how the head or a part of the block works."""
     asked, looks = vars(head).get("forward"), vars(block.get_submodule(way.attention)).get("forward")
-    last = getattr(looks, "__self__", None)
+    last: Any = getattr(looks, "__self__", None)
     if asked is None and not isinstance(last, _Last):
         if any("forward" in vars(part) for part in block.modules() if part is not block):
             return []
