@@ -144,10 +144,10 @@ def first_alone(model: nn.Module, *, wanted: bool = True, kept: bool = False) ->
     kept: whether what a frozen body gives may have been kept from a pass of the whole block, which must be met bit for bit.
     """
     held: list[_Asked] = []
-    with _LOCK:
-        for head, block, way in list(_known(model)) if wanted else ():
-            held += _put_in(head, block, way, kept=kept)
     try:
+        with _LOCK:
+            for head, block, way in list(_known(model)) if wanted else ():
+                held += _put_in(head, block, way, kept=kept)
         yield
     finally:
         with _LOCK:
