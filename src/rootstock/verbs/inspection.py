@@ -55,7 +55,7 @@ def _line(name: str, text: str) -> str:
 
 def _listed(labels: dict[str, Any]) -> str:
     shown = ", ".join(
-        f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in list(labels.items())[:12]
+        f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value:,}" for name, value in list(labels.items())[:12]
     )
     return shown + (f" … {len(labels)} in all" if len(labels) > 12 else "")
 
