@@ -233,7 +233,7 @@ def reviews(tmp_path):
 
 
 USUAL = {"method": "full", "training": {"epochs": 4, "rate": 3e-3, "batch_tokens": 64}}
-ONCE = USUAL["training"] | {"epochs": 1}
+ONCE = USUAL["training"] | {"epochs": 1, "batch_tokens": 128}
 """For a run that need not have learned much: most of what it takes is spent before and after."""
 
 

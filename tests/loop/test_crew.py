@@ -129,7 +129,7 @@ def test_an_error_in_a_twin_is_the_crews(two_cores):
 
 @pytest.mark.parametrize(
     ("method", "precision"),
-    [("full", "fp32"), ("lora", "bf16"), *(pytest.param(*both, marks=pytest.mark.slow) for both in (("full", "bf16"), ("lora", "fp32")))],
+    [("full", "fp32"), *(pytest.param(*both, marks=pytest.mark.slow) for both in (("full", "bf16"), ("lora", "fp32"), ("lora", "bf16")))],
 )
 def test_a_run_on_two_cores_repeats_and_agrees_with_one_core(two_cores, adapt, method, precision, monkeypatch):
     counts, real = [], Crew.__init__

@@ -97,7 +97,7 @@ def test_a_base_of_images_and_captions_is_made_that_plain_transformers_loads(pre
     assert read_recipe(run.folder.recipe).training.length == 12
 
 
-@pytest.mark.parametrize("config", [VIT, CLIP], ids=["images", "captions"])
+@pytest.mark.parametrize("config", [pytest.param(VIT, marks=pytest.mark.slow), CLIP], ids=["images", "captions"])
 def test_stopped_and_resumed_is_the_same_base(pretrain, tmp_path, config):
     straight = pretrain(config, "straight")
     with pytest.raises(Interrupted):

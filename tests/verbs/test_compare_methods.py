@@ -371,6 +371,7 @@ def test_a_front_holds_whoever_nobody_beats():
     assert arms_results.front([lines[0], ended | {"state": "failed", "why": "the loss became nan"}], 1.0) == [True, False]
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_gives_the_same(done, rows, tiny_base, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as this process: by other cores sums differ in their last bits
     out, _, _, _ = done

@@ -59,9 +59,9 @@ def test_a_model_of_seventy_billion_is_broken_down_by_part():
     assert found["change"]["change"]["what"].startswith("take --method qlora")
 
 
-def test_a_tenth_of_225_updates_is_22():
+def test_a_tenth_of_225_updates_is_22(tiny_base):
     assert warmup_updates(225) == 22
-    asked = Asked(base="minilm", rows=225 * 8, length=128, epochs=1, batch=1024, device="t4")
+    asked = Asked(base=str(tiny_base), rows=225 * 16, length=64, epochs=1, batch=1024, device="t4")
     assert advice_of(asked)["warm-up"] == "10 % warm-up of 225 updates: 22"
 
 
