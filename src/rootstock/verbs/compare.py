@@ -3,7 +3,6 @@
 What has ended in the folder of a comparison is not done again: the same command goes on where it stopped.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -39,7 +38,6 @@ def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> 
         settled = replace(settled, folder=out)
         pretrained = {name: _pretrained(settled, name, watch) for name in plan.architectures}
         found = _facts(settled, pretrained) | _results(settled, _adapted(settled, pretrained, watch))
-        shutil.rmtree(out / "runs", ignore_errors=True)  # nothing is in it, unless a kill fell into the removing of a run
         artifact.write_json(out / FILES[0], found)
         artifact.write_text(out / FILES[1], page.render(found))
         return found

@@ -170,16 +170,17 @@ def tried(unit: Unit) -> None:
 def answered(unit: Unit, watch: Watch) -> Answered:
     """The answers of this unit on the test rows; adapted now, or gone on with, where they are not there yet."""
     place, test = unit.folder / "answers" / f"{unit.place}.safetensors", _rows(unit)
+    stem = unit.place.replace("/", "-")
+    places = {rate: unit.folder / "runs" / f"{stem}-{rate:g}" for rate in unit.rates}
     if not place.exists():
-        stem = unit.place.replace("/", "-")
-        runs = {rate: carried_out(unit.recipe(rate), unit.folder / "runs" / f"{stem}-{rate:g}", watch) for rate in unit.rates}
+        runs = {rate: carried_out(unit.recipe(rate), each, watch) for rate, each in places.items()}
         rate, run = max(runs.items(), key=lambda each: each[1].task.merit(each[1].metrics["metrics"]))
         columns = run.task.judged({"scores": run.predictions(test).columns["scores"], "answers": run.task.answers(test)})
         told = {"task": run.recipe.task, "rate": rate, "metrics": run.task.metrics(columns), "test": len(test)}
         artifact.write_json(place.with_suffix(".json"), told)
         kept_answers.write(place, columns)
-        for each in runs.values():
-            artifact.remove(each.path)
+    for each in places.values():  # also where a kill fell into this
+        artifact.remove(each)
     facts = artifact.read_json(place.with_suffix(".json"), wanted="a comparison's answers", fix="remove it")
     return kept_answers.read(place, facts["task"]).grouped(groups(test))
 
