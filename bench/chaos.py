@@ -195,7 +195,17 @@ def shrink(made, a):
                     os.truncate(path, int(rng.uniform(0.1, 0.9) * len(data)))
                 code, _, err = ended(process)
                 same = code == 0 and outcome(stage, folder / "out") == wanted
-                what = "message" if code and clean(err) else "traceback" if code else "equal" if same else "of the shorter file"
+                what = (
+                    "message"
+                    if code and clean(err)
+                    else "traceback"
+                    if code
+                    else "not hit"
+                    if same and not ran
+                    else "equal"
+                    if same
+                    else "of the shorter file"
+                )
                 whole = what != "of the shorter file" or judged(stage, folder / "new", outcome(stage, folder / "out"), a.folder)
             finally:
                 for path, data in held.items():
