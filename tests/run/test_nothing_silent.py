@@ -151,4 +151,4 @@ def test_a_disk_without_room_is_met_before_a_step_is_taken(adapt, tmp_path, monk
     with pytest.raises(WriteFailed, match=r"has 0.0 GB free, and this run writes up to .* 1 checkpoint of"):
         adapt()
     assert not (tmp_path / "run" / "checkpoints").exists()
-    assert (tmp_path / "run" / "history.jsonl").read_text() == ""
+    assert not (tmp_path / "run" / "history.jsonl").exists(), "nothing is left that would stand in the way of the next try"

@@ -148,8 +148,8 @@ def verdict(facts: Facts, point: Facts) -> str:
         f"but {_and(ahead)} did better on the test rows, which the validation rows did not show" if ahead else "",
     ]
     rivals = {name: value for name, value in point["baselines"].items() if better * value > better * held[winner]["test"]["value"]}
-    told_of = _and([f"{words.baseline_plain(name)} ({value:.3f})" for name, value in rivals.items()])
-    beaten = f"; {told_of} {'is' if len(rivals) == 1 else 'are'} above it" if rivals else ""
+    called = [f"{words.baseline_plain(name)} ({value:.3f})" for name, value in rivals.items()]
+    beaten = f"; {_and(called)} {'is' if len(rivals) == 1 else 'are'} above it" if rivals else ""
     return "; ".join([chosen, *filter(None, told)]) + beaten
 
 
