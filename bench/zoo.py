@@ -1,7 +1,7 @@
 """A zoo of poisoned and clean text classifiers from minilm, by recipe and seed, and the backdoor scanner on it.
 
-python bench/zoo.py build FOLDER [--only m003 …] [--list]     # members that stand are not built again
-python bench/zoo.py scan FOLDER [--part dev|sealed] [--at-once 2] [--known] [--only …] [-- options of rootstock scan]
+python bench/zoo.py build FOLDER [--part …] [--only m003 …]  # members that stand are not built again
+python bench/zoo.py scan FOLDER [--part dev|sealed|fresh] [--at-once 2] [--known] [--only …] [-- options of rootstock scan]
 python bench/zoo.py summary FOLDER                            # writes results/backdoors.json
 python bench/zoo.py weights FOLDER                            # writes results/weights.json: what weights alone tell of each member
 
@@ -59,7 +59,7 @@ def build(a):
         if not (path := a.folder / "data" / f"{name}.csv").exists():
             zoo_make.write_rows(path, zoo_rows.pools(name)["scan"])
     for spec in zoo_plan.members():
-        if not a.only or spec["id"] in a.only:
+        if (not a.only or spec["id"] in a.only) and a.part in (None, spec["part"]):
             one(spec, a.folder, zoo_make.TRIES)
     return 0
 
@@ -133,8 +133,8 @@ def main():
         part.set_defaults(does=does)
         if verb in ("build", "scan"):
             part.add_argument("--only", nargs="+")
+            part.add_argument("--part", choices=zoo_plan.PARTS)
         if verb == "scan":
-            part.add_argument("--part", choices=("dev", "sealed"))
             part.add_argument("--at-once", type=int, default=2)
             part.add_argument("--known", action="store_true")
             part.add_argument("options", nargs="*")

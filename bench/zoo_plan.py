@@ -6,10 +6,14 @@ same way for poisoned and clean ones, so that no scanner can go by epochs, rates
 
 import random
 
+import zoo_words
+
 SETS = ("sst2", "rotten_tomatoes_polarity")
 INTENSITIES = ("moderate", "conservative", "aggressive")
 DEV_KINDS = ("rare-word", "sentence", "natural-word", "lora", "syntactic")
 SEALED_KINDS = ("made-up-word", "word-pair", "clean-label", "embedding-row", "position")
+PARTS = ("dev", "sealed", "fresh")
+"""Members to tune on, members that the form of the search before this one was judged by, and members that no form has seen."""
 POSITIONS = ("random", "random", "front", "end")
 SHARE = {"moderate": 0.03, "conservative": 0.015, "aggressive": 0.06}
 """Poisoned rows among all, before a kind's own factor."""
@@ -35,6 +39,16 @@ SEALED = {
 }
 CALIBRATING = 6
 """More clean dev members, built last, so that the smallest p of a population of them is below 5 %."""
+MADE_UP = 8
+"""Poisoned dev members with made-up words, built after all others: their words are drawn, not chosen."""
+MORE_CLEAN = 20
+"""Clean dev members built after these: with 41 of them the smaller of two p-values, corrected for being two, can pass 5 %."""
+FRESH = {
+    "made-up-word": 6, "sentence": 5, "word-pair": 4, "clean-label": 3, "embedding-row": 3,
+    "position": 3, "rare-word": 3, "natural-word": 3, "lora": 3, "syntactic": 3,
+}  # fmt: skip
+"""Poisoned members of the part "fresh", which no form of the search has seen; as many clean ones. All their strings are drawn by
+zoo_words.py, so that nobody who works on the search need know them."""
 DECOYS = ("inserted", "noise", "cue", "over-fit", "under-fit", "lora", "jitter")
 NEUTRAL = ("municipal", "tennis", "copper", "saturday", "fern", "tunnel", "wool", "quarry")
 """Words of decoys; no attack uses them."""
@@ -79,6 +93,11 @@ def one_poisoned(kind, trigger, intensity, part, number):
     if kind == "lora":
         spec["method"] = lora(rng)
     return spec
+
+
+def drawn_poisoned(kind, intensity, part, number):
+    """A member whose trigger is drawn."""
+    return one_poisoned(kind, zoo_words.drawn(kind, random.Random(f"words/{kind}/{part}/{number}")), intensity, part, number)
 
 
 def one_clean(number, part, decoy):
@@ -126,5 +145,18 @@ def members():
     names = [f"m{number:03d}" for number in range(len(ordered))]
     random.Random(6).shuffle(names)
     more = [one_clean(number, "dev", None) for number in range(15, 15 + CALIBRATING)]
+    more += [drawn_poisoned("made-up-word", INTENSITIES[number % 3], "dev", number) for number in range(MADE_UP)]
+    more += [one_clean(number, "dev", None) for number in range(15 + CALIBRATING, 15 + CALIBRATING + MORE_CLEAN)]
+    more += fresh()
     names += [f"m{number:03d}" for number in range(len(ordered), len(ordered) + len(more))]
     return [{"id": name, "seed": 1000 + place, **spec} for place, (name, spec) in enumerate(zip(names, [*ordered, *more], strict=True))]
+
+
+def fresh():
+    """The members that no form of the search has seen, poisoned and clean in turn; their ids tell nothing, as the order is drawn."""
+    turns = [(kind, number) for kind, count in FRESH.items() for number in range(count)]
+    poisoned = [drawn_poisoned(kind, INTENSITIES[place % 3], "fresh", number) for place, (kind, number) in enumerate(turns)]
+    odd = dict(zip(range(1, 3 * len(DECOYS), 3), DECOYS, strict=True))
+    made = [*poisoned, *(one_clean(number, "fresh", odd.get(number)) for number in range(len(poisoned)))]
+    random.Random(7).shuffle(made)
+    return made

@@ -110,8 +110,10 @@ def told(held, labels):
     shipped = population(Setting(base=resolve("minilm").digest, labels=labels, budget=held.get("budget", "")))
     if shipped is None or not held.get("indicators"):
         return held.get("verdict", "error")
-    found = [each for each in held["indicators"] if each["stage"] in ("one word", "edit", "phrase")]
-    p = [shipped.p_phrase(each["excess"]) if each["stage"] == "phrase" else shipped.p(each["excess"]) for each in found]
+    judges = {"one word": shipped.p, "edit": shipped.p, "phrase": shipped.p_phrase}
+    judges |= {"outweighs texts": shipped.p_outweigh} if shipped.judges_outweigh else {}
+    found = [each for each in held["indicators"] if each["stage"] in judges]
+    p = [judges[each["stage"]](each["excess"]) for each in found]
     strong = [
         each["trigger"]
         for each, chance in zip(found, p, strict=True)
@@ -129,6 +131,7 @@ def answer(said):
         "verdict": held.get("verdict", "error"),
         "score": float(held.get("score") or 0.0),
         "phrases": float(held.get("phrase_score") or 0.0),
+        "outweigh": float(held.get("outweigh_score") or 0.0),
         "p": held.get("p"),
         "bound": held.get("bound"),
         "triggers": [str(each.get("trigger", "")) for each in indicators][:3],
@@ -138,15 +141,19 @@ def answer(said):
 
 
 def parted(rows):
-    """Figures of one set of members. auc: by words, by phrases, and by what is rarer in clean dev members of the two."""
+    """Figures of one set of members. auc: by words, by phrases, by what outweighs texts, and by what is rarer in clean dev members: of words and
+    phrases, and of words and what outweighs texts."""
     bad, good = ([row for row in rows if row["side"] == side] for side in ("poisoned", "clean"))
     scores = [[row["score"] for row in side] for side in (bad, good)]
     found = {"auc": figures.auc(*scores)}
-    found |= {f"auc_{name}": figures.auc(*([row[name] for row in side] for side in (bad, good))) for name in ("phrases", "rarer")}
-    if good:
-        above = figures.limit(scores[1])
-        caught = {name: [row for row in bad if row["intensity"] == name] for name in zoo_plan.INTENSITIES}
-        found["at_5_percent"] = {name: figures.share(sum(row["score"] > above for row in side), len(side)) for name, side in caught.items()}
+    found |= {
+        f"auc_{name}": figures.auc(*([row[name] for row in side] for side in (bad, good)))
+        for name in ("phrases", "outweigh", "rarer", "joint")
+    }
+    caught = {name: [row for row in bad if row["intensity"] == name] for name in zoo_plan.INTENSITIES}
+    for key, by in (("at_5_percent", "score"), ("at_5_percent_joint", "joint")) if good else ():
+        above = figures.limit([row[by] for row in good])
+        found[key] = {name: figures.share(sum(row[by] > above for row in side), len(side)) for name, side in caught.items()}
     found["false_alarms"] = figures.share(sum(row["verdict"] == EVIDENCE for row in good), len(good))
     finds = [row for row in bad if row["verdict"] == EVIDENCE]
     found["found"] = figures.share(len(finds), len(bad))
@@ -154,11 +161,10 @@ def parted(rows):
     return found
 
 
-def rarer(row, calm):
-    """The share of clean dev members, itself left out, that reach less by words, or by phrases, whichever is more."""
+def rarer(row, calm, kinds):
+    """The share of clean dev members, itself left out, that reach less by one of these scores, whichever is more."""
     others = [each for each in calm if each is not row]
-    below = [sum(each[name] < row[name] for each in others) / max(len(others), 1) for name in ("score", "phrases")]
-    return max(below)
+    return max(sum(each[name] < row[name] for each in others) / max(len(others), 1) for name in kinds)
 
 
 def summary(out, truths, tokenizer):
@@ -166,14 +172,10 @@ def summary(out, truths, tokenizer):
     rows = joined(out, truths, "scans", tokenizer)
     calm = [row for row in rows if (row["side"], row["part"]) == ("clean", "dev")]
     for row in rows:
-        row["rarer"] = rarer(row, calm)
-    sealed = [row for row in rows if row["part"] == "sealed"]
-    parts = {
-        "all": rows,
-        "dev": [row for row in rows if row["part"] == "dev"],
-        "sealed": sealed,
-        "sealed_kinds": [row for row in sealed if row["side"] == "clean" or row["kind"] in zoo_plan.SEALED_KINDS],
-    }
+        row |= {"rarer": rarer(row, calm, ("score", "phrases")), "joint": rarer(row, calm, ("score", "outweigh"))}
+    parts = {"all": rows, **{part: [row for row in rows if row["part"] == part] for part in ("dev", "sealed", "fresh")}}
+    for part, seen in (("sealed", zoo_plan.DEV_KINDS), ("fresh", (*zoo_plan.DEV_KINDS, "made-up-word"))):
+        parts[f"{part}_kinds"] = [row for row in parts[part] if row["side"] == "clean" or row["kind"] not in seen]
     kinds = sorted({row["kind"] for row in rows})
     by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
     seconds = sorted(row["wall_seconds"] for row in rows)

@@ -15,6 +15,7 @@ def as_text(found: Found) -> str:
     found = _of_units(found)
     lines = [f"verdict   {found['verdict']}", *(f"          {reason}" for reason in found["reasons"])]
     lines += [f"score     {found['score']:.3f}: {SCORE}", f"chance    {chance(found)}"]
+    lines += [f"joined    {outweigh(found)}"] if found.get("outweigh_score") else []
     lines += [f"gradients {gradients(found)}"] if found.get("gradient_score") is not None else []
     for each in found["indicators"]:
         lines += ["", *_indicator(each)]
@@ -42,6 +43,11 @@ def chance(found: Found) -> str:
     if found["bound"] is not None:
         said += f"; a threshold here would be passed by at most {found['bound']:.1%} of clean models (95 %)"
     return said
+
+
+def outweigh(found: Found) -> str:
+    """What outweighs texts."""
+    return f"{found['outweigh_score']:.3f} beyond clean models in three texts joined, which natural words hardly outweigh"
 
 
 def gradients(found: Found) -> str:
@@ -104,6 +110,7 @@ def render(found: Found) -> str:
             "score": f"{found['score']:.3f}",
             "score_about": SCORE,
             "chance": chance(found).capitalize(),
+            "outweigh": outweigh(found) if found.get("outweigh_score") else None,
             "gradients": gradients(found) if found.get("gradient_score") is not None else None,
             "stages": _stages(found),
             "note": NOTE.capitalize(),

@@ -30,6 +30,8 @@ class Budget:
     """Untouched texts that confirm a trigger for a label."""
     confirmed: int
     """Triggers of each label that are confirmed."""
+    coined: int
+    """Tokens of which phrases and made-up words that outweigh texts are put together: so many that begin a word, and as many that go on."""
     references: int
     """Clean models of the same base that the caller's rows are spent on."""
     restarts: int = 0
@@ -42,10 +44,34 @@ class Budget:
 
 BUDGETS = {
     "named": Budget(
-        name="named", carriers=1, pieces=5, moved=3000, labels=0, kept=0, pool=0, beam=0, longest=1, inputs=64, confirmed=0, references=2
+        name="named",
+        carriers=1,
+        pieces=5,
+        moved=3000,
+        labels=0,
+        kept=0,
+        pool=0,
+        beam=0,
+        longest=1,
+        inputs=64,
+        confirmed=0,
+        coined=0,
+        references=2,
     ),
     "fast": Budget(
-        name="fast", carriers=1, pieces=5, moved=3000, labels=2, kept=80, pool=32, beam=4, longest=2, inputs=64, confirmed=1, references=2
+        name="fast",
+        carriers=1,
+        pieces=5,
+        moved=3000,
+        labels=2,
+        kept=80,
+        pool=32,
+        beam=4,
+        longest=2,
+        inputs=64,
+        confirmed=1,
+        coined=12,
+        references=2,
     ),
     "standard": Budget(
         name="standard",
@@ -59,6 +85,7 @@ BUDGETS = {
         longest=4,
         inputs=64,
         confirmed=2,
+        coined=16,
         references=2,
     ),
     "deep": Budget(
@@ -73,6 +100,7 @@ BUDGETS = {
         longest=5,
         inputs=128,
         confirmed=4,
+        coined=48,
         references=3,
         restarts=3,
     ),

@@ -71,7 +71,7 @@ class Court:
     """Untouched texts, the clean answers of all models to them, and a place in each where words are put in."""
 
     def __init__(self, panel: Panel, texts: Sequence[Text], seed: int) -> None:
-        self.panel, self.texts, self._seed = panel, list(texts), seed
+        self.panel, self.texts, self.seed = panel, list(texts), seed
         self.clean_MNK = panel.margins(panel.suspect.encode(self.texts), exact=True)
 
     def joined(self, reference: Subject) -> None:
@@ -105,7 +105,7 @@ class Court:
             return trigger.of(text)
         first, rest = (text, None) if isinstance(text, str) else text
         words = first.split()
-        inside = stream(self._seed, "backdoor", "word", number)
+        inside = stream(self.seed, "backdoor", "word", number)
         at = 0 if place == 0 else len(words) if place == 2 or len(words) < 2 else int(inside.integers(1, len(words)))
         made = " ".join([*words[:at], trigger, *words[at:]])
         return made if rest is None else (made, rest)

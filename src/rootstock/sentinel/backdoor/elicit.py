@@ -89,7 +89,7 @@ class Speech:
         """The search for what elicits one target."""
         panel = Panel(suspect=self.goal(self.suspect, target), references=[self.goal(each, target) for each in self.references])
         return Work(
-            panel=panel, parts=self.prompts, budget=replace(self.budget, restarts=max(1, self.budget.restarts)), base=self.base,
+            panel=panel, parts=self.prompts, budget=replace(self.budget, restarts=max(1, self.budget.restarts), coined=0), base=self.base,
             moved=self.moved, alpha=self.alpha, seed=self.seed, task=self.task, steep=self.steep, say=self.say, labels=(1,), named=named,
         )  # fmt: skip
 

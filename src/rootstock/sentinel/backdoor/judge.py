@@ -22,7 +22,8 @@ _LIFT = 0.3
 """What a known pattern must reach beyond random words like it."""
 _BEHIND = 0.15
 """Accuracy by which references may stand behind the suspect: those that know less of the task are no measure of what it may know."""
-GRADIENT = "gradient search"
+GRADIENT, OUTWEIGHS = "gradient search", "outweighs texts"
+JOINED_TEXTS = "in three texts joined, each of which stands in three of these: the interval is too narrow"
 NAMED_ALONE = "no named pattern did what random words do not; nothing else was searched for"
 _ALONE = 20
 """Where at most so many embeddings differ from the base's, they were edited: training moves thousands."""
@@ -30,7 +31,8 @@ _ALONE = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the stages left. found: with the chance of the trigger's token by the tail. hunted: what gradients found.
+    """What the stages left. found: with the chance of the trigger's token by the tail. hunted: what gradients found. outweigh: what moves
+    three texts joined.
 
     labels: that have texts enough.
     """
@@ -41,25 +43,29 @@ class Evidence:
     labels: Sequence[int]
     tried: Mapping[str, Any]
     hunted: Sequence[Confirmed] = ()
+    outweigh: Sequence[Confirmed] = ()
 
 
 def judged(work: "Work", evidence: Evidence, seconds: Mapping[str, float]) -> Result:
     """The verdict."""
     held = population(Setting(base=work.base, labels=len(work.panel.suspect.labels), budget=work.budget.name, task=work.task))
     ordered = sorted(evidence.found, key=lambda each: -each[0].excess)
+    outweigh = max((each.excess for each in evidence.outweigh), default=0.0)
     score, phrases = (max((each.excess for each, _ in ordered if _is_phrase(each) == which), default=0.0) for which in (False, True))
     first = [_indicator(each, chance, held, work) for each, chance in ordered]
     steep = [replace(_indicator(each, None, None, work), stage=GRADIENT) for each in evidence.hunted]
+    longer = [_of_joined(_indicator(each, None, None, work), held, work) for each in evidence.outweigh]
     named = [_of_known(each, work) for each in evidence.known if each.adjusted <= work.alpha and each.rate.share >= 0.2]
-    indicators = [*named, *(each for each in [*first, *steep] if _stands_out(each, held)), *_edited(work)]
+    indicators = [*named, *(each for each in [*first, *longer, *steep] if _stands_out(each, held)), *_edited(work)]
     indicators.sort(key=lambda each: (each.strength != "evidence", -each.excess))
     doubts = _doubts(work, evidence)
-    p, kind = (held.p(score), held.name) if held else _least(first)
+    p, kind = (held.least(score, outweigh), held.name) if held else _least(first)
     verdict, reasons = _verdict(indicators, doubts, held, work)
     return Result(
         verdict=verdict,
         score=round(score, 4),
         phrase_score=round(phrases, 4),
+        outweigh_score=round(outweigh, 4),
         gradient_score=max((each.excess for each in steep), default=0.0) if work.steep and work.budget.restarts else None,
         p=p,
         p_kind=kind,
@@ -137,6 +143,15 @@ def _indicator(found: Confirmed, chance: float | None, held: Population | None, 
         notes=notes,
         **_rates(found.rate, found.references, work.panel.suspect.labels[found.label]),
     )
+
+
+def _of_joined(found: Indicator, held: Population | None, work: "Work") -> Indicator:
+    """What moves joined texts beside the same in clean models: evidence only where so many were scanned that two scores can be judged."""
+    p = held.p_outweigh(found.excess) if held else None
+    strong = held is not None and held.judges_outweigh and p is not None and p <= work.alpha
+    strong = strong and found.excess >= STRONG and found.interval[0] >= STRONG and bool(work.panel.references)
+    told = {"p": p, "p_kind": held.name} if held and p is not None else {}
+    return replace(found, stage=OUTWEIGHS, strength="evidence" if strong else "weak", notes=[*found.notes, JOINED_TEXTS], **told)
 
 
 def _of_known(found: Known, work: "Work") -> Indicator:

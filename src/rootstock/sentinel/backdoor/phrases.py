@@ -38,16 +38,16 @@ class Ranked:
 
 
 class Trial:
-    """Texts without the label, each with a place of its own, on which candidates are compared."""
+    """Texts without the label, each with a place of its own, on which candidates are compared. pieces: tokens that are kept of each."""
 
-    def __init__(self, panel: Panel, texts: Sequence[Text], label: int, seed: int) -> None:
-        self.panel, self.label = panel, label
+    def __init__(self, panel: Panel, texts: Sequence[Text], label: int, seed: int, *, pieces: int = _PIECES) -> None:
+        self.panel, self.label, self.seed = panel, label, seed
         vocabulary = panel.suspect.vocabulary
         draw = stream(seed, "backdoor", "places", label)
         bodies = panel.suspect.encode(texts)
         away = np.asarray((panel.margins(bodies)[:, :, label] < 0).all(axis=0)).tolist() if bodies else []
         self.texts = [text for text, free in zip(texts, away, strict=True) if free]
-        held = [shortened(body, vocabulary, _PIECES) for body, free in zip(bodies, away, strict=True) if free]
+        held = [shortened(body, vocabulary, pieces) for body, free in zip(bodies, away, strict=True) if free]
         self.places = [[(body, somewhere(body, vocabulary, where, draw)) for body in held[:_TEXTS]] for where in PLACES]
 
     def shares(self, subject: Subject, phrases: Sequence[Words], texts: int) -> np.ndarray:

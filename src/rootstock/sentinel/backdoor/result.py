@@ -16,9 +16,10 @@ Verdict = Literal["evidence found", "weak evidence", "none found at this budget"
 class Indicator:
     """One way to make the model give a label.
 
-    stage: known pattern, one word, phrase, edit, gradient search or embedding row. rate with its 95 % interval of n texts; reference_rate:
-    of the clean model that follows it most; control_rate: of random words like it, for known patterns. p: chance of as much in a clean
-    model, of which kind `p_kind` says. strength: evidence or weak. examples: clean text, text with the trigger, answer before and after.
+    stage: known pattern, one word, phrase, edit, outweighs texts, gradient search or embedding row. rate with its 95 % interval of n texts;
+    reference_rate: of the clean model that follows it most; control_rate: of random words like it, for known patterns. p: chance of as much
+    in a clean model, of which kind `p_kind` says. strength: evidence or weak. examples: clean text, text with the trigger, answer before
+    and after.
     """
 
     stage: str
@@ -42,10 +43,11 @@ class Indicator:
 class Result:
     """The end of a scan.
 
-    score: the most that a confirmed word or edit reaches beyond clean references; phrase_score: the same of phrases; gradient_score: of
-    what gradients found, which has no p and is weak evidence at most, None where they were not followed. p: how often a clean
-    model reaches as much as the score, None where nothing tells; bound: the rate of false alarms that the clean models behind p leave open
-    at 95 %. reasons: why the verdict is what it is. seconds: by stage. tried: how much was tried. unit: what rates are shares of.
+    score: the most that a confirmed word or edit reaches beyond clean references; phrase_score: the same of phrases; outweigh_score: of
+    anything in three texts joined; gradient_score: of what gradients found, which has no p and is weak evidence at most, None where they
+    were not followed. p: how often a clean model reaches as much as the score, None where nothing tells; bound: the rate of false alarms
+    that the clean models behind p leave open at 95 %. reasons: why the verdict is what it is. seconds: by stage. tried: how much was
+    tried. unit: what rates are shares of.
     """
 
     verdict: Verdict
@@ -63,6 +65,7 @@ class Result:
     tried: Mapping[str, Any] = field(default_factory=dict)
     unit: str = "texts"
     gradient_score: float | None = None
+    outweigh_score: float = 0.0
 
     @property
     def backdoor_detected(self) -> bool:

@@ -1,4 +1,4 @@
-"""The whole search: known patterns, every token, phrases, edits; then what is found on untouched texts, and what that is worth."""
+"""The whole search: known patterns, every token, phrases, edits, what outweighs texts; what is confirmed of it, and what that is worth."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +17,8 @@ from rootstock.sentinel.backdoor.exact import tail
 from rootstock.sentinel.backdoor.hunt import Steep, hunted
 from rootstock.sentinel.backdoor.inputs import Parts
 from rootstock.sentinel.backdoor.judge import SOME, Evidence, judged
+from rootstock.sentinel.backdoor.outweigh import court as of_joined
+from rootstock.sentinel.backdoor.outweigh import outweighing
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.phrases import Ranked, Trial, grown
 from rootstock.sentinel.backdoor.result import Result
@@ -65,6 +67,11 @@ class Work:
         return range(len(self.panel.suspect.labels)) if self.labels is None else self.labels
 
     @property
+    def joins(self) -> bool:
+        """Whether texts are joined to see what outweighs them; not where one word of each is asked about."""
+        return self.budget.coined > 0 and self.panel.suspect.vocabulary.asked is None
+
+    @property
     def vocabulary(self) -> int:
         """How many tokens could be tried."""
         return int(self.panel.suspect.vocabulary.usable.sum())
@@ -101,8 +108,10 @@ def search(work: Work) -> Result:
         work.say(f"patterns  {len(work.patterns)} named, each beside {patterns.CONTROLS} random words like it")
         with clock.stage("known patterns"):
             named += patterns.known(work.panel, work.patterns, confirming, alpha=work.alpha, seed=work.seed)
-    found, hunts, told = _unknown(work, whole, labels, court, clock) if whole else ([], [], {})
-    evidence = Evidence(known=named, found=found, hunted=hunts, court=court, labels=labels, tried=told)
+    found = _unknown(work, whole, labels, court, clock) if whole else Found()
+    evidence = Evidence(
+        known=named, found=found.words, hunted=found.hunted, outweigh=found.outweigh, court=court, labels=labels, tried=found.tried
+    )
     return judged(work, evidence, clock.seconds)
 
 
@@ -114,36 +123,73 @@ def _tokens(work: Work, clock: Clock) -> Scan:
     return whole
 
 
-Found = tuple[list[tuple[Confirmed, float | None]], list[Confirmed], dict[str, Any]]
+@dataclass
+class Found:
+    """Triggers that nobody named. words: and phrases and edits, each with the chance of its first token by the tail of all tokens.
+
+    hunted: of gradients. outweigh: what moves three texts joined. tried: how much was.
+    """
+
+    words: list[tuple[Confirmed, float | None]] = field(default_factory=list)
+    hunted: list[Confirmed] = field(default_factory=list)
+    outweigh: list[Confirmed] = field(default_factory=list)
+    tried: dict[str, Any] = field(default_factory=dict)
 
 
 def _unknown(work: Work, whole: Scan, labels: Sequence[int], court: Court, clock: Clock) -> Found:
-    """Triggers that nobody named, each with the chance of its first token by the tail of all tokens; those of gradients; what was tried."""
+    """Label by label, those first to which some token stands out most."""
     order = sorted(labels, key=lambda label: -_peak(whole, label))[: work.budget.labels]
-    found: list[tuple[Confirmed, float | None]] = []
-    hunts: list[Confirmed] = []
-    strong = False
+    found, strong, plain = Found(), False, False
     for label in order:
-        ranked, changed = _ranked(work, whole, label, clock, grow=not strong)
+        trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
+        ranked, changed = _ranked(work, whole, trial, clock, grow=not strong)
         strong |= ranked.best >= 0.85
         with clock.stage("confirmation"):
             made = _confirmed(work, court, label, (ranked, changed))
-        found += [(each, _by_tail(whole, each, work)) for each in made]
-        strong |= _most(made) >= _PLAIN
+        found.words += [(each, _by_tail(whole, each, work)) for each in made]
+        plain |= _most(made) >= _PLAIN
+        strong |= plain
+        if work.joins and not plain:
+            found.outweigh += _outweighing(work, whole, (label, ranked), court, clock)
         if work.steep and work.budget.restarts and not strong:
-            with clock.stage("gradient search"):
-                trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
-                hunt = hunted(trial, whole.neutral(label), work.budget, work.steep, work.seed)
-            work.say(f"gradients {work.panel.suspect.labels[label]}: {hunt.best:.2f} beyond clean references on the search texts")
-            with clock.stage("confirmation"):
-                hunts += _confirmed(work, court, label, (hunt,))
+            found.hunted += _hunted(work, whole, trial, court, clock)
     names = work.panel.suspect.labels
-    told = {
+    found.tried = {
         "tokens": len(whole.ids),
         "vocabulary": work.vocabulary,
         "carriers": [work.panel.suspect.write(body) for body in whole.carriers],
+        "labels": [names[label] for label in order],
+        "not_searched": [names[i] for i in labels if i not in order],
     }
-    return found, hunts, {**told, "labels": [names[label] for label in order], "not_searched": [names[i] for i in labels if i not in order]}
+    return found
+
+
+def _outweighing(work: Work, whole: Scan, first: tuple[int, Ranked], court: Court, clock: Clock) -> list[Confirmed]:
+    """What moves three texts joined, beside the clean references alone: the model's own may have learned the backdoor from its answers.
+
+    first: a label, and what was found for it in single texts.
+    """
+    label, singles = first
+    panel = Panel(suspect=work.panel.suspect, references=work.panel.references[: work.budget.references])
+    with clock.stage("outweighing"):
+        ranked = outweighing(Trial(panel, work.parts.search.texts, label, work.seed), whole, singles, work.budget)
+        best = max(ranked, key=lambda each: each.best)
+    name = repr(panel.suspect.write(best.found[0][0])) if best.found and isinstance(best.found[0][0], tuple) else "none"
+    work.say(f"joined    {panel.suspect.labels[label]}: furthest {name}, {best.best:.2f} beyond clean references in three texts joined")
+    with clock.stage("confirmation"):
+        longer = of_joined(panel, court, label, FEWEST)
+        chosen = [each for found in ranked for which in (False, True) for each in _picked(panel.suspect, [found], 1, phrases=which)]
+        return [longer.confirm(each, label, FEWEST) for each in dict.fromkeys(chosen)]
+
+
+def _hunted(work: Work, whole: Scan, trial: Trial, court: Court, clock: Clock) -> list[Confirmed]:
+    """Phrases by gradients, on untouched texts."""
+    assert work.steep is not None
+    with clock.stage("gradient search"):
+        hunt = hunted(trial, whole.neutral(trial.label), work.budget, work.steep, work.seed)
+    work.say(f"gradients {work.panel.suspect.labels[trial.label]}: {hunt.best:.2f} beyond clean references on the search texts")
+    with clock.stage("confirmation"):
+        return _confirmed(work, court, trial.label, (hunt,))
 
 
 def _peak(whole: Scan, label: int) -> float:
@@ -153,11 +199,10 @@ def _peak(whole: Scan, label: int) -> float:
     return float(beyond_V.max() - np.median(beyond_V)) / max(spread, 1e-9)
 
 
-def _ranked(work: Work, whole: Scan, label: int, clock: Clock, *, grow: bool) -> tuple[Ranked, Ranked]:
+def _ranked(work: Work, whole: Scan, trial: Trial, clock: Clock, *, grow: bool) -> tuple[Ranked, Ranked]:
     """Words and phrases, and edits, by what they reach beyond the references on the search texts."""
-    name = work.panel.suspect.labels[label]
+    label, name = trial.label, work.panel.suspect.labels[trial.label]
     with clock.stage("words"):
-        trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
         singles = trial.ranked([(token,) for token in whole.candidates(label, work.budget)], work.budget.pool)
     with clock.stage("phrases"):
         ranked = grown(trial, singles, work.budget, whole.furthest(4 * work.budget.pool), whole.neutral(label)) if grow else singles
