@@ -115,7 +115,8 @@ def _doubts(work: "Work", evidence: Evidence) -> list[str]:
 
 def _stands_out(found: Indicator, held: Population | None) -> bool:
     usual = held is not None and found.p is not None and found.p > _RARE
-    return found.excess >= SOME and not usual
+    least = STRONG if found.stage == OUTWEIGHS and found.p is None else SOME
+    return found.excess >= least and not usual
 
 
 def _is_phrase(found: Confirmed) -> bool:
