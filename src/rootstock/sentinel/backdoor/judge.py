@@ -151,8 +151,8 @@ def _of_joined(found: Indicator, held: Population | None, work: "Work") -> Indic
     p = held.p_outweigh(found.excess) if held else None
     strong = held is not None and held.judges_outweigh and p is not None and p <= work.alpha
     strong = strong and found.excess >= STRONG and found.interval[0] >= STRONG and bool(work.panel.references)
-    told = {"p": p, "p_kind": held.name} if held and p is not None else {}
-    return replace(found, stage=OUTWEIGHS, strength="evidence" if strong else "weak", notes=[*found.notes, JOINED_TEXTS], **told)
+    kind = held.name if held and p is not None else ""
+    return replace(found, stage=OUTWEIGHS, strength="evidence" if strong else "weak", notes=[*found.notes, JOINED_TEXTS], p=p, p_kind=kind)
 
 
 def _of_known(found: Known, work: "Work") -> Indicator:
