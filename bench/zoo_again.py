@@ -2,6 +2,8 @@
 
 python bench/zoo_again.py FOLDER [--have OLD] [--at-once 2] [--take-in sealed]
 
+0. By hand: give the budget that is to be judged its `coined` tokens (sentinel/backdoor/budget.py; standard was tried with 16). The usual ones have
+   none until step 3 was looked at.
 1. Members that OLD has (a folder of an earlier `bench/zoo.py build`) are linked into FOLDER, without their scans, which were of another search.
 2. What lacks is built: dev, and the part "fresh", whose strings are drawn by rule and which no form of the search has seen.
 3. Dev is scanned, and its clean members become the population (bench/backdoor_calibration.py): look at the change of calibration.json and

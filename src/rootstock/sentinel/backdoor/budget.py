@@ -31,7 +31,10 @@ class Budget:
     confirmed: int
     """Triggers of each label that are confirmed."""
     coined: int
-    """Tokens of which phrases and made-up words that outweigh texts are put together: so many that begin a word, and as many that go on."""
+    """Tokens of which phrases and made-up words that outweigh texts are put together: so many that begin a word, and as many that go on.
+
+    None in what is usual until clean models were scanned with it, whose scores say what it is worth.
+    """
     references: int
     """Clean models of the same base that the caller's rows are spent on."""
     restarts: int = 0
@@ -70,7 +73,7 @@ BUDGETS = {
         longest=2,
         inputs=64,
         confirmed=1,
-        coined=12,
+        coined=0,
         references=2,
     ),
     "standard": Budget(
@@ -85,7 +88,7 @@ BUDGETS = {
         longest=4,
         inputs=64,
         confirmed=2,
-        coined=16,
+        coined=0,
         references=2,
     ),
     "deep": Budget(
