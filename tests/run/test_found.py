@@ -17,7 +17,7 @@ from rootstock.core.watch import Watch
 from rootstock.loop import range_test
 from rootstock.methods.feature_extraction import FeatureExtraction
 from rootstock.planning import advise
-from rootstock.run import execute, largest
+from rootstock.run import begin, largest
 from rootstock.run.prepare import prepare
 from rootstock.verbs import api, verify
 
@@ -110,7 +110,7 @@ def test_a_found_batch_is_recorded_and_changes_rounding_only(adapt, monkeypatch)
 
 def test_how_a_batch_was_found_outlasts_a_stop_before_the_model_is_built(adapt, monkeypatch, tmp_path):
     monkeypatch.setattr(largest, "find", lambda *_: {"tokens": 64, "reason": "tried"})
-    monkeypatch.setattr(execute, "build", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(begin, "build", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         adapt(training={"epochs": 1, "batch_tokens": 64, "micro_tokens": "find"})
     place = next(tmp_path.rglob("plan.json"))

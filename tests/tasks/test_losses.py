@@ -69,7 +69,7 @@ def test_the_distance_of_two_answers_is_the_mean_of_both_divergences():
 
 
 def test_r_drop_needs_dropout_and_learns(adapt):
-    training, task = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64}, TextClassification(r_drop=1.0)
+    training, task = {"epochs": 5, "rate": 3e-3, "batch_tokens": 64}, TextClassification(r_drop=1.0)
     with pytest.raises(BaseError, match="nothing is dropped out"):
         adapt("none", task=task, training=training | {"dropout": 0.0})
     assert adapt("some", task=task, training=training | {"dropout": 0.1}).metrics["metrics"]["accuracy"] > 0.9
