@@ -240,6 +240,16 @@ def test_what_is_asked_for_is_of_all_tokens(case):
         assert products(model, batch_of(BERT), learns=False) < products(made(BERT), batch_of(BERT), learns=False), "records no more"
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_any_head_that_is_asked_for_hidden_states_is_the_plain_one(name):
+    model, given = made(name).eval(), batch_of(name) | {"output_hidden_states": True}
+    expected = model(**given)
+    with first_alone(model):
+        found = model(**given)
+    assert torch.equal(found.logits, expected.logits)
+    assert all(map(torch.equal, found.hidden_states, expected.hidden_states))
+
+
 def test_a_teacher_that_compares_the_last_block_sees_all_of_it():
     model, given = made(BERT).train(), batch_of(BERT)
     with pooled(model, [1, L]) as states:

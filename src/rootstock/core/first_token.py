@@ -316,7 +316,7 @@ class _Last:
         """In place of the attention's forward pass."""
         module, way, all_BTH = self._attention, self._way, _HERE.states
         if _HERE.last is not self or all_BTH is None:
-            return type(module).forward(module, hidden, attention_mask, **told)
+            return type(module).forward(module, hidden, attention_mask=attention_mask, **told)  # ModernBERT's second is another
         seen_R1H = way.looks(module, way, hidden, all_BTH, _Function(module, attention_mask, told))
         for name in way.closing:
             seen_R1H = getattr(module, name)(seen_R1H)
