@@ -469,9 +469,10 @@ def test_killed_while_an_old_run_is_removed_the_place_may_still_be_replaced(tmp_
                 assert alone or not api.check_place(RunFolder(run), overwrite=True)
 
 
-def test_an_error_of_a_full_disk_from_anywhere_is_one_clear_line(command, monkeypatch):
+@pytest.mark.parametrize("place", [(), (3,), (b"name",)], ids=["nothing", "a number", "bytes"])
+def test_an_error_of_a_full_disk_from_anywhere_is_one_clear_line(command, monkeypatch, place):
     def full(**options):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device", *place)
 
     monkeypatch.setitem(main.VERBS, "tasks", full)
     code, _, err = command("tasks")

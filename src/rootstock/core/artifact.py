@@ -72,7 +72,8 @@ def writing(target: Path) -> Iterator[None]:
 
 def unwritten(error: OSError) -> WriteFailed | None:
     """What to say of an error from anywhere that can only be that of a write: no room, or nothing may be written there; None of others."""
-    return _failed(Path(error.filename or "a file"), error) if error.errno in (*_FULL, errno.EROFS) else None
+    place = error.filename if isinstance(error.filename, str) and error.filename else "a file"  # it may be the number of an open one
+    return _failed(Path(place), error) if error.errno in (*_FULL, errno.EROFS) else None
 
 
 def _failed(target: Path, error: OSError) -> WriteFailed:
