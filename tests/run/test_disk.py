@@ -11,7 +11,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Watch
 from rootstock.loop.train import Training
-from rootstock.run import disk
+from rootstock.run import disk, warm_up
 from rootstock.verbs import api, verify
 
 Usage = namedtuple("Usage", "total used free")
@@ -54,6 +54,16 @@ def test_a_step_that_does_not_fit_leaves_nothing_either(recipe, tmp_path, monkey
     monkeypatch.setattr(Training, "rehearse", short)
     with pytest.raises(OutOfMemory):
         api.carry_out(recipe, tmp_path / "run", Watch())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_warm_up_that_does_not_fit_leaves_nothing_either(recipe, tmp_path, monkeypatch):
+    def short(training):
+        raise OutOfMemory("no memory left")
+
+    monkeypatch.setattr(warm_up, "_tried", short)
+    with pytest.raises(OutOfMemory):
+        api.carry_out(recipe.model_copy(update={"method": {"name": "few-shot"}}), tmp_path / "run", Watch())
     assert not (tmp_path / "run").exists()
 
 

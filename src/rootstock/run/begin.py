@@ -52,8 +52,8 @@ def _take_back(folder: RunFolder, *, resume: bool) -> None:
     if resume or folder.checkpoints.exists():
         return
     with suppress(OSError):  # where nothing can be removed, nothing could be written, and that is what is told
-        for path in folder.path / "ledger.json", folder.recipe, folder.path / "plan.json", folder.history:
-            path.unlink(missing_ok=True)
+        for name in "ledger.json", "recipe.yaml", "plan.json", "history.jsonl", "warm-up.jsonl":
+            (folder.path / name).unlink(missing_ok=True)
         shutil.rmtree(folder.path / "track", ignore_errors=True)
         if not any(folder.path.iterdir()):
             folder.path.rmdir()
