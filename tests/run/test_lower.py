@@ -19,7 +19,7 @@ from rootstock.core.resources import cache_folder
 from rootstock.core.runfolder import read_recipe
 from rootstock.core.watch import Watch
 from rootstock.data import mapped
-from rootstock.run import lower
+from rootstock.run import lower, waited
 from rootstock.verbs import api, verify
 
 TRAINING = {"epochs": 3, "rate": 3e-3, "batch_tokens": 64, "precision": "fp32", "cache_layers": "yes"}
@@ -244,20 +244,20 @@ def test_two_runs_that_need_the_same_states_do_not_make_them_both(train, monkeyp
     straight, _ = train("top-layers", "straight")
     made = tmp_path / "made"
     (cache_folder() / "layers").rename(made)
-    real = lower.alone
+    real = waited.alone
 
     @contextmanager
-    def after_another(path, *, patience):
-        with real(path, patience=patience):
+    def after_another(path, **more):
+        with real(path, **more):
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(made / path.name, path)
             yield
 
-    monkeypatch.setattr(lower, "alone", after_another)
+    monkeypatch.setattr(waited, "alone", after_another)
     monkeypatch.setattr(lower, "_filled", None)
     assert losses(train("top-layers", "found")[0])[0] == losses(straight)[0]
     shutil.rmtree(cache_folder() / "layers")
-    monkeypatch.setattr(lower, "alone", real)
+    monkeypatch.setattr(waited, "alone", real)
     monkeypatch.setattr(lower, "_WAIT_SECONDS", 0.0)
     with ExitStack() as other:
         for path in made.iterdir():
@@ -265,3 +265,15 @@ def test_two_runs_that_need_the_same_states_do_not_make_them_both(train, monkeyp
         run, said = train("top-layers", "without")
     assert "another run has been making what they give" in said[-1]
     assert losses(run)[0] == pytest.approx(losses(straight)[0], rel=1e-5)
+
+
+def test_of_a_budget_no_more_goes_into_a_wait_and_a_pass_after_it_than_into_a_pass(train, monkeypatch):
+    given, real = [], lower.by_one
+    monkeypatch.setattr(lower.features, "tried", lambda *_: 7.0)  # each side, so 14 seconds in all
+    monkeypatch.setattr(lower, "by_one", lambda paths, watch, *, seconds: given.append(seconds) or real(paths, watch, seconds=seconds))
+    train("top-layers", "hurried", epochs=1, budget={"minutes": 1})
+    assert len(given) == 2
+    assert all(0 < each < 30 - 14 for each in given)
+    shutil.rmtree(cache_folder() / "layers")
+    train("top-layers", "at leisure", epochs=1)
+    assert given[2:] == [lower._WAIT_SECONDS] * 2

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,16 +22,17 @@ _EACH = 0.05
 
 
 @contextmanager
-def alone(target: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
+def alone(target: Path, *, patience: float = _PATIENCE, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Only this one writes to `target` meanwhile. Raises UsageError, which names the other, where it is taken for `patience` seconds.
 
     Where no file can be made beside the target, as where its parent is read-only, there is no lock either.
+    meanwhile: called again and again while it waits; what it raises ends that.
     """
     place = target.resolve()
     beside = place.parent / f".{place.name}.lock"
     made = [each for each in (place.parent, *place.parent.parents) if not each.exists()]
     try:
-        handle = _taken(beside, target, patience)
+        handle = _taken(beside, target, patience, meanwhile)
     except OSError:
         handle = None
     try:
@@ -45,7 +46,7 @@ def alone(target: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
                 each.rmdir()
 
 
-def _taken(beside: Path, target: Path, patience: float) -> int:
+def _taken(beside: Path, target: Path, patience: float, meanwhile: Callable[[], None]) -> int:
     """The file, locked. OSError where that can't be, UsageError where another has it."""
     beside.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + patience
@@ -58,6 +59,7 @@ def _taken(beside: Path, target: Path, patience: float) -> int:
             os.close(handle)
             if time.monotonic() > until:
                 raise _busy(target, held) from None
+            meanwhile()
             time.sleep(_EACH)
             continue
         except OSError:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rootstock.core import artifact
-from rootstock.core.errors import Interrupted, UsageError, fitting
+from rootstock.core.errors import UsageError, fitting
 from rootstock.core.method import Tap
 from rootstock.core.resources import peak_memory
 from rootstock.core.rows import Columns, Encoded, raw
@@ -22,6 +22,7 @@ from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
 from rootstock.run.found import check_memory
 from rootstock.run.prepared import Place, Prepared
+from rootstock.run.waited import ask
 
 _WORTH_SAYING = 5
 """Seconds from which a wait is announced."""
@@ -128,8 +129,8 @@ class Progress:
             self.announced = True
             self.watch.say(f"{self.what}, in about {whole:.0f} s")
         self.watch.event({"event": "features", "progress": self.done / self.tokens, "rows": self.rows, "seconds": spent})
-        if self.done < self.tokens and self.watch.stop():
-            raise Interrupted("interrupted before training began: nothing was learned yet", fix="start again")
+        if self.done < self.tokens:
+            ask(self.watch)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Where a method leaves the lowest blocks as they are, the loop trains the same mo
 gave. Where blocks thaw by and by, one pass keeps what is needed at each turn, and the cut moves down with them.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,6 @@ from rootstock.core import layers
 from rootstock.core.artifact import digest_bytes
 from rootstock.core.errors import UsageError, WriteFailed, fitting
 from rootstock.core.loaded import configs
-from rootstock.core.lock import alone
 from rootstock.core.products import by_products
 from rootstock.core.resources import cache_folder
 from rootstock.core.rows import Columns, Encoded
@@ -35,6 +35,7 @@ from rootstock.loop import infer, precision
 from rootstock.run import features
 from rootstock.run.cut import Cut
 from rootstock.run.prepared import LabelledRows, Place, Prepared
+from rootstock.run.waited import by_one
 
 _SPARE_BYTES = 1_000_000_000
 """Left free on the disk: checkpoints and the model are still to be written."""
@@ -141,14 +142,11 @@ def _kept(plan: _Plan, cut: Cut, *, dry: bool) -> Lower:
         for part, depths in missing.items():
             shape = int(plan.parts[part].tokens["input_ids"].offsets[-1]), width
             files = {depth: paths[part][depth] for depth in depths}
-            held[part] |= _blank(files, shape, dtype) if dry else _alone(plan, cut, plan.parts[part], _Files(files, shape, dtype), progress)
-    how = (
-        "from the cache"
-        if not needed
-        else f"will take about {ahead:.0f} s"
-        if dry
-        else f"computed once in {time.monotonic() - started:.1f} s"
-    )
+            held[part] |= (
+                _blank(files, shape, dtype) if dry else _alone(plan, cut, part, _Files(files, shape, dtype), progress, ahead=ahead)
+            )
+    made = f"will take about {ahead:.0f} s" if dry else f"computed once in {time.monotonic() - started:.1f} s"
+    how = made if needed else "from the cache"
     plan.watch.say(f"layers    the output of {_count(max(plan.depths))} for {len(plan.parts[0]):,} + {len(plan.parts[1]):,} rows {how}")
     train, validation = (states.States(held[part], encoded.tokens["input_ids"], cut.depth) for part, encoded in enumerate(plan.parts))
     facts = {"depths": sorted(plan.depths), "bytes": sum(size[part] * len(each) for part, each in paths.items()), "computed_bytes": needed}
@@ -257,14 +255,14 @@ def _blank(files: dict[int, Path], shape: tuple[int, int], dtype: np.dtype[Any])
     return {depth: np.broadcast_to(np.zeros((1, shape[1]), dtype), shape) for depth in files}
 
 
-def _alone(plan: _Plan, cut: Cut, part: Encoded, files: _Files, progress: features.Progress) -> dict[int, np.ndarray]:
-    """The states of these rows. What another run makes just now is waited for and found: two would write to one map."""
+def _alone(plan: _Plan, cut: Cut, number: int, files: _Files, progress: features.Progress, *, ahead: float) -> dict[int, np.ndarray]:
+    """The states of a side's rows, which another run may be making just now. ahead: seconds that a pass after the wait would take."""
+    part, seconds = plan.parts[number], min(_WAIT_SECONDS, max(_room(plan) - ahead, 0.0))
     with ExitStack() as locks:
         try:
-            for _, path in sorted(files.paths.items()):
-                locks.enter_context(alone(path, patience=_WAIT_SECONDS))
+            locks.enter_context(by_one(files.paths.values(), plan.watch, seconds=seconds))
         except UsageError:
-            raise _NotKeptError(f"another run has been making what they give for {_WAIT_SECONDS / 60:g} minutes") from None
+            raise _NotKeptError(f"another run has been making what they give for {seconds:.0f} s") from None
         found = {depth: array for depth, path in files.paths.items() if (array := mapped.opened(path)) is not None}
         return found if len(found) == len(files.paths) else _filled(plan, cut, part, files, progress)
 
@@ -345,10 +343,16 @@ def _seconds(plan: _Plan, cut: Cut, missing: dict[int, frozenset[int]]) -> float
             seconds += features.tried(
                 _feed(plan, plan.parts[part]), partial(infer.infer, body, answer=_count_only, device=plan.place.device)
             )
-    minutes = plan.prepared.recipe.budget.minutes
-    if minutes and seconds > _SHARE * (60 * minutes - (time.monotonic() - plan.watch.started)):
+    if seconds > _room(plan):
+        minutes = plan.prepared.recipe.budget.minutes
         raise _NotKeptError(f"a pass to keep what they give takes about {seconds:.0f} s of --minutes {minutes:g}")
     return seconds
+
+
+def _room(plan: _Plan) -> float:
+    """Seconds that a budget of minutes has for a pass by now."""
+    minutes = plan.prepared.recipe.budget.minutes
+    return _SHARE * (60 * minutes - (time.monotonic() - plan.watch.started)) if minutes else math.inf
 
 
 def _count_only(body: nn.Module, batch: Batch) -> Columns:
