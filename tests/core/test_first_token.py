@@ -309,6 +309,22 @@ def test_closed_it_is_the_model_that_it_was():
     assert not block._forward_pre_hooks
 
 
+def test_what_others_put_in_or_take_out_meanwhile_is_left_as_they_left_it():
+    model, given = made(BERT).eval(), batch_of(BERT)
+    attention, expected, asked = layers.blocks(model)[-1].attention.self, model(**given).logits, []
+    with first_alone(model):
+        inner, looks = model.forward, attention.forward
+        model.forward = lambda **named: asked.append(1) or inner(**named)
+        attention.forward = lambda *some, **named: asked.append(2) or looks(*some, **named)
+    assert torch.equal(model(**given).logits, expected)
+    assert asked == [1, 2]
+    del model.forward, attention.forward
+    with first_alone(model):
+        del model.forward, attention.forward
+    assert torch.equal(model(**given).logits, expected)
+    assert not layers.blocks(model)[-1]._forward_hooks
+
+
 def test_who_leaves_first_takes_nothing_from_the_others():
     model, given = made(BERT).train(), batch_of(BERT)
     expected, count = learned(model, given), products(model, given)

@@ -232,7 +232,7 @@ class _Asked:
         """One less; nobody's, it is taken out."""
         self._users -= 1
         self._last.leave()
-        if not self._users:
+        if not self._users and vars(self._head).get("forward") is self:  # what somebody else has put there since is theirs
             del vars(self._head)["forward"]
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -286,10 +286,12 @@ class _Last:
     def leave(self) -> None:
         """One less; nobody's, the block is as it was."""
         self._users -= 1
-        if not self._users:
+        if self._users:
+            return
+        for hook in self._hooks:
+            hook.remove()
+        if getattr(vars(self._attention).get("forward"), "__self__", None) is self:
             del vars(self._attention)["forward"]
-            for hook in self._hooks:
-                hook.remove()
 
     @property
     def suits(self) -> bool:
