@@ -22,17 +22,18 @@ _EACH = 0.05
 
 
 @contextmanager
-def alone(target: Path, *, patience: float = _PATIENCE, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
+def alone(target: Path, *, patience: float | None = None, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Only this one writes to `target` meanwhile. Raises UsageError, which names the other, where it is taken for `patience` seconds.
 
     Where no file can be made beside the target, as where its parent is read-only, there is no lock either.
+    patience: None: as long as a holder that is just ending may take.
     meanwhile: called again and again while it waits; what it raises ends that.
     """
     place = target.resolve()
     beside = place.parent / f".{place.name}.lock"
     made = [each for each in (place.parent, *place.parent.parents) if not each.exists()]
     try:
-        handle = _taken(beside, target, patience, meanwhile)
+        handle = _taken(beside, target, _PATIENCE if patience is None else patience, meanwhile)
     except OSError:
         handle = None
     try:
