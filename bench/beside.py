@@ -73,6 +73,12 @@ def serve(peers):
     return True
 
 
+def predicted(trainer, rows):
+    """What a Trainer says of rows, in their order: with batches of like length it sorts these by length as well, and says nothing of it."""
+    trainer.args.train_sampling_strategy = "random"
+    return trainer.predict(rows)
+
+
 def trainer_settings(told):
     """What the Trainer's arguments of all peers share; `tuned` adds bf16 and batches of like length."""
     tuned = {"bf16": True, "train_sampling_strategy": "group_by_length"} if told.get("mode") == "tuned" else {}

@@ -131,7 +131,7 @@ def be_trainer(told):
     collate = {} if told["mode"] == "default" else {"processing_class": tokenizer}
     trainer = Trainer(model=model, args=args, train_dataset=train, data_collator=default_data_collator if not collate else None, **collate)
     rates = beside.trained(trainer)
-    starts, ends = trainer.predict(test.remove_columns(["row", "offsets"])).predictions
+    starts, ends = beside.predicted(trainer, test.remove_columns(["row", "offsets"])).predictions
     best = [(-np.inf, "")] * len(rows[2])
     for row, places, start, end in zip(test["row"], test["offsets"], starts, ends, strict=True):
         for first_ in np.argsort(-start)[:20]:

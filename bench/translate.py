@@ -84,7 +84,7 @@ def be_trainer(told):
     started = time.perf_counter()
     learner.train()
     spent = time.perf_counter() - started
-    ids = learner.predict(test).predictions
+    ids = beside.predicted(learner, test).predictions
     written = tokenizer.batch_decode([[i for i in row if i >= 0] for row in ids.tolist()], skip_special_tokens=True)
     made = sacrebleu.BLEU().corpus_score(written, [truth], n_bootstrap=1000)
     return {
