@@ -30,8 +30,9 @@ def uneven(facts: Facts) -> str:
     kind, asked = facts["budget"]["kind"], facts["budget"]["amount"]
     shares = {name: held[kind] / asked for name, held in facts["objectives"].items() if not held["capped"]}
     told = [f"{name} {share:.2f}" for name, share in shares.items() if abs(share - 1) > _EVEN]
-    spent = f"Not at equal compute, of the budget spent: {', '.join(told)}; whole updates only, so a larger budget comes nearer"
-    return spent if told else ""
+    if not told:
+        return ""
+    return f"Not at equal compute, of the budget spent: {', '.join(told)}; whole updates only, so a larger budget comes nearer"
 
 
 def verdicts(facts: Facts) -> list[str]:

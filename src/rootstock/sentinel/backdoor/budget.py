@@ -30,13 +30,13 @@ class Budget:
     """Untouched texts that confirm a trigger for a label."""
     confirmed: int
     """Triggers of each label that are confirmed."""
-    coined: int
+    references: int
+    """Clean models of the same base that the caller's rows are spent on."""
+    coined: int = 0
     """Tokens of which phrases and made-up words that outweigh texts are put together: so many that begin a word, and as many that go on.
 
     None in what is usual until clean models were scanned with it, whose scores say what it is worth.
     """
-    references: int
-    """Clean models of the same base that the caller's rows are spent on."""
     restarts: int = 0
     """Searches by gradient for each label, each from another random mixture of tokens; 0 leaves them out."""
     steps: int = 80
@@ -47,34 +47,10 @@ class Budget:
 
 BUDGETS = {
     "named": Budget(
-        name="named",
-        carriers=1,
-        pieces=5,
-        moved=3000,
-        labels=0,
-        kept=0,
-        pool=0,
-        beam=0,
-        longest=1,
-        inputs=64,
-        confirmed=0,
-        coined=0,
-        references=2,
+        name="named", carriers=1, pieces=5, moved=3000, labels=0, kept=0, pool=0, beam=0, longest=1, inputs=64, confirmed=0, references=2
     ),
     "fast": Budget(
-        name="fast",
-        carriers=1,
-        pieces=5,
-        moved=3000,
-        labels=2,
-        kept=80,
-        pool=32,
-        beam=4,
-        longest=2,
-        inputs=64,
-        confirmed=1,
-        coined=0,
-        references=2,
+        name="fast", carriers=1, pieces=5, moved=3000, labels=2, kept=80, pool=32, beam=4, longest=2, inputs=64, confirmed=1, references=2
     ),
     "standard": Budget(
         name="standard",
@@ -88,7 +64,6 @@ BUDGETS = {
         longest=4,
         inputs=64,
         confirmed=2,
-        coined=0,
         references=2,
     ),
     "deep": Budget(
