@@ -80,16 +80,30 @@ def _estimate(prepared: Prepared, tap: Tap, place: Place, watch: Watch, *, missi
 
 
 def tried(feed: batches.Feed, passed: Callable[[infer.Rows], Any]) -> float:
-    """Seconds that a pass of these rows takes: the longest are tried for memory, some of middle length for time."""
+    """Seconds that a pass of these rows takes: the longest are tried for memory, some of middle length for time.
+
+    Those of middle length pass twice, as the first batch of a shape waits for its code: what it took beyond the second counts once a shape.
+    """
     lengths = feed.encoded.lengths
     order = feed.in_order(torch.get_num_threads())
     some = len(order) // 2
+    chosen = order[some : some + torch.get_num_threads()]
+
+    def timed() -> float:
+        started = time.perf_counter()
+        passed(_Some(feed, chosen))
+        return time.perf_counter() - started
+
     with fitting(f"a pass of the {len(order[0])} longest rows", fix=FIX):
         passed(_Some(feed, order[:1]))
-        started, chosen = time.perf_counter(), order[some : some + torch.get_num_threads()]
-        passed(_Some(feed, chosen))
-    each = (time.perf_counter() - started) / max(1, sum(int(lengths[rows].sum()) for rows in chosen))
-    return each * int(lengths.sum())
+        first, again = timed(), timed()
+    each = again / max(1, sum(int(lengths[rows].sum()) for rows in chosen))
+    return each * int(lengths.sum()) + max(0.0, first - again) * _shapes(lengths, order) / max(1, _shapes(lengths, chosen))
+
+
+def _shapes(lengths: np.ndarray, order: list[np.ndarray]) -> int:
+    """How many shapes these batches have."""
+    return len({(len(rows), int(lengths[rows].max())) for rows in order})
 
 
 def check_budget(prepared: Prepared, seconds: float, *, elapsed: float) -> None:
