@@ -22,6 +22,7 @@ from rootstock.run.use import Run
 from rootstock.verbs import (
     arms,
     arms_child,
+    arms_nursery,
     arms_plan,
     arms_race,
     arms_results,
@@ -390,8 +391,8 @@ def test_a_process_of_its_own_goes_when_nobody_listens(done, rows, tiny_base, tm
     unit = arms_settle.settle(plan(rows, tiny_base), out, Watch())
     unit = unit.unit(unit.arms[0], None, 0)
     (tmp_path / "data").symlink_to(out / "data")
-    line = json.dumps(arms_unit.order(replace(unit, folder=tmp_path / "other"), None)) + "\n"
-    alone = subprocess.run([sys.executable, "-c", arms_unit._CODE], input=line, capture_output=True, text=True, check=False)
+    line = json.dumps({**arms_unit.order(replace(unit, folder=tmp_path / "other"), None), "errors": str(tmp_path / "said")}) + "\n"
+    alone = subprocess.run([sys.executable, "-c", arms_nursery._CODE], input=line, capture_output=True, text=True, check=False)
     assert alone.returncode == 1
     assert not list((tmp_path / "other").rglob("*.json*"))
 
@@ -399,7 +400,8 @@ def test_a_process_of_its_own_goes_when_nobody_listens(done, rows, tiny_base, tm
 def test_a_process_that_ends_without_a_word_is_a_failed_run(done, rows, tiny_base, tmp_path, monkeypatch):
     out, _, _, _ = done
     settled = arms_settle.settle(plan(rows, tiny_base), out, Watch())
-    monkeypatch.setattr(arms_unit, "_CODE", "raise SystemExit('killed')")
+    monkeypatch.setattr(arms_nursery, "_CODE", "raise SystemExit('killed')")
+    monkeypatch.setattr(arms_unit, "_NURSERY", arms_nursery.Nursery())
     with pytest.raises(RunFailed, match=r"full rate=0.003, all rows, seed 0: its process ended with 1: killed"):
         arms_unit.carried_out(replace(settled.unit(settled.arms[0], None, 0), folder=tmp_path), Watch())
 

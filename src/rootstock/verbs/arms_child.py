@@ -1,6 +1,6 @@
 """One arm's training in a process of its own, so that what it takes of memory is its own; and its answers on rows that it never saw.
 
-It is told by one line of JSON on stdin and tells by lines of JSON on stdout. A second line, `stop`, asks it to save and end; where stdin
+It has its order from `arms_nursery` and tells by lines of JSON on stdout. A line on stdin, `stop`, asks it to save and end; where stdin
 ends without one, whoever asked is gone, and so it goes: two would write into one folder otherwise.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from rootstock import STARTED
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
@@ -31,12 +30,10 @@ _WARM_ROWS = 64
 """Predicted before the clock runs: what is made once for each shape is not what a row costs."""
 
 
-def main() -> None:
+def main(order: Mapping[str, Any]) -> None:
     """Carry one order out; what the libraries print goes to stderr, so that stdout holds nothing but our own lines."""
     told = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
-    with open(0, "rb", buffering=0, closefd=False) as asked:
-        order = json.loads(asked.readline())
     stopped = threading.Event()
     threading.Thread(target=_listen, args=(stopped,), daemon=True).start()
     _tell(told, **outcome(order, Watch(event=lambda event: _tell(told, event=event), stop=stopped.is_set, goes_back=False)))
@@ -70,6 +67,7 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
 
     order: the recipe, where the run and its answers go, the folder of the parts that are answered, and the rival that may end the training.
     """
+    began = time.monotonic()
     recipe, place, answers = Recipe.build(order["recipe"], ""), Path(order["place"]), Path(order["answers"])
     rival = Rival.read(order["rival"]) if order.get("rival") else None
     curtailed = Curtailed(rival, answers, RunFolder(place).history)
@@ -94,7 +92,7 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
         judged = run.task.judged(columns)
         made[side]["metrics"] = run.task.metrics(judged)
         kept_answers.write(answers.with_suffix(f".{side}.safetensors"), judged)
-    found = _facts(run, made, peak) | {"stopped": curtailed.facts or None}
+    found = _facts(run, made, peak) | {"wall": round(time.monotonic() - began, 2), "stopped": curtailed.facts or None}
     artifact.write_json(answers.with_suffix(".json"), found)
     curtailed.forget()
     return found
@@ -110,7 +108,6 @@ def _facts(run: Run, made: Mapping[str, Any], peak: int) -> dict[str, Any]:
         "metrics": {side: made[side]["metrics"] for side in SIDES},
         "per_class": made["details"].get("per_class", []),
         "seconds": measured["seconds"],
-        "wall": round(time.monotonic() - STARTED, 2),
         "steps": measured["steps"],
         "peak_bytes": peak,
         "learning": learning,

@@ -1,10 +1,6 @@
 """One training of one arm, seen from outside: the recipe, the process that carries it out, and the answers that it leaves."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +13,10 @@ from rootstock.evaluation.paired import Answered
 from rootstock.run.vectors import groups
 from rootstock.verbs import api, arms_rows, kept_answers
 from rootstock.verbs.arms import Arm
+from rootstock.verbs.arms_nursery import Nursery
 
-_CODE = "from rootstock.verbs.arms_child import main; main()"
+_NURSERY = Nursery()
+"""One for all trainings of this process: what they import is the same, and one learns at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,52 +108,15 @@ def _told(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None) -> dict[str
     """What the process that learns says in the end; its events are passed on as they come."""
     errors = unit.run.with_name(f"{unit.cell}.stderr")
     errors.parent.mkdir(parents=True, exist_ok=True)
-    with errors.open("w", encoding="utf-8") as stderr:
-        process = _process(stderr)
-    last = _heard(process, json.dumps(order(unit, rival)), watch)
+    last, code = _NURSERY.carried_out(order(unit, rival), errors, watch)
     if "error" in last:
         raise received(last["error"], last["found"], last["wanted"], last["fix"])
     if "done" not in last:
-        said = errors.read_text("utf-8").strip().splitlines()
+        said = errors.read_text("utf-8").strip().splitlines() if errors.exists() else []
         raise RunFailed(
-            f"its process ended with {process.returncode}{f': {said[-1]}' if said else ''}",
+            f"its process ended with {code}{f': {said[-1]}' if said else ''}",
             fix=f"{errors} holds all that it said; free memory if the system ended it; {api.AGAIN}",
         )
     errors.unlink(missing_ok=True)
     found: dict[str, Any] = last["done"]
     return found
-
-
-def _heard(process: "subprocess.Popen[str]", asked: str, watch: Watch) -> dict[str, Any]:
-    """The last line of a process that is asked for something; nothing where it ended before it had heard. It is gone afterwards."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    last: dict[str, Any] = {}
-    try:
-        process.stdin.write(asked + "\n")
-        process.stdin.flush()
-        stopped = False
-        for line in process.stdout:
-            last = json.loads(line) if line.startswith("{") else last
-            if "event" in last and last["event"]["event"] != "evaluation":
-                watch.event(last["event"])
-            if not stopped and watch.stop():
-                stopped = True
-                process.stdin.write("stop\n")
-                process.stdin.flush()
-    except BrokenPipeError:
-        return {}
-    finally:
-        if not last.keys() & {"done", "error"}:
-            process.kill()
-        with suppress(BrokenPipeError):  # what it did not read is still to be flushed
-            process.stdin.close()
-        process.stdout.close()
-        process.wait()
-    return last
-
-
-def _process(stderr: Any) -> "subprocess.Popen[str]":
-    """In a session of its own: Ctrl-C is for us, who ask it to save and end."""
-    told = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
-    return subprocess.Popen([sys.executable, "-c", _CODE], text=True, encoding="utf-8", start_new_session=True, **told)
