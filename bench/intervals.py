@@ -1,6 +1,6 @@
 """Do 95 % intervals hold the truth in 95 of 100 test sets, and how often is a difference called real where there is none?
 
-    python bench/intervals.py [--trials 2000] [--resamples 500] [--parts counts pairs numbers] [--only macro_f1]
+    python bench/intervals.py [--trials 2000] [--resamples 500] [--parts counts pairs numbers confidence] [--only macro_f1]
 
 Test sets are drawn from populations whose figures are known; each gets the interval that the tool prints (evaluation/intervals.py, and
 evaluation/paired.py for differences). Rows of one kind (true class 2 answered 1, say) can be exchanged, so resampling rows is a multinomial
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rootstock.evaluation.intervals import interval, limits
+from rootstock.evaluation.intervals import ends, interval, limits, resampled
 from rootstock.evaluation.paired import Drawn, chances, difference
 from rootstock.tasks import _scores
 
@@ -160,7 +160,8 @@ def weighted_ranks(values_N, weights_RN):
 
 def numbers_part(trials, resamples):
     large = {name: population(np.random.default_rng(1), 2_000_000) for name, population in NUMBERS.items()}
-    known = {name: {"pearson": _scores.pearson(*sides), "spearman": _scores.spearman(*sides)} for name, sides in large.items()}
+    both = ("pearson", "spearman")
+    known = {name: _scores.number_metrics(right, left, both) for name, (left, right) in large.items()}
     for rows in SIZES:
         rng = np.random.default_rng(rows)
         weights_RN = rng.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
@@ -169,11 +170,48 @@ def numbers_part(trials, resamples):
             for _ in range(trials // (2 if rows < 1000 else 4 if rows < 5000 else 10)):  # ranks of a thousand resamples are dear
                 left, right = population(rng, rows)
                 sides = {"pearson": (left, right), "spearman": tuple(weighted_ranks(each, weights_RN) for each in (left, right))}
-                for figure, of in (("pearson", _scores.pearson), ("spearman", _scores.spearman)):
+                whole = _scores.number_metrics(right, left, both)
+                for figure in both:
                     drawn = weighted_pearson(*sides[figure], weights_RN)
-                    found[figure].append(interval(drawn, of(left, right), rows, within=limits(figure)))
+                    found[figure].append(interval(drawn, whole[figure], rows, within=limits(figure)))
             for figure, each in found.items():
                 yield told(figure, name, rows, known[name][figure], each)
+
+
+# -- figures of confidence, and of one class: by the tool's own way from counts of rows to figures --------------------------------------
+
+
+def confident(rng, rows, *, positive=0.5, sharp=2.0, wrong=1.0):
+    """Two classes. Log-odds of the second are normal around `sharp` to the true side; those that are said are `wrong` times as far out."""
+    answers = (rng.random(rows) < positive).astype(int)
+    odds = rng.normal(np.where(answers, sharp, -sharp) / 2, sharp**0.5)  # told odds of so much are the true ones at even shares
+    yes = 1 / (1 + np.exp(-wrong * odds))
+    return {"scores": np.stack([1 - yes, yes], 1), "answers": answers}
+
+
+CONFIDENCES = {
+    "two classes, half each, well calibrated": {},
+    "two classes, half each, far too sure": {"wrong": 3.0},
+    "two classes, 95 to 5": {"positive": 0.05},
+}
+OF_CONFIDENCE = ("calibration_error", "log_loss", "roc_auc", "per_class/1/precision", "per_class/1/recall", "per_class/1/f1")
+
+
+def confidence_part(trials, resamples):
+    for name, how in CONFIDENCES.items():
+        large = confident(np.random.default_rng(1), 2_000_000, **how)
+        known = _scores.class_tally(large["scores"], large["answers"], OF_CONFIDENCE).whole()
+        for rows in SIZES:
+            rng, found = generator(name, rows), {figure: [] for figure in OF_CONFIDENCE}
+            for _ in range(trials // (2 if rows < 1000 else 8 if rows < 5000 else 40)):
+                columns = confident(rng, rows, **how)
+                tally = _scores.class_tally(columns["scores"], columns["answers"], OF_CONFIDENCE)
+                sets = resampled(rows, seed=int(rng.integers(2**31)), resamples=resamples)
+                told_of = ends(tally, np.concatenate([tally.of(counts_RN) for counts_RN in sets]), tally.whole())
+                for figure, each in found.items():
+                    each.append(told_of.get(figure))
+            for figure, each in found.items():
+                yield told(figure, name, rows, known[figure], each) | {"undefined": sum(one is None for one in each)}
 
 
 # -- two models that are equally good: how often are they called different? --------------------------------------------------------------
@@ -239,7 +277,7 @@ def told(figure, name, rows, truth, found):
     return of | sides | {"reached": REACHED[0] <= covered <= REACHED[1]}
 
 
-PARTS = {"counts": counts_part, "pairs": pairs_part, "numbers": numbers_part}
+PARTS = {"counts": counts_part, "pairs": pairs_part, "numbers": numbers_part, "confidence": confidence_part}
 
 
 def main():

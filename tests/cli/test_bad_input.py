@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import struct
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,8 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import WORDS, make_tokenizer, rows_of, write_csv
 
 from rootstock.cli import main
-from rootstock.core.runfolder import RunFolder
-from rootstock.verbs import api, verify
+from rootstock.verbs import verify
 
 ROWS = rows_of(60)
 ADAPT = "--base base --method full --epochs 1"
@@ -440,33 +438,6 @@ def test_overwrite_keeps_the_old_run_until_the_new_one_is_known_to_be_good(desk,
     assert contents(run) == before
     assert command(f"adapt good.csv {ADAPT} --seed 7 --out {run} --overwrite")[0] == 0
     assert json.loads((run / "manifest.json").read_text())["seed"] == 7
-
-
-@pytest.mark.parametrize("staged", [False, True])
-def test_killed_while_an_old_run_is_removed_the_place_may_still_be_replaced(tmp_path, monkeypatch, staged):
-    """Whatever is gone by then: a run that has begun or none at all, never a finished run without its files or somebody's folder."""
-    for number in range(6):
-        run, left = tmp_path / f"run-{number}", [number]
-        for name in ("model", "checkpoints", *(["stages"] if staged else [])):
-            (run / name).mkdir(parents=True)
-        for name in ("manifest.json", "README.md", "recipe.yaml", *([] if staged else ["ledger.json"])):
-            (run / name).write_text("{}")
-
-        def gone(path, real, left=left):
-            if not left[0]:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            real(path)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(api.shutil, "rmtree", lambda path, gone=gone: gone(path, os.rmdir))
-            patched.setattr(Path, "unlink", lambda path, gone=gone: gone(path, os.remove))
-            try:
-                api.remove(RunFolder(run), None)
-            except KeyboardInterrupt:
-                assert not number or not RunFolder(run).complete
-                alone = [each.name for each in run.iterdir()] == ["recipe.yaml"]  # of a staged run, for a moment
-                assert alone or not api.check_place(RunFolder(run), overwrite=True)
 
 
 @pytest.mark.parametrize("place", [(), (3,), (b"name",)], ids=["nothing", "a number", "bytes"])

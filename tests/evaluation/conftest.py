@@ -12,6 +12,7 @@ from rootstock.core.task import Labelled
 from rootstock.tasks import _scores
 
 _FIGURES = {"class": _scores.class_metrics, "classes": _scores.label_set_metrics, "number": _scores.number_metrics}
+_TALLIES = {"class": _scores.class_tally, "classes": _scores.label_set_tally, "number": _scores.number_tally}
 _HEADLINES = {"class": ("accuracy", "macro_f1"), "classes": ("micro_f1", "macro_f1"), "number": ("spearman", "pearson")}
 
 
@@ -41,6 +42,9 @@ class FakeTask(Labelled):
 
     def metrics(self, columns: Any, names: Any = None) -> dict[str, float]:
         return _FIGURES[self.of](columns["scores"], columns["answers"], names)
+
+    def tally(self, columns: Any, names: Any) -> Any:
+        return _TALLIES[self.of](columns["scores"], columns["answers"], names)
 
     def _unused(self, *_: Any) -> Any:
         raise NotImplementedError

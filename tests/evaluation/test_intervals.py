@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, sem, t
 
 from rootstock.evaluation import intervals
-from rootstock.evaluation.intervals import around, bootstrap, draws, interval, limits, measure, quantile, wilson
+from rootstock.evaluation.intervals import around, bootstrap, draws, interval, limits, quantile, tallied, wilson
 from rootstock.tasks._scores import class_metrics, number_metrics
 from rootstock.tasks.text_classification import TextClassification
 
@@ -81,15 +81,15 @@ def test_rows_are_the_same_however_many_are_drawn_in_one_call(monkeypatch, room)
 @pytest.mark.parametrize(("rows", "classes"), [(1, 2), (40, 2), (60, 12)])
 @pytest.mark.parametrize("held", [1, 4], ids="{} rows are one".format)
 def test_counting_gives_what_measuring_gives(rows, classes, held):
-    """Exactly, up to the order in which a mean over many classes is added up."""
+    """Exactly, up to the order in which a sum over rows or a mean over many classes is added up."""
     columns, groups = _class_rows(rows, classes), None if held == 1 else np.arange(rows) // held
     task, names = TextClassification(labels=tuple(map(str, range(classes)))), ("accuracy", "f1", "macro_recall", "weighted_f1", "matthews")
+    names = (*names, "roc_auc", "calibration_error", "log_loss")
     one, other = (
-        draws(columns, how, names=names, seed=2, resamples=30, groups=groups) for how in (measure(task, columns, names), task.metrics)
+        draws(columns, how, names=names, seed=2, resamples=30, groups=groups) for how in (tallied(task, columns, names), task.metrics)
     )
-    np.testing.assert_allclose(one, other, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
     assert np.isnan(one[:, 1]).all() == (classes != 2)
-    assert measure(task, columns, ("accuracy", "roc_auc")) == task.metrics
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -147,7 +147,17 @@ def test_limits_go_by_the_figures_name():
     assert limits("accuracy") == limits("dim64_ndcg@10") == limits("next_sentence_accuracy") == (0.0, 1.0)
     assert limits("dim64_spearman") == limits("matthews") == (-1.0, 1.0)
     assert limits("bleu") == (0.0, 100.0)
-    assert limits("loss") is limits("perplexity") is limits("margin") is None
+    assert limits("calibration_error") == limits("per_class/3/recall") == limits("calibration/0/accuracy") == (0.0, 1.0)
+    assert limits("log_loss") == limits("mean_absolute_error") == limits("root_mean_squared_error") == (0.0, np.inf)
+    assert limits("r2") == (-np.inf, 1.0)
+    assert limits("loss") is limits("perplexity") is limits("margin") is limits("calibration/0/confidence") is None
+
+
+def test_an_interval_ends_where_the_figure_can_go_no_further():
+    found = interval(np.array([-0.4, 0.6]), 0.1, 5, within=limits("log_loss"))
+    assert found == (0.0, pytest.approx(0.1 + 0.5 * np.sqrt(5 / 4) * quantile(5)))
+    assert interval(np.array([0.5, 1.1]), 0.9, 5, within=limits("r2"))[1] == 1.0
+    assert interval(np.array([0.5]), 0.5, 1, within=limits("log_loss")) is None
 
 
 EXACT = {

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from rootstock.evaluation.baselines import Baselines
-from rootstock.evaluation.score import score
+from rootstock.evaluation.intervals import draws, interval, limits, quantile, wilson
+from rootstock.evaluation.score import details, score
+from rootstock.tasks.text_classification import TextClassification
 
 
 def _answered(right_N, classes=2):
@@ -29,7 +31,9 @@ def test_a_model_that_beats_the_words(fake_task):
     found = _scored(model, fake_task(), baselines=Baselines({"tfidf": words}, {}))
     assert found["rows"] == 400
     assert found["metrics"]["accuracy"] == pytest.approx(0.9)
-    assert set(found["intervals"]) == {"accuracy", "macro_f1"}
+    assert set(found["intervals"]) == set(found["metrics"]) > {"accuracy", "macro_f1"}
+    assert set(found["baseline_intervals"]["tfidf"]) == set(found["baselines"]["tfidf"])
+    assert found["headline"] == list(found["metrics"])[:2] == ["accuracy", "macro_f1"]
     assert found["baselines"]["tfidf"]["accuracy"] == pytest.approx(0.7)
     low, high = found["differences"]["tfidf"]["difference"]
     assert 0 < low < 0.2 < high
@@ -91,7 +95,7 @@ def test_a_constant_guess_counts_as_no_correlation(fake_task):
 def test_a_model_of_one_answer_has_no_verdict_on_correlation(fake_task):
     model = {"scores": np.ones((20, 1)), "answers": np.arange(20.0)}
     found = _scored(model, fake_task(of="number", classes=1), baselines=Baselines({"tfidf": model}, {}))
-    assert found["intervals"] == {}
+    assert set(found["intervals"]) == set(found["metrics"]) == {"mean_absolute_error", "root_mean_squared_error", "r2"}
     assert found["beats"] == {}
     assert found["verdict"] == "spearman is not defined here: the answers or the predictions are all the same"
 
@@ -101,6 +105,9 @@ def test_rows_seen_in_training_are_scored_apart(fake_task):
     found = _scored(_answered(overlap_N | (np.arange(100) >= 70)), fake_task(), overlap_N=overlap_N)["leakage"]
     assert found["overlap_rows"] == 40
     assert [found[part]["accuracy"] for part in ("with", "without", "overlap_only")] == pytest.approx([0.7, 0.5, 1.0])
+    ends = {part: found["intervals"][part]["accuracy"] for part in ("with", "without", "overlap_only")}
+    assert ends["overlap_only"] == pytest.approx(wilson(40, 40, quantile(40))), "a share of forty rows, not of all"
+    assert np.diff(ends["without"]) == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 60), rel=0.1)
 
 
 def test_no_overlap_leaves_its_part_empty(fake_task):
@@ -142,3 +149,52 @@ def test_label_sets(fake_task):
     found = _scored(model, fake_task(of="classes", classes=3), baselines=Baselines({"majority": words}, {}))
     assert found["beats"] == {"majority": True}
     assert found["verdict"].startswith("micro f1 1.000 [0.953, 1.000] beats")
+
+
+# -- figures of classes and of confidence ----------------------------------------------------------------------------------
+
+
+def _three(rows=300):
+    """Three classes, the third of three rows that are all found and never wrongly said; the second is never predicted."""
+    answers_N = np.array([2] * 3 + [1] * 40 + [0] * (rows - 43))
+    given_N = np.where(answers_N == 2, 2, 0)
+    return {"scores": np.eye(3)[given_N] * 0.7 + 0.1, "answers": answers_N}
+
+
+def test_figures_of_a_class_go_by_its_own_rows():
+    task = TextClassification(labels=("a", "b", "c"))
+    first, second, third = json.loads(json.dumps(details(_three(), task, seed=0)))["per_class"]
+    for name in ("precision", "recall", "f1"):
+        assert third["intervals"][name] == pytest.approx(wilson(3, 3, quantile(3))), "three rows prove little"
+    assert second["intervals"]["recall"] == pytest.approx(wilson(0, 40, quantile(40)))
+    assert "precision" not in second["intervals"], "it was never said"
+    share = 257 / 297
+    assert np.diff(first["intervals"]["precision"]) == pytest.approx(2 * 1.97 * np.sqrt(share * (1 - share) / 297), rel=0.1)
+
+
+def test_the_bins_of_confidence_have_intervals():
+    draw = np.random.default_rng(0)
+    columns = {"scores": draw.dirichlet(np.ones(3), 200), "answers": draw.integers(0, 3, 200)}
+    found = details(columns, TextClassification(labels=("a", "b", "c")), seed=0)["calibration"]
+    assert sum(each["count"] for each in found) == 200
+    for each in found:
+        low, high = each["intervals"]["accuracy"]
+        assert 0 <= low <= each["accuracy"] <= high <= 1
+        wanted = wilson(each["accuracy"] * each["count"], each["count"], quantile(each["count"])) if each["count"] > 1 else (low, high)
+        assert (low, high) == pytest.approx(wanted, abs=0.06)
+        low, high = each["intervals"].get("confidence", (each["confidence"],) * 2)
+        assert low <= each["confidence"] <= high
+
+
+@pytest.mark.parametrize("several", ["no", "yes"])
+def test_one_path(several):
+    """The ends of a figure are those of its own resamples, whatever else is measured with it."""
+    draw = np.random.default_rng(1)
+    answers = draw.integers(0, 3, 80) if several == "no" else draw.integers(0, 2, (80, 3))
+    columns = {"scores": draw.dirichlet(np.ones(3), 80), "answers": answers}
+    task = TextClassification(labels=("a", "b", "c"), several=several)
+    whole = score(columns, task, seed=5)
+    for name, value in whole["metrics"].items():
+        drawn_R = draws(columns, task.metrics, names=(name,), seed=5)[:, 0]
+        rows = np.bincount(answers).min() if (name, several) == ("roc_auc", "no") else 80  # a perfect order of few says little
+        assert whole["intervals"][name] == pytest.approx(interval(drawn_R, value, rows, within=limits(name)), rel=1e-6, abs=1e-9), name

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from rootstock.core.artifact import digest_folder
 from rootstock.core.errors import Interrupted, OutOfMemory, WriteFailed
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
@@ -45,6 +46,18 @@ def test_a_refused_run_leaves_nothing_and_the_same_call_does_it_later(recipe, tm
     planned = api.carry_out(recipe, out, Watch()).folder.json("plan.json")["predicted"]["disk_bytes"]
     held = sum(path.stat().st_size for path in (out / "model").iterdir())
     assert planned > held
+
+
+def test_a_refused_run_leaves_the_one_that_it_would_replace(recipe, tmp_path, full):
+    out = tmp_path / "run"
+    api.carry_out(recipe, out, Watch())
+    before = digest_folder(out)
+    with full(), pytest.raises(WriteFailed, match="GB free"):
+        api.carry_out(recipe, out, Watch(), overwrite=True)
+    assert digest_folder(out) == before
+    again = api.carry_out(recipe.model_copy(update={"seed": 7}), out, Watch(), overwrite=True)
+    assert again.recipe.seed == 7
+    assert not [each for each in out.iterdir() if each.name.endswith(".part")]
 
 
 def test_a_step_that_does_not_fit_leaves_nothing_either(recipe, tmp_path, monkeypatch):

@@ -247,7 +247,7 @@ def race(tmp_path, monkeypatch):
         monkeypatch.setattr(arms_unit, "carried_out", carried_out)
         settled = SimpleNamespace(
             plan=SimpleNamespace(seeds=seeds, halving=True, keep=False, minutes=None, engine="torch"),
-            arms=arms_, points=(None,), save=lambda: None,
+            arms=arms_, points=(None,), save=lambda: None, folder=tmp_path,
             state={"spent": 0.0, "baselines": {"all-0": {"majority": 0.5}}}, expected=lambda arm, rows: 0.0,
             unit=lambda arm, rows, seed: Made(arm, seed, made[arm.name, seed], tmp_path, known),
         )  # fmt: skip

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from tests.conftest import rows_of
 
-from rootstock.core.errors import DataError, Interrupted, RecipeError, UnknownName, UsageError
+from rootstock.core.errors import DataError, Interrupted, RecipeError, UnknownName, UsageError, WriteFailed
 from rootstock.core.watch import Watch
 from rootstock.evaluation import suite as suites
 from rootstock.report import benchmark as page
@@ -291,26 +290,24 @@ def test_what_has_ended_is_not_done_again(plan, tmp_path, monkeypatch):
     assert not list((out / "runs").iterdir())
 
 
-@pytest.mark.parametrize("removed", range(3))
-def test_killed_while_it_is_replaced_it_may_still_be_replaced(plan, tmp_path, monkeypatch, removed):
-    out, left = tmp_path / "out", [removed]
+@pytest.mark.parametrize("at", ["settling", "training", "learning"])
+def test_what_it_replaces_is_back_until_a_training_has_learned(plan, tmp_path, monkeypatch, at):
+    out = tmp_path / "out"
     out.mkdir()
     for name in ("state.json", "benchmark.json", "lm_eval.json", "README.md"):
         (out / name).write_text("{}")
-    real = Path.unlink
 
-    def unlink(path, missing_ok=False):
-        if path.parent == out and path.exists():
-            if not left[0]:
-                raise KeyboardInterrupt
-            left[0] -= 1
-        real(path, missing_ok=missing_ok)
+    def broken(*given):
+        if at == "learning":
+            given[1].event({"event": "step", "step": 1})
+        raise WriteFailed("the disk is full")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", unlink)
-        with pytest.raises(KeyboardInterrupt):
-            benchmark.settle(plan("cola"), out, Watch(), overwrite=True)
-    assert benchmark.settle(plan("cola"), out, Watch(), overwrite=True).splits
+    monkeypatch.setattr(benchmark, "check_trainable" if at == "settling" else "_trained", broken)
+    with pytest.raises(WriteFailed):
+        benchmark.benchmark(plan("cola"), out, Watch(), overwrite=True)
+    assert (out / "benchmark.json").exists() == (at != "learning")
+    assert (out / "data").exists() == (at == "learning")
+    assert not [each for each in out.iterdir() if each.name.endswith(".part")]
 
 
 def test_another_plan_or_place_is_refused(plan, tmp_path):

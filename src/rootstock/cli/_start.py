@@ -1,7 +1,7 @@
 """Shared by adapt, pretrain and run: a recipe from options, the run itself, and its summary."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,17 +168,15 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     for part, held in metrics.get("parts", {}).items():
         lines += [part, *(f"  {each}" for each in figures(held)), ""]
-    values, intervals = metrics["metrics"], metrics["intervals"]
-    for name in dict.fromkeys([*(each for each in intervals if each in values), *values]):  # the figures that lead come first
-        low, high = intervals.get(name, (None, None))
-        lines.append(f"{name:<24}{values[name]:8.4f}" + (f"   [{low:.4f}, {high:.4f}]" if low is not None else ""))
-    for name, found in metrics.get("baselines", {}).items():
-        shown = ", ".join(f"{key} {found[key]:.4f}" for key in intervals if key in found)
-        lines.append(f"{'baseline ' + name:<24}{shown or 'none of these figures is defined for it'}")
+    values, leads = metrics["metrics"], metrics.get("headline") or list(metrics["intervals"])
+    for name in dict.fromkeys([*(each for each in leads if each in values), *values]):  # the figures that lead come first
+        lines.append(f"{name:<24}{values[name]:8.4f}{_ends(metrics['intervals'].get(name), '   ')}")
+    lines += _baselines(metrics, leads)
     leakage = metrics.get("leakage") or {}
     if leakage.get("overlap_rows"):
         shown = f"{leakage['overlap_rows']:,} of {metrics['rows']:,} rows also occur in training"
-        lines.append(f"{shown}; without these: {_short(leakage.get('without')) or 'none is left'}")
+        without = _short(leakage.get("without") or {}, leakage.get("intervals", {}).get("without", {}))
+        lines.append(f"{shown}; without these: {without or 'none is left'}")
     if metrics.get("broken_images"):
         lines.append(f"{metrics['broken_images']:,} images beside these {metrics['rows']:,} can't be read and were left out")
     if metrics.get("unseen_rows"):
@@ -192,8 +190,29 @@ def figures(metrics: Mapping[str, Any]) -> list[str]:
     return [*lines, *([metrics["verdict"]] if metrics.get("verdict") else [])]
 
 
-def _short(found: Mapping[str, Any] | None) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in list((found or {}).items())[:2] if isinstance(value, float))
+def _baselines(metrics: Mapping[str, Any], leads: Sequence[str]) -> Iterator[str]:
+    """What each baseline reaches in the figures that lead, how far the model is from it, and why one is missing."""
+    for name, found in metrics.get("baselines", {}).items():
+        leading, ends = {key: found[key] for key in leads if key in found}, metrics.get("baseline_intervals", {}).get(name, {})
+        shown = _short(leading, ends, most=len(leads))
+        apart = metrics.get("differences", {}).get(name)
+        if shown and apart and len(apart["difference"]) == 2 and apart["figure"] in found and apart["figure"] in metrics["metrics"]:
+            far = metrics["metrics"][apart["figure"]] - found[apart["figure"]]
+            shown += f"; the model's {apart['figure']} differs by {far:+.4f} [{apart['difference'][0]:+.4f}, {apart['difference'][1]:+.4f}]"
+        yield f"{'baseline ' + name:<24}{shown or 'none of these figures is defined for it'}"
+    for name, reason in metrics.get("left_out", {}).items():
+        yield f"{'no baseline ' + name:<24}{reason}"
+
+
+def _short(found: Mapping[str, Any], intervals: Mapping[str, Any], *, most: int = 2) -> str:
+    return ", ".join(
+        f"{name} {value:.4f}{_ends(intervals.get(name))}" for name, value in list(found.items())[:most] if isinstance(value, float)
+    )
+
+
+def _ends(interval: Sequence[float] | None, before: str = " ") -> str:
+    """An interval where there is one."""
+    return f"{before}[{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
 
 
 def _share(value: str) -> str | float:

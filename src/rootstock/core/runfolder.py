@@ -93,6 +93,11 @@ class RunFolder:
         return self.manifest.exists() or (self.recipe.exists() and ((self.path / "ledger.json").exists() or self.stages.is_dir()))
 
     @property
+    def learned(self) -> bool:
+        """Whether a run that has begun, or a stage of it, has made an update, or was fitted and measured."""
+        return any(_told(path) for path in (self.history, *self.path.glob("stages/*/history.jsonl")) if path.is_file())
+
+    @property
     def going_on(self) -> str:
         """The command that goes on with a run that has not ended."""
         return f"rootstock run {shlex.quote(str(self.recipe))} --resume"
@@ -106,6 +111,11 @@ class RunFolder:
         return artifact.read_json(
             self.path / name, wanted="the folder of a run that has ended", fix="name a run folder, or resume the run first"
         )
+
+
+def _told(history: Path) -> bool:
+    with history.open(encoding="utf-8", errors="replace") as lines:
+        return any(f'"event": "{kind}"' in line for line in lines for kind in ("step", "evaluation"))
 
 
 def no_run(folder: RunFolder) -> UsageError:

@@ -17,7 +17,7 @@ from unicodedata import unidata_version
 import numpy as np
 import pyarrow as pa
 
-from rootstock.core import artifact
+from rootstock.core import artifact, aside
 from rootstock.core.errors import DataError, Interrupted
 from rootstock.core.lock import alone
 from rootstock.core.watch import Watch
@@ -40,7 +40,8 @@ def build(settings: CorpusSettings, out: Path, watch: Watch, *, overwrite: bool 
 
     Raises UsageError where the folder holds something else, DataError where nothing is left, Interrupted after a whole part.
     """
-    with alone(out):
+    with alone(out), aside.kept(out):
+        aside.mend(out, begun=any((out / "parts").glob("part-*")), learned=True)
         stages, facts = _checked(settings, out)
         key = artifact.digest_json([settings.decisive(), [fact.digest for fact in facts], *_beside(stages)])
         if place.finished(out, key, overwrite=overwrite):

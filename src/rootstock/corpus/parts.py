@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
-from rootstock.core import artifact
+from rootstock.core import artifact, aside
 from rootstock.core.errors import ContractRefused
 from rootstock.corpus.step import TEXT
 
@@ -50,13 +50,14 @@ def written(folder: Path, key: str) -> list[Part]:
 
 
 def write(folder: Path, number: int, documents: pa.Table, arrays: Mapping[str, np.ndarray], account: dict[str, Any]) -> Part:
-    """Put a part on disk."""
+    """Put a part on disk: with the first of a build, the corpus that it replaces goes."""
     place = folder / f"part-{number:06}"
     with artifact.whole_folder(place) as beside:
         with pa.ipc.new_file(str(beside / "documents.arrow"), documents.schema) as stream:
             stream.write_table(documents)
         save_file(dict(arrays), beside / "arrays.safetensors")
         artifact.write_json(beside / "account.json", account)
+    aside.gone(folder.parent)
     return Part(place, account)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact, place
+from rootstock.core import artifact, aside, place
 from rootstock.core.errors import ContractRefused, UsageError
 from rootstock.corpus import parts
 
@@ -46,15 +46,18 @@ def finished(out: Path, key: str, *, overwrite: bool) -> bool:
 
 
 def _make_room(out: Path, key: str, manifest: dict[str, Any], *, overwrite: bool) -> None:
-    """Remove another build where asked; what this one has done so far stays."""
-    if manifest and manifest.get("key") != key and not overwrite:
+    """Put another build aside where asked, until the first part of this one is there; what this one has done so far stays."""
+    other = bool(manifest) and manifest.get("key") != key
+    if other and not overwrite:
         raise UsageError(f"{out} holds a corpus built otherwise", wanted="a new folder", fix="choose another --out, or give --overwrite")
     try:
         parts.written(out / "parts", key)
     except ContractRefused:
         if not overwrite:
             raise
-        shutil.rmtree(out / "parts")
+        other = True
+    if other:
+        return aside.put(out)
     for name in ("manifest.json", *manifest.get("files", ())) if manifest else ():
         (out / name).unlink(missing_ok=True)
 

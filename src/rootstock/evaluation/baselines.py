@@ -6,7 +6,7 @@ Shape letters: N rows, C classes, V words, W words of the longest row.
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -62,6 +62,26 @@ def baselines(train: pa.Table, validation: pa.Table, task: Labelled) -> Baseline
     return Baselines(found, {})
 
 
+def untrained(known: Mapping[str, Any], rows: pa.Table, task: Labelled) -> dict[str, Columns]:
+    """Those that need no training row, by what a ledger tells of the labels that were learned from: how many of each, or their mean."""
+    truth, count, found = task.answers(rows), len(rows), dict[str, np.ndarray]()
+    counts = np.array([known.get(name, 0) for name in getattr(task, "labels", ())])
+    if task.kind == "class" and counts.any():
+        found["majority"] = _shares(np.repeat(np.arange(len(counts)), counts), count, len(counts))
+    elif task.kind == "number" and "mean" in known:
+        found["majority"] = np.full((count, 1), float(known["mean"]))
+    elif task.kind == "tags" and counts.any():
+        found["majority"] = np.where(truth >= 0, int(counts.argmax()), -1)
+    elif task.kind == "span":
+        found["sentence"] = _sentences(rows)
+        found |= {"majority": np.full((count, 2), -1, np.int32)} if known.get("no answer") else {}
+    elif task.kind == "choice":
+        found["words"] = _shared_words(rows)
+    elif task.kind == "text":
+        found["copy"] = boxed(_texts(rows, TEXT))
+    return {name: {"scores": scores, "answers": truth} for name, scores in found.items()}
+
+
 def _by_length(train: pa.Table, validation: pa.Table) -> np.ndarray:
     """Whether length alone tells the better answer, [N] in 0, 0.5 (as long) and 1: the longer one, or the shorter if training says so."""
     longer, right = (np.sign([len(str(a)) - len(str(b)) for a, b in _answers(rows)]) for rows in (train, validation))
@@ -70,7 +90,7 @@ def _by_length(train: pa.Table, validation: pa.Table) -> np.ndarray:
 
 def _copied(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
     """The source as it is."""
-    return Baselines({"copy": {"scores": boxed(_texts(validation, TEXT)), "answers": task.answers(validation)}}, {})
+    return Baselines(untrained({}, validation, task), {})
 
 
 def _longer(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
@@ -105,25 +125,36 @@ _WORD = re.compile(r"\w+")
 
 def _spans(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
     """The passage's first sentence that holds most different words of the question; and no answer, where training rows have none."""
-    truth = task.answers(validation)
-    spans_N2 = [_likest(*both) for both in zip(column(validation, TEXT), column(validation, PAIR), strict=True)]
-    found: dict[str, Columns] = {"sentence": {"scores": np.array(spans_N2, np.int32), "answers": truth}}
-    if any(not label for label in column(train, LABEL)):
-        found["majority"] = {"scores": np.full((len(truth), 2), -1, np.int32), "answers": truth}
-    return Baselines(found, {})
+    lacking = sum(not label for label in column(train, LABEL))
+    return Baselines(untrained({"no answer": lacking}, validation, task), {})
+
+
+def _sentences(rows: pa.Table) -> np.ndarray:
+    spans_N2 = [_likest(*both) for both in zip(column(rows, TEXT), column(rows, PAIR), strict=True)]
+    return np.array(spans_N2, np.int32).reshape(-1, 2)
 
 
 def _choices(train: pa.Table, validation: pa.Table, task: Labelled) -> Baselines:
     """The place that is right most often; and the choice with most different words of question and passage, the first of them."""
-    answers_N, truth_N, choices = task.answers(train), task.answers(validation), column(validation, CHOICES)
-    texts = [column(validation, name) for name in (TEXT, PAIR) if name in validation.column_names]
+    place, choices = int(np.bincount(task.answers(train)).argmax()), column(validation, CHOICES)
+    always_NC = _chosen([min(place, len(own) - 1) for own in choices], choices)
+    return Baselines({"majority": {"scores": always_NC, "answers": task.answers(validation)}, **untrained({}, validation, task)}, {})
+
+
+def _shared_words(rows: pa.Table) -> np.ndarray:
+    """1 for the choice with most different words of question and passage, the first of them, [N, C]."""
+    texts, choices = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names], column(rows, CHOICES)
     asked = [set(_WORD.findall(" ".join(each).casefold())) for each in zip(*texts, strict=True)]
-    place = int(np.bincount(answers_N).argmax())
-    found = {name: np.zeros((len(truth_N), max(map(len, choices)))) for name in ("majority", "words")}
-    for row, (words, own) in enumerate(zip(asked, choices, strict=True)):
-        shared = [len(words.intersection(_WORD.findall(choice.casefold()))) for choice in own]
-        found["words"][row, int(np.argmax(shared))] = found["majority"][row, min(place, len(own) - 1)] = 1
-    return Baselines({name: {"scores": scores_NC, "answers": truth_N} for name, scores_NC in found.items()}, {})
+    shared = [
+        [len(words.intersection(_WORD.findall(choice.casefold()))) for choice in own] for words, own in zip(asked, choices, strict=True)
+    ]
+    return _chosen([int(np.argmax(counts)) for counts in shared], choices)
+
+
+def _chosen(places: list[int], choices: list[list[str]]) -> np.ndarray:
+    made_NC = np.zeros((len(places), max(map(len, choices), default=0)))
+    made_NC[np.arange(len(places)), places] = 1
+    return made_NC
 
 
 def _likest(question: str, passage: str) -> tuple[int, int]:

@@ -27,13 +27,14 @@ def score(
     """
     figures = task.metrics(columns)
     names = [name for name in (*task.headline, "perplexity", "bits_per_byte") if name in figures]
-    intervals = between(columns, task, names=names, seed=seed, document_N=document_N)
+    intervals = between(columns, task, names=[*dict.fromkeys((*names, *figures))], seed=seed, document_N=document_N)
     baselines = {} if unigram is None else {"unigram": {"loss": unigram}}
     rows = len(columns["loss"])
     documents = rows if document_N is None else len(np.unique(document_N))
     return {
         "rows": rows,
         "documents": documents,
+        "headline": names,
         "metrics": figures,
         "intervals": {name: list(found) for name, found in intervals.items()},
         "baselines": baselines,

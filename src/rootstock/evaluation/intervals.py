@@ -9,7 +9,8 @@ Columns of equal length and an equal seed draw the same rows, so the draws of tw
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from scipy.special import stdtrit
@@ -21,7 +22,7 @@ from rootstock.core.task import Labelled
 Metrics = Callable[[Columns, Collection[str] | None], dict[str, float]]
 """A task's `metrics`: figures of columns, limited to the given names. It works out only these, or a thousand resamples take a minute."""
 Limits = tuple[float, float] | None
-"""The least and the largest value that a figure can have, or None where it has no such two."""
+"""The least and the largest value that a figure can have; None where it has neither, infinite where it lacks one."""
 
 FEWEST = 20
 """Rows that a difference needs to be called real: on fewer no interval is known to be wide enough."""
@@ -33,22 +34,39 @@ _ALIKE = 1e-15
 """Variance, in shares, below which resamples differ by rounding alone."""
 _ROOM = 1 << 18
 """Drawn rows that are held at a time: 2 MB."""
-_SHARES = ("accuracy", "f1", "precision", "recall", "exact_match", "rouge1", "rouge2", "rougeL", "roc_auc")
+_SHARES = ("accuracy", "f1", "precision", "recall", "exact_match", "rouge1", "rouge2", "rougeL", "roc_auc", "calibration_error")
 _LIMITS: dict[tuple[str, ...], tuple[float, float]] = {
     _SHARES: (0.0, 1.0),
     ("spearman", "pearson", "matthews"): (-1.0, 1.0),
     ("bleu", "chrf"): (0.0, 100.0),
+    ("log_loss", "absolute_error", "squared_error"): (0.0, math.inf),
+    ("r2",): (-math.inf, 1.0),
 }
 
 
 def limits(name: str) -> Limits:
-    """Those of a figure by its name; shares, areas, correlations and the scores of sacrebleu have some. ndcg@10 and its like are shares."""
+    """Those of a figure by its name; shares, areas, correlations and the scores of sacrebleu have two. ndcg@10 and its like are shares."""
     return (0.0, 1.0) if "@" in name else next((found for ends, found in _LIMITS.items() if name.endswith(ends)), None)
 
 
-def measure(task: Labelled, columns: Columns, names: Sequence[str]) -> Metrics | Tally:
-    """What makes these figures on sets of rows of these judged columns: counting, where that is all they go by, or `metrics`."""
-    return task.tally(columns, names) or task.metrics
+def tallied(task: Labelled, columns: Columns, names: Sequence[str]) -> Tally:
+    """What makes these figures on many sets of rows of these judged columns: all sets at once where the task can, or one by one."""
+    return task.tally(columns, names) or one_by_one(columns, task.metrics, names)
+
+
+def ends(tally: Tally, drawn_RF: np.ndarray, whole: Mapping[str, float]) -> dict[str, list[float]]:
+    """95 % intervals of the figures of a tally that have one, from what it makes of resamples. whole: the figures of all rows."""
+    found = {}
+    for name, drawn_R in zip(tally.names, drawn_RF.T, strict=True):
+        if name in whole and (between := interval(drawn_R, whole[name], tally.go_by.get(name, tally.rows), within=limits(name))):
+            found[name] = list(between)
+    return found
+
+
+def between(columns: Columns, task: Labelled, whole: Mapping[str, float], *, seed: int) -> dict[str, list[float]]:
+    """95 % intervals of figures of judged columns, which are `whole` on all rows."""
+    tally = tallied(task, columns, list(whole))
+    return ends(tally, draws(columns, tally, names=tally.names, seed=seed), whole) if whole else {}
 
 
 def draws(
@@ -56,17 +74,35 @@ def draws(
 ) -> np.ndarray:
     """The named figures on resamples of the rows, [R, F]; NaN where a resample does not define one (it held one class only, say).
 
-    metrics: as `measure` gives it of the same names. groups [N]: equal numbers for rows that tell no more than one of them would, as those
+    metrics: of `tallied`, of the same names. groups [N]: equal numbers for rows that tell no more than one of them would, as those
     of equal texts; they are drawn together.
     """
-    chosen = _resampled(len(next(iter(columns.values()))), groups, seed=seed, resamples=resamples)
-    if isinstance(metrics, Tally):
-        return metrics.of(metrics.kind[chosen_N] for chosen_N in chosen)
-    found_RF = np.full((resamples, len(names)), np.nan)
-    for figures_F, chosen_N in zip(found_RF, chosen, strict=True):
-        figures = metrics({name: values[chosen_N] for name, values in columns.items()}, names)
-        figures_F[:] = [figures.get(name, np.nan) for name in names]
-    return found_RF
+    tally = metrics if isinstance(metrics, Tally) else one_by_one(columns, metrics, names)
+    rows = len(next(iter(columns.values())))
+    return np.concatenate([tally.of(counts_RN) for counts_RN in resampled(rows, seed=seed, resamples=resamples, groups=groups)])
+
+
+def one_by_one(columns: Columns, metrics: Metrics, names: Sequence[str]) -> Tally:
+    """The figures of sets of rows, measured one set after the other."""
+
+    def of(counts_RN: np.ndarray) -> np.ndarray:
+        found_RF = np.full((len(counts_RN), len(names)), np.nan)
+        for figures_F, counts_N in zip(found_RF, counts_RN, strict=True):
+            chosen = np.repeat(np.arange(len(counts_N)), counts_N.astype(np.int64))
+            figures = metrics({name: values[chosen] for name, values in columns.items()}, names)
+            figures_F[:] = [figures.get(name, np.nan) for name in names]
+        return found_RF
+
+    return Tally(tuple(names), len(next(iter(columns.values()))), of)
+
+
+def resampled(rows: int, *, seed: int, resamples: int = 1000, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Resamples as how often each of them holds each row, as many at a time as fit, [R, N]."""
+    chosen = iter(_resampled(rows, groups, seed=seed, resamples=resamples))
+    most = max(1, _ROOM // max(rows, 1))
+    while part := list(islice(chosen, most)):
+        own = np.concatenate([chosen_N + place * rows for place, chosen_N in enumerate(part)])
+        yield np.bincount(own, minlength=len(part) * rows).reshape(len(part), rows).astype(np.float64)
 
 
 def _resampled(rows: int, groups_N: np.ndarray | None, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
@@ -121,17 +157,22 @@ def interval(draws_R: np.ndarray, whole: float, rows: int, *, within: Limits) ->
     rows: independent ones, such as documents. within: the figure's limits. A figure at its limit, from which no resample differs, has
     Wilson's interval of as many rows.
     """
-    if not np.isfinite(draws_R).any() or (within is None and rows < 2):
+    if not np.isfinite(draws_R).any() or (rows < 2 and not _shut(within)):
         return None
     return around(whole, variance(draws_R, rows), place=quantile(rows), rows=rows, within=within)
 
 
+def _shut(within: Limits) -> bool:
+    """Whether a figure lies between two values."""
+    return within is not None and math.isfinite(within[0]) and math.isfinite(within[1])
+
+
 def around(whole: float, spread: float, *, place: float, rows: int, within: Limits) -> tuple[float, float]:
     """The 95 % interval of a figure with that variance. place: Student's of 97.5 %."""
-    if within is None:
+    low, high = within or (-math.inf, math.inf)
+    if not _shut(within):
         half = place * math.sqrt(spread)
-        return whole - half, whole + half
-    low, high = within
+        return max(whole - half, low), min(whole + half, high)
     share = min(max((whole - low) / (high - low), 0.0), 1.0)
     alike = share * (1 - share) * (high - low) ** 2 / spread if spread > _ALIKE * (high - low) ** 2 else 0.0
     found = wilson(share * (alike or rows), alike or rows, place if math.isfinite(place) else _Z)

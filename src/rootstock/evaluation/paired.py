@@ -9,22 +9,24 @@ Shape letters: R resamples, W draws of rows to swap, S seeds, N rows.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from rootstock.core.rows import Columns
+from rootstock.core.tally import Tally
 from rootstock.core.task import Labelled
 from rootstock.evaluation import intervals
-from rootstock.evaluation.intervals import FEWEST, Limits, around, variance
+from rootstock.evaluation.intervals import FEWEST, Limits, around, limits, variance
 
 LEVEL = 0.05
 """A difference is called real where one as large is met less often than this without one."""
 GROUPS = "groups"
-_SWAPS = 1000
+_SWAPS, _ROOM = 1000, 1 << 17
 _ALIKE = 1e-9
 """Below it differences of figures are of rounding alone."""
 
@@ -65,7 +67,7 @@ class Answered:
 
     def drawn(self, name: str, *, seed: int, resamples: int) -> np.ndarray:
         """A figure on resamples of the rows, [R, 1]; 0 where one does not define it."""
-        how = intervals.measure(self.task, self.columns, (name,))
+        how = intervals.tallied(self.task, self.columns, (name,))
         drawn_R1 = intervals.draws(self.columns, how, names=(name,), seed=seed, resamples=resamples, groups=self.groups)
         return np.asarray(np.nan_to_num(drawn_R1))
 
@@ -128,6 +130,28 @@ def estimate(drawn: Drawn, *, within: Limits) -> Estimate:
     return Estimate(drawn.mean, around(drawn.mean, spread, place=place, rows=drawn.rows, within=within), spread**0.5)
 
 
+def estimates(answers: Sequence[Answered], names: Sequence[str], *, seed: int, resamples: int = 1000) -> dict[str, Estimate]:
+    """Means over seeds of figures of single classes by their places in `details`, where the task tells such.
+
+    answers: of one way, one a seed. A figure that one of them does not define is left out.
+    """
+    tallies = [each.task.tally(each.columns, names) for each in answers]
+    held = [tally for tally in tallies if tally]
+    if not names or len(held) < len(answers):
+        return {}
+    drawn = [
+        intervals.draws(each.columns, tally, names=names, seed=seed, resamples=resamples, groups=each.groups)
+        for each, tally in zip(answers, held, strict=True)
+    ]
+    whole, found = [tally.whole() for tally in held], {}
+    for place, name in enumerate(names):
+        if all(name in each for each in whole):
+            rows = min(min(tally.go_by.get(name, each.rows), each.independent) for tally, each in zip(held, answers, strict=True))
+            of = Drawn(np.array([each[name] for each in whole]), np.stack([drawn_RF[:, place] for drawn_RF in drawn], 1), rows)
+            found[name] = estimate(of, within=limits(name))
+    return found
+
+
 def together(parts: Sequence[Drawn]) -> Drawn:
     """The mean of several figures, drawn with as many seeds: those of one test set on the same resamples, others by themselves."""
     mean_S, mean_RS = (np.mean([getattr(each, side) for each in parts], axis=0) for side in ("whole", "resampled"))
@@ -184,15 +208,24 @@ def _after_swaps(one: Answered, other: Answered, figure: str) -> np.ndarray:
     """The difference of two models after each of many draws of rows whose answers are swapped, the same draws for all, [W]."""
     rng, place_N = np.random.default_rng(0), np.arange(one.rows) if one.groups is None else np.unique(one.groups, return_inverse=True)[1]
     chosen = ((rng.random(one.independent) < 0.5)[place_N] for _ in range(_SWAPS))
-    own, its = (each.task.tally(each.columns, (figure,)) for each in (one, other))
-    if own and its:
-        chosen_WN = list(chosen)
-        left, right = (
-            np.nan_to_num(a.of(np.where(chosen_N, b.kind, a.kind) for chosen_N in chosen_WN))[:, 0] for a, b in ((own, its), (its, own))
-        )
-        return np.asarray(left - right)
+    both = {name: np.concatenate([values, other.columns[name]]) for name, values in one.columns.items()}
+    if tally := one.task.tally(both, (figure,)):
+        return np.concatenate([_apart(tally, chosen_WN) for chosen_WN in _some(chosen, one.rows)])
     made = ((_with(one, other, chosen_N), _with(other, one, chosen_N)) for chosen_N in chosen)
     return np.array([left.figure(figure) - right.figure(figure) for left, right in made])
+
+
+def _some(chosen: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """As many of them as fit at a time, [W, N]."""
+    while part := list(islice(chosen, max(1, _ROOM // rows))):
+        yield np.stack(part)
+
+
+def _apart(tally: Tally, chosen_WN: np.ndarray) -> np.ndarray:
+    """Of rows of two models, one's below the other's, the difference once the chosen ones are swapped: sets that hold each row of one."""
+    kept_WN = np.hstack([~chosen_WN, chosen_WN]).astype(np.float64)
+    left_W, right_W = (np.nan_to_num(tally.of(each))[:, 0] for each in (kept_WN, 1 - kept_WN))
+    return np.asarray(left_W - right_W)
 
 
 def _one_form(answers: Sequence[Answered]) -> bool:
@@ -223,16 +256,29 @@ def _mean_over_rows(answers: Answered, figure: str) -> bool:
     return True
 
 
+def mean_of(values: Sequence[float], variances: Sequence[float], rows: int, *, within: Limits) -> Estimate:
+    """The mean over seeds of a figure on the same rows, whose draws are not kept: the variances over rows are taken as wholly shared.
+
+    That is never too small: answers that differ share less.
+    """
+    mean, found = float(np.mean(values)), _together(float(np.mean(variances)), np.asarray(values), rows)
+    place = float(stdtrit(found[1], 0.975))
+    return Estimate(mean, around(mean, found[0], place=place, rows=rows, within=within), found[0] ** 0.5)
+
+
 def _spread(drawn: Drawn) -> tuple[float, float]:
     """Variance of the mean over seeds, and Student's degrees of freedom of what tells it.
 
     The variance is that of the bootstrap over rows, and of the seeds' own figures the S-th part. Few seeds tell their variance badly, so
     degrees of freedom are Welch and Satterthwaite's.
     """
-    seeds = len(drawn.whole)
-    of_rows = variance(drawn.resampled.mean(1), drawn.rows)
-    of_seeds = float(drawn.whole.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    return of_rows + of_seeds, intervals.freedom((of_rows, max(drawn.rows - 1, 1)), (of_seeds, max(seeds - 1, 1)))
+    return _together(variance(drawn.resampled.mean(1), drawn.rows), drawn.whole, drawn.rows)
+
+
+def _together(of_rows: float, whole_S: np.ndarray, rows: int) -> tuple[float, float]:
+    seeds = len(whole_S)
+    of_seeds = float(whole_S.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    return of_rows + of_seeds, intervals.freedom((of_rows, max(rows - 1, 1)), (of_seeds, max(seeds - 1, 1)))
 
 
 def holm(chances: Sequence[float]) -> list[float]:

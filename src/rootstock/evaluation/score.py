@@ -11,9 +11,10 @@ import numpy as np
 
 from rootstock.core.figures import ERRORS
 from rootstock.core.rows import Columns
+from rootstock.core.tally import Tally
 from rootstock.core.task import Labelled
 from rootstock.evaluation.baselines import Baselines
-from rootstock.evaluation.intervals import FEWEST, draws, interval, limits, measure
+from rootstock.evaluation.intervals import FEWEST, ends, interval, resampled, tallied
 
 _SPELLED = {"bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1"}
 _CALLED = {
@@ -54,11 +55,30 @@ class _Rival:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """The first headline figure of the model: on all rows, and on resamples of them [R]."""
+class _Part:
+    """Some answers to the rows: the model's or a baseline's, to all of them or to the chosen ones [N] alone.
 
-    whole: float
-    resampled: np.ndarray
+    tally: makes the figures that these answers define, `whole`.
+    """
+
+    tally: Tally
+    whole: dict[str, float]
+    chosen: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, columns: Columns, task: Labelled, names: Sequence[str] | None = None, chosen_N: np.ndarray | None = None) -> "_Part":
+        """Of judged columns. names: of the figures, all unless given; chosen_N: bool, which of the rows the columns are."""
+        whole = task.metrics(columns, names)
+        known = [name for name in dict.fromkeys((*task.headline, *whole)) if name in whole]
+        return cls(tallied(task, columns, known), {name: whole[name] for name in known}, chosen_N)
+
+    def of_sets(self, counts_RN: np.ndarray) -> np.ndarray:
+        """Figures of sets of all rows, [R, F]."""
+        return self.tally.of(counts_RN if self.chosen is None else counts_RN[:, self.chosen])
+
+    def ends(self, drawn_RF: np.ndarray) -> dict[str, list[float]]:
+        """95 % intervals of the figures that have one."""
+        return ends(self.tally, drawn_RF, self.whole)
 
 
 def score(
@@ -68,75 +88,109 @@ def score(
 
     columns: "scores" and "answers", and what more `judged` reads. overlap_N: whether the row also occurs in training, [N]; "leakage" is
     null without it.
-    Undefined figures are left out, so a part can be empty. "beats" and "differences" go by the task's first headline figure.
+    Undefined figures are left out, so a part can be empty. "beats" and "differences" go by the task's first headline figure. All intervals
+    come from the same resamples.
     """
-    rows, names = len(columns["answers"]), task.headline
     columns = task.judged({name: np.asarray(values) for name, values in columns.items()})
-    figures = task.metrics(columns)
-    drawn_RF = draws(columns, measure(task, columns, names), names=names, seed=seed) if rows else np.empty((0, len(names)))
-    drawn = {name: drawn_R for name, drawn_R in zip(names, drawn_RF.T, strict=True) if name in figures}
-    intervals = {name: interval(drawn_R, figures[name], rows, within=limits(name)) for name, drawn_R in drawn.items()}
-    given = baselines or Baselines({}, {})
-    beside = {name: task.judged(found) for name, found in given.columns.items()}
-    scored = {name: task.metrics(found) for name, found in beside.items()}
-    drawn_here = _Drawn(figures[names[0]], drawn_RF[:, 0]) if names[0] in figures else None
-    rivals = _rivals(beside, scored, task=task, seed=seed, drawn=drawn_here) if drawn_here else {}
+    given, rows = baselines or Baselines({}, {}), len(next(iter(columns.values())))
+    rivals = {name: _Part.of(task.judged(found), task) for name, found in given.columns.items()}
+    seen = {} if overlap_N is None else _seen(columns, task, np.asarray(overlap_N, bool))
+    model = _Part.of(columns, task)
+    drawn = _drawn([model, *rivals.values(), *seen.values()], rows, seed)
+    intervals, headline = model.ends(drawn[0]), task.headline[0]
+    of_rivals = dict(zip(rivals, drawn[1:], strict=False))
+    beside = {}
+    if headline in model.whole:
+        first_R = drawn[0][:, model.tally.names.index(headline)]
+        found = {name: (rivals[name], drawn_RF) for name, drawn_RF in of_rivals.items()}
+        beside = _rivals(found, task, model.whole[headline], first_R)
+    of_seen = dict(zip(seen, drawn[1 + len(rivals) :], strict=True))
+    everything = tuple({name: found[name] for name in task.headline if name in found} for found in (model.whole, intervals))
     return {
         "rows": rows,
-        "metrics": figures,
-        "intervals": {name: list(found) for name, found in intervals.items() if found},
-        "baselines": scored,
+        "headline": list(task.headline),
+        "metrics": model.whole,
+        "intervals": intervals,
+        "baselines": {name: part.whole for name, part in rivals.items()},
+        "baseline_intervals": {name: part.ends(of_rivals[name]) for name, part in rivals.items()},
         "left_out": dict(given.left_out),
         **({"signatures": task.signatures} if task.signatures else {}),
-        "beats": {name: rival.beaten for name, rival in rivals.items()},
-        "differences": {name: _difference(rival, names[0]) for name, rival in rivals.items()},
-        "leakage": None if overlap_N is None else _leakage(columns, task, np.asarray(overlap_N, bool)),
-        "verdict": _verdict(figures, intervals.get(names[0]), rows=rows, headline=names[0], rivals=list(rivals.values())),
+        "beats": {name: rival.beaten for name, rival in beside.items()},
+        "differences": {name: _difference(rival, headline) for name, rival in beside.items()},
+        "leakage": _leakage(seen, of_seen, everything, int(np.sum(overlap_N))) if overlap_N is not None else None,
+        "verdict": _verdict(model.whole, intervals.get(headline), rows=rows, headline=headline, rivals=list(beside.values())),
     }
 
 
-def _rivals(
-    columns: Mapping[str, Columns], scored: Mapping[str, Mapping[str, float]], *, task: Labelled, seed: int, drawn: _Drawn
-) -> dict[str, _Rival]:
-    """Each baseline against the model on the same resamples (the same seed draws the same rows).
+def details(columns: Columns, task: Labelled, *, seed: int) -> dict[str, Any]:
+    """What a report draws of these predictions, each measure in a table with its interval, from the resamples of `score`."""
+    found = task.details(columns)
+    names = [
+        f"{section}/{place}/{name}"
+        for section, entries in found.items()
+        for place, entry in enumerate(entries if isinstance(entries, list) else ())
+        for name, value in (entry.items() if isinstance(entry, dict) else ())
+        if isinstance(value, float)
+    ]
+    judged = task.judged({name: np.asarray(values) for name, values in columns.items()})
+    tally = task.tally(judged, names) if names else None
+    if tally is None:
+        return found
+    between = ends(tally, _drawn([_Part(tally, {})], tally.rows, seed)[0], tally.whole())
+    for name in names:
+        section, place, key = name.split("/")
+        if name in between:
+            found[section][int(place)].setdefault("intervals", {})[key] = between[name]
+    return found
+
+
+def _drawn(parts: Sequence[_Part], rows: int, seed: int) -> list[np.ndarray]:
+    """The figures of each part on the same resamples of all rows, [R, F] each."""
+    if not rows:
+        return [np.empty((0, len(part.tally.names))) for part in parts]
+    made = [[part.of_sets(counts_RN) for part in parts] for counts_RN in resampled(rows, seed=seed)]
+    return [np.concatenate(each) for each in zip(*made, strict=True)]
+
+
+def _rivals(found: Mapping[str, tuple[_Part, np.ndarray]], task: Labelled, whole: float, drawn_R: np.ndarray) -> dict[str, _Rival]:
+    """Each baseline, with its figures on the resamples, against the model's headline figure: `whole`, and on the same resamples [R].
 
     A figure that a baseline does not define counts as 0: a constant has no correlation with anything.
     """
-    headline, found = task.headline[0], {}
-    for name, baseline in columns.items():
-        other_R = np.zeros_like(drawn.resampled)
-        if headline in scored[name]:
-            other_R = draws(baseline, measure(task, baseline, (headline,)), names=(headline,), seed=seed)[:, 0]
-        called, value = _CALLED.get(task.kind, {}).get(name, name), scored[name].get(headline, 0.0)
-        rows = len(next(iter(baseline.values())))
-        low, high = interval(drawn.resampled - other_R, drawn.whole - value, rows, within=None) or (0.0, 0.0)
-        separable = rows >= FEWEST and (low > 0 or high < 0)
-        found[name] = _Rival(called, value, (low, high), separable, headline in ERRORS)
-    return found
+    headline, made = task.headline[0], {}
+    for name, (part, drawn_RF) in found.items():
+        other_R = drawn_RF[:, part.tally.names.index(headline)] if headline in part.whole else np.zeros_like(drawn_R)
+        called, value = _CALLED.get(task.kind, {}).get(name, name), part.whole.get(headline, 0.0)
+        low, high = interval(drawn_R - other_R, whole - value, part.tally.rows, within=None) or (0.0, 0.0)
+        separable = part.tally.rows >= FEWEST and (low > 0 or high < 0)
+        made[name] = _Rival(called, value, (low, high), separable, headline in ERRORS)
+    return made
 
 
 def _difference(rival: _Rival, figure: str) -> dict[str, Any]:
     return {"figure": figure, "difference": list(rival.difference), "separable": rival.separable}
 
 
-def _leakage(columns: Columns, task: Labelled, overlap_N: np.ndarray) -> dict[str, Any]:
-    """Headline figures on all rows, on those that training never showed, and on those that it did."""
+def _seen(columns: Columns, task: Labelled, overlap_N: np.ndarray) -> dict[str, _Part]:
+    """Headline figures on the rows that training never showed, and on those that it did."""
 
-    def part(chosen_N: np.ndarray) -> dict[str, float]:
-        return task.metrics({name: values[chosen_N] for name, values in columns.items()}, task.headline)
+    def part(chosen_N: np.ndarray) -> _Part:
+        return _Part.of({name: values[chosen_N] for name, values in columns.items()}, task, task.headline, chosen_N)
 
-    everything = np.ones(len(overlap_N), bool)
+    return {"without": part(~overlap_N), "overlap_only": part(overlap_N)}
+
+
+def _leakage(parts: Mapping[str, _Part], drawn: Mapping[str, np.ndarray], everything: Sequence[Any], overlap: int) -> dict[str, Any]:
+    """everything: headline figures on all rows, and their intervals."""
     return {
-        "overlap_rows": int(overlap_N.sum()),
-        "with": part(everything),
-        "without": part(~overlap_N),
-        "overlap_only": part(overlap_N),
+        "overlap_rows": overlap,
+        "with": everything[0],
+        **{name: part.whole for name, part in parts.items()},
+        "intervals": {"with": everything[1], **{name: part.ends(drawn[name]) for name, part in parts.items()}},
     }
 
 
-def _verdict(
-    figures: Mapping[str, float], between: tuple[float, float] | None, *, rows: int, headline: str, rivals: Sequence[_Rival]
-) -> str:
+def _verdict(figures: Mapping[str, float], between: Sequence[float] | None, *, rows: int, headline: str, rivals: Sequence[_Rival]) -> str:
     """One plain sentence on the model against the strongest baseline."""
     called = _SPELLED.get(headline, headline.replace("_", " "))
     if headline not in figures or between is None:

@@ -23,11 +23,16 @@ def labels(facts: Facts) -> list[str]:
 
 
 def per_class(facts: Facts) -> Table | None:
-    """Precision, recall, F1 and rows of each class."""
+    """Precision, recall, F1 and rows of each class, with intervals in brackets."""
     rows = dig(facts, "details", "per_class", default=[])
     figures = ("precision", "recall", "f1")
     shown = [
-        (str(row.get("label", "")), *(words.figure(row.get(name)) for name in figures), words.count(row.get("support"))) for row in rows
+        (
+            str(row.get("label", "")),
+            *(words.within(row.get(name), dig(row, "intervals", name)) for name in figures),
+            words.count(row.get("support")),
+        )
+        for row in rows
     ]
     return Table(("class", "precision", "recall", "F1", "rows"), shown) if shown else None
 
@@ -120,9 +125,13 @@ def calibration(facts: Facts) -> Chart | None:
         "hovertemplate": "sure: %{x:.2f}<br>right: %{y:.2f}<br>%{customdata} rows<extra></extra>",
         "line": {"color": FIRST},
         "marker": {"color": FIRST, "line": {"color": PAPER, "width": 1.5}, "size": sizes, "opacity": 1},
+        **_whiskers(bins),
     }
     square = {"range": [0, 1.04], "dtick": 0.2}
-    rows = [(words.figure(each["confidence"]), words.figure(each["accuracy"]), words.count(each["count"])) for each in bins]
+    rows = [
+        (*(words.within(each[name], dig(each, "intervals", name)) for name in ("confidence", "accuracy")), words.count(each["count"]))
+        for each in bins
+    ]
     return Chart(
         key="calibration",
         title="Calibration",
@@ -134,6 +143,12 @@ def calibration(facts: Facts) -> Chart | None:
     )
 
 
+def _whiskers(bins: list[dict[str, Any]]) -> dict[str, Any]:
+    """The intervals of what is right, where all have one."""
+    ends = [dig(each, "intervals", "accuracy") for each in bins]
+    return {"error_y": charts.whiskers([each["accuracy"] for each in bins], ends)} if all(ends) else {}
+
+
 def _calibrated(facts: Facts, bins: list[dict[str, Any]]) -> str:
     rows = sum(each["count"] for each in bins)
     sure, right = (sum(each[name] * each["count"] for each in bins) / rows for name in ("confidence", "accuracy"))
@@ -141,9 +156,11 @@ def _calibrated(facts: Facts, bins: list[dict[str, Any]]) -> str:
     if not words.is_number(error):
         error = sum(abs(each["confidence"] - each["accuracy"]) * each["count"] for each in bins) / rows
     lean = "too sure of itself" if sure > right else "less sure than it could be"
-    said = f"Expected calibration error (ECE) {error:.3f}: confidence misses the share of right answers by {100 * error:.1f} points. "
+    shown = words.within(error, dig(facts, "metrics", "intervals", "calibration_error"))
+    said = f"Expected calibration error (ECE) {shown}: confidence misses the share of right answers by {100 * error:.1f} points. "
     said += f"Mean confidence is {sure:.3f} and {right:.3f} of the answers are right: on the whole the model is {lean}. "
-    return said + "Larger dots stand for more answers."
+    bars = " Bars are 95 % intervals." if _whiskers(bins) else ""
+    return f"{said}Larger dots stand for more answers.{bars}"
 
 
 def scatter(facts: Facts) -> Chart | None:
@@ -192,7 +209,9 @@ def residuals(facts: Facts) -> Chart | None:
     figure = charts.figure([bars], x=charts.axis("predicted − true"), y=charts.axis("rows"), height=420, shapes=[zero])
     figures = dig(facts, "metrics", "metrics", default={})
     sentence = f"Predicted minus true goes from {words.between((edges[0], edges[-1]))}; a prediction misses by "
-    sentence += f"{words.figure(figures.get('mean_absolute_error'))} on average (root mean square "
-    sentence += f"{words.figure(figures.get('root_mean_squared_error'))})."
+    mean, root = "mean_absolute_error", "root_mean_squared_error"
+    ends = {name: words.between(dig(facts, "metrics", "intervals", name)) for name in (mean, root)}
+    sentence += f"{words.figure(figures.get(mean))} on average{f' ({ends[mean]})' if ends[mean] else ''}, root mean square "
+    sentence += f"{words.within(figures.get(root), dig(facts, 'metrics', 'intervals', root))}."
     rows = [(words.figure(low), words.figure(high), words.count(count)) for (low, high), count in zip(pairwise(edges), counts, strict=True)]
     return Chart(key="residuals", title="Residuals", sentence=sentence, figure=figure, table=Table(("from", "to", "rows"), rows))

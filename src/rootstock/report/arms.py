@@ -168,6 +168,7 @@ def _classes(point: Facts) -> dict[str, Any] | None:
     if not held:
         return None
     by_arm = {each["arm"]: {row["label"]: row["f1"] for row in each["per_class"]} for each in held}
+    ends = {each["arm"]: {row["label"]: row.get("intervals", {}).get("f1") for row in each["per_class"]} for each in held}
     labels = list(dict.fromkeys(label for of_label in by_arm.values() for label in of_label))
     support = {row["label"]: row["support"] for row in held[0]["per_class"]}
 
@@ -177,11 +178,16 @@ def _classes(point: Facts) -> dict[str, Any] | None:
 
     shown = sorted(labels, key=spread, reverse=True)[:_MOST_CLASSES] if len(labels) > _MOST_CLASSES else labels
     rows = [
-        (str(label), *(words.figure(of_label.get(label)) for of_label in by_arm.values()), words.count(support.get(label)))
+        (
+            str(label),
+            *(words.within(of_label.get(label), ends[arm].get(label)) for arm, of_label in by_arm.items()),
+            words.count(support.get(label)),
+        )
         for label in shown
     ]
     cut = f"The {len(shown)} of {len(labels)} classes in which they differ most. " if len(shown) < len(labels) else ""
-    return {"said": f"{cut}F1 of each class on the test rows, means over the seeds.", "table": Table(("class", *by_arm, "test rows"), rows)}
+    said = f"{cut}F1 of each class on the test rows, means over the seeds, with 95 % intervals."
+    return {"said": said, "table": Table(("class", *by_arm, "test rows"), rows)}
 
 
 def _settings(facts: Facts) -> Table:

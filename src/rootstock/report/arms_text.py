@@ -166,7 +166,8 @@ def _and(names: Sequence[str]) -> str:
 
 def baselines(point: Facts) -> str:
     """What needs no model reaches on the same rows."""
-    return ", ".join(f"{words.baseline_plain(name)} {value:.3f}" for name, value in point["baselines"].items())
+    ends = point.get("baseline_intervals", {})
+    return ", ".join(f"{words.baseline_plain(name)} {words.within(value, ends.get(name))}" for name, value in point["baselines"].items())
 
 
 def _point(facts: Facts, point: Facts) -> Iterator[str]:

@@ -77,7 +77,8 @@ def _notes(found: Facts) -> Iterator[str]:
         for split, held in task["splits"].items():
             for mark, said in (("overlap", "also occur in training"), ("known", "were learned by the base before")):
                 if held[mark]["rows"]:
-                    without = ", ".join(f"{figure} {_percent(value)}" for figure, value in held[mark]["without"].items())
+                    told = held[mark]["without"].items()
+                    without = ", ".join(f"{figure} {_percent(each['value'])} {_interval(each)}" for figure, each in told)
                     yield f"{name}: {held[mark]['rows']:,} of {held['rows']:,} rows {said}" + (
                         f"; without these: {without}" if without else ""
                     )

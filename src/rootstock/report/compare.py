@@ -6,7 +6,7 @@ from typing import Any
 from rootstock.report import charts, words
 from rootstock.report.charts import FIRST, INK, MUTED, SECOND, THIRD, Chart, Table
 from rootstock.report.compare_text import baseline, by_chance, gains, mean, overlap, rows_of, signed, spent, uneven, verdicts
-from rootstock.report.facts import Facts
+from rootstock.report.facts import Facts, dig
 from rootstock.report.page import filled
 
 _COLOURS = (FIRST, SECOND, THIRD, INK, MUTED)
@@ -75,8 +75,9 @@ def _task(facts: Facts, name: str) -> dict[str, Any]:
     rows = []
     for each in gains(facts, name):
         beside = baseline(facts, each)
-        figures = (words.figure(mean(each["pretrained"])), words.figure(mean(each["scratch"])))
-        rows.append((each["objective"], rows_of(each), *figures, *signed(each), words.figure(beside.get("tfidf"))))
+        figures = (words.within(mean(each[side]), dig(each, "intervals", side)) for side in ("pretrained", "scratch"))
+        tfidf = words.within(beside.get("tfidf"), baseline(facts, each, "baseline_intervals").get("tfidf"))
+        rows.append((each["objective"], rows_of(each), *figures, *signed(each), tfidf))
     head = ("objective", "rows", "pre-trained", "from scratch", "gain", "95 % interval", "TF-IDF")
     figure = words.figure_name(gains(facts, name)[0]["figure"])
     held, seeds = facts["tasks"][name]["test_rows"], words.several(facts["seeds"], "seed")

@@ -7,7 +7,7 @@ from rootstock.report.facts import Facts, dig
 
 _EVEN = 0.05
 """Share of a budget that an objective may miss unsaid."""
-_ROW = "{:<18}{:>7}{:>14}{:>14}{:>9}   {}"
+_ROW = "{:<18}{:>7}{:>24}{:>24}{:>9}   {}"
 
 
 def as_text(facts: Facts) -> str:
@@ -74,9 +74,9 @@ def signed(gain: Facts) -> tuple[str, str]:
     return f"{gain['gain']:+.3f}", f"{low:+.3f} to {high:+.3f}" + ("" if gain["separable"] else ", not separable")
 
 
-def baseline(facts: Facts, place: Facts) -> Facts:
-    """Figures of what needs no model on the same rows."""
-    found: Facts = dig(facts, "baselines", place["task"], "all" if place["all"] else str(place["rows"]), default={})
+def baseline(facts: Facts, place: Facts, what: str = "baselines") -> Facts:
+    """Figures of what needs no model on the same rows, or their intervals."""
+    found: Facts = dig(facts, what, place["task"], "all" if place["all"] else str(place["rows"]), default={})
     return found
 
 
@@ -102,10 +102,13 @@ def _task(facts: Facts, task: str) -> Iterator[str]:
     yield _ROW.format("objective", "rows", "pre-trained", "from scratch", "gain", "95 % interval")
     for each in held:
         gain, between = signed(each)
-        both = (f"{mean(each[side]):.3f}" for side in ("pretrained", "scratch"))
+        both = (words.within(mean(each[side]), dig(each, "intervals", side)) for side in ("pretrained", "scratch"))
         yield _ROW.format(each["objective"], f"{each['rows']:,}", *both, gain, between)
     for place in (each for each in facts["ahead"] if each["task"] == task):
-        told = ", ".join(f"{words.baseline_plain(name)} {value:.3f}" for name, value in baseline(facts, place).items())
+        ends = baseline(facts, place, "baseline_intervals")
+        told = ", ".join(
+            f"{words.baseline_plain(name)} {words.within(value, ends.get(name))}" for name, value in baseline(facts, place).items()
+        )
         yield f"with {rows_of(place)} rows: {told}"
 
 

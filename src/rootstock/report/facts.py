@@ -42,8 +42,8 @@ def figures(facts: Facts) -> dict[str, float]:
 
 
 def headline(facts: Facts) -> list[str]:
-    """Names of the figures that get an interval, the deciding one first; where none has, the usual ones of this kind of answer."""
-    known, between = figures(facts), dig(facts, "metrics", "intervals", default={})
+    """Names of the figures that lead, the deciding one first; of runs that do not say which, those with an interval, or the usual ones."""
+    known, between = figures(facts), dig(facts, "metrics", "headline") or dig(facts, "metrics", "intervals", default={})
     first = [dig(each, "figure") for each in dig(facts, "metrics", "differences", default={}).values()]
     usual = _HEADLINE.get(dig(facts, "kind", default=""), ())
     wanted = [*first[:1], *(name for name in usual if name in between), *between] if between else [*first[:1], *(usual or list(known)[:2])]

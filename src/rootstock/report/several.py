@@ -54,9 +54,9 @@ def _table(facts: Facts) -> Table:
     """Each part: its task, rows, share and headline figure."""
     rows = []
     for part, found in facts["metrics"]["parts"].items():
-        figure = next(iter(found["intervals"]), next(iter(found["metrics"]), ""))
-        beside = [each[figure] for each in found["baselines"].values() if figure in each]
-        rivals = {words.figure(each) for each in beside}
+        figure = next(iter(found.get("headline") or found["intervals"]), next(iter(found["metrics"]), ""))
+        ends = found.get("baseline_intervals", {})
+        rivals = {words.within(each[figure], dig(ends, name, figure)) for name, each in found["baselines"].items() if figure in each}
         rows.append(
             (
                 part,

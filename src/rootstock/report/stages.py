@@ -58,11 +58,12 @@ def _stages(stages: list[Facts]) -> Table:
             each["method"],
             words.count(each["rows"]["train"]),
             words.figure_name(each["figure"]),
-            words.figure(each["before"], "–"),
+            words.within(each["before"], each.get("before_interval"), "–"),
             words.figure(dig(each, "first", "value"), "–"),
             words.figure(each["after"], "–"),
             _between(each["interval"]),
-            ", ".join(f"{words.figure(value)} ({name})" for name, value in each["baselines"].items()) or "–",
+            ", ".join(f"{name} {words.within(value, dig(each, 'baseline_intervals', name))}" for name, value in each["baselines"].items())
+            or "–",
             words.span(each["seconds"]),
         )
         for each in stages
@@ -75,8 +76,7 @@ def _gains(gains: list[Facts]) -> Table:
     rows = [
         (
             each["stage"],
-            words.figure(each["before"]),
-            words.figure(each["after"]),
+            *(words.within(each[side], each.get(f"{side}_interval")) for side in ("before", "after")),
             f"{each['gain']:+.3f}",
             _signed(each["interval"]) + ("" if each["separable"] else ", not separable"),
         )
@@ -98,7 +98,8 @@ def _lineage(stages: list[Facts]) -> list[tuple[str, str, str, str]]:
 
 
 def _figure(each: Facts) -> str:
-    first = f"{each['before']:.4f} → " if each["before"] is not None else ""
+    known = each["before"] is not None
+    first = f"{each['before']:.4f}{_spaced(each.get('before_interval'))} → " if known else ""
     return (
         f"{each['figure'].replace('_', ' ')} {first}{each['after']:.4f} {_between(each['interval'])}" if each["after"] is not None else ""
     )
@@ -112,6 +113,10 @@ def _sentence(each: Facts) -> str:
         return f"whether {what} worth anything to the last is not separable with its {each['rows']:,} validation rows: {gain}"
     harm = "" if (each["gain"] < 0) == each["less_is_better"] else ": it did harm"
     return f"{what} worth {gain} to the last stage{harm}"
+
+
+def _spaced(interval: Any) -> str:
+    return f" {_between(interval)}" if interval else ""
 
 
 def _between(interval: Any) -> str:

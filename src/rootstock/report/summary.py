@@ -167,7 +167,10 @@ def all_figures(facts: Facts) -> Table | None:
     kind, rivals = str(dig(facts, "kind", default="")), _baselines(facts)
     rows = []
     for name, value in figures(facts).items():
-        others = (words.figure(rival.get(name), "not defined" if key in _TRAINED else "–") for key, rival in rivals.items())
+        others = (
+            words.within(rival.get(name), dig(facts, "metrics", "baseline_intervals", key, name), "not defined" if key in _TRAINED else "–")
+            for key, rival in rivals.items()
+        )
         rows.append((words.figure_name(name), words.figure(value), words.between(dig(facts, "metrics", "intervals", name)), *others))
     return Table(("figure", "this model", "95 % interval", *(words.baseline_name(key, kind) for key in rivals)), rows) if rows else None
 
@@ -183,7 +186,9 @@ def leakage(facts: Facts) -> tuple[str, Table | None]:
     said = (
         f"{words.count(overlap)} of {words.count(rows)} validation rows also occur in training. The honest figure is the one without them."
     )
-    parts: list[dict[str, Any]] = [found.get(key) or {} for key in ("with", "without", "overlap_only")]
-    names = dict.fromkeys(name for part in parts for name in part)
-    table = [(words.figure_name(name), *(words.figure(part.get(name)) for part in parts)) for name in names]
+    parts: list[tuple[dict[str, Any], Any]] = [
+        (found.get(key) or {}, dig(found, "intervals", key, default={})) for key in ("with", "without", "overlap_only")
+    ]
+    names = dict.fromkeys(name for part, _ in parts for name in part)
+    table = [(words.figure_name(name), *(words.within(part.get(name), ends.get(name)) for part, ends in parts)) for name in names]
     return said, Table(("figure", "all rows", "without the rows seen in training", "only those"), table)

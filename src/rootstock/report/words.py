@@ -95,6 +95,12 @@ def between(low_high: Any, mark: str = " to ") -> str:
     return mark.join(figure(end) for end in low_high) if isinstance(low_high, list | tuple) and len(low_high) == 2 else ""
 
 
+def within(value: Any, low_high: Any, missing: str = _UNKNOWN) -> str:
+    """A figure with its interval, where it has one: 0.812 (0.790 to 0.833)."""
+    ends = between(low_high)
+    return f"{figure(value, missing)} ({ends})" if ends and is_number(value) else figure(value, missing)
+
+
 def share(figure: Any) -> str:
     """A figure with its interval: 0.812 (0.790 to 0.833)."""
     if figure["value"] is None:

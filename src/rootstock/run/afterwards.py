@@ -11,7 +11,7 @@ import numpy as np
 
 from rootstock.core import artifact
 from rootstock.core.timing import timed
-from rootstock.evaluation.intervals import draws, measure
+from rootstock.evaluation.intervals import draws, tallied
 from rootstock.run import finish
 from rootstock.run.build import Built
 from rootstock.run.prepared import LabelledRows, Prepared
@@ -51,15 +51,16 @@ def kept(prepared: Prepared, built: Built, predicted: dict[str, Any], folder: Pa
 
 
 def _scoring(prepared: LabelledRows, built: Built) -> float:
-    """Resamples for the intervals of the model and of each baseline, by a baseline's; and the baselines once more, which may be kept."""
+    """Resamples for all intervals, by a baseline's: of the model, of its report, and of each baseline; and these, which may be kept."""
     rivals = finish.baselines(prepared, built.before)
     _, again = timed(lambda: finish.baselines(prepared, built.before))
     if not rivals.columns:
         return _USUAL
     task = prepared.task
     columns = task.judged({name: np.asarray(each) for name, each in next(iter(rivals.columns.values())).items()})
-    _, tried = timed(lambda: draws(columns, measure(task, columns, task.headline), names=task.headline, seed=0, resamples=_TRIED))
-    return again + tried * _DRAWN / _TRIED * (1 + len(rivals.columns))
+    names = list(task.metrics(columns))
+    _, tried = timed(lambda: draws(columns, tallied(task, columns, names), names=names, seed=0, resamples=_TRIED))
+    return again + tried * _DRAWN / _TRIED * (2 + len(rivals.columns))
 
 
 def _saving(folder: Path, written: int) -> float:

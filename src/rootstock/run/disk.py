@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rootstock.core.aside import OLD
 from rootstock.core.errors import WriteFailed
 from rootstock.core.watch import Say
 from rootstock.loop.train import Training
@@ -49,8 +50,9 @@ class Writes:
         else:
             written = int(2 * predicted["seconds"] / 60 / settings.checkpoint_minutes)  # a busy machine takes twice as long
         kept = min(settings.keep + 1, max(written, 1))  # the oldest goes when a new one is there; a signal writes one in any case
-        # A run that goes on writes over its own checkpoints.
-        replaced = sum(path.stat().st_size for path in (folder / "checkpoints").rglob("*") if path.is_file())
+        # A run that goes on writes over its own checkpoints; what it replaces goes with its first update.
+        places = (folder / "checkpoints", folder / OLD)
+        replaced = sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
         needed, free = kept * moment + model + _BESIDE, shutil.disk_usage(folder).free + replaced
         predicted["disk_bytes"] = needed
         parts = f"{kept} checkpoint{'s' if kept > 1 else ''} of {moment / 1e9:.1f} GB, {model / 1e9:.1f} GB of what is left"

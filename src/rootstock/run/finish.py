@@ -36,17 +36,22 @@ from rootstock.run.prepared import LabelledRows
 
 _KEPT_TOLERANCE = 2e-3
 """Largest move of a probability (of a spread, for numbers) between the model measured and the model saved, both in fp32."""
+_TABLES = ("per_class", "calibration")
 _SHOWN_LETTERS = 400
 """Letters of a text that the report shows."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """columns: scores and answers of the validation rows. metrics: the content of metrics.json. history: its events."""
+    """columns: scores and answers of the validation rows. metrics: the content of metrics.json. history: its events.
+
+    details: what the report draws; its tables of classes and of confidence are among the metrics as well.
+    """
 
     columns: Columns
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
+    details: dict[str, Any]
 
 
 def conclude(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dict[str, Any]) -> dict[str, Any]:
@@ -62,8 +67,10 @@ def measured(prepared: LabelledRows, built: Built, folder: RunFolder, facts: dic
     with precision.computing(built.learner, built.dtype, built.fresh):
         columns = measure(prepared, built, task)
     seen_N, rivals = overlap(prepared), baselines(prepared, built.before)
-    metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=seen_N, baselines=rivals) | facts
-    return task, Measured(columns, metrics, read(folder.history))
+    metrics = evaluation.score(columns, task, seed=prepared.recipe.seed, overlap_N=seen_N, baselines=rivals)
+    details = evaluation.details(columns, task, seed=prepared.recipe.seed)
+    metrics |= {name: details[name] for name in _TABLES if name in details} | facts
+    return task, Measured(columns, metrics, read(folder.history), details)
 
 
 def seen_keys(rows: pa.Table) -> np.ndarray:
@@ -78,33 +85,35 @@ def overlap(prepared: LabelledRows) -> np.ndarray:
 
 
 def baselines(prepared: LabelledRows, before: Columns | None = None) -> Baselines:
-    """What a model has to beat, on the same split; majority and TF-IDF depend on nothing but the rows, and are kept by their digest.
-
-    before: what the untouched base answered, where it can answer.
-    """
+    """What a model has to beat, on the same split. before: what the untouched base answered, where it can answer."""
     if own := prepared.task.rivals(prepared.encoded, prepared.encoded_validation):
         return Baselines({**_untouched(prepared, before), **own}, {})
-    if prepared.task.writes:  # texts are no arrays to keep, and nothing is fitted
-        return fit_baselines(prepared.train, prepared.validation, prepared.task)
-    sides = (prepared.train, prepared.validation)
+    return fitted(prepared.task, prepared.train, prepared.validation)
+
+
+def fitted(task: Labelled, train: pa.Table, validation: pa.Table) -> Baselines:
+    """Majority, TF-IDF and their like: they depend on nothing but the rows, and are kept by their digest."""
+    if task.writes:  # texts are no arrays to keep, and nothing is fitted
+        return fit_baselines(train, validation, task)
+    sides = (train, validation)
     rows = [[column(part, name) for name in part.column_names if name not in (ROW, PIXELS)] for part in sides]
     pictures = [split.keys(part) for part in sides if PIXELS in part.column_names]
     key = {
         "rows": artifact.digest_json(rows + pictures),
-        "kind": prepared.task.kind,
-        "labels": list(getattr(prepared.task, "labels", ())),
+        "kind": task.kind,
+        "labels": list(getattr(task, "labels", ())),
         "version": 1,
     }
     left_out: dict[str, str] = {}
 
     def make() -> dict[str, np.ndarray]:
-        found = fit_baselines(prepared.train, prepared.validation, prepared.task)
+        found = fit_baselines(train, validation, task)
         left_out.update(found.left_out)
         return {name: np.asarray(columns["scores"]) for name, columns in found.columns.items()}
 
     arrays, _ = cache.remembered("baselines", key, make)
-    answers = prepared.task.answers(prepared.validation)
-    if set(arrays) == {"majority"} and prepared.task.kind in ("class", "classes", "number"):
+    answers = task.answers(validation)
+    if set(arrays) == {"majority"} and task.kind in ("class", "classes", "number"):
         left_out.setdefault("tfidf", "no word of the training texts is left for it")
     return Baselines({name: {"scores": scores, "answers": answers} for name, scores in sorted(arrays.items())}, left_out)
 
@@ -137,7 +146,7 @@ def write(prepared: LabelledRows, built: Built, folder: RunFolder, task: Labelle
         "plan": folder.json("plan.json"),
     }
     facts |= {
-        "details": task.details(measured.columns),
+        "details": measured.details,
         "mistakes": mistakes(prepared.validation, task, measured.columns),
         "recipe": prepared.recipe.plain(),
     }

@@ -63,7 +63,7 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
     if labelled_pictures.meant(recipe):
         choices.check_reads(recipe, "images")
         return labelled_pictures.prepare(recipe, base, say, others.teacher)
-    rows = planted.in_rows(recipe, _without_excluded(recipe, read_rows(recipe, say), say), say)
+    rows = rows_of(recipe, say)
     task = _task(recipe, rows, say)
     if others.teacher:
         others.teacher.check(task, pair=PAIR in rows.train.column_names)
@@ -185,6 +185,11 @@ def encode(task: Uniform, rows: pa.Table, base: Resolved, tokens: Callable[[], A
     }
     arrays, _ = remembered("tokens", key, lambda: task.encode(rows, tokens(), None).arrays())
     return Encoded.of_arrays(arrays)
+
+
+def rows_of(recipe: Recipe, say: Say) -> Rows:
+    """What a recipe names, without what it leaves out and with the canaries that it plants."""
+    return planted.in_rows(recipe, _without_excluded(recipe, read_rows(recipe, say), say), say)
 
 
 def read_rows(recipe: Recipe, say: Say) -> Rows:

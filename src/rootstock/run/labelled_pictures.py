@@ -87,6 +87,14 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
     )
 
 
+def learned_from(recipe: Recipe, task: Labelled) -> tuple[pa.Table, str]:
+    """The images that a recipe's run learned from, as rows, and the digest of all that lie there."""
+    shelf = _shelf(str(recipe.data.train), task, recipe.data)
+    hung = hung_up(pictures.some(shelf, recipe), task)
+    apart = isinstance(recipe.data.validation, str)
+    return rows(hung, np.arange(len(hung.names))) if apart else _sides(hung, task, recipe, lambda text: None)[0], shelf.digest
+
+
 def table(reference: str, task: Labelled, data: DataSettings, say: Say) -> tuple[pa.Table, dict[str, int]]:
     """The images of a folder, a .tar or a table as rows with their classes, and how many could not be read, by reason; these are said.
 

@@ -40,7 +40,7 @@ def conclude(prepared: Joint, built: Built, folder: RunFolder, facts: dict[str, 
         task, measured = finish.measured(part, own, place, facts | {"best_by": list(part.task.chosen_by)} | together)
         figure = task.chosen_by[0]
         judged = task.judged({key: np.asarray(values) for key, values in measured.columns.items()})
-        how, seed = intervals.measure(task, judged, (figure,)), derive(prepared.recipe.seed, "interval", name)
+        how, seed = intervals.tallied(task, judged, (figure,)), derive(prepared.recipe.seed, "interval", name)
         draws.append(intervals.draws(judged, how, names=(figure,), seed=seed)[:, 0])
         finish.write(part, own, place, task, measured)
         found[name] = measured.metrics

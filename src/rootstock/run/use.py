@@ -20,20 +20,22 @@ from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.bases import vocabulary
 from rootstock.bases.resolve import Resolved, resolve
-from rootstock.core import artifact
+from rootstock.core import artifact, aside
 from rootstock.core.errors import ContractRefused, DataError, UsageError, nearest
 from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings, Recipe
-from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns, Encoded
+from rootstock.core.rows import CHOICES, LABEL, TEXT, Columns, Encoded
 from rootstock.core.runfolder import RunFolder, no_run, read_recipe
 from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
 from rootstock.data import batches, formats, schema, source
 from rootstock.evaluation import score as evaluation
+from rootstock.evaluation.baselines import Baselines
 from rootstock.loop import infer, precision
-from rootstock.run import contract, labelled_pictures, reference
+from rootstock.run import contract, labelled_pictures, reference, rivals
 from rootstock.run.answerable import answerable
+from rootstock.run.asked import table_of
 from rootstock.run.finish import seen_keys
 from rootstock.run.labelled import arranged
 from rootstock.run.prepared import Place, device_name
@@ -81,6 +83,8 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.whole = RunFolder(Path(path))
+        if not self.whole.complete:
+            aside.restore(self.whole.path, begun=self.whole.begun)
         if not self.whole.complete:
             raise no_run(self.whole)
         self.folder = self.whole.last
@@ -286,9 +290,10 @@ class Run:
         base = self.base("run was trained from")
         digest = reference.digest(base.digest, self.recipe.seed, scratch=bool(base.scratch))
         place = Place(device=torch.device(device_name()), dtype=self.dtype)
-        return reference.untouched(self.task, partial(self._on, base), digest, place)
+        return reference.untouched(self.task, partial(self.on, base), digest, place)
 
-    def _on(self, base: Resolved) -> nn.Module:
+    def on(self, base: Resolved) -> nn.Module:
+        """A base with this run's head, before anything was learned."""
         loaded = bases.load(base, self.task.head(), seed=self.recipe.seed)
         bases.fit(self.tokenizer, loaded.model)
         return loaded.model
@@ -351,7 +356,7 @@ class Run:
         return DataSettings.build(changed(values, {**told, **settings})["data"], "data")
 
     def evaluate(self, path: str, *, reading: Reading | None = None, say: Say = lambda text: None) -> dict[str, Any]:
-        """Every figure on a labelled file, with intervals, and with and without rows that were trained on.
+        """Every figure on a labelled file, with intervals, beside baselines, and with and without rows that were trained on.
 
         chose_rows: rows that were not trained on but chose the best state, so that figures on them flatter the model.
         """
@@ -359,7 +364,8 @@ class Run:
         with schema.naming(path):
             rows, unseen = answerable(read.rows, self.task, leave_out=reading is not None and reading.unseen, say=say)
             self.task.answers(rows)
-        return self.scored(rows) | {"broken_images": sum(read.broken.values()), "unseen_rows": unseen}
+        beside = rivals.beside(self, rows, say)
+        return self.scored(rows, baselines=beside) | {"broken_images": sum(read.broken.values()), "unseen_rows": unseen}
 
     def seen(self) -> dict[str, np.ndarray]:
         """Digests of the rows that were learned from ("rows") and of those that chose the best state; empty where nobody kept them."""
@@ -368,31 +374,15 @@ class Run:
         found: dict[str, np.ndarray] = load_file(self._intact("seen.safetensors"))
         return found
 
-    def scored(self, rows: pa.Table, model: nn.Module | None = None) -> dict[str, Any]:
+    def scored(self, rows: pa.Table, model: nn.Module | None = None, *, baselines: Baselines | None = None) -> dict[str, Any]:
         """Every figure on labelled rows with canonical columns. model: one that answers in place of the run's own."""
         made = self.predictions(rows, model)
         columns_made = {**made.columns, "answers": self.task.answers(rows)}
         seen, keys = self.seen(), seen_keys(rows)
         overlap_N = np.isin(keys, seen["rows"]) if seen else None
         chose_N = np.isin(keys, seen.get("chose", np.empty(0, np.uint64))) & ~(overlap_N if overlap_N is not None else False)
-        return evaluation.score(columns_made, self.task, seed=self.recipe.seed, overlap_N=overlap_N) | {
+        return evaluation.score(columns_made, self.task, seed=self.recipe.seed, overlap_N=overlap_N, baselines=baselines) | {
             "chose_rows": int(chose_N.sum()),
             "truncated_rows": made.cut,
-            "details": self.task.details(columns_made),
+            "details": evaluation.details(columns_made, self.task, seed=self.recipe.seed),
         }
-
-
-def table_of(texts: Sequence[Any], *, pair: bool) -> pa.Table:
-    """Texts, or pairs of texts, as rows with canonical columns."""
-    if pair and any(isinstance(text, str) or len(text) != 2 for text in texts):
-        raise UsageError(
-            "a text without its partner", wanted="pairs: this run learned from two texts a row", fix='predict([("first", "second")])'
-        )
-    if not pair and any(not isinstance(text, str) for text in texts):
-        raise UsageError("something that is no text", wanted="strings", fix='predict(["a text"])')
-    columns = {TEXT: [text[0] for text in texts], PAIR: [text[1] for text in texts]} if pair else {TEXT: list(texts)}
-    try:
-        arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the text {error.object!a} holds what is no letter", wanted="text in UTF-8") from None
-    return pa.table(arrays | {ROW: pa.array(range(1, len(texts) + 1), pa.int64())})

@@ -31,9 +31,10 @@ from rootstock.core.watch import Say
 from rootstock.data import batches, cache
 from rootstock.loop import infer, precision
 from rootstock.run import choices
+from rootstock.run.asked import table_of
 from rootstock.run.opened import kind_of
 from rootstock.run.prepared import device_name
-from rootstock.run.use import Run, table_of
+from rootstock.run.use import Run
 
 _PART = 64
 """Texts that are kept together: so many are lost at most where a run is stopped."""

@@ -3,7 +3,6 @@
 Shape letters: N rows, V texts of a row (an anchor, its positive, and negatives), H width, D different candidates, Q anchors of a part.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -111,8 +110,3 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     held = np.asarray(vectors, np.float32)
     made: np.ndarray = held / np.maximum(np.linalg.norm(held, axis=-1, keepdims=True), np.float32(1e-12))
     return made
-
-
-def figure(name: str, rank_N: np.ndarray) -> float:
-    """A figure of ranks; NaN where there are none."""
-    return float(np.mean(FIGURES[name](rank_N), dtype=np.float64)) if len(rank_N) else math.nan

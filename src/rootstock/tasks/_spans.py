@@ -6,7 +6,7 @@ Shape letters: N rows, P windows, B windows in a batch, T tokens of a window, C 
 import re
 import string
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rootstock.core.errors import DataError
+from rootstock.core.tally import Sums, Tally, tally
 
 OUTSIDE = -1
 """Where a letter's place stands: of a token that is not of the passage, and of no answer."""
@@ -156,14 +157,38 @@ def _f1(said: list[str], gold: list[str]) -> float:
 
 def figures(judged: Mapping[str, np.ndarray], names: Collection[str] | None = None) -> dict[str, float]:
     """Means over rows of F1 and exact match; where some have no answer, also of either kind alone; log loss in nats a window."""
-    if not len(judged["f1"]):
-        return {}
-    found = {name: float(judged[name].mean()) for name in ("f1", "exact_match")}
-    has_N = judged["answerable"].astype(bool)
-    if not has_N.all():
-        found["no_answer_accuracy"] = float(judged["exact_match"][~has_N].mean())
-        if has_N.any():
-            found |= {f"answerable_{name}": float(judged[name][has_N].mean()) for name in ("f1", "exact_match")}
-    if "loss" in judged and judged["items"].sum():
-        found["log_loss"] = float(judged["loss"].sum() / judged["items"].sum())
-    return found if names is None else {name: found[name] for name in names if name in found}
+    made = tallied(judged, [name for name in _FIGURES if _known(judged, name) and (names is None or name in names)])
+    return made.whole() if made else {}
+
+
+def tallied(judged: Mapping[str, np.ndarray], names: Collection[str]) -> Tally | None:
+    """The same of many sets of rows."""
+    has_N = judged["answerable"].astype(np.float64)
+    columns = {name: judged[name] for name in ("f1", "exact_match", "loss", "items") if name in judged} | {
+        "has": has_N,
+        "lacks": 1 - has_N,
+        "f1 of has": judged["f1"] * has_N,
+        "exact_match of has": judged["exact_match"] * has_N,
+        "exact_match of lacks": judged["exact_match"] * (1 - has_N),
+    }
+    known = {name: made for name, made in _FIGURES.items() if _known(judged, name)}
+    has, lacks = int(has_N.sum()), int((1 - has_N).sum())
+    go_by = {"no_answer_accuracy": lacks, "answerable_f1": has, "answerable_exact_match": has}
+    return tally(names, known, lambda counts_RN: Sums(columns, counts_RN), rows=len(has_N), go_by=go_by)
+
+
+def _known(judged: Mapping[str, np.ndarray], name: str) -> bool:
+    """Whether there is what a figure goes by: what is of one kind of rows alone is told where there are rows without an answer."""
+    if name == "log_loss":
+        return "loss" in judged
+    return name in ("f1", "exact_match") or not judged["answerable"].all()
+
+
+_FIGURES: Mapping[str, Callable[[Sums], np.ndarray]] = {
+    "f1": lambda sums: sums.mean("f1"),
+    "exact_match": lambda sums: sums.mean("exact_match"),
+    "no_answer_accuracy": lambda sums: sums.share("exact_match of lacks", "lacks"),
+    "answerable_f1": lambda sums: sums.share("f1 of has", "has"),
+    "answerable_exact_match": lambda sums: sums.share("exact_match of has", "has"),
+    "log_loss": lambda sums: sums.share("loss", "items"),
+}

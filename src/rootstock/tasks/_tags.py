@@ -4,12 +4,14 @@ Shape letters: N rows, W words of the longest row, T tokens of a row, P its wind
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rootstock.core.rows import Columns
+from rootstock.core.tally import Sums, Tally, ratio, tally
+from rootstock.tasks import _classes
 
 NONE, NO_WORD = -1, -2
 """A word that has no token (nothing that the tokenizer knows), and no word at all."""
@@ -140,39 +142,54 @@ def _entities(told_NW: np.ndarray, answers_NW: np.ndarray, labels: Sequence[str]
     return made
 
 
-def figures(judged: Mapping[str, np.ndarray]) -> dict[str, float]:
+def figures(judged: Mapping[str, np.ndarray], names: Collection[str] | None = None) -> dict[str, float]:
     """Micro-averaged precision, recall and F1, macro F1, accuracy of words, and log loss (nats a word) where it is known.
 
     Kinds that are neither answered nor predicted have no figure; without any word there is none at all.
     """
-    hits_K, predicted_K, answered_K = (judged[name].sum(0) for name in ("hits", "predicted", "answered"))
-    words = int(judged["words"].sum())
-    if not words:
-        return {}
-    found = {"accuracy": float(judged["right"].sum() / words)}
-    either_K = predicted_K + answered_K
-    if either_K.any():
-        found |= {
-            "f1": float(2 * hits_K.sum() / either_K.sum()),
-            "precision": float(hits_K.sum() / max(predicted_K.sum(), 1)),
-            "recall": float(hits_K.sum() / max(answered_K.sum(), 1)),
-            "macro_f1": float((2 * hits_K / np.maximum(either_K, 1))[either_K > 0].mean()),
-        }
-    if "loss" in judged and judged["items"].sum():
-        found["log_loss"] = float(judged["loss"].sum() / judged["items"].sum())
-    return found
+    made = tallied(judged, [name for name in _FIGURES if _known(judged, name) and (names is None or name in names)])
+    return made.whole() if made else {}
+
+
+def tallied(judged: Mapping[str, np.ndarray], names: Collection[str]) -> Tally | None:
+    """The same of many sets of rows, with those of each kind by their places in `per_kind`."""
+    known, go_by = {name: made for name, made in _FIGURES.items() if _known(judged, name)}, dict[str, int]()
+    if any("/" in name for name in names):
+        known |= _classes.class_figures(judged["hits"].shape[1], _counts)
+        go_by = _classes.class_rows(_classes.Counts(*((judged[name] > 0).sum(0) for name in _THINGS)))
+    return tally(names, known, lambda counts_RN: Sums(judged, counts_RN), rows=len(judged["words"]), go_by=go_by)
 
 
 def per_kind(judged: Mapping[str, np.ndarray], names: Sequence[str]) -> list[dict[str, Any]]:
     """Precision, recall, F1 and support of each kind, as a report draws them."""
-    hits_K, predicted_K, answered_K = (judged[name].sum(0) for name in ("hits", "predicted", "answered"))
-    return [
-        {
-            "label": name,
-            "precision": float(hits / max(predicted, 1)),
-            "recall": float(hits / max(answered, 1)),
-            "f1": float(2 * hits / max(predicted + answered, 1)),
-            "support": int(answered),
-        }
-        for name, hits, predicted, answered in zip(names, hits_K, predicted_K, answered_K, strict=True)
-    ]
+    return _classes.table_json(_classes.Counts(*(judged[name].sum(0) for name in _THINGS)).table, names)
+
+
+def _known(judged: Mapping[str, np.ndarray], name: str) -> bool:
+    return name != "log_loss" or "loss" in judged
+
+
+def _counts(sums: Sums) -> _classes.Counts:
+    return _classes.Counts(*(sums(name) for name in _THINGS))
+
+
+def _all(sums: Sums, below: str) -> np.ndarray:
+    """Things found by all that were predicted or answered: 0 without any, NaN where there is nothing of either side."""
+    either_R = (sums("predicted") + sums("answered")).sum(1)
+    return np.where(either_R > 0, np.nan_to_num(ratio(sums("hits").sum(1), sums(below).sum(1))), np.nan)
+
+
+def _macro(sums: Sums) -> np.ndarray:
+    counts = _counts(sums)
+    return counts.macro(counts.table.f1)
+
+
+_THINGS = ("hits", "predicted", "answered")
+_FIGURES: Mapping[str, Callable[[Sums], np.ndarray]] = {
+    "accuracy": lambda sums: sums.share("right", "words"),
+    "f1": lambda sums: _counts(sums).micro(),
+    "precision": lambda sums: _all(sums, "predicted"),
+    "recall": lambda sums: _all(sums, "answered"),
+    "macro_f1": _macro,
+    "log_loss": lambda sums: sums.share("loss", "items"),
+}

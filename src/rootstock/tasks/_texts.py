@@ -4,7 +4,7 @@ A corpus figure of sacrebleu is a function of counts that add up, so a thousand 
 Shape letters: N rows, S counts of a row.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rootstock.core.rows import Columns
+from rootstock.core.tally import Sums
 
 Wanted = Literal["translation", "summarisation", "match"]
 HEADLINES: dict[str, tuple[str, ...]] = {
@@ -39,19 +40,26 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def figures(columns: Columns, names: Collection[str] | None, tokenize: str) -> dict[str, float]:
+def figures(columns: Columns, tokenize: str) -> dict[str, Callable[[Sums], np.ndarray]]:
     """Figures of what `counted` gave: BLEU and chrF from 0 to 100, as sacrebleu has them; ROUGE and exact match from 0 to 1."""
-    made: dict[str, Callable[[np.ndarray], float]] = {
-        "bleu": lambda counts_NS: float(_bleu(tokenize)._compute_score_from_stats(counts_NS.sum(0).tolist()).score),
-        "chrf": lambda counts_NS: float(_chrf()._compute_f_score(counts_NS.sum(0).tolist())),
+    made: dict[str, Callable[[list[int]], float]] = {
+        "bleu": lambda counts_S: float(_bleu(tokenize)._compute_score_from_stats(counts_S).score),
+        "chrf": lambda counts_S: float(_chrf()._compute_f_score(counts_S)),
     }
     order = (*HEADLINES["translation"], *HEADLINES["summarisation"], "exact_match")
-    chosen = [name for name in order if name in columns and len(columns[name]) and (names is None or name in names)]
-    return {name: made.get(name, _mean)(columns[name]) for name in chosen}
+    return {name: _of_sums(name, made[name]) if name in made else _mean(name) for name in order if name in columns and len(columns[name])}
 
 
-def _mean(values_N: np.ndarray) -> float:
-    return float(values_N.mean())
+def _of_sums(name: str, made: Callable[[list[int]], float]) -> Callable[[Sums], np.ndarray]:
+    def of(sums: Sums) -> np.ndarray:
+        found_R = np.array([made(counts_S.tolist()) for counts_S in np.rint(sums(name)).astype(np.int64)])
+        return np.where(sums.times.sum(1) > 0, found_R, np.nan)
+
+    return of
+
+
+def _mean(name: str) -> Callable[[Sums], np.ndarray]:
+    return lambda sums: sums.mean(name)
 
 
 def signatures(wanted: Wanted, tokenize: str) -> dict[str, str]:

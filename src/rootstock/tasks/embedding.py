@@ -10,7 +10,8 @@ Shape letters: N rows, B rows in a batch, V texts of a row, T tokens, H width, C
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,6 +26,7 @@ from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, NEGATIVE, PAIR, ROW, TEXT, Columns, Encoded, Ragged, boxed, column, raw, spell
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Tally, mean, tally
 from rootstock.core.task import Batch, Kind, Labelled, Loss
 from rootstock.tasks import _retrieval, _scores, _text, _vectors, _vocabulary
 
@@ -253,19 +255,30 @@ class Embedding(Coupled, Labelled):
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Spearman and Pearson of cosines and scores; or nDCG, MRR, accuracy and recall at ranks, and of triplets the positive's lead."""
-        found: dict[str, float] = {}
+        held = self._figures(columns)
+        made = self._tally(columns, held, [name for name in held if names is None or name in names])
+        return made.whole() if made else {}
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """All of them."""
+        return self._tally(columns, self._figures(columns), names)
+
+    def _tally(self, columns: Columns, figures: _scores.OfCounts, names: Collection[str]) -> Tally | None:
+        return tally(names, figures, lambda counts_RN: counts_RN, rows=len(next(iter(columns.values()), ())))
+
+    def _figures(self, columns: Columns) -> _scores.OfCounts:
+        """Of the whole vectors, of each shorter one, and of triplets."""
+        found: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
         for size in (None, *self.dimensions):
             start = f"dim{size}_" if size else ""
-            asked = [name for name in (*_SCORED, *_retrieval.FIGURES) if names is None or f"{start}{name}" in names]
+            made: _scores.OfCounts = {}
             if (scores := columns.get(_name("scores", size))) is not None:
-                made = _scores.number_metrics(scores, columns["answers"], [name for name in asked if name in _SCORED])
-            elif (rank_N := columns.get(_name("rank", size))) is not None and len(rank_N):
-                made = {name: _retrieval.figure(name, rank_N) for name in asked if name in _retrieval.FIGURES}
-            else:
-                made = {}
-            found |= {f"{start}{name}": value for name, value in made.items()}
-        if len(closer_N := columns.get("closer", ())) and (names is None or "triplet_accuracy" in names):
-            found["triplet_accuracy"] = float(np.mean(closer_N))
+                made = _scores.number_figures(scores, columns["answers"], _SCORED)
+            elif (rank_N := columns.get(_name("rank", size))) is not None:
+                made = {name: partial(mean, values_N=gained(rank_N)) for name, gained in _retrieval.FIGURES.items()}
+            found |= {f"{start}{name}": each for name, each in made.items()}
+        if len(closer_N := columns.get("closer", ())):
+            found["triplet_accuracy"] = partial(mean, values_N=np.asarray(closer_N))
         return found
 
     def rivals(self, train: Encoded, validation: Encoded) -> Mapping[str, Columns]:

@@ -124,7 +124,7 @@ class ImageClassification(Seen, OneOf):
         return _scores.class_metrics(columns["scores"], columns["answers"], names)
 
     def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
-        """Figures of the confusion matrix."""
+        """All of them."""
         return _scores.class_tally(columns["scores"], columns["answers"], names)
 
     def details(self, columns: Columns) -> dict[str, Any]:

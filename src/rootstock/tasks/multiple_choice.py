@@ -175,7 +175,7 @@ class MultipleChoice(OneOf):
         return _scores.class_metrics(columns["scores"], columns["answers"], _FIGURES if names is None else names)
 
     def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
-        """Figures of the confusion matrix."""
+        """All of them."""
         return _scores.class_tally(columns["scores"], columns["answers"], names)
 
     def details(self, columns: Columns) -> dict[str, Any]:

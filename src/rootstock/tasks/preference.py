@@ -8,7 +8,7 @@ Rafailov et al. 2023, https://arxiv.org/abs/2305.18290; label smoothing: Mitchel
 Shape letters: N rows, B rows in a batch, T tokens, M tokens that are asked.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, REJECTED, ROW, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Sums, Tally, tally
 from rootstock.core.task import Batch, Kind, Labelled, Loss
 from rootstock.tasks import _dialogue, _generation, _vocabulary
 
@@ -207,8 +208,13 @@ class Preference(Labelled):
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Share of rows with a margin above 0, mean margin (beta times nats), mean loss."""
-        found = {called: float(np.mean(columns[name])) for called, name in _FIGURES if name in columns and len(columns[name])}
-        return found if names is None else {name: found[name] for name in names if name in found}
+        made = self.tally(columns, [called for called, name in _FIGURES if name in columns and (names is None or called in names)])
+        return made.whole() if made else {}
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """All of them."""
+        known = {called: _mean(name) for called, name in _FIGURES if name in columns}
+        return tally(names, known, lambda counts_RN: Sums(columns, counts_RN), rows=len(columns["right"]))
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """Nothing to draw."""
@@ -235,6 +241,10 @@ class Preference(Labelled):
 
 
 _FIGURES = (("accuracy", "right"), ("margin", "margin"), ("loss", "loss"))
+
+
+def _mean(name: str) -> Callable[[Sums], np.ndarray]:
+    return lambda sums: sums.mean(name)
 
 
 def _likelihoods(model: nn.Module, batch: Batch) -> Tensor:

@@ -22,6 +22,7 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, PAIR, PART, ROW, TEXT, Columns, Encoded, Ragged, boxed, column
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Tally
 from rootstock.core.task import Batch, Kind, Scored
 from rootstock.tasks import _spans, _text
 
@@ -234,6 +235,10 @@ class QuestionAnswering(Scored):
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """F1 and exact match in [0, 1], of either kind of row where some have no answer, and log loss."""
         return _spans.figures(columns, names)
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """All of them."""
+        return _spans.tallied(columns, names)
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """Nothing more than the figures: answers are no classes."""

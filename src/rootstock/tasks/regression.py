@@ -18,6 +18,7 @@ from rootstock.core.errors import BaseError, DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, ROW, Columns, Encoded, column
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Tally
 from rootstock.core.task import Batch, Kind, Scored
 from rootstock.tasks import _scores, _text
 
@@ -117,6 +118,10 @@ class Regression(Scored):
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Spearman, Pearson, R², mean absolute and root mean squared error."""
         return _scores.number_metrics(columns["scores"], columns["answers"], names)
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """All of them."""
+        return _scores.number_tally(columns["scores"], columns["answers"], names)
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """Predicted against true values, and the residuals."""

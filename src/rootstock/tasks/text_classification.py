@@ -197,8 +197,8 @@ class TextClassification(Scored):
         return score(columns["scores"], columns["answers"], names)
 
     def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
-        """Figures of the confusion matrix."""
-        return None if self.several == "yes" else _scores.class_tally(columns["scores"], columns["answers"], names)
+        """All of them."""
+        return (_scores.label_set_tally if self.several == "yes" else _scores.class_tally)(columns["scores"], columns["answers"], names)
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """Per-class table, confusion matrix (rows are true classes) and calibration."""

@@ -8,8 +8,7 @@ through the tokenizer's own chat template; one that has none gets a plain one, s
 Shape letters: N rows, B rows in a batch, T tokens.
 """
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +21,7 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, TEXT, Columns, Encoded, boxed, column
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Sums, Tally, tally
 from rootstock.core.task import Batch, ByToken, Kind, Loss
 from rootstock.tasks import _dialogue, _generation, _taught, _vocabulary
 
@@ -199,11 +199,12 @@ class TextGeneration(ByToken):
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """Loss in nats a token, its exponential, and the share of tokens that were the likeliest."""
-        total, items, hits = (float(np.sum(columns[name], dtype=np.float64)) for name in ("loss", "count", "hits"))
-        if not items:
-            return {}
-        found = {"loss": total / items, "perplexity": math.exp(min(total / items, 700.0)), "token_accuracy": hits / items}
-        return found if names is None else {name: found[name] for name in names if name in found}
+        made = self.tally(columns, [name for name in _FIGURES if names is None or name in names])
+        return made.whole() if made else {}
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """All of them."""
+        return tally(names, _FIGURES, lambda counts_RN: Sums(columns, counts_RN), rows=len(columns["count"]))
 
     def rivals(self, train: Encoded, validation: Encoded) -> Mapping[str, Columns]:
         """Each token by its share of what is asked in training."""
@@ -228,6 +229,13 @@ class TextGeneration(ByToken):
         _vocabulary.check_causal(model)
         if self.packing:
             _generation.check_apart(model)
+
+
+_FIGURES: Mapping[str, Callable[[Sums], np.ndarray]] = {
+    "loss": lambda sums: sums.share("loss", "count"),
+    "perplexity": lambda sums: np.exp(np.minimum(sums.share("loss", "count"), 700.0)),
+    "token_accuracy": lambda sums: sums.share("hits", "count"),
+}
 
 
 def _chats(table: pa.Table) -> list[list[_dialogue.Message]] | None:

@@ -10,7 +10,7 @@ rouge-score's (Lin 2004, https://aclanthology.org/W04-1013). Raffel et al. 2019,
 Shape letters: N rows, B rows in a batch, S source tokens, T target tokens.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Sums, Tally, tally
 from rootstock.core.task import Batch, ByToken, Kind, Loss
 from rootstock.tasks import _generation, _pieces, _seq2seq, _taught, _text, _texts, _vocabulary
 
@@ -170,10 +171,21 @@ class TextToText(ByToken):
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """What is asked for, exact matches, and the loss in nats a token."""
-        found = _texts.figures(columns, names, self.tokenize)
-        if "loss" in columns and float(np.sum(columns["count"])) and (names is None or "loss" in names):
-            found["loss"] = float(np.sum(columns["loss"]) / np.sum(columns["count"]))
-        return found
+        held = self._figures(columns)
+        made = self._tally(columns, held if names is None else [name for name in held if name in names])
+        return made.whole() if made else {}
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """All of them."""
+        return self._tally(columns, names)
+
+    def _tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        rows = len(next(iter(columns.values()), ()))
+        return tally(names, self._figures(columns), lambda counts_RN: Sums(columns, counts_RN), rows=rows)
+
+    def _figures(self, columns: Columns) -> dict[str, Callable[[Sums], np.ndarray]]:
+        loss = {"loss": lambda sums: sums.share("loss", "count")} if "loss" in columns else {}
+        return {**_texts.figures(columns, self.tokenize), **loss}
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """Nothing to draw."""

@@ -23,6 +23,7 @@ from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, PART, ROW, TEXT, WORDS, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
+from rootstock.core.tally import Tally
 from rootstock.core.task import Batch, Kind, Scored
 from rootstock.tasks import _losses, _tags, _text
 
@@ -223,8 +224,11 @@ class TokenClassification(Scored):
 
     def metrics(self, columns: Columns, names: Collection[str] | None = None) -> dict[str, float]:
         """F1, precision and recall over entities (over words where tags mark none), macro F1, accuracy of words, log loss."""
-        found = _tags.figures(columns)
-        return found if names is None else {name: found[name] for name in names if name in found}
+        return _tags.figures(columns, names)
+
+    def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
+        """All of them."""
+        return _tags.tallied(columns, names)
 
     def details(self, columns: Columns) -> dict[str, Any]:
         """A table of the kinds."""

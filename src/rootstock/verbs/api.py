@@ -3,13 +3,13 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rootstock import catalog
-from rootstock.core import artifact
+from rootstock.core import aside
 from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.lock import alone
 from rootstock.core.method import Method
@@ -73,7 +73,7 @@ def adapt(
 def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = False, resume: bool = False) -> Run:
     """Prepare and execute a recipe into a folder. Raises UsageError where the folder already holds a run.
 
-    A run that is to be replaced is removed only when the new one's rows and settings have proved to be good.
+    A run that is to be replaced stays until the new one has made its first update, and is back where it comes to none.
     """
     folder = RunFolder(out)
     if launch.wanted(recipe.cluster):
@@ -103,19 +103,19 @@ def _carried_out(recipe: Recipe, folder: RunFolder, watch: Watch, world: World, 
         return Run(folder.path)
     with world.turn():
         prepared = admitted(recipe, watch)
-    if world.first and how.overwrite and folder.begun:
-        remove(folder, prepared.base.folder)
-    try:
-        execute(prepared, folder, watch, resume=how.resume, world=world)
-    finally:
-        if world.first and folder.complete:  # also where a merge was refused: there is nothing left to go on with
-            shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    with replacing(folder, prepared.base.folder, watch, overwrite=how.overwrite) if world.first else nullcontext(watch) as heard:
+        try:
+            execute(prepared, folder, heard, resume=how.resume, world=world)
+        finally:
+            if world.first and folder.complete:  # also where a merge was refused: there is nothing left to go on with
+                shutil.rmtree(folder.checkpoints, ignore_errors=True)
     world.wait()
     return Run(folder.path)
 
 
 def ended(folder: RunFolder, watch: Watch, *, overwrite: bool, resume: bool) -> bool:
     """Whether there is nothing left to do. Raises UsageError where a run can neither begin in this folder nor go on."""
+    aside.mend(folder.path, begun=folder.begun, learned=aside.waits(folder.path) and (folder.complete or folder.learned))
     if not resume:
         check_place(folder, overwrite=overwrite)
     elif not folder.begun:
@@ -169,18 +169,15 @@ def check_place(folder: RunFolder, *, overwrite: bool) -> None:
         raise UsageError(f"{folder.path} already holds {state}", wanted="a new or empty folder", fix=fix)
 
 
-def remove(folder: RunFolder, base: Path | None) -> None:
-    """Empty the folder of a run that is to be replaced; UsageError where the new run starts from what it holds."""
-    if base and base.is_relative_to(folder.path.resolve()):
-        raise UsageError(f"{folder.path} holds the base of this very run", wanted="another folder", fix="choose another --out")
-    with artifact.writing(folder.path):
-        for each in sorted(folder.path.iterdir(), key=_place_of_going):
-            shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
-
-
-def _place_of_going(path: Path) -> int:
-    """No finished run without its files; and a kill in the middle leaves a begun run, which may be replaced as well, or nothing of it."""
-    return {"manifest.json": 0, "stages": 2, "recipe.yaml": 3, "ledger.json": 4}.get(path.name, 1)
+@contextmanager
+def replacing(folder: RunFolder, base: Path | None, watch: Watch, *, overwrite: bool) -> Iterator[Watch]:
+    """The watch of a run; what it replaces is put aside until it has learned. UsageError where it starts from what that holds."""
+    if overwrite and folder.begun:
+        if base and base.is_relative_to(folder.path.resolve()):
+            raise UsageError(f"{folder.path} holds the base of this very run", wanted="another folder", fix="choose another --out")
+        aside.put(folder.path)
+    with aside.kept(folder.path, watch) as heard:
+        yield heard
 
 
 def again(recipe_path: Path, changes: Mapping[str, Any]) -> Recipe:

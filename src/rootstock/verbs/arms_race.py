@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rootstock import catalog
-from rootstock.core import artifact
+from rootstock.core import artifact, aside
 from rootstock.core.errors import Interrupted
 from rootstock.core.figures import ERRORS
 from rootstock.core.watch import Event, Watch
@@ -206,6 +206,7 @@ class Race:
             artifact.remove(unit.run)
             return self.watch.say(f"compare   {unit.spoken}: failed, {facts['failed']}")
         self.counts[key] = unit.seed + 1
+        aside.gone(self.settled.folder)
         self._tidy(unit, facts)  # also where it ended before, on Ray or in a process that was killed just then
         if facts.get("stopped"):
             self.stops[key] = {"after": PART, **facts["stopped"]}

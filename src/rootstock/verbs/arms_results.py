@@ -9,14 +9,16 @@ import numpy as np
 
 from rootstock.core.figures import ERRORS
 from rootstock.evaluation.intervals import limits
-from rootstock.evaluation.paired import LEVEL, Difference, Drawn, difference, draw, estimate, holm
+from rootstock.evaluation.paired import LEVEL, Answered, Difference, Drawn, difference, draw, estimate, estimates, holm
 from rootstock.report import arms_text
 from rootstock.verbs import arms_freeze
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_race import Race
 from rootstock.verbs.arms_unit import Unit, cell
+from rootstock.verbs.compare_transfer import together
 
 COSTS = ("seconds", "peak_bytes", "artifact_bytes")
+_OF_CLASS = ("precision", "recall", "f1")
 
 
 def found(race: Race) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _point(race: Race, rows: int | None, figure: str) -> dict[str, Any]:
         "winner": winner.name if winner else None,
         "chosen_by": race.shared(rows),
         "arms": lines,
-        "baselines": _baselines(race, rows),
+        **_baselines(race, rows, figure),
     }
 
 
@@ -167,7 +169,7 @@ def _line(race: Race, arm: Arm, rows: int | None, told: Drawn | None, figure: st
         "artifact_bytes": _mean(held, "artifact_bytes"),
         "rows_per_second": _mean(held, "rows_per_second"),
         "steps": [facts["steps"] for facts in held],
-        "per_class": _per_class([facts["per_class"] for facts in held]),
+        "per_class": _per_class([facts["per_class"] for facts in held], [unit.answers("test") for unit in race.done(arm, rows)]),
         "trajectory": held[0]["trajectory"] if held else [],
     }
 
@@ -182,22 +184,28 @@ def _mean(held: Sequence[Mapping[str, Any]], key: str) -> float | None:
     return float(np.mean([facts[key] for facts in held])) if held else None
 
 
-def _per_class(tables: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Figures of each class, means over the seeds."""
+def _per_class(tables: Sequence[Sequence[Mapping[str, Any]]], answers: Sequence[Answered]) -> list[dict[str, Any]]:
+    """Figures of each class, means over the seeds, with their intervals."""
     first = tables[0] if tables else []
+    told = estimates(answers, [f"per_class/{place}/{key}" for place in range(len(first)) for key in _OF_CLASS], seed=0) if first else {}
     found = []
-    for row in first:
+    for place, row in enumerate(first):
         same = [other for table in tables for other in table if other["label"] == row["label"]]
-        figures = {key: float(np.mean([each[key] for each in same])) for key in ("precision", "recall", "f1") if key in row}
-        found.append({"label": row["label"], **figures, "support": row.get("support")})
+        figures = {key: float(np.mean([each[key] for each in same])) for key in _OF_CLASS if key in row}
+        between = {key: list(told[name].interval) for key in _OF_CLASS if (name := f"per_class/{place}/{key}") in told}
+        found.append({"label": row["label"], **figures, "support": row.get("support"), "intervals": between})
     return found
 
 
-def _baselines(race: Race, rows: int | None) -> dict[str, float]:
-    """The leading figure of what needs no model, means over the seeds' rows."""
-    held = race.settled.state["baselines"]
-    cells = [held[key] for seed in range(race.settled.plan.seeds if rows else 1) if (key := cell(rows, seed)) in held]
-    return {name: float(np.mean([figures[name] for figures in cells])) for name in cells[0]}
+def _baselines(race: Race, rows: int | None, figure: str) -> dict[str, Any]:
+    """The leading figure of what needs no model, means over the seeds' rows, and intervals."""
+    held, spreads = race.settled.state["baselines"], race.settled.state.get("spreads", {})
+    keys = [key for seed in range(race.settled.plan.seeds if rows else 1) if (key := cell(rows, seed)) in held]
+    cells = [held[key] for key in keys]
+    return {
+        "baselines": {name: float(np.mean([figures[name] for figures in cells])) for name in cells[0]},
+        "baseline_intervals": together(cells, [spreads.get(key, {}) for key in keys], figure),
+    }
 
 
 def front(lines: Sequence[Mapping[str, Any]], sign: float) -> list[bool]:

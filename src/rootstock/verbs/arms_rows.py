@@ -23,7 +23,7 @@ from rootstock.data.ledger import refuse
 from rootstock.run import labelled, labelled_pictures
 from rootstock.run.ending import parquet
 from rootstock.verbs import compare_place
-from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, TEST_SHARE, without_a_model
+from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, TEST_SHARE, Beside, without_a_model
 
 VALIDATION_SHARE = 0.2
 """Of the rows that are not for testing, where nobody names another: these rows choose the best state and stop arms, and few can't."""
@@ -212,7 +212,7 @@ def kept(parts: Parts, folder: Path) -> None:
     compare_place.check_files({place(folder, part): digest for part, digest in parts.files.items()})
 
 
-def rehearsed(recipe: Recipe, folder: Path) -> dict[str, float]:
+def rehearsed(recipe: Recipe, folder: Path) -> Beside:
     """Prove that rows can be learned from and answer the test rows; the leading figure of baselines on the same rows, by their names.
 
     Raises DataError where few rows lack a label of the test rows, LedgerRefused for a finding above its limit.

@@ -155,7 +155,9 @@ def _rehearse(settled: Settled) -> None:
     held, first = settled.state["baselines"], settled.arms[0]
     for rows, seed in settled.cells():
         if cell(rows, seed) not in held:
-            held[cell(rows, seed)] = arms_rows.rehearsed(settled.unit(first, rows, seed).recipe, settled.folder)
+            found = arms_rows.rehearsed(settled.unit(first, rows, seed).recipe, settled.folder)
+            held[cell(rows, seed)] = found.figures
+            settled.state.setdefault("spreads", {})[cell(rows, seed)] = found.kept()
 
 
 def _limit(settled: Settled, seconds: float) -> float:

@@ -3,7 +3,6 @@
 What has ended in the folder of a benchmark is not done again: the same command goes on where it stopped.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from rootstock.bases.resolve import Resolved, resolve
-from rootstock.core import artifact, place
+from rootstock.core import artifact, aside, place
 from rootstock.core.errors import Interrupted, UsageError
 from rootstock.core.lock import alone
 from rootstock.core.recipe import Recipe
 from rootstock.core.settings import changed, check_free
 from rootstock.core.watch import Watch
 from rootstock.evaluation.intervals import limits
-from rootstock.evaluation.paired import Drawn, draw, estimate, together
+from rootstock.evaluation.paired import Answered, Drawn, draw, estimate, together
 from rootstock.evaluation.suite import Suite
 from rootstock.report import benchmark as page
 from rootstock.verbs import api
@@ -101,10 +100,16 @@ class Settled:
 
 
 def benchmark(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
-    """Carry a benchmark out, or on, and write its results; returns the content of benchmark.json."""
+    """Carry a benchmark out, or on, and write its results; returns the content of benchmark.json.
+
+    One that is to be replaced stays until the first training of the new one has made an update.
+    """
     with alone(out):
-        settled = settle(plan, out, watch, overwrite=overwrite)
-        notes = _trained(settled, watch)
+        aside.mend(out, begun=(out / STATE).exists(), learned=any((out / "answers").glob("*.json")))
+        known = None if overwrite else settle(plan, out, watch)
+        with aside.kept(out, watch) as heard:
+            settled = known or settle(plan, out, watch, overwrite=True)
+            notes = _trained(settled, heard)
         found = _results(settled, notes)
         if plan.submission:
             answered = [(settled.asked(name), settled.model(name, 0)) for name in plan.tasks]
@@ -123,17 +128,14 @@ def settle(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> S
     for name in plan.tasks:
         units.check_figures(name, plan.suite.tasks[name])
     if begun and overwrite:
-        shutil.rmtree(out / DATA, ignore_errors=True)  # it is made again of the files that are named
+        aside.put(out)
+        begun = False
     splits = {}
     for name in plan.tasks:
         member = plan.suite.tasks[name]
         splits[name] = gathered(plan.suite, name, places.of(name, member), out / DATA / name)
         check_trainable(name, member, splits[name])
         watch.say(f"rows      {name}: " + ", ".join(each.told(split) for split, each in splits[name].items()))
-    if begun and overwrite:  # results go only now that the new rows have proved to be good
-        for name in (*(name for name in _OWN if name not in (DATA, STATE)), STATE):  # by which it is known as a benchmark's to the last
-            shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
-        begun = False
     fixed: dict[str, Any] = {"suite": plan.suite.plain(), "base": base.digest, "changes": dict(plan.changes), "minutes": plan.minutes}
     state = _same(out, fixed, splits) if begun else fixed | {"rows": {}}
     state["rows"] |= {name: {split: each.sha256 for split, each in found.items()} for name, found in splits.items()}
@@ -175,6 +177,7 @@ def _trained(settled: Settled, watch: Watch) -> dict[tuple[str, int], dict[str, 
             share = None if settled.plan.minutes is None else max(settled.plan.minutes - spent, 0.05 * settled.plan.minutes) / len(missing)
             note = units.carried_out(trained, asked, watch, minutes=share, keep=settled.plan.keep)
             missing.pop()
+            aside.gone(settled.folder)
         elif not settled.plan.keep:
             artifact.remove(trained.run)  # it was killed while that went
         spent += note["seconds"] / 60
@@ -233,12 +236,12 @@ def _told(drawn: Drawn, figure: str) -> dict[str, Any]:
     return {"value": found.value, "interval": list(found.interval), "error": found.error}
 
 
-def _without(held: Sequence[tuple[Any, Mapping[str, np.ndarray]]], known_N: np.ndarray, asked: Asked) -> dict[str, float]:
-    """The figures on the rows that were not known, means over the seeds; none where all rows are new, or none is."""
+def _without(held: Sequence[tuple[Answered, Mapping[str, np.ndarray]]], known_N: np.ndarray, asked: Asked) -> dict[str, dict[str, Any]]:
+    """The figures on the rows that were not known, as on all of them; none where all rows are new, or none is."""
     if not known_N.any() or known_N.all():
         return {}
-    new_N = np.flatnonzero(~known_N)
-    return {figure: float(np.mean([each.figure(figure, new_N) for each, _ in held])) for figure in asked.member.metrics}
+    new = [Answered({name: values[~known_N] for name, values in each.columns.items()}, each.task) for each, _ in held]
+    return {figure: _told(draw(new, figure, seed=0), figure) for figure in asked.member.metrics}
 
 
 def _average(suite: Suite, scores: Mapping[str, Drawn]) -> dict[str, Any] | None:

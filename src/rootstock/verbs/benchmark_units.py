@@ -180,6 +180,7 @@ def _facts(run: Run, trained: Trained) -> dict[str, Any]:
         "seconds": plan["measured"]["seconds"],
         "steps": plan["measured"]["steps"],
         "chosen_on": run.metrics["metrics"],
+        "chosen_on_intervals": run.metrics["intervals"],
         "findings": {name: {"count": each["count"], "share": each["share"]} for name, each in findings.items()},
         "seed": trained.seed,
     }

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from rootstock.core import artifact
+from rootstock.core import artifact, aside
 from rootstock.core.lock import alone
 from rootstock.core.watch import Watch
-from rootstock.evaluation.paired import Answered, Drawn, difference, draw
+from rootstock.evaluation.intervals import limits
+from rootstock.evaluation.paired import Answered, Drawn, difference, draw, estimate
 from rootstock.loop.history import read
 from rootstock.planning.compute import Cost
 from rootstock.report import compare as page
@@ -30,17 +31,21 @@ Answers = Mapping[tuple[str, str, int | None], Sequence[Answered]]
 def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
     """Carry a comparison out, or on, and write compare.json and compare.html; returns the content of the former.
 
-    One that is to be replaced is removed only when the new one's data, tokenizer and bases have proved to be good.
+    One that is to be replaced stays until the first pre-training of the new one has made an update.
     """
     with alone(out):
+        compare_place.mend(out)
         with compare_place.settling(out, goes_on=check_place(out, plan) and not overwrite) as folder:
             settled = settle(plan, folder, watch)
         settled = replace(settled, folder=out)
-        pretrained = {name: _pretrained(settled, name, watch) for name in plan.architectures}
-        found = _facts(settled, pretrained) | _results(settled, _adapted(settled, pretrained, watch))
-        artifact.write_json(out / FILES[0], found)
-        artifact.write_text(out / FILES[1], page.render(found))
-        return found
+        with aside.kept(out, watch) as heard:
+            pretrained = {name: _pretrained(settled, name, heard) for name in plan.architectures}
+            found = _facts(settled, pretrained) | _results(settled, _adapted(settled, pretrained, watch))
+            figures = {place["task"]: place["figure"] for place in found["ahead"]}
+            found["baseline_intervals"] = {each.name: _baseline_intervals(settled, each, figures[each.name]) for each in settled.downstream}
+            artifact.write_json(out / FILES[0], found)
+            artifact.write_text(out / FILES[1], page.render(found))
+            return found
 
 
 def rehearse(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
@@ -91,14 +96,27 @@ def _task(settled: Settled, each: Downstream) -> dict[str, Any]:
     return {"file": settled.plan.downstream[each.name], "task": each.task, **rows}
 
 
-def _baselines(settled: Settled, each: Downstream) -> dict[str, dict[str, float]]:
+def _baselines(settled: Settled, each: Downstream) -> dict[str, dict[str, Any]]:
     """By number of rows, figures of what needs no model, means over the seeds."""
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for rows in each.points(settled.plan.rows):
-        units = [settled.unit("", "", (each, rows, seed)) for seed in range(settled.plan.seeds)]
-        held = [settled.state["baselines"][unit.cell] for unit in units]
+        held = [settled.state["baselines"][cell] for cell in _cells(settled, each, rows)]
         found[str(rows or "all")] = {name: float(np.mean([figures[name] for figures in held])) for name in held[0]}
     return found
+
+
+def _baseline_intervals(settled: Settled, each: Downstream, figure: str) -> dict[str, dict[str, list[float]]]:
+    """The same by number of rows and name."""
+    held, spreads = settled.state["baselines"], settled.state.get("spreads", {})
+    found = {str(rows or "all"): _cells(settled, each, rows) for rows in each.points(settled.plan.rows)}
+    return {
+        rows: compare_transfer.together([held[cell] for cell in cells], [spreads.get(cell, {}) for cell in cells], figure)
+        for rows, cells in found.items()
+    }
+
+
+def _cells(settled: Settled, each: Downstream, rows: int | None) -> list[str]:
+    return [settled.unit("", "", (each, rows, seed)).cell for seed in range(settled.plan.seeds)]
 
 
 def _learned(settled: Settled, name: str, run: Run) -> dict[str, Any]:
@@ -119,6 +137,7 @@ def _learned(settled: Settled, name: str, run: Run) -> dict[str, Any]:
         "seconds": run.folder.json("plan.json")["measured"]["seconds"],
         "loss": run.metrics["metrics"].get("loss"),
         "accuracy": run.metrics["metrics"].get("accuracy"),
+        "intervals": {name: run.metrics["intervals"][name] for name in ("loss", "accuracy") if name in run.metrics["intervals"]},
     }
 
 
@@ -132,20 +151,28 @@ def _results(settled: Settled, answers: Answers) -> dict[str, Any]:
             drawn = {arm: draw(given, figure, seed=0) for arm, given in here.items()}
             place = {"task": each.name, "rows": rows or each.pool_rows, "all": rows is None, "figure": figure}
             arms = {name: drawn[name] for name in settled.plan.architectures}
-            gains += [{"objective": name, **place, **_gain(arm, drawn[settled.scratch[name]])} for name, arm in arms.items()]
-            ahead.append(place | _ahead(arms))
+            gains += [{"objective": name, **place, **_gain(arm, drawn[settled.scratch[name]], figure)} for name, arm in arms.items()]
+            ahead.append(place | _ahead(arms, figure))
     return {"gains": gains, "ahead": ahead}
 
 
-def _gain(pretrained: Drawn, scratch: Drawn) -> dict[str, Any]:
-    found = difference(pretrained, scratch)
-    sides = {"pretrained": pretrained.whole.tolist(), "scratch": scratch.whole.tolist()}
-    return {**sides, "gain": found.value, "interval": list(found.interval), "separable": found.separable}
+def _gain(pretrained: Drawn, scratch: Drawn, figure: str) -> dict[str, Any]:
+    found, both = difference(pretrained, scratch), {"pretrained": pretrained, "scratch": scratch}
+    sides = {name: side.whole.tolist() for name, side in both.items()}
+    ends = {name: list(estimate(side, within=limits(figure)).interval) for name, side in both.items()}
+    return {**sides, "intervals": ends, "gain": found.value, "interval": list(found.interval), "separable": found.separable}
 
 
-def _ahead(arms: Mapping[str, Drawn]) -> dict[str, Any]:
+def _ahead(arms: Mapping[str, Drawn], figure: str) -> dict[str, Any]:
     """The best objective here, and those that the test rows and seeds do not tell from it."""
     best = max(arms, key=lambda name: arms[name].mean)
     apart = {name: difference(arms[best], held) for name, held in arms.items() if name != best}
     behind = {name: {"difference": found.value, "interval": list(found.interval)} for name, found in apart.items() if found.separable}
-    return {"best": best, "value": arms[best].mean, "ties": [name for name in apart if name not in behind], "behind": behind}
+    told = estimate(arms[best], within=limits(figure))
+    return {
+        "best": best,
+        "value": told.value,
+        "interval": list(told.interval),
+        "ties": [name for name in apart if name not in behind],
+        "behind": behind,
+    }

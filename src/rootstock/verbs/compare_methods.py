@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact
+from rootstock.core import artifact, aside
 from rootstock.core.errors import RunFailed
 from rootstock.core.lock import alone
 from rootstock.core.runfolder import RunFolder
@@ -24,22 +24,24 @@ from rootstock.verbs.arms_unit import Unit
 def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:
     """Carry a comparison out, or on, and write compare.json, .csv and .html; returns the content of the first.
 
-    One that is to be replaced is removed only when the new one's rows, bases and arms have proved to be good.
+    One that is to be replaced stays until the first arm of the new one has made an update.
     """
     with alone(out):
+        compare_place.mend(out)
         with compare_place.settling(out, goes_on=check_place(out, plan) and not overwrite) as folder:
             settled = settle(plan, folder, watch)
         settled = replace(settled, folder=out)
-        race = Race(settled, watch)
-        race.run()
-        facts = arms_results.found(race)
-        if plan.keep:
-            facts["kept"] = _kept(race, watch)
-        shutil.rmtree(out / "runs", ignore_errors=True)
-        for name, text in zip(FILES[1:], (arms_results.table(facts), page.render(facts)), strict=True):
-            artifact.write_text(out / name, text)
-        artifact.write_json(out / FILES[0], facts)
-        return facts
+        with aside.kept(out, watch) as heard:
+            race = Race(settled, heard)
+            race.run()
+            facts = arms_results.found(race)
+            if plan.keep:
+                facts["kept"] = _kept(race, watch)
+            shutil.rmtree(out / "runs", ignore_errors=True)
+            for name, text in zip(FILES[1:], (arms_results.table(facts), page.render(facts)), strict=True):
+                artifact.write_text(out / name, text)
+            artifact.write_json(out / FILES[0], facts)
+            return facts
 
 
 def rehearse(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact, place
+from rootstock.core import artifact, aside, place
 from rootstock.core.errors import ContractRefused, UsageError
 from rootstock.corpus.place import check_apart
 
+_NEW = ".new.part"
 STATE = "state.json"
 """What a comparison is gone on by."""
 
@@ -58,12 +59,34 @@ def begun(
 
 @contextmanager
 def settling(out: Path, *, goes_on: bool) -> Iterator[Path]:
-    """The folder to settle in: its own where it goes on, else one beside it, which takes its name when everything has proved to be good."""
+    """The folder to settle in: its own where it goes on, else one beside it, which takes its name when everything has proved to be good.
+
+    What it replaces is then put aside, and goes once the new one has learned (`aside.kept`).
+    """
     if goes_on:
         yield out
         return
-    with artifact.whole_folder(out.resolve()) as beside:
+    if not (out / STATE).is_file():
+        with artifact.whole_folder(out.resolve()) as beside:
+            yield beside
+        return
+    with artifact.whole_folder(out.resolve() / _NEW) as beside:
         yield beside
+    try:
+        aside.put(out, besides=(_NEW,))
+        with artifact.writing(out):
+            for each in sorted((out / _NEW).iterdir(), key=lambda path: path.name == STATE):  # by that it is known: it comes last
+                each.rename(out / each.name)
+            (out / _NEW).rmdir()
+    except BaseException:
+        mend(out)
+        raise
+
+
+def mend(out: Path) -> None:
+    """Put right what a kill has left of a comparison that was to replace another."""
+    aside.mend(out, begun=(out / STATE).is_file())
+    shutil.rmtree(out / _NEW, ignore_errors=True)
 
 
 @contextmanager

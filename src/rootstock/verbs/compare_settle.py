@@ -165,7 +165,9 @@ def _rehearse(settled: Settled, watch: Watch) -> None:
     first = next(iter(references.values()))
     for unit in (settled.unit("", first, cell) for cell in settled.cells()):
         if unit.cell not in state["baselines"]:
-            state["baselines"][unit.cell] = compare_transfer.rehearsed(unit)
+            found = compare_transfer.rehearsed(unit)
+            state["baselines"][unit.cell] = found.figures
+            state.setdefault("spreads", {})[unit.cell] = found.kept()
     for each in settled.downstream:
         points = each.points(settled.plan.rows)
         watch.say(f"rows      {each.name}: {', '.join(str(rows or 'all') for rows in points)}")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -19,7 +19,8 @@ from rootstock.core.watch import Watch
 from rootstock.data import schema, source, split
 from rootstock.data.ledger import refuse
 from rootstock.evaluation.baselines import baselines
-from rootstock.evaluation.paired import Answered
+from rootstock.evaluation.intervals import limits, variance
+from rootstock.evaluation.paired import Answered, draw, mean_of
 from rootstock.run import labelled
 from rootstock.run.ending import parquet
 from rootstock.run.prepared import LabelledRows
@@ -137,7 +138,19 @@ def _file(rows: pa.Table) -> bytes:
     return parquet({name: kept.column(name) for name in kept.column_names})
 
 
-def rehearsed(unit: Unit) -> dict[str, float]:
+class Beside(NamedTuple):
+    """What needs no model: its leading figure on the test rows, by name, and the variance of that over rows, of which there are so many."""
+
+    figures: dict[str, float]
+    spread: dict[str, float]
+    rows: int
+
+    def kept(self) -> dict[str, Any]:
+        """The spread as a state keeps it."""
+        return {"rows": self.rows, "of": self.spread}
+
+
+def rehearsed(unit: Unit) -> Beside:
     """Prove before anything is spent that these rows can be learned from and answer the test rows; figures of baselines on the same rows.
 
     Raises DataError where few rows lack a label of the test rows, LedgerRefused for a finding above its limit.
@@ -155,11 +168,25 @@ def rehearsed(unit: Unit) -> dict[str, float]:
     return without_a_model(prepared, test)
 
 
-def without_a_model(prepared: LabelledRows, test: pa.Table) -> dict[str, float]:
+def without_a_model(prepared: LabelledRows, test: pa.Table) -> Beside:
     """The leading figure on the test rows of what needs no model, by its name; fitted to all other rows."""
-    learned = pa.concat_tables([prepared.train, prepared.validation])
-    figure, held = prepared.task.headline[0], baselines(learned, test, prepared.task).columns
-    return {name: Answered(prepared.task.judged(columns), prepared.task).figure(figure) for name, columns in held.items()}
+    learned, task = pa.concat_tables([prepared.train, prepared.validation]), prepared.task
+    figure, held = task.headline[0], baselines(learned, test, task).columns
+    of = {name: draw([Answered(task.judged(columns), task).grouped(groups(test))], figure, seed=0) for name, columns in held.items()}
+    spread = {name: variance(drawn.resampled[:, 0], drawn.rows) for name, drawn in of.items()}
+    return Beside({name: drawn.mean for name, drawn in of.items()}, spread, next((drawn.rows for drawn in of.values()), 0))
+
+
+def together(held: Sequence[Mapping[str, float]], spreads: Sequence[Mapping[str, Any]], figure: str) -> dict[str, list[float]]:
+    """Intervals of the means over seeds of what `without_a_model` found; none of a comparison that was begun before it told the spread."""
+    if not all(spreads):
+        return {}
+    rows = min(int(each["rows"]) for each in spreads)
+    found = {
+        name: mean_of([each[name] for each in held], [each["of"][name] for each in spreads], rows, within=limits(figure))
+        for name in held[0]
+    }
+    return {name: list(each.interval) for name, each in found.items()}
 
 
 def tried(unit: Unit) -> None:

@@ -61,7 +61,7 @@ class _Rows:
         """Figures with intervals, the first as the value; and that one on resamples. Equal seeds draw equal rows, equal texts together."""
         columns = self.task.judged({"scores": scores_NC, "answers": self.labels.answers})
         whole = self.task.metrics(columns, self.figures)
-        groups_N, how = self.labels.groups, intervals.measure(self.task, columns, self.figures)
+        groups_N, how = self.labels.groups, intervals.tallied(self.task, columns, self.figures)
         drawn_RF = np.nan_to_num(intervals.draws(columns, how, names=self.figures, seed=0, resamples=RESAMPLES, groups=groups_N))
         whole_F, rows = [whole.get(name, 0.0) for name in self.figures], len(np.unique(groups_N))
         each = [Drawn(np.array([value]), drawn_R[:, None], rows) for value, drawn_R in zip(whole_F, drawn_RF.T, strict=True)]

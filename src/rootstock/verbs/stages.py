@@ -45,19 +45,23 @@ def carry_out(recipe: StagedRecipe, out: Path, watch: Watch, *, overwrite: bool 
         state = State.read(folder) if resume else State(folder, {})
         _check_begun(recipe, state, watch.say)
         _try(recipe, state, watch)
-        if overwrite and folder.begun:
-            api.remove(folder, resolve(recipe.base, tokenizer=recipe.tokenizer).folder)
-        artifact.write_text(folder.recipe, recipe_text(recipe))
-        state.write()
-        clock = _Clock(state, watch.started, state.spent())
-        for place, unit in enumerate(held := units(recipe)):
-            with _stage(unit):
-                if not state.ended(unit):
-                    watch.say(f"stage     {place + 1} of {len(held)}: {unit.folder}")
-                    _carry_out(recipe, clock, unit, watch)
-                state.fold(unit, last=len(recipe.stages))
-        stages_told.conclude(recipe, state)
+        base = resolve(recipe.base, tokenizer=recipe.tokenizer).folder if overwrite else None
+        with api.replacing(folder, base, watch, overwrite=overwrite) as heard:
+            artifact.write_text(folder.recipe, recipe_text(recipe))
+            state.write()
+            _carry_all_out(recipe, state, heard)
         return Run(out)
+
+
+def _carry_all_out(recipe: StagedRecipe, state: State, watch: Watch) -> None:
+    clock = _Clock(state, watch.started, state.spent())
+    for place, unit in enumerate(held := units(recipe)):
+        with _stage(unit):
+            if not state.ended(unit):
+                watch.say(f"stage     {place + 1} of {len(held)}: {unit.folder}")
+                _carry_out(recipe, clock, unit, watch)
+            state.fold(unit, last=len(recipe.stages))
+    stages_told.conclude(recipe, state)
 
 
 @dataclass
@@ -104,7 +108,7 @@ def _carry_out(recipe: StagedRecipe, clock: _Clock, unit: Unit, watch: Watch) ->
         raise Interrupted(f"stopped before {unit.folder}", fix=on)
     if unit.folder not in state.held:
         own = unit.start == unit.number - 1  # not one that only measures a gain
-        before = stages_told.before(unit.recipe(recipe, state.base(recipe, unit), minutes=None)) if own else {}
+        before = stages_told.before(unit.recipe(recipe, state.base(recipe, unit), minutes=None)) if own else ({}, {})
         state.begin(recipe, unit, spent=clock.spent, before=before)
     with clock.running(unit, watch) as heard:
         run = api.part(state.recipe(recipe, unit), state.run(unit).path, heard, fix=on)

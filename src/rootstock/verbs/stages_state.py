@@ -89,10 +89,10 @@ class State:
             return read_recipe(self.run(unit).recipe).model_copy(update={"base": self.base(recipe, unit)})
         return unit.recipe(recipe, self.base(recipe, unit), minutes=self.held[unit.folder]["minutes"])
 
-    def begin(self, recipe: StagedRecipe, unit: Unit, *, spent: float, before: Mapping[str, float]) -> None:
-        """Write down with what a run begins. spent: seconds of the whole budget. before: figures of its base on its own rows."""
+    def begin(self, recipe: StagedRecipe, unit: Unit, *, spent: float, before: tuple[Mapping[str, float], Mapping[str, Any]]) -> None:
+        """Write down with what a run begins. spent: seconds of the whole budget. before: its base's figures on its rows, and intervals."""
         facts = {"stage": _spelled(recipe, unit), "base": self._digest(recipe, unit), "minutes": self._minutes(recipe, unit, spent / 60)}
-        self.held[unit.folder] = facts | {"before": dict(before), "seconds": 0.0}
+        self.held[unit.folder] = facts | {"before": dict(before[0]), "before_intervals": dict(before[1]), "seconds": 0.0}
         self.write()
 
     def took(self, unit: Unit, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +13,12 @@ from rootstock.core import artifact
 from rootstock.core.figures import ERRORS
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
+from rootstock.core.rows import PART
 from rootstock.core.stages import StagedRecipe
-from rootstock.core.task import Uniform
+from rootstock.core.task import Labelled, Uniform
 from rootstock.core.watch import Watch
-from rootstock.evaluation.paired import Answered, Drawn, difference, draw
+from rootstock.evaluation import held_out, intervals
+from rootstock.evaluation.paired import Answered, Drawn, difference, draw, estimate
 from rootstock.loop import precision
 from rootstock.loop.history import read
 from rootstock.report import stages as page
@@ -28,20 +31,26 @@ from rootstock.run.use import Run
 from rootstock.verbs.stages_state import State, Unit, units
 
 
-def before(recipe: Recipe) -> dict[str, float]:
-    """What the base of a stage reaches on the stage's own validation rows; nothing where its head has yet to learn."""
+def before(recipe: Recipe) -> tuple[dict[str, float], dict[str, Sequence[float]]]:
+    """What the base of a stage reaches on the stage's own validation rows, with intervals; nothing where its head has yet to learn."""
     prepared = usual(prepare(recipe, lambda text: None))
     loaded = bases.load(prepared.base, prepared.task.head(), seed=recipe.seed)
     if isinstance(prepared.task, Objective):
         loaded = prepared.task.outfit(loaded)
     if loaded.fresh:
-        return {}
+        return {}, {}
     # Under the method that puts nothing beside the base, so that it is the base that answers.
     plain = replace(prepared, method=catalog.find("methods", "full")())
     built = build(plain, None, Watch())
     assert isinstance(prepared.task, Uniform), "several tasks at once are no stage"
     with precision.computing(built.learner, built.dtype, built.fresh):
-        return prepared.task.metrics(prepared.task.judged(measure(plain, built, prepared.task, glance=True)))
+        columns = prepared.task.judged(measure(plain, built, prepared.task, glance=True))
+    figures = prepared.task.metrics(columns)
+    if isinstance(prepared.task, Objective):
+        document_N = prepared.encoded_validation.dense.get(PART)
+        return figures, {**held_out.between(columns, prepared.task, names=list(figures), seed=recipe.seed, document_N=document_N)}
+    assert isinstance(prepared.task, Labelled)
+    return figures, {**intervals.between(columns, prepared.task, figures, seed=recipe.seed)}
 
 
 def conclude(recipe: StagedRecipe, state: State) -> None:
@@ -93,10 +102,12 @@ def _told(state: State, unit: Unit) -> dict[str, Any]:
         **{key: manifest[key] for key in ("task", "method", "base", "data", "rows")},
         "figure": figure,
         "before": state.held[unit.folder]["before"].get(figure),
+        "before_interval": state.held[unit.folder].get("before_intervals", {}).get(figure),
         "first": {"step": first["step"], "value": first[figure]} if first else None,
         "after": metrics["metrics"].get(figure),
         "interval": metrics["intervals"].get(figure),
         "baselines": {name: found[figure] for name, found in metrics.get("baselines", {}).items() if figure in found},
+        "baseline_intervals": {name: found.get(figure) for name, found in metrics.get("baseline_intervals", {}).items()},
         "verdict": metrics.get("verdict"),
         **{key: plan["measured"][key] for key in ("seconds", "steps")},
     }
@@ -115,11 +126,14 @@ def _gains(recipe: StagedRecipe, state: State, held: list[Unit]) -> list[dict[st
 
 def _gain(stage: str, figure: str, sides: tuple[Drawn, Drawn], *, less: bool) -> dict[str, Any]:
     found = difference(sides[1], sides[0])
+    before, after = (estimate(side, within=intervals.limits(figure)) for side in sides)
     return {
         "stage": stage,
         "figure": figure,
-        "before": sides[0].mean,
-        "after": sides[1].mean,
+        "before": before.value,
+        "before_interval": list(before.interval),
+        "after": after.value,
+        "after_interval": list(after.interval),
         "gain": found.value,
         "interval": list(found.interval),
         "separable": found.separable,

@@ -41,10 +41,10 @@
   addEventListener("beforeprint", () => { root.classList.add("print"); draw(680); });
   addEventListener("afterprint", () => { root.classList.remove("print"); draw(); });
 
-  // a number sorts by its value, everything else by its letters
+  // a number sorts by its value, without the interval behind it, everything else by its letters
   const worth = (cell) => {
     const text = cell.textContent.trim();
-    const number = Number(text.replace(/[,\s%]/g, ""));
+    const number = Number(text.replace(/\(.*\)$/, "").replace(/[,\s%]/g, ""));
     return cell.classList.contains("n") && text && !Number.isNaN(number) ? number : text;
   };
   const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true }));

@@ -114,13 +114,18 @@ def _alone(path: Path, name: str, when: float) -> Seen:
 
 
 def _figures(path: Path) -> tuple[dict[str, tuple[float, float | None, float | None]], dict[str, Any]]:
-    """Each figure that has an interval, the one that decides first; where none has, the first that there is. And the whole metrics."""
+    """Each figure that leads, the one that decides first; where none does, the first that there is. And the whole metrics.
+
+    Runs from before all figures had intervals do not say which of them lead: there, those with an interval do.
+    """
     metrics = read(path / "metrics.json")
     values, bounds = (each if isinstance(each := metrics.get(key), dict) else {} for key in ("metrics", "intervals"))
     differences = metrics.get("differences")
     deciding = [dig(each, "figure") for each in differences.values()] if isinstance(differences, dict) else []
     known = [name for name in values if number(values[name]) is not None]
-    names = [name for name in dict.fromkeys([*map(str, deciding[:1]), *bounds]) if name in known] or known[:1]
+    leads = metrics.get("headline")
+    leading = list(map(str, leads)) if isinstance(leads, list) else list(bounds)
+    names = [name for name in dict.fromkeys([*map(str, deciding[:1]), *leading]) if name in known] or known[:1]
     found: dict[str, tuple[float, float | None, float | None]] = {}
     for name in names:
         ends = bounds.get(name)

@@ -1,0 +1,177 @@
+"""--overwrite of every kind of verb: what it replaces is back where the new one never learned, told by stand-ins that fail at each step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rootstock.core import aside
+from rootstock.core.errors import Interrupted, RunFailed, UsageError, WriteFailed
+from rootstock.core.recipe import Recipe
+from rootstock.core.runfolder import RunFolder, built
+from rootstock.core.watch import Watch
+from rootstock.corpus import build
+from rootstock.corpus.pipeline import CorpusSettings
+from rootstock.verbs import api, compare_methods, compare_place, stages
+
+OLD = {"manifest.json": "{}", "recipe.yaml": "old", "ledger.json": "{}", "model/weights": "old"}
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def run(tmp_path):
+    place = tmp_path / "run"
+    for name, text in OLD.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    return place
+
+
+def breaking(at):
+    """A run that fails at one of its steps, or not at all."""
+
+    def execute(prepared, folder, watch, **_):
+        if at == "at once":
+            raise WriteFailed("the disk is full")
+        (folder.path / "recipe.yaml").write_text("new")
+        (folder.path / "ledger.json").write_text("{}")
+        if at == "begun":
+            raise WriteFailed("the disk is full")
+        if at == "stopped":
+            raise Interrupted("stopped")
+        if at == "stopped at once":
+            raise KeyboardInterrupt
+        watch.event({"event": "step", "step": 1})
+        if at == "learning":
+            raise RunFailed("it broke")
+        (folder.path / "manifest.json").write_text("{}")
+
+    return execute
+
+
+@pytest.mark.parametrize("at", ["at once", "begun", "stopped", "stopped at once", "learning", "never"])
+def test_a_run_is_back_until_the_new_one_has_learned(run, monkeypatch, at):
+    before, base = contents(run), SimpleNamespace(base=SimpleNamespace(folder=None))
+    monkeypatch.setattr(api, "admitted", lambda recipe, watch: base)
+    monkeypatch.setattr(api, "execute", breaking(at))
+    recipe = Recipe.build({"base": "scratch:bert-tiny", "data": {"train": "reviews.csv"}}, "")
+    if at == "never":
+        api.carry_out(recipe, run, Watch(), overwrite=True)
+    else:
+        with pytest.raises((WriteFailed, RunFailed, Interrupted, KeyboardInterrupt)):
+            api.carry_out(recipe, run, Watch(), overwrite=True)
+    if at in ("learning", "never"):
+        assert (run / "recipe.yaml").read_text() == "new"
+        assert not (run / "model").exists()
+    else:
+        assert contents(run) == before
+    assert not [each for each in run.iterdir() if each.name.endswith(".part")]
+
+
+def test_a_run_that_starts_from_what_it_would_replace_is_refused(run, monkeypatch):
+    before, base = contents(run), SimpleNamespace(base=SimpleNamespace(folder=(run / "model").resolve()))
+    monkeypatch.setattr(api, "admitted", lambda recipe, watch: base)
+    with pytest.raises(UsageError, match="base of this very run"):
+        api.carry_out(Recipe.build({"data": {"train": "reviews.csv"}}, ""), run, Watch(), overwrite=True)
+    assert contents(run) == before
+
+
+def test_a_kill_before_the_first_update_leaves_a_run_that_can_go_on_or_be_replaced(run, monkeypatch):
+    before = contents(run)
+    aside.put(run)
+    (run / "recipe.yaml").write_text("new")
+    (run / "ledger.json").write_text("{}")
+    monkeypatch.setattr(api, "admitted", lambda recipe, watch: SimpleNamespace(base=SimpleNamespace(folder=None)))
+    recipe = Recipe.build({"base": "scratch:bert-tiny", "data": {"train": "reviews.csv"}}, "")
+    with pytest.raises(UsageError, match="a run that has not ended"):
+        api.carry_out(recipe, run, Watch())
+    assert aside.waits(run), "a refusal decides nothing"
+    monkeypatch.setattr(api, "execute", breaking("at once"))
+    with pytest.raises(WriteFailed):
+        api.carry_out(recipe, run, Watch(), resume=True)
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_stages_replace_a_run_once_the_first_has_learned(run, monkeypatch, learns):
+    def carried_out(recipe, state, watch):
+        (run / "stages" / "1-a").mkdir(parents=True)
+        if learns:
+            watch.event({"event": "step", "step": 1})
+        raise RunFailed("it broke")
+
+    before = contents(run)
+    for name in ("_check_begun", "_try"):
+        monkeypatch.setattr(stages, name, lambda *_: None)
+    monkeypatch.setattr(stages, "_carry_all_out", carried_out)
+    one = {"task": {"name": "masked-lm"}, "data": {"train": "texts.txt"}}
+    recipe = built({"base": "scratch:bert-tiny", "stages": [one, {"data": {"train": "reviews.csv"}}]})
+    with pytest.raises(RunFailed):
+        stages.carry_out(recipe, run, Watch(), overwrite=True)
+    assert (contents(run) == before) != learns
+    assert RunFolder(run).begun
+
+
+@dataclass(frozen=True)
+class _Settled:
+    folder: Path
+
+
+@pytest.mark.parametrize("at", ["settling", "racing", "learning"])
+def test_a_comparison_is_back_until_the_new_one_has_learned(tmp_path, monkeypatch, at):
+    out = tmp_path / "compare"
+    (out / "data").mkdir(parents=True)
+    for name in (compare_place.STATE, "compare.json", "data/rows"):
+        (out / name).write_text("old")
+    before = contents(out)
+
+    def settle(plan, folder, watch):
+        (folder / "data").mkdir()
+        (folder / compare_place.STATE).write_text("new")
+        if at == "settling":
+            raise WriteFailed("the disk is full")
+        return _Settled(folder)
+
+    class Race:
+        def __init__(self, settled, watch):
+            self.watch = watch
+
+        def run(self):
+            assert (out / compare_place.STATE).read_text() == "new"
+            if at == "learning":
+                self.watch.event({"event": "step", "step": 1})
+            raise WriteFailed("the disk is full")
+
+    for name, stand_in in (("check_place", lambda *_: True), ("settle", settle), ("Race", Race)):
+        monkeypatch.setattr(compare_methods, name, stand_in)
+    with pytest.raises(WriteFailed):
+        compare_methods.compare(None, out, Watch(), overwrite=True)
+    assert (contents(out) == before) == (at != "learning")
+    assert not [each for each in out.iterdir() if each.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("at", ["reading", "second part"])
+def test_a_corpus_is_back_until_the_first_part_of_the_new_one_is_there(tmp_path, monkeypatch, at):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(f"A {name} sentence that is long enough to stay, number {i}." for i in range(4)))
+    out, plain = tmp_path / "corpus", {"quality": "none", "near_duplicates": 0, "languages": ()}
+    build.build(CorpusSettings(sources=(str(tmp_path / "one.txt"),), **plain), out, Watch())
+    before, real = contents(out), build.parts.write
+
+    def broken(*args):
+        if at == "second part":
+            real(*args)
+        raise WriteFailed("the disk is full")
+
+    monkeypatch.setattr(build.parts, "write", broken)
+    other = CorpusSettings(sources=(str(tmp_path / "two.txt"),), **plain)
+    with pytest.raises(WriteFailed):
+        build.build(other, out, Watch(), overwrite=True)
+    assert (contents(out) == before) == (at == "reading")
+    monkeypatch.undo()
+    build.build(other, out, Watch(), overwrite=True)
+    assert not [each for each in out.iterdir() if each.name.endswith(".part")]
