@@ -200,3 +200,13 @@ def test_f1_is_that_of_the_second_of_two_classes_and_given_only_where_it_is_name
     assert scores.class_metrics(scores_NC, answers_N, ("f1",)) == {"f1": pytest.approx(theirs)}
     assert "f1" not in scores.class_metrics(scores_NC, answers_N)
     assert scores.class_metrics(*_rows(classes=3, seen=3), ("f1",)) == {}
+
+
+def test_how_far_a_calibration_error_may_lie_above_the_truth_is_the_mean_of_a_folded_normal():
+    """One bin, 300 of 400 rows right at a confidence of 0.75: the distance is 0, so the mean is the error times the root of 2 / pi."""
+    right = np.arange(400) < 300
+    found = classes_of.sure(np.full((400, 1), 0.75), right[:, None])
+    assert found.error(np.ones((1, 400)))[0] == pytest.approx(0, abs=1e-12)
+    assert found.above() == pytest.approx(math.sqrt(0.75 * 0.25 / 399) * math.sqrt(2 / math.pi))
+    far = classes_of.sure(np.full((400, 1), 0.99), right[:, None])
+    assert far.above() < 1e-4, "where the distance is many errors wide, chance adds next to nothing"

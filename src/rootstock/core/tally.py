@@ -21,12 +21,14 @@ class Tally:
     """Named figures [F], and what makes them of counts [R, N]: [R, F], NaN where a set does not define one.
 
     go_by: how many rows a figure goes by, where these are not all: a class's recall goes by the rows of that class.
+    above: by how much a figure of few rows may lie above the truth, as a mean of distances does: its interval reaches so much lower.
     """
 
     names: tuple[str, ...]
     rows: int
     of: Callable[[np.ndarray], np.ndarray]
     go_by: Mapping[str, int] = field(default_factory=dict)
+    above: Mapping[str, float] = field(default_factory=dict)
 
     def whole(self) -> dict[str, float]:
         """The figures of all rows, each of them once; those that they do not define are left out."""
@@ -43,6 +45,7 @@ def tally(
     *,
     rows: int,
     go_by: Mapping[str, int] | None = None,
+    above: Mapping[str, float] | None = None,
 ) -> Tally | None:
     """The named figures, each [R] of what all of them share, which `held` makes of counts; None where one of them is not among these."""
     if not figures.keys() >= set(names):
@@ -52,7 +55,7 @@ def tally(
         shared = held(counts_RN)
         return np.stack([figures[name](shared) for name in names], axis=1) if names else np.empty((len(counts_RN), 0))
 
-    return Tally(tuple(names), rows, of, go_by or {})
+    return Tally(tuple(names), rows, of, go_by or {}, above or {})
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -58,8 +58,10 @@ def ends(tally: Tally, drawn_RF: np.ndarray, whole: Mapping[str, float]) -> dict
     """95 % intervals of the figures of a tally that have one, from what it makes of resamples. whole: the figures of all rows."""
     found = {}
     for name, drawn_R in zip(tally.names, drawn_RF.T, strict=True):
-        if name in whole and (between := interval(drawn_R, whole[name], tally.go_by.get(name, tally.rows), within=limits(name))):
-            found[name] = list(between)
+        within = limits(name)
+        if name in whole and (between := interval(drawn_R, whole[name], tally.go_by.get(name, tally.rows), within=within)):
+            least = within[0] if within else -math.inf
+            found[name] = [max(between[0] - tally.above.get(name, 0.0), least), between[1]]
     return found
 
 

@@ -3,6 +3,7 @@
 Shape letters: N rows, R sets of rows, C classes, K bins of confidence.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from rootstock.core.tally import ratio
 
 BINS = 15
 """Equal-width bins of confidence in the calibration error: the usual number, so figures compare with published ones."""
+_SURE = 1.959963984540054
+"""Errors to either side within which 95 % of what is normal lies."""
 PER_CLASS, CALIBRATION, FIGURES = "per_class", "calibration", ("precision", "recall", "f1")
 Held = TypeVar("Held")
 Figures = dict[str, Callable[[Held], np.ndarray]]
@@ -94,26 +97,46 @@ class Calibration(NamedTuple):
     correct: np.ndarray
     rows: np.ndarray
 
-    @property
-    def error(self) -> np.ndarray:
-        """Expected calibration error: mean distance of confidence and accuracy, bins weighted by their answers."""
-        return ratio(np.abs(self.confidence - self.correct).sum(-1), self.rows.sum(-1))
 
-
-class Sure(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Sure:
     """What each row, of one answer or several, adds to a Calibration, [N, K] each."""
 
     confidence: np.ndarray
     correct: np.ndarray
     rows: np.ndarray
 
+    @cached_property
+    def apart(self) -> np.ndarray:
+        """By how much confidence is above what is right, [N, K]."""
+        return np.asarray(self.confidence - self.correct)
+
+    def error(self, counts_RN: np.ndarray) -> np.ndarray:
+        """Expected calibration error of sets of rows: mean distance of confidence and accuracy, bins weighted by their answers."""
+        return ratio(np.abs(counts_RN @ self.apart).sum(-1), counts_RN @ self.rows.sum(1))
+
+    def above(self) -> float:
+        """By how much the error of these rows may lie above the truth: chance alone parts confidence from accuracy in every bin.
+
+        Of a bin whose distance is d with the error s it is the mean of |d + error| less d (Leone et al. 1961), with d as small as the rows
+        allow. Without it no interval of a well calibrated model would hold its error, which is nought.
+        """
+        rows_K = self.rows.sum(0)
+        distance_K, squares_K = (np.nan_to_num(ratio(sums, rows_K)) for sums in (self.apart.sum(0), (self.apart**2).sum(0)))
+        error_K = np.sqrt(np.maximum(squares_K - distance_K**2, 0.0) / np.maximum(rows_K - 1, 1))
+        least_K = np.maximum(np.abs(distance_K) - _SURE * error_K, 0.0)
+        scaled_K = np.divide(least_K, error_K, out=np.zeros(len(rows_K)), where=error_K > 0)
+        inside_K = np.array([math.erf(each / math.sqrt(2)) for each in scaled_K])
+        folded_K = error_K * math.sqrt(2 / math.pi) * np.exp(-(scaled_K**2) / 2) + least_K * inside_K
+        return float(((folded_K - least_K) * rows_K).sum() / max(rows_K.sum(), 1.0))
+
     def drawn(self, counts_RN: np.ndarray) -> Calibration:
         """That of sets of rows."""
-        return Calibration(*(counts_RN @ each for each in self))
+        return Calibration(counts_RN @ self.confidence, counts_RN @ self.correct, counts_RN @ self.rows)
 
     def whole(self) -> Calibration:
         """That of all rows."""
-        return Calibration(*(each.sum(0) for each in self))
+        return Calibration(self.confidence.sum(0), self.correct.sum(0), self.rows.sum(0))
 
 
 def sure(confidence_NA: np.ndarray, correct_NA: np.ndarray) -> Sure:

@@ -39,7 +39,14 @@ def class_tally(scores_NC: np.ndarray, answers_N: np.ndarray, names: Collection[
     if any("/" in name for name in names):
         finer = _classes.class_figures(scores_NC.shape[1], _counts) | _classes.bin_figures(_classes.held(rows.sure), _calibration)
         figures, go_by = {**_CLASS, **finer}, _classes.class_rows(rows.whole) | _classes.bin_rows(rows.sure)
-    return tally(names, figures, lambda counts_RN: _ClassDrawn(rows, counts_RN), rows=len(answers_N), go_by=go_by | _area_rows(rows, names))
+    return tally(
+        names,
+        figures,
+        lambda counts_RN: _ClassDrawn(rows, counts_RN),
+        rows=len(answers_N),
+        go_by=go_by | _area_rows(rows, names),
+        above=_above(rows, names),
+    )
 
 
 def label_set_metrics(scores_NC: np.ndarray, answers_NC: np.ndarray, names: Collection[str] | None = None) -> dict[str, float]:
@@ -53,7 +60,9 @@ def label_set_tally(scores_NC: np.ndarray, answers_NC: np.ndarray, names: Collec
     if any("/" in name for name in names):
         finer = _classes.class_figures(scores_NC.shape[1], _counts) | _classes.bin_figures(_classes.held(rows.sure), _calibration)
         figures, go_by = {**_LABEL_SET, **finer}, _classes.class_rows(rows.whole) | _classes.bin_rows(rows.sure)
-    return tally(names, figures, lambda counts_RN: _LabelSetDrawn(rows, counts_RN), rows=len(answers_NC), go_by=go_by)
+    return tally(
+        names, figures, lambda counts_RN: _LabelSetDrawn(rows, counts_RN), rows=len(answers_NC), go_by=go_by, above=_above(rows, names)
+    )
 
 
 def number_metrics(scores_N1: np.ndarray, answers_N: np.ndarray, names: Collection[str] | None = None) -> dict[str, float]:
@@ -340,6 +349,11 @@ def _area_rows(rows: _ClassRows, names: Collection[str]) -> dict[str, int]:
     return {"roc_auc": int(support_C[support_C > 0].min())}
 
 
+def _above(rows: _ClassRows | _LabelSetRows, names: Collection[str]) -> dict[str, float]:
+    """The calibration error is a mean of distances."""
+    return {"calibration_error": rows.sure.above()} if "calibration_error" in names and len(rows.answers) else {}
+
+
 def _whole(made: Tally | None) -> dict[str, float]:
     if made is None:
         raise KeyError("a name that is none of these figures'")
@@ -357,7 +371,7 @@ _CLASS: Mapping[str, Callable[[_ClassDrawn], np.ndarray]] = {
     "matthews": lambda drawn: matthews(drawn.counts),
     "f1": lambda drawn: drawn.counts.table.f1[..., 1] if drawn.counts.hits.shape[-1] == 2 else np.full(len(drawn.times), np.nan),
     "roc_auc": _area,
-    "calibration_error": lambda drawn: drawn.calibration.error,
+    "calibration_error": lambda drawn: drawn.rows.sure.error(drawn.times),
     "log_loss": lambda drawn: mean(drawn.times, drawn.rows.losses),
 }
 _ASKED_FOR = ("f1",)
@@ -369,7 +383,7 @@ _LABEL_SET: Mapping[str, Callable[[_LabelSetDrawn], np.ndarray]] = {
     "macro_recall": lambda drawn: drawn.counts.macro(drawn.counts.table.recall),
     "subset_accuracy": lambda drawn: mean(drawn.times, drawn.rows.exact),
     "roc_auc": _area,
-    "calibration_error": lambda drawn: drawn.calibration.error,
+    "calibration_error": lambda drawn: drawn.rows.sure.error(drawn.times),
     "log_loss": lambda drawn: mean(drawn.times, drawn.rows.losses),
 }
 _NUMBER: Mapping[str, Callable[[_NumberRows, np.ndarray], np.ndarray]] = {
