@@ -108,6 +108,22 @@ def test_what_decides_is_the_mean_over_parts(setup):
     assert not task.less
 
 
+def test_a_part_without_its_figure_is_never_the_best(setup):
+    task, whole = setup[0], {"mood": {"accuracy": 0.5, "log_loss": 9.0}, "size": {"spearman": -0.9, "root_mean_squared_error": 90.0}}
+    without = {"mood": {"accuracy": 0.5, "log_loss": 9.0}, "size": {"spearman": -0.9}}
+    assert task.merit(task.figures(without)) < task.merit(task.figures(whole))
+    constant = task.figures({"mood": {"accuracy": 0.5}, "size": {"root_mean_squared_error": 1.0}})
+    assert constant["mean_of_parts"] == 0.25, "a correlation that is not defined is none"
+    assert np.isfinite(task.merit(constant)).all(), "a checkpoint keeps it as JSON"
+
+
+def test_a_mean_of_losses_is_not_made_of_those_that_are_there():
+    rows = table(12)
+    tasks = {name: TextToText(prefix=f"{name}: ").fit(rows, rows) for name in ("mood", "size")}
+    task = MultiTask.build({"parts": PARTS}, "task").joined(tasks)
+    assert "mean_of_parts" not in task.figures({"mood": {"loss": 1.0}, "size": {}})
+
+
 def test_where_losses_decide_less_is_better():
     rows = table(12)
     tasks = {name: TextToText(prefix=f"{name}: ").fit(rows, rows) for name in ("mood", "size")}

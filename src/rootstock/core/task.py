@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor, nn
 
-from rootstock.core.figures import ERRORS
+from rootstock.core.figures import ERRORS, WORST
 from rootstock.core.loaded import Head
 from rootstock.core.rows import ALONE, TEACHER, TEACHER_HIDDEN, Columns, Encoded, boxed, spell
 from rootstock.core.seed import Draw
@@ -173,8 +173,12 @@ class Labelled(Uniform):
         """The same task knowing its label names; raises DataError where the labels can't be learned."""
 
     def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
-        """The figures that decide, one after the other; of an error less is better. On few rows many evaluations tie in the first."""
-        return tuple(-figures.get(name, 0.0) if name in ERRORS else figures.get(name, -1.0) for name in self.chosen_by)
+        """The figures that decide, one after the other; of an error less is better. On few rows many evaluations tie in the first.
+
+        A state that lacks one, as a correlation where all answers are alike, is below all that have it.
+        """
+        signs = ((name, -1.0 if name in ERRORS else 1.0) for name in self.chosen_by)
+        return tuple(sign * figures[name] if name in figures else WORST for name, sign in signs)
 
     def tally(self, columns: Columns, names: Collection[str]) -> Tally | None:
         """What makes these figures of judged columns by counting rows, where they go by no more: many resamples are then soon measured."""

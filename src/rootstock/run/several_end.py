@@ -111,16 +111,17 @@ def _own(events: list[Event], owners: Mapping[int, str], name: str) -> list[Even
 
 def _metrics(prepared: Joint, found: Mapping[str, dict[str, Any]], draws_R: np.ndarray) -> dict[str, Any]:
     figures = prepared.task.figures({name: each["metrics"] for name, each in found.items()})
-    rows = sum(each["rows"] for each in found.values())
-    between = intervals.interval(draws_R, figures[MEAN], rows, within=None)
+    rows, mean = sum(each["rows"] for each in found.values()), figures.get(MEAN)
+    between = intervals.interval(draws_R, mean, rows, within=None) if mean is not None else None
     names = ", ".join(f"{name}'s {part.task.chosen_by[0]}" for name, part in prepared.parts.items())
     shown = f" [{between[0]:.3f}, {between[1]:.3f}]" if between else ""
+    told = "not defined on these rows" if mean is None else f"{mean:.3f}{shown}; it chose the state that is kept"
     return {
         "rows": rows,
-        "metrics": {MEAN: figures[MEAN]},
+        "metrics": {} if mean is None else {MEAN: mean},
         "intervals": {MEAN: list(between)} if between else {},
         "parts": dict(found),
-        "verdict": f"mean of {names}: {figures[MEAN]:.3f}{shown}; it chose the state that is kept",
+        "verdict": f"mean of {names}: {told}",
     }
 
 

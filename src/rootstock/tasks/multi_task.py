@@ -89,10 +89,15 @@ class MultiTask(Task):
         return float(np.mean(list(figures)))
 
     def figures(self, found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """The figures of each part by name as part/figure, after their mean."""
+        """The figures of each part by name as part/figure, after their mean.
+
+        A correlation or share that is not defined counts as 0, which is none; for an error nothing can stand, so that there is no mean.
+        """
         flat = {f"{part}/{name}": value for part, each in found.items() for name, value in each.items()}
-        chosen = [each.get(self._tasks[part].chosen_by[0], 0.0) for part, each in found.items()]
-        return {MEAN: self.mean(chosen), **flat}
+        names = {part: self._tasks[part].chosen_by[0] for part in found}
+        if any(name in ERRORS and name not in found[part] for part, name in names.items()):
+            return flat
+        return {MEAN: self.mean(found[part].get(name, 0.0) for part, name in names.items()), **flat}
 
     def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
         """The mean over parts of what decides for each, the first and, where that ties, the second."""
