@@ -13,6 +13,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
 from rootstock.evaluation.racing import CHANCE, WORTH
+from rootstock.loop.schedule import course
 from rootstock.report import arms as page
 from rootstock.report.arms_text import state, verdict
 from rootstock.tasks.text_classification import TextClassification
@@ -98,9 +99,10 @@ def columns(right, rows=400):
     return TASK.judged({"scores": np.eye(2)[said], "answers": answers})
 
 
-def hears(tmp_path, evaluations, *, leader=0.9, trajectory=((1 / 3, 0.85), (2 / 3, 0.88), (1.0, 0.9)), constant=0.5):
+def hears(tmp_path, evaluations, *, leader=0.9, trajectory=((1 / 3, 0.85), (2 / 3, 0.88), (1.0, 0.9)), constant=0.5, groups=None):
     """What becomes of a training with these shares right at these shares of its way."""
-    rival = Rival("leader", Answered(columns(leader), TASK), trajectory, constant)
+    answers = Answered(columns(leader), TASK)
+    rival = Rival("leader", answers if groups is None else answers.grouped(groups), trajectory, constant)
     heard = Curtailed(rival, tmp_path / "all-0", tmp_path / "history.jsonl")
     for step, (share, right) in enumerate(evaluations, 1):
         heard.event({"event": "step", "step": step, "progress": share})
@@ -124,7 +126,6 @@ def test_a_training_is_ended_where_even_a_straight_line_on_stays_below(tmp_path)
     [
         ([(1 / 3, 0.70)], "before its half nobody is judged"),
         ([(1 / 3, 0.60), (2 / 3, 0.75)], "at this pace it would reach the leader"),
-        ([(1 / 3, 0.50), (2 / 3, 0.52)], "it has not begun to learn"),
         ([(1 / 3, 0.85), (2 / 3, 0.88)], "no test tells it from the leader"),
         ([(1 / 3, 0.89), (2 / 3, 0.60)], "its best state so far is what it would leave"),
         ([(0.5, 0.60), (1.0, 0.60)], "its own end is no reason to end it"),
@@ -134,6 +135,40 @@ def test_a_training_goes_on_where(tmp_path, evaluations, why):
     if why.startswith("its own end"):
         evaluations = evaluations[1:]
     assert not hears(tmp_path, evaluations).facts, why
+
+
+def test_equal_texts_are_drawn_together_while_a_training_is_judged(tmp_path):
+    """400 rows of 20 texts tell no more than 20 rows would: what ends a training on the former does not on the latter."""
+    ways = [(1 / 3, 0.70), (2 / 3, 0.72)]
+    assert hears(tmp_path / "apart", ways).facts
+    rank_N = np.argsort(np.random.default_rng(0).permutation(400))  # the order in which rows come to be right
+    assert not hears(tmp_path / "equal", ways, groups=rank_N // 20).facts
+
+
+def test_who_has_not_begun_is_beaten_where_the_leader_too_would_end_far_below_with_what_is_left(tmp_path):
+    slow = ((1 / 3, 0.70), (2 / 3, 0.88), (1.0, 0.9))
+    heard = hears(tmp_path, [(1 / 3, 0.50), (2 / 3, 0.52)], trajectory=slow)
+    # A ninth of a line to zero is left at two thirds; the leader had spent as much at 1 - sqrt(8/9) = 0.057: before it had 0.70.
+    assert (heard.facts["step"], heard.facts["value"]) == (2, 0.52)
+    assert heard.facts["value"] + heard.facts["credit"] == pytest.approx(0.70)
+    assert not hears(tmp_path / "1", [(1 / 3, 0.50), (2 / 3, 0.52)], trajectory=((1 / 3, 0.87), (1.0, 0.9))).facts, (
+        "a leader that began fast"
+    )
+    assert not hears(tmp_path / "2", [(0.4, 0.50)], trajectory=slow).facts, "before its half nobody is judged"
+    assert not hears(tmp_path / "3", [(2 / 3, 0.52)], trajectory=()).facts, "nothing is known of how the leader learned"
+    few = hears(tmp_path / "4", [(2 / 3, 0.52)], trajectory=slow, groups=np.arange(400) % 19)
+    assert not few.facts, "19 texts tell nothing"
+
+
+SPENT = {"linear": lambda s: 1 - (1 - s) ** 2, "constant": lambda s: s, "cosine": lambda s: s + np.sin(np.pi * s) / np.pi}
+
+
+@pytest.mark.parametrize("kind", SPENT)
+def test_what_is_spent_of_a_schedule_has_a_closed_form(kind):
+    shares, behind = course(kind, 0.0)
+    np.testing.assert_allclose(behind, SPENT[kind](shares), atol=1e-5)
+    shares, behind = course("constant", 0.5)  # half a triangle, then a square of its width: a third and two thirds
+    assert np.interp(0.5, shares, behind) == pytest.approx(1 / 3, abs=1e-3)
 
 
 def test_nobody_is_beaten_where_nobody_has_ended(tmp_path):
@@ -219,7 +254,12 @@ class Made:
     def facts(self):
         figure = {"accuracy": float(self._right.mean())}
         told = {"metrics": {"validation": figure}, "seconds": 1.0, "wall": 1.0, "task": {}, "trajectory": [], "stopped": None}
+        told["settings"] = {"training": {"schedule": "linear", "warmup": 0.1}}
         return told if self.spoken in self._done else None
+
+    @property
+    def figure(self):
+        return "accuracy"
 
     def answers(self, side):
         return Answered(

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from rootstock.core.recipe import TrainingSettings
 from rootstock.loop.job import Feed
 
@@ -14,6 +16,14 @@ def updates(settings: TrainingSettings, feed: Feed) -> int:
     whole = sum(len(feed.epoch(number)) for number in range(int(epochs)))
     part = epochs - int(epochs)
     return max(1, whole + (round(part * len(feed.epoch(int(epochs)))) if part else 0))
+
+
+def course(kind: str, warmup: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of a training from 0 to 1, and at each of them the share of all that the rate adds up to which is behind it."""
+    shares = np.linspace(0, 1, 1001)
+    rates = np.array([factor(kind, share, warmup) for share in shares.tolist()])
+    behind = np.concatenate([[0.0], np.cumsum((rates[1:] + rates[:-1]) / 2)])
+    return shares, behind / behind[-1]
 
 
 def factor(kind: str, progress: float, warmup: float) -> float:

@@ -69,8 +69,10 @@ def carried_out(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
     """
     began = time.monotonic()
     recipe, place, answers = Recipe.build(order["recipe"], ""), Path(order["place"]), Path(order["answers"])
-    rival = Rival.read(order["rival"]) if order.get("rival") else None
-    curtailed = Curtailed(rival, answers, RunFolder(place).history)
+    groups_N = arms_rows.groups(recipe, arms_rows.place(Path(order["folder"]), "validation")) if order.get("rival") else None
+    rival = Rival.read(order["rival"], groups_N) if groups_N is not None else None
+    schedule = recipe.training.schedule, recipe.training.warmup
+    curtailed = Curtailed(rival, answers, RunFolder(place).history, schedule=schedule)
 
     def event(told: Event) -> None:
         curtailed.event(told)

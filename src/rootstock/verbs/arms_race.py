@@ -189,7 +189,7 @@ class Race:
 
     def sign(self, arm: Arm, rows: int | None) -> float:
         """-1 where less of the leading figure is better."""
-        return -1.0 if self.done(arm, rows)[0].answers("validation").task.headline[0] in ERRORS else 1.0
+        return -1.0 if self.done(arm, rows)[0].figure in ERRORS else 1.0
 
     def _one(self, unit: Unit) -> None:
         """One training, unless its arm is out of the race or there is no time for it; told in a line."""
@@ -210,7 +210,7 @@ class Race:
         self._tidy(unit, facts)  # also where it ended before, on Ray or in a process that was killed just then
         if facts.get("stopped"):
             self.stops[key] = {"after": PART, **facts["stopped"]}
-        figure = next(iter(unit.answers("validation").task.headline))
+        figure = unit.figure
         told = f"{figure} {facts['metrics']['validation'].get(figure, float('nan')):.4f} on validation rows, {facts['seconds']:,.0f} s"
         ended = f", ended at {facts['stopped']['share']:.0%} as beaten by {facts['stopped']['leader']}" if facts.get("stopped") else ""
         return self.watch.say(f"compare   {unit.spoken}: {told}{ended}")
@@ -250,6 +250,7 @@ class Race:
         facts = first.facts or {}
         path = first.stem.with_suffix(".validation.safetensors")
         told = {"name": leader.name, "answers": str(path), "task": facts["task"], "trajectory": facts["trajectory"]}
+        told["schedule"] = [facts["settings"]["training"][key] for key in ("schedule", "warmup")]
         return told | {"constant": self.settled.state["baselines"][arms_unit.cell(unit.rows, 0)].get("majority", 0.0)}
 
     def _tidy(self, unit: Unit, facts: Mapping[str, Any]) -> None:

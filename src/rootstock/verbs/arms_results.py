@@ -87,7 +87,7 @@ def _freeze(race: Race, figure: str) -> tuple[dict[str, Any] | None, list[str]]:
 
 def _figure(race: Race) -> str:
     for unit in _units(race):
-        return str(unit.answers("test").task.headline[0])
+        return unit.figure
     return ""
 
 

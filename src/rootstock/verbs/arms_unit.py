@@ -10,7 +10,6 @@ from rootstock.core.errors import Diverged, Interrupted, OutOfMemory, RootstockE
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
-from rootstock.run.vectors import groups
 from rootstock.verbs import api, arms_rows, kept_answers
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_nursery import Nursery
@@ -61,14 +60,19 @@ class Unit:
             for ending in (".stopped.json", ".json"):
                 self.stem.with_suffix(ending).unlink(missing_ok=True)
 
+    @property
+    def figure(self) -> str:
+        """The leading one of its task, once it has ended."""
+        facts = self.facts
+        assert facts is not None
+        return str(kept_answers.task_of(facts["task"]).headline[0])
+
     def answers(self, side: str) -> Answered:
-        """Its answers on the rows of a side; test rows of equal texts are one: on validation rows runs are judged while they learn, by
-        draws that know no texts.
-        """
+        """Its answers on the rows of a side, of which those of equal texts are one."""
         facts = self.facts
         assert facts is not None
         found = kept_answers.read(self.stem.with_suffix(f".{side}.safetensors"), facts["task"])
-        return found.grouped(groups(arms_rows.read(self.recipe, arms_rows.place(self.folder, side)))) if side == "test" else found
+        return found.grouped(arms_rows.groups(self.recipe, arms_rows.place(self.folder, side)))
 
 
 def cell(rows: int | None, seed: int) -> str:

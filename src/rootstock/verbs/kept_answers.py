@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save
 from rootstock import catalog
 from rootstock.core import artifact
 from rootstock.core.rows import Columns
+from rootstock.core.task import Labelled
 from rootstock.evaluation.paired import Answered
 
 _LENGTHS = "#lengths"
@@ -30,8 +31,14 @@ def write(path: Path, columns: Columns) -> None:
 
 def read(path: Path, task: Mapping[str, Any]) -> Answered:
     """Answers that were written, with their task."""
-    settings = dict(task)
-    return Answered(columns(path), catalog.find("tasks", settings.pop("name")).build(settings, "task"))
+    return Answered(columns(path), task_of(task))
+
+
+def task_of(told: Mapping[str, Any]) -> Labelled:
+    """The task that a recipe's section names."""
+    settings = dict(told)
+    made: Labelled = catalog.find("tasks", settings.pop("name")).build(settings, "task")
+    return made
 
 
 def columns(path: Path) -> Columns:
