@@ -1,6 +1,6 @@
 """A comparison of methods as a page of its own: quality against what it costs, how sure the differences are, curves, classes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rootstock.report import arms_text, charts, words
@@ -16,6 +16,8 @@ _COSTS = (
     ("artifact_bytes", "size", "what is left behind, MB", 1e-6),
 )
 _MOST_CLASSES = 30
+_LEARNED = {"tfidf": "TF-IDF", "pixels": "thumbnails"}
+"""Baselines that learn from the rows, so that they have a curve."""
 
 
 def render(facts: Facts) -> str:
@@ -38,6 +40,8 @@ def render(facts: Facts) -> str:
             "curve": _curve(facts) if several else None,
             "training": _training(facts, first),
             "classes": _classes(first),
+            "by_class": _by_class(facts, first),
+            "images": facts["task"] == "image-classification",
             "settings": _settings(facts),
             "kept": facts["kept"],
         },
@@ -136,9 +140,11 @@ def _curve(facts: Facts) -> Chart:
         line = {"type": "scatter", "mode": "lines+markers", "name": arm["name"], "line": {"color": style["color"], "width": 2}}
         places = {"x": [rows for rows, _ in held], "y": [test["value"] for _, test in held]}
         data.append(line | places | {"marker": style | {"size": 8}, "error_y": _whiskers([test for _, test in held])})
-    rival = {"type": "scatter", "mode": "lines", "name": "TF-IDF", "line": {"color": MUTED, "dash": "dash", "width": 1}}
-    if all("tfidf" in point["baselines"] for point in points):
-        data.append(rival | {"x": [point["rows"] for point in points], "y": [point["baselines"]["tfidf"] for point in points]})
+    rival = {"type": "scatter", "mode": "lines", "line": {"color": MUTED, "dash": "dash", "width": 1}}
+    for name, called in _LEARNED.items():
+        if all(name in point["baselines"] for point in points):
+            places = {"x": [point["rows"] for point in points], "y": [point["baselines"][name] for point in points]}
+            data.append(rival | places | {"name": called})
     rows = [point["rows"] for point in points]
     x = charts.axis("labelled rows", type="log", tickmode="array", tickvals=rows, ticktext=[f"{count:,}" for count in rows])
     figure = charts.figure(data, x=x, y=charts.axis(words.figure_name(facts["figure"])), height=420)
@@ -169,14 +175,8 @@ def _classes(point: Facts) -> dict[str, Any] | None:
         return None
     by_arm = {each["arm"]: {row["label"]: row["f1"] for row in each["per_class"]} for each in held}
     ends = {each["arm"]: {row["label"]: row.get("intervals", {}).get("f1") for row in each["per_class"]} for each in held}
-    labels = list(dict.fromkeys(label for of_label in by_arm.values() for label in of_label))
+    labels, shown = list(_all_of(by_arm)), _shown(by_arm)
     support = {row["label"]: row["support"] for row in held[0]["per_class"]}
-
-    def spread(label: str) -> float:
-        found: list[float] = [of_label[label] for of_label in by_arm.values() if label in of_label]
-        return max(found) - min(found)
-
-    shown = sorted(labels, key=spread, reverse=True)[:_MOST_CLASSES] if len(labels) > _MOST_CLASSES else labels
     rows = [
         (
             str(label),
@@ -188,6 +188,45 @@ def _classes(point: Facts) -> dict[str, Any] | None:
     cut = f"The {len(shown)} of {len(labels)} classes in which they differ most. " if len(shown) < len(labels) else ""
     said = f"{cut}F1 of each class on the test rows, means over the seeds, with 95 % intervals."
     return {"said": said, "table": Table(("class", *by_arm, "test rows"), rows)}
+
+
+def _all_of(by_arm: Mapping[str, Mapping[str, float]]) -> dict[str, None]:
+    return dict.fromkeys(label for of_label in by_arm.values() for label in of_label)
+
+
+def _shown(by_arm: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The classes; of many those that arms differ in most."""
+    labels = list(_all_of(by_arm))
+    return sorted(labels, key=lambda label: _width(by_arm, label), reverse=True)[:_MOST_CLASSES] if len(labels) > _MOST_CLASSES else labels
+
+
+def _by_class(facts: Facts, point: Facts) -> Chart | None:
+    """F1 of each class, a mark for each arm; the same classes as in the table."""
+    rows = {each["arm"]: each["per_class"] for each in _measured(point) if each["per_class"]}
+    by_arm = {arm: {row["label"]: row["f1"] for row in told} for arm, told in rows.items()}
+    if not by_arm:
+        return None
+    names, data = _shown(by_arm)[::-1], []
+    step = min(0.16, 0.7 / len(by_arm))
+    for number, (arm, of_label) in enumerate(by_arm.items()):
+        beside = step * ((len(by_arm) - 1) / 2 - number)
+        places = [place for place, label in enumerate(names) if label in of_label]
+        dots = {"type": "scatter", "mode": "markers", "name": arm, "marker": _style(facts, arm) | {"size": 9}, "hoverinfo": "x+name"}
+        values = [of_label[names[place]] for place in places]
+        ends = [next(row for row in rows[arm] if row["label"] == names[place]).get("intervals", {}).get("f1") for place in places]
+        bars = {} if None in ends else {"error_x": charts.whiskers(values, ends, thickness=1.5, color=dots["marker"]["color"])}
+        data.append(dots | bars | {"x": values, "y": [place + beside for place in places]})
+    y = charts.named([str(label) for label in names]) | {"range": [-0.6, len(names) - 0.4]}
+    height = 130 + max(26, round(150 * step * len(by_arm))) * len(names)
+    figure = charts.figure(data, x=charts.axis("F1 on the test rows"), y=y, height=height)
+    widest = max(names, key=lambda label: _width(by_arm, label))
+    said = f"They lie furthest apart in {words.short(str(widest))}, by {_width(by_arm, widest):.3f}."
+    return Chart(key="by-class", title="Each class", sentence=said, figure=figure)
+
+
+def _width(by_arm: Mapping[str, Mapping[str, float]], label: str) -> float:
+    found = [of_label[label] for of_label in by_arm.values() if label in of_label]
+    return max(found) - min(found)
 
 
 def _settings(facts: Facts) -> Table:
