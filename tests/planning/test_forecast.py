@@ -29,6 +29,12 @@ def test_full_fine_tuning_in_fp32_holds_sixteen_bytes_a_parameter_and_the_best_v
     assert held.activations == 3 * BILLION
 
 
+def test_a_round_seventy_billion_gives_the_numbers_of_text_books():
+    held = memory(replace(WHOLE, base=70 * BILLION, learning=70 * BILLION), STEP, precision="fp32", members=1, packed=None)
+    assert (held.weights, held.weights + held.gradients) == (280 * BILLION, 560 * BILLION)
+    assert held.weights + held.gradients + held.optimizer == 1120 * BILLION
+
+
 def test_bf16_adds_a_copy_and_sums_gradients_in_fp32():
     held = memory(WHOLE, STEP, precision="bf16", members=2, packed=None)
     assert held.copy == 2 * BILLION

@@ -100,8 +100,8 @@ def test_nothing_is_learned_twice_and_an_arm_that_is_beaten_learns_no_more(done)
     assert [rival for name, cell, rival in carried if (name, cell) == (BAD, "all-0")] == [GOOD]
     stopped = arm(found, None, BAD)
     assert (stopped["state"], stopped["seeds"], stopped["why"]["leader"]) == ("stopped", 1, GOOD)
-    assert stopped["why"]["interval"][1] < 0
-    assert any(line.startswith(f"compare   {BAD} with all rows is stopped: -0.") for line in said)
+    assert stopped["why"]["value"] + stopped["why"]["credit"] < stopped["why"]["leader_value"], "it had not begun to learn"
+    assert any(line.startswith(f"compare   {BAD}, all rows, seed 0: ") and f"as beaten by {GOOD}" in line for line in said)
 
 
 def test_the_winner_is_chosen_by_validation_rows_and_differs_on_test_rows_as_the_answers_say(done):
@@ -136,6 +136,7 @@ def test_equal_test_rows_are_one_whoever_wrote_the_answers(done, rows, tiny_base
     recipe = one.recipe(asked.recipe, parts.recipe(asked.recipe, out, None, 0))
     unit = arms_unit.Unit(arm=one, rows=None, seed=0, folder=out.resolve(), recipe=recipe)
     assert (unit.answers("test").independent, unit.answers("test").rows) == (len(texts) - 1, len(texts))
+    assert unit.answers("validation").independent == len(set(pq.read_table(out / "data" / "validation.parquet").column("text").to_pylist()))
     assert "groups" not in kept_answers.columns(unit.stem.with_suffix(".test.safetensors"))
 
 
@@ -194,10 +195,23 @@ def test_the_page_the_table_and_the_text_say_the_same(done):
             assert value in told
     assert 'id="plot-cost-memory"' in html
     assert 'id="plot-curve"' in html
+    assert 'id="plot-by-class"' in html
     lines = (out / "compare.csv").read_text().splitlines()
     assert len(lines) == 5
     assert lines[0].startswith("arm,method,base,rows,seeds,state,winner,figure,validation,test,low,high,difference,p,p_holm")
     assert page.render(found) == html
+
+
+def test_each_class_has_a_mark_of_each_arm(done):
+    _, found, _, _ = done
+    first = found["points"][0]
+    chart = page._by_class(found, first)
+    drawn = {trace["name"]: dict(zip((round(place) for place in trace["y"]), trace["x"], strict=True)) for trace in chart.figure["data"]}
+    labels = [row["label"] for row in first["arms"][0]["per_class"]][::-1]
+    assert drawn == {each["arm"]: {labels.index(row["label"]): row["f1"] for row in each["per_class"]} for each in first["arms"]}
+    both = [{row["label"]: row["f1"] for row in each["per_class"]} for each in first["arms"]]
+    widest = max(labels, key=lambda label: abs(both[0][label] - both[1][label]))
+    assert chart.sentence == f"They lie furthest apart in {widest}, by {abs(both[0][widest] - both[1][widest]):.3f}."
 
 
 def test_more_may_be_asked_later_and_another_thing_may_not(done, rows, tiny_base, monkeypatch):
@@ -275,7 +289,7 @@ def test_who_was_beaten_by_one_that_fails_later_races_again(rows, tiny_base, tmp
     monkeypatch.setattr(arms_unit, "_told", breaking)
     asked = plan(rows, tiny_base, learning_curve=None, seeds=2)
     found = compare_methods.compare(asked, tmp_path / "out", Watch(say=said.append))
-    assert any(line.startswith(f"compare   {BAD} with all rows is stopped") for line in said)
+    assert any(line.startswith(f"compare   {BAD}, all rows, seed 0: ") and f"as beaten by {GOOD}" in line for line in said)
     assert f"compare   {BAD} goes on, as {GOOD}, which had been ahead of it, failed" in said
     assert [(arm(found, None, name)["state"], arm(found, None, name)["seeds"]) for name in (GOOD, BAD)] == [("failed", 1), ("finished", 2)]
     assert (point(found, None)["winner"], found["kept"]["arm"]) == (BAD, BAD)
@@ -412,7 +426,6 @@ def test_a_process_that_ends_without_a_word_is_a_failed_run(done, rows, tiny_bas
         ({"task": {"name": "text-to-text"}}, "no leading figure that also chooses"),
         ({"task": {"name": "masked-lm"}}, "learns without labels"),
         ({"task": {"name": "preference"}}, "no leading figure"),
-        ({"task": {"name": "image-classification"}}, "holds images"),
         ({"task": {"parts": {"a": {}}}}, "several tasks"),
         ({"data": {"train": "rows.csv", "exclude": "list.csv"}}, r"data\.exclude is set"),
         ({"data": {"train": ("a.csv", "b.csv")}}, "no single file"),

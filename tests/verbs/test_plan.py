@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rootstock import catalog
-from rootstock.core.errors import RecipeError, UnknownName, UsageError
+from rootstock.core.errors import BaseError, RecipeError, UnknownName, UsageError
 from rootstock.planning import ledger
 from rootstock.planning.rules import warmup_updates
 from rootstock.verbs.plan import Asked, device_of, forecast_of, measured, method_of, of_data, plan, work_of
@@ -110,6 +110,23 @@ def test_what_does_not_fit_gets_the_least_change():
     assert found["change"]["device"] == "rtx-4060-8gb"
 
 
+def test_a_base_in_a_folder_by_a_short_path_reads_the_rows_itself(tiny_base, reviews, monkeypatch):
+    monkeypatch.chdir(tiny_base.parent)
+    found = of_data(Asked(base=tiny_base.name), str(reviews), lambda text: None, base_given=True)
+    assert found.base == tiny_base.name
+    assert found.data is not None
+
+
+def test_the_task_that_is_named_is_that_of_the_rows(tiny_base, tmp_path):
+    path = tmp_path / "rated.csv"
+    path.write_text("text,label\n" + "".join(f"a fine film {n},{n % 2}\n" for n in range(60)))
+    found = [of_data(Asked(base=str(tiny_base), **task), str(path), lambda text: None, base_given=True).task for task in ({}, REGRESSION)]
+    assert found == ["text-classification", "regression"]
+
+
+REGRESSION = {"task": "regression"}
+
+
 def test_rows_labels_and_task_come_from_a_file(tmp_path):
     path = tmp_path / "train.csv"
     with path.open("w", newline="") as stream:
@@ -154,7 +171,9 @@ def test_settings_are_told_apart_and_others_refused():
         ({"device": "abacus"}, UnknownName, "one of"),
         ({"methods": ("lora",), "settings": {"rank": 8}}, RecipeError, "rank"),
         ({"task": "masked-lm"}, UsageError, "dry-run"),
-        ({"task": "image-classification"}, UsageError, "dry-run"),
+        ({"task": "image-classification"}, BaseError, "reads texts, and these are images"),
+        ({"task": "image-classification", "base": "scratch:vit-tiny", "length": 64}, UsageError, "an image counts as 65 tokens"),
+        ({"task": "preference"}, UsageError, "a plan for preference is not known"),
         ({"base": "gpt2", "task": "text-to-text"}, Exception, "Seq2SeqLM"),
     ],
 )
@@ -192,6 +211,17 @@ def test_what_can_not_be_measured_here_says_so(tiny_base):
             measured(replace(asked, methods=methods, settings=settings), lambda text: None, seconds=0.05)
     with pytest.raises(UsageError, match="--length"):
         measured(replace(asked, length=0), lambda text: None, seconds=0.05)
+
+
+def test_a_base_of_images_is_counted_as_published():
+    found = method("full", base="google/vit-base-patch16-224", task="image-classification", rows=41, precision="fp32")
+    assert found["counts"]["base"] == 85_798_656 + 2 * 768 + 2
+    assert found["counts"]["embeddings"] == 0
+
+
+def test_answers_in_passages_are_planned():
+    found = method("full", base="bert-base-uncased", task="question-answering", length=384, rows=1000, micro=1536)
+    assert found["counts"]["base"] == 108_893_186, "as transformers counts BertForQuestionAnswering"
 
 
 def test_a_byte_of_memory_needs_many_devices():

@@ -41,15 +41,30 @@ def config_of(reference: str) -> dict[str, Any]:
     """
     if reference.startswith(SCRATCH):
         return {"vocab_size": _TOKENS, **scratch.facts(reference.removeprefix(SCRATCH))}
-    place = Path(reference).expanduser()
-    if place.is_dir():
-        return _in_folder(place / "model" if (place / "model" / "config.json").is_file() else place)
+    if folder := _folder(reference):
+        return _in_folder(folder)
     if name := name_of(reference):
         return dict(published()[name]["config"])
     found = HUB_ID.fullmatch(reference)
     if found is None or "/" not in reference:
         raise UnknownName("base", reference, [*KNOWN, *published(), *(SCRATCH + each for each in scratch.ARCHITECTURES)])
     return _from_hub(found["id"], found["revision"])
+
+
+def processor_of(reference: str) -> dict[str, Any]:
+    """What the image processor of a base in a folder is told; empty for any other base, and where there is none."""
+    folder = _folder(reference)
+    names = ("preprocessor_config.json", "processor_config.json") if folder else ()
+    held = next((path for name in names if folder and (path := folder / name).is_file()), None)
+    return _read(held) if held else {}
+
+
+def _folder(reference: str) -> Path | None:
+    """The folder of a model or of a run's model that a reference names; None where it names none."""
+    place = Path(reference).expanduser()
+    if reference.startswith(SCRATCH) or not place.is_dir():
+        return None
+    return place / "model" if (place / "model" / "config.json").is_file() else place
 
 
 def _in_folder(folder: Path) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Work:
     """What is to be learned. rows: of an epoch; length: their tokens; micro, batch: tokens at once and of an update.
 
     members: of an update; cores: that answer side by side in an evaluation. seen: None where all is known of the rows is their length.
+    alike: whether all rows are of this length, as images are.
     """
 
     rows: int
@@ -49,6 +50,7 @@ class Work:
     members: int = 1
     cores: int = 1
     seen: Seen | None = None
+    alike: bool = False
 
     @property
     def at_once(self) -> int:
@@ -84,8 +86,8 @@ class Work:
     @property
     def learned(self) -> frozenset[tuple[int, int]]:
         """Shapes of micro-batches. Where only a length is known, each update is taken to have another one, as rows of a file do."""
-        if self.seen:
-            return self.seen.learned
+        if self.seen or self.alike:
+            return self.seen.learned if self.seen else frozenset([self.longest])
         each = min(self.updates * self.members, self.length)
         return frozenset(
             (max(1, self.at_once * self.length // length), length) for length in range(self.length - each + 1, self.length + 1)

@@ -10,13 +10,16 @@ FEW, SOME, MANY = 32, 2_000, 10_000
 MOST_AUGMENTED = 5_000
 """Rows above which words exchanged and left out were worth less than a point (Wei & Zou 2019)."""
 WARMUP = 0.1
+_SMALL_BASE = 50_000_000
+"""Parameters below which a base learns best at rates of its own: the smaller BERTs (Turc et al. 2019) have at most 42 million."""
+_BERT = "Devlin et al. 2018, arXiv:1810.04805"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """What a person has. rows: labelled ones. classes: 0 where answers are none. seconds, disk_bytes: None where nothing limits them.
 
-    tasks: how many models are wanted. machine: memory of the device, bytes.
+    tasks: how many models are wanted. machine: memory of the device, bytes. images: whether rows are these, and no texts.
     """
 
     rows: int
@@ -26,6 +29,7 @@ class Case:
     seconds: float | None = None
     tasks: int = 1
     disk_bytes: int | None = None
+    images: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +52,25 @@ _LARGER = (
     "answers are read off the text: an encoder, and the best of its size on GLUE",
     "Liu et al. 2019, arXiv:1907.11692",
 )
+_SMALL_EYE = (
+    "facebook/deit-tiny-patch16-224",
+    "images of 224 pixels in a sixteenth of ViT-base's parameters",
+    "Touvron et al. 2020, arXiv:2012.12877",
+)
+_LARGER_EYE = (
+    "google/vit-base-patch16-224",
+    "learned from millions of images, it carries over to small sets with little training",
+    "Dosovitskiy et al. 2020, arXiv:2010.11929",
+)
+_WHOLE_EYE = "Kornblith et al. 2019, arXiv:1805.08974"
 _ROOMY = 6 * 10**9
 """Bytes of memory from which a base of 125 million parameters can learn as a whole at usual lengths."""
 
 
 def base_for(case: Case) -> Advice:
     """The family of base that suits the answers and the machine."""
-    found = _BASES.get(case.kind) or (_LARGER if case.machine >= _ROOMY and case.rows >= SOME else _SMALL)
+    small, larger = (_SMALL_EYE, _LARGER_EYE) if case.images else (_SMALL, _LARGER)
+    found = _BASES.get(case.kind) or (larger if case.machine >= _ROOMY and case.rows >= SOME else small)
     return Advice(about="base", choice=found[0], reason=found[1], source=found[2])
 
 
@@ -82,7 +98,7 @@ def _method(case: Case, costs: Mapping[str, Forecast]) -> Advice:
             about="method",
             choice="feature-extraction",
             reason=f"{case.rows / case.classes:.0f} rows a class are too few to move the base by",
-            source="Tunstall et al. 2022, arXiv:2209.11055",
+            source="Kornblith et al. 2019, arXiv:1805.08974" if case.images else "Tunstall et al. 2022, arXiv:2209.11055",
         )
     if case.rows < SOME and _possible(costs["lora"], case):
         return Advice(
@@ -104,7 +120,7 @@ def _method(case: Case, costs: Mapping[str, Forecast]) -> Advice:
         about="method",
         choice="full",
         reason=f"{case.rows:,} rows are enough to move all parameters, it fits, and it reaches most where there is much to learn",
-        source="Devlin et al. 2018, arXiv:1810.04805; Biderman et al. 2024, arXiv:2405.09673",
+        source=_WHOLE_EYE if case.images else f"{_BERT}; Biderman et al. 2024, arXiv:2405.09673",
     )
 
 
@@ -113,7 +129,7 @@ def _possible(cost: Forecast, case: Case) -> bool:
 
 
 def _more(case: Case, method: str, costs: Mapping[str, Forecast]) -> Iterator[Advice]:
-    if case.rows < MOST_AUGMENTED and case.kind in ("class", "classes") and method != "feature-extraction":
+    if case.rows < MOST_AUGMENTED and case.kind in ("class", "classes") and not case.images and method != "feature-extraction":
         yield Advice(
             about="augmentation",
             choice="eda",
@@ -126,6 +142,8 @@ def _more(case: Case, method: str, costs: Mapping[str, Forecast]) -> Iterator[Ad
         reason="a fresh head's first gradients would upset the base; short warm-ups made small sets fail at random",
         source="Mosbach et al. 2020, arXiv:2006.04884; Zhang et al. 2020, arXiv:2006.05987",
     )
+    if not case.images and (rate := _rate(method, small=costs[method].counts.base < _SMALL_BASE)):
+        yield rate
     if case.rows < MANY and method == "full":
         yield Advice(
             about="epochs",
@@ -133,6 +151,24 @@ def _more(case: Case, method: str, costs: Mapping[str, Forecast]) -> Iterator[Ad
             reason="small sets were not done after three passes: train on until the loss has settled",
             source="Mosbach et al. 2020, arXiv:2006.04884; Zhang et al. 2020, arXiv:2006.05987",
         )
+
+
+def _rate(method: str, *, small: bool) -> Advice | None:
+    """The peak rate of AdamW; None where what learns is a head, whose rate is no matter of the base."""
+    if method == "lora":
+        return Advice(
+            about="rate",
+            choice="4e-4, with r = 8 on query and value",
+            reason="a low-rank update begins at zero and takes some ten times the rate of full",
+            source="Hu et al. 2021, arXiv:2106.09685; Biderman et al. 2024, arXiv:2405.09673",
+        )
+    if method != "full":
+        return None
+    if small:
+        why, source = "small bases were best at 5e-5 to 3e-4", "Turc et al. 2019, arXiv:1908.08962"
+        return Advice(about="rate", choice="2e-4, in updates of 16 or 32 rows", reason=why, source=source)
+    why = "of 2e-5, 3e-5 and 5e-5 one was best on every task; larger rates let a base of this size forget"
+    return Advice(about="rate", choice="3e-5, in updates of 16 or 32 rows", reason=why, source=_BERT)
 
 
 def warmup_updates(updates: int) -> int:

@@ -86,7 +86,8 @@ def _head(plan: Facts) -> Iterator[str]:
     speed = plan["speed"]
     reach = f"{speed['measured'] / 1e9:,.0f} GFLOP/s measured" if speed["measured"] else f"{speed['assumed_share']:.0%} of its peak assumed"
     yield f"device    {device['name']}: {words.size(device['memory_bytes'])}, {reach}"
-    yield f"work      {work['rows']:,} rows of {work['length']:,} tokens, {work['micro_tokens']:,} tokens at once"
+    rows = f"images of {work['size']} x {work['size']} pixels, each" if work["size"] else "rows of"
+    yield f"work      {work['rows']:,} {rows} {work['length']:,} tokens, {work['micro_tokens']:,} tokens at once"
 
 
 def _table(plan: Facts) -> list[str]:

@@ -43,26 +43,23 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
     if not isinstance(recipe.data.train, str):
         raise RecipeError(f"data.train names {len(recipe.data.train)} places", wanted="one folder or .tar of images", fix="join them")
     choices.check_unused(recipe, ("exclude", "canaries"), "images")
-    settings = dict(recipe.task)
-    name = settings.pop("name", "auto")
-    name = _TASK if name == "auto" else name
-    unfitted: Labelled = pictures.fitted(catalog.find("tasks", name).build(settings, "task"), base)
-    shelf = _shelf(recipe.data.train, unfitted, recipe.data)
+    blank = unfitted(recipe, base)
+    shelf = _shelf(recipe.data.train, blank, recipe.data)
     drawn = pictures.some(shelf, recipe)
     if len(drawn.names) < len(shelf.names):
         say(f"data      {len(drawn.names):,} of {len(shelf.names):,} images are drawn, as data.rows asks")
-    hung = hung_up(drawn, unfitted)
-    train, validation, held = _sides(hung, unfitted, recipe, say)
-    augmented.check(recipe, unfitted)
+    hung = hung_up(drawn, blank)
+    train, validation, held = _sides(hung, blank, recipe, say)
+    augmented.check(recipe, blank)
     with schema.naming(recipe.data.train):
-        task = unfitted.fit(train, validation)
+        task = blank.fit(train, validation)
     if teacher:
         teacher.check(task, pair=False)
     labels: tuple[str, ...] = getattr(task, "labels", ())
-    say(f"task      {name}, {len(labels)} labels: {', '.join(labels[:8])}{' …' if len(labels) > 8 else ''}")
+    say(f"task      {name_of(recipe)}, {len(labels)} labels: {', '.join(labels[:8])}{' …' if len(labels) > 8 else ''}")
     encoded, encoded_validation = (task.encode(part, None, None) for part in (train, validation))
     method, why = choices.method_for(recipe, base, encoded, say, task=task, classes=len(labels))
-    method = _everywhere(method, say)
+    method = everywhere(method, say)
     epochs = recipe.training.epochs or choices.epochs(recipe, method, encoded.lengths, len(labels), say)
     length = int(encoded.lengths.max())
     sources = {"train": shelf} | ({"validation": held.shelf} if held else {})
@@ -93,6 +90,44 @@ def learned_from(recipe: Recipe, task: Labelled) -> tuple[pa.Table, str]:
     hung = hung_up(pictures.some(shelf, recipe), task)
     apart = isinstance(recipe.data.validation, str)
     return rows(hung, np.arange(len(hung.names))) if apart else _sides(hung, task, recipe, lambda text: None)[0], shelf.digest
+
+
+def name_of(recipe: Recipe) -> str:
+    """The name of the task on images that a recipe means."""
+    name = str(recipe.task.get("name", "auto"))
+    return _TASK if name == "auto" else name
+
+
+def unfitted(recipe: Recipe, base: Resolved) -> Labelled:
+    """That task with the size and colours that the base reads, before it knows its classes."""
+    settings = {key: value for key, value in recipe.task.items() if key != "name"}
+    made: Labelled = pictures.fitted(catalog.find("tasks", name_of(recipe)).build(settings, "task"), base)
+    return made
+
+
+class Listed(NamedTuple):
+    """The images of a place that can be read. rows: of each a digest of its pixels as text, class, file, and number on the shelf from 1."""
+
+    shelf: Shelf
+    rows: pa.Table
+
+
+def listed(reference: str, recipe: Recipe, base: Resolved, say: Say) -> Listed:
+    """The images of a place without their pixels; what can't be read is said. Raises DataError where none can."""
+    task = unfitted(recipe, base)
+    shelf = _shelf(reference, task, recipe.data)
+    hung = _readable(reference, shelf, task, say)
+    held = set(hung.names)  # a table may name a file twice, which can be read or not
+    numbers = [number for number, name in enumerate(shelf.names) if name in held]
+    digests = [f"{each:016x}" for each in hung.digests().tolist()]
+    names, classes = (pa.array(told, pa.string()) for told in (hung.names, hung.texts))
+    return Listed(shelf, pa.table({TEXT: digests, LABEL: classes, "file": names, ROW: np.array(numbers, dtype=np.int64) + 1}))
+
+
+def digest(reference: str, recipe: Recipe) -> str:
+    """Of the images of a place, by names and bytes, and of the table where one names them."""
+    settings = {key: value for key, value in recipe.task.items() if key != "name"}
+    return _shelf(reference, catalog.find("tasks", name_of(recipe)).build(settings, "task"), recipe.data).digest
 
 
 def table(reference: str, task: Labelled, data: DataSettings, say: Say) -> tuple[pa.Table, dict[str, int]]:
@@ -222,7 +257,7 @@ def _account(parts: tuple[pa.Table, pa.Table], task: Labelled, read: Sequence[Ga
     }
 
 
-def _everywhere(method: Method, say: Say) -> Method:
+def everywhere(method: Method, say: Say) -> Method:
     """A method that adapts chosen modules, told to adapt every matrix: which ones suit is written down for models of texts only."""
     if "targets" not in type(method).model_fields or method.plain()["targets"]:
         return method

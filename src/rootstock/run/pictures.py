@@ -88,22 +88,29 @@ def pictured(recipe: Recipe, task: Objective, base: Resolved, *, share: float, s
 
 def fitted(task: Fitted, base: Resolved) -> Fitted:
     """The task with the size, colours and cost that the base reads. Raises BaseError where the base says nothing of images."""
-    config = choices.config(base)
-    eye, told, processor = config.get("vision_config", config), _told(task), _processor(base)
+    files = ("preprocessor_config.json", "processor_config.json")
+    processor = next((found for name in files if (found := choices.config_file(base, name))), {})
+    return as_read(task, base.name, choices.config(base), processor)
+
+
+def as_read(task: Fitted, name: str, config: Mapping[str, Any], processor: Mapping[str, Any]) -> Fitted:
+    """The same by a base's config and its own image processor alone; the latter is empty where there is none. name: the base's."""
+    processor = processor.get("image_processor", processor)
+    eye, told = config.get("vision_config", config), _told(task)
     own = _side(eye.get("image_size"))
     size = told["size"] or _side(processor.get("crop_size") or processor.get("size")) or own
     if not size:
         texts = eye is config and "vocab_size" in config
         raise BaseError(
-            f"{base.name} reads texts, and these are images" if texts else f"{base.name} does not say how large its images are",
+            f"{name} reads texts, and these are images" if texts else f"{name} does not say how large its images are",
             wanted="a base that reads images",
             fix="choose --base scratch:vit-tiny or scratch:clip-tiny" + ("" if texts else ", or give the size with --set task.size=32"),
         )
     if eye is not config and own and size != own:
-        raise RecipeError(f"task.size is {size}", wanted=f"{own}, which is what {base.name} reads", fix="leave task.size out")
+        raise RecipeError(f"task.size is {size}", wanted=f"{own}, which is what {name} reads", fix="leave task.size out")
     patch = _side(eye.get("patch_size"))
     cost = (size // patch) ** 2 + 1 if patch else max(1, size // _CELL) ** 2
-    colours = {name: tuple(told[name] or processor.get(f"image_{name}") or _PLAIN) for name in ("mean", "std")}
+    colours = {each: tuple(told[each] or processor.get(f"image_{each}") or _PLAIN) for each in ("mean", "std")}
     return task.model_copy(update={**colours, "size": size, "cost": told["cost"] or cost})
 
 
@@ -177,13 +184,6 @@ def _room(base: Resolved) -> int:
     """The most tokens of a caption that the base takes."""
     said = choices.config(base).get("text_config", {}).get("max_position_embeddings", _CAPTION)
     return min(int(said), choices.room(base))
-
-
-def _processor(base: Resolved) -> Mapping[str, Any]:
-    """What a base's own image processor does; empty for random weights."""
-    found = choices.config_file(base, "preprocessor_config.json") or choices.config_file(base, "processor_config.json")
-    inner: Mapping[str, Any] = found.get("image_processor", found)
-    return inner
 
 
 def _side(value: Any) -> int | None:

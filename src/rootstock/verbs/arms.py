@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from rootstock import catalog
-from rootstock.bases.resolve import SCRATCH, Resolved
+from rootstock.bases.resolve import SCRATCH, VOCABULARIES, Resolved
+from rootstock.bases.scratch import takes_text
 from rootstock.core.errors import BaseError, RecipeError, UsageError, nearest
 from rootstock.core.method import Method
 from rootstock.core.objective import Objective
@@ -146,12 +147,9 @@ def _start(method: str, base: str, resolved: Resolved, common: Recipe) -> dict[s
         return {"base": resolved.reference, "tokenizer": None, "method.name": "full", **rate}
     if resolved.folder is None or not (resolved.folder / "config.json").is_file():
         raise BaseError(f"{base} is no whole model, so that it names no architecture to begin from scratch with")
-    return {
-        "base": f"{SCRATCH}{resolved.folder / 'config.json'}",
-        "tokenizer": str(resolved.folder),
-        "method.name": "full",
-        **rate,
-    }
+    config, told = resolved.folder / "config.json", any((resolved.folder / name).is_file() for name in VOCABULARIES)
+    tokenizer = str(resolved.folder) if told and takes_text(str(config)) else None  # a model of images has none
+    return {"base": f"{SCRATCH}{config}", "tokenizer": tokenizer, "method.name": "full", **rate}
 
 
 def _check(arm: Arm, method: type[Method], common: Recipe) -> None:

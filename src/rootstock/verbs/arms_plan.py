@@ -11,6 +11,7 @@ from rootstock.core.errors import UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.settings import changed, check_free
 from rootstock.data import ledger
+from rootstock.run import labelled_pictures
 from rootstock.verbs import api, arms_freeze, arms_rows
 from rootstock.verbs.arms import USUAL, Grid, read_sweep
 from rootstock.verbs.compare_plan import counts, listed
@@ -70,6 +71,9 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
     arms_rows.check(recipe)
     ledger.check_names(recipe.accept)
     freeze = arms_freeze.check(given)
+    if given["bases"] is None and not target.endswith((".yaml", ".yml")) and labelled_pictures.meant(recipe):
+        fix = "give --bases scratch:vit-tiny, the folder of a run, or a model of images from the hub"
+        raise UsageError(f"{target} holds images, and no base is named", wanted="bases that read images", fix=fix)
     methods = ("full",) if freeze else tuple(listed(given["methods"])) if given["methods"] is not None else methods
     bases = tuple(listed(given["bases"])) if given["bases"] is not None else bases
     for option, names in (("methods", methods), ("bases", bases)):

@@ -11,19 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rootstock import catalog
+from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
-from rootstock.core.errors import DataError, RecipeError
+from rootstock.core.errors import ContractRefused, DataError, RecipeError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, column
-from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
 from rootstock.data import schema, source, split
 from rootstock.data.ledger import refuse
-from rootstock.run import labelled, labelled_pictures
+from rootstock.run import labelled, labelled_pictures, vectors
 from rootstock.run.ending import parquet
-from rootstock.verbs import compare_place
-from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, TEST_SHARE, Beside, without_a_model
+from rootstock.verbs import arms_pictures, arms_read, compare_place
+from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, Beside, without_a_model
 
 VALIDATION_SHARE = 0.2
 """Of the rows that are not for testing, where nobody names another: these rows choose the best state and stop arms, and few can't."""
@@ -37,7 +37,8 @@ class Parts:
     """A labelled file in parts. task: its name; columns: by part. sizes, files: rows and sha256 by the name of a part.
 
     classes: settings of the task that say which answers there are in the whole file: few rows lack some, and the test rows ask for all.
-    apart: test rows that were taken out because a given file of validation rows holds their text as well.
+    apart: test rows that were taken out because a given file of validation rows holds their text as well. images: the digest of all
+    copies, where rows are images; empty of texts.
     """
 
     task: str
@@ -46,6 +47,7 @@ class Parts:
     files: Mapping[str, str]
     classes: Mapping[str, Any] = field(default_factory=dict)
     apart: int = 0
+    images: str = ""
 
     @property
     def train_rows(self) -> int:
@@ -84,8 +86,6 @@ def check(recipe: Recipe) -> None:
         raise RecipeError("the recipe learns several tasks", wanted="one task with one leading figure", fix="compare on each file alone")
     if not isinstance(recipe.data.train, str) or not recipe.data.train:
         raise RecipeError("the recipe names no single file of labelled rows", wanted="one, in data.train", fix="join the files to one")
-    if labelled_pictures.meant(recipe):
-        raise RecipeError(f"{recipe.data.train} holds images", wanted="rows of texts", fix="compare runs of adapt with rootstock evaluate")
     if recipe.data.exclude:
         raise RecipeError("data.exclude is set", wanted="the file without these rows: parts of it have other lines", fix="leave it out")
     if (name := recipe.task.get("name", "auto")) != "auto":
@@ -100,9 +100,11 @@ def _check_task(name: str, task: Any) -> None:
 
 
 def digests(recipe: Recipe) -> dict[str, str]:
-    """The digest of each file that is divided, by side."""
+    """The digest of each file, or of each place of images, that is divided, by side."""
     data = recipe.data
     named = {"train": str(data.train), **({"validation": data.validation} if isinstance(data.validation, str) else {})}
+    if labelled_pictures.meant(recipe):
+        return {side: labelled_pictures.digest(reference, recipe) for side, reference in named.items()}
     return {side: source.read(reference, data).digest for side, reference in named.items()}
 
 
@@ -112,43 +114,37 @@ def divided(recipe: Recipe, folder: Path, *, points: Sequence[int | None], seeds
     The same call writes the same bytes; more points and seeds add files. digests: of what is divided. Raises DataError where the file can't
     be used, and where it is another by now.
     """
-    data = recipe.data
-    assert isinstance(data.train, str)
-    whole = Recipe.build(changed(recipe.plain(), {"data.validation": TEST_SHARE, "seed": SPLIT_SEED}), "")
-    rows = labelled.read_rows(whole, say)
-    name = rows.task if rows.task != "auto" else labelled.task_of(rows.train)
-    _check_task(name, catalog.find("tasks", name))
-    _check_same(data.train, str(rows.sources["train"]["sha256"]), digests["train"])
-    found = _raw(data.train, whole, rows.task, digests["train"])
-    test, apart = split.draw(rows.validation, MOST_TEST, SPLIT_SEED), 0
-    if isinstance(data.validation, str):
-        beside = labelled.read_rows(recipe, lambda text: None)
-        given = beside.validation
-        _check_same(data.validation, str(beside.sources["validation"]["sha256"]), digests["validation"])
-        known_keys = set(split.keys(given))
+    found = (arms_pictures.read if labelled_pictures.meant(recipe) else arms_read.texts)(recipe, digests, say)
+    _check_task(found.task, catalog.find("tasks", found.task))
+    name, test, apart = str(recipe.data.train), split.draw(found.test, MOST_TEST, SPLIT_SEED), 0
+    if found.held:
+        known_keys = set(split.keys(found.held.rows))
         kept = np.array([key not in known_keys for key in split.keys(test)], bool)
         apart, test = int((~kept).sum()), test.filter(pa.array(kept))
-        train, validation = rows.train, _taken(_raw(data.validation, recipe, rows.task, digests["validation"]), given)
+        train, validation = found.train.rows, _taken(found.held.raw, found.held.rows)
     else:
-        train, held = _held_out(rows.train, name, data.validation, data.train)
-        validation = _taken(found, held)
+        assert isinstance(recipe.data.validation, float)
+        train, held = _held_out(found.train.rows, found.task, recipe.data.validation, name)
+        validation = _taken(found.train.raw, held)
     if not len(test):
-        raise DataError(
-            f"{data.train} leaves no test rows", wanted="rows that the file of validation rows does not hold", fix="give other rows"
-        )
-    tables = {"train": _taken(found, train), "validation": validation, "test": _taken(found, test)}
+        raise DataError(f"{name} leaves no test rows", wanted="rows that the file of validation rows does not hold", fix="give other rows")
+    tables = {"train": _taken(found.train.raw, train), "validation": validation, "test": _taken(found.train.raw, test)}
     for count in points:
         if count is not None and count < len(train):
-            tables |= {_learns(count, seed): _taken(found, _some(train, count, seed)) for seed in range(seeds)}
+            tables |= {_learns(count, seed): _taken(found.train.raw, _some(train, count, seed)) for seed in range(seeds)}
+    found.copy(tables, place(folder, "train").parent)
     written = {part: parquet({each: table.column(each) for each in table.column_names}) for part, table in tables.items()}
     for part, content in written.items():
         artifact.write_bytes(place(folder, part), content)
-    known = rows.schema
-    columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
-    sizes = {part: len(table) for part, table in tables.items()}
-    files = {part: _digest(each) for part, each in written.items()}
-    classes = _classes(recipe, name, pa.concat_tables([rows.train, rows.validation]))
-    return Parts(task=name, columns=columns, sizes=sizes, files=files, classes=classes, apart=apart)
+    return Parts(
+        task=found.task,
+        columns=found.columns,
+        sizes={part: len(table) for part, table in tables.items()},
+        files={part: _digest(each) for part, each in written.items()},
+        classes=_classes(recipe, found.task, pa.concat_tables([found.train.rows, found.test])),
+        apart=apart,
+        images=arms_pictures.digest(place(folder, "train").parent),
+    )
 
 
 def _classes(recipe: Recipe, name: str, rows: pa.Table) -> dict[str, Any]:
@@ -162,26 +158,6 @@ def _classes(recipe: Recipe, name: str, rows: pa.Table) -> dict[str, Any]:
 
 def _digest(data: bytes) -> str:
     return sha256(data).hexdigest()
-
-
-def _check_same(reference: str, digest: str, wanted: str) -> None:
-    """Raises DataError where a file that is read twice was another one the second time: its parts would be of neither."""
-    if digest != wanted:
-        raise DataError(
-            f"{reference} has changed while it was read",
-            wanted="rows that stay as they are until all are read",
-            fix="give the same command again when nobody writes to them",
-        )
-
-
-def _raw(reference: str, recipe: Recipe, task: str, digest: str) -> pa.Table:
-    """A file's own rows, in the columns that its task reads."""
-    found = source.read(reference, recipe.data)
-    _check_same(reference, found.digest, digest)
-    if task == "auto":
-        return found.table
-    named = recipe.task.get("name", "auto")
-    return labelled.task_for(found.table)[1] if named == "auto" else labelled.arranged(found, task).table
 
 
 def _taken(table: pa.Table, rows: pa.Table) -> pa.Table:
@@ -210,6 +186,10 @@ def _some(rows: pa.Table, count: int, seed: int) -> pa.Table:
 def kept(parts: Parts, folder: Path) -> None:
     """Raises ContractRefused where a part is not what was written."""
     compare_place.check_files({place(folder, part): digest for part, digest in parts.files.items()})
+    held = place(folder, "train").parent
+    if parts.images and arms_pictures.digest(held) != parts.images:
+        fix = "restore them, or begin again with --overwrite"
+        raise ContractRefused(f"the images below {held} are not those that the comparison copied", wanted=parts.images, fix=fix)
 
 
 def rehearsed(recipe: Recipe, folder: Path) -> Beside:
@@ -232,8 +212,16 @@ def rehearsed(recipe: Recipe, folder: Path) -> Beside:
 
 
 def read(recipe: Recipe, path: Path) -> pa.Table:
-    """Rows of a part with canonical columns, as a recipe that names its columns reads them."""
+    """Rows of a part with canonical columns, as a recipe that names its columns reads them; images at the size that its base reads."""
+    if labelled_pictures.meant(recipe):
+        task = labelled_pictures.unfitted(recipe, resolve(recipe.base, tokenizer=recipe.tokenizer))
+        return labelled_pictures.table(str(path), task, recipe.data, lambda text: None)[0]
     held = labelled.arranged(source.read(str(path), recipe.data), recipe.task["name"])
     known = schema.recognise(held, **labelled.wanted(recipe.task))
     rows = schema.canonical(replace(held, name=path.name), known).rows
     return rows if recipe.task.get("text_pair") or PAIR not in rows.column_names else rows.drop_columns([PAIR])
+
+
+def groups(recipe: Recipe, path: Path) -> np.ndarray:
+    """Equal numbers for rows of a part that hold the same text or image, [N]: they tell no more than one of them would."""
+    return arms_pictures.groups(path) if labelled_pictures.meant(recipe) else vectors.groups(read(recipe, path))

@@ -16,15 +16,15 @@ from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import bf16_is_fast, device_memory, kept_products, resident_memory
 from rootstock.core.settings import changed
-from rootstock.core.task import Labelled, Task
+from rootstock.core.task import Task
 from rootstock.core.watch import Say
 from rootstock.data.ledger import LIMITS
 from rootstock.loop import crew
 from rootstock.planning import advise, devices, forecast, ledger, memory, rules
-from rootstock.run import choices, execute, paired
+from rootstock.run import choices, execute, labelled_pictures, paired
 from rootstock.run.prepare import prepare
 from rootstock.run.prepared import LabelledRows, Prepared, device_name
-from rootstock.verbs import pace, plan_words, trial
+from rootstock.verbs import pace, plan_task, plan_words, trial
 from rootstock.verbs.plan_tried import Way, seen, tried
 from rootstock.verbs.plan_words import THIS_MACHINE
 
@@ -32,11 +32,13 @@ BESIDE = ("full", "lora", "qlora", "bitfit", "feature-extraction")
 """Methods that are shown side by side where none is named."""
 _COUNTS = "minilm"
 """Whose tokenizer counts where a base's own is not at hand."""
+_COUNTS_IMAGES = "scratch:vit-tiny"
+"""Of images the base that reads them where none is named or at hand."""
+_TASK = "text-classification"
+"""What is planned for where neither a person nor a file says otherwise."""
 _BLOCKS = 2
 """Of a base, that are measured: all of them are alike, and two fit anywhere."""
 _ROWS, _LENGTH = 10_000, 128
-_PLANNED = ("class", "classes", "number", "tags", "completion", "text")
-"""Kinds of answers whose batches a plan can make up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Asked:
     """
 
     base: str = "minilm"
-    task: str = "text-classification"
+    task: str = _TASK
     labels: int = 2
     methods: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -75,6 +77,7 @@ def measured(asked: Asked, say: Say, seconds: float = 10.0) -> forecast.Pace:
     Raises UsageError for another device than this machine, RecipeError for a method that can't be carried out on it.
     """
     _check(asked)
+    asked = _of_images(asked)
     if asked.device != THIS_MACHINE:
         raise UsageError(f"--this-machine measures this one, and --device is {asked.device}", fix="leave one of them out")
     return _tried_pace(asked, asked.recipe, say) if asked.data and asked.recipe else _made_up_pace(asked, say, seconds)
@@ -101,7 +104,7 @@ def _tried_pace(asked: Asked, recipe: Recipe, say: Say) -> forecast.Pace:
     updates = min(trial.UPDATES, work.updates)
     training = {"steps": updates, "micro_tokens": asked.micro, "precision": asked.precision, "batch_tokens": asked.batch}
     changes = {
-        "base": asked.base,
+        "base": recipe.base,
         "method": {"name": name, **asked.settings},
         **{f"training.{key}": value for key, value in training.items()},
     }
@@ -110,10 +113,11 @@ def _tried_pace(asked: Asked, recipe: Recipe, say: Say) -> forecast.Pace:
     found = trial.carried_out(Recipe.build(changed(recipe.plain(), changes), ""))
     spent, done = found["measured"], found["work"]
     counted = forecast_of(replace(asked, methods=(name,)), name, device, None, updates=updates)
+    each = plan_task.cost(task_of(asked)) if plan_task.of_images(task_of(asked)) else 1  # a run's history counts an image as one
     passed, took = ("tokens_passed", "passing") if method.frozen else ("tokens_answered", "evaluating")
     answering = counted.forward * done[passed] / spent[took]
     return forecast.Pace(
-        learning=answering if method.frozen else counted.flops * done["tokens"] / spent["learning"],
+        learning=answering if method.frozen else counted.flops * each * done["tokens"] / spent["learning"],
         answering=answering,
         start=spent["start"],
         ending=spent["ending"],
@@ -124,30 +128,44 @@ def _tried_pace(asked: Asked, recipe: Recipe, say: Say) -> forecast.Pace:
 
 def of_data(asked: Asked, data: str, say: Say, *, base_given: bool) -> Asked:
     """The question with rows, labels, lengths and task as a file has them; and a base that suits them where none is given."""
-    recipe, prepared = _prepared(asked.base, data, say)
+    recipe = _recipe(asked, data)
+    images = labelled_pictures.meant(recipe)
+    counts, unnamed = (_COUNTS_IMAGES, not base_given) if images else (_COUNTS, False)
+    start = counts if unnamed else recipe.base
+    recipe, prepared = _prepared(_on(recipe, start), counts, say)
     lengths, length = prepared.encoded.lengths, max(4, round(float(prepared.encoded.lengths.mean())))
     labels, name = len(getattr(prepared.task, "labels", ())) or 1, catalog.name_of("tasks", type(prepared.task))
-    found = replace(asked, task=name, labels=labels, rows=len(lengths), length=length)
+    base = start if unnamed else asked.base
+    found = replace(asked, task=name, labels=labels, rows=len(lengths), length=_LENGTH if images else length, base=base)
     if not base_given:
         advice = rules.base_for(_case(found, device_of(found)))
         say(f"base      {advice.choice}: {advice.reason}")
         found = replace(found, base=advice.choice)
-    if not isinstance(prepared, LabelledRows) or recipe.base != found.base:
-        return found  # another tokenizer makes other tokens of the rows
-    return replace(found, data=prepared, recipe=recipe)
+    if not isinstance(prepared, LabelledRows) or recipe.base != start or found.base != base:
+        return _of_images(found)  # another tokenizer makes other tokens of the rows
+    return replace(_of_images(found), data=prepared, recipe=recipe)
 
 
-def _prepared(base: str, data: str, say: Say) -> tuple[Recipe, Prepared]:
-    """The rows as the base's tokenizer has them, or minilm's where the base itself is not at hand."""
-    values = {"base": base, "data": {"train": data}, "method": {"name": "full"}, "accept": list(LIMITS)}
-    recipe = Recipe.build(values, "").anchored(Path.cwd())
+def _recipe(asked: Asked, data: str) -> Recipe:
+    """That the rows of a file are made ready by. The task is found in them unless another than the usual one is named."""
+    named = {} if asked.task == _TASK else {"task": {"name": asked.task}}
+    values = {"base": asked.base, "data": {"train": data}, "method": {"name": "full"}, "accept": list(LIMITS), **named}
+    return Recipe.build(values, "").anchored(Path.cwd())
+
+
+def _on(recipe: Recipe, base: str) -> Recipe:
+    return recipe.model_copy(update={"base": base})
+
+
+def _prepared(recipe: Recipe, counts: str, say: Say) -> tuple[Recipe, Prepared]:
+    """The rows as the base reads them, or as `counts` does where the base itself is not at hand."""
     try:
         return recipe, prepare(recipe, say)
     except BaseError as error:
-        if base == _COUNTS or not blank.config_of(base):
+        if recipe.base == counts or not blank.config_of(recipe.base):
             raise
-        say(f"lengths   in tokens of {_COUNTS}: {error.found}")
-        return _prepared(_COUNTS, data, say)
+        say(f"lengths   in tokens of {counts}: {error.found}")
+        return _on(recipe, counts), _prepared(_on(recipe, counts), counts, say)[1]
 
 
 def _case(asked: Asked, device: devices.Device) -> rules.Case:
@@ -157,6 +175,7 @@ def _case(asked: Asked, device: devices.Device) -> rules.Case:
         rows=asked.rows,
         classes=asked.labels if kind in ("class", "classes", "tags") else 0,
         kind=kind,
+        images=plan_task.of_images(task),
         machine=device.memory_bytes,
         seconds=asked.seconds,
         tasks=asked.tasks,
@@ -183,6 +202,7 @@ def plan(asked: Asked, *, measured: forecast.Pace | None = None) -> dict[str, An
     Raises UsageError, UnknownName or BaseError before anything is counted.
     """
     _check(asked)
+    asked = _of_images(asked)
     device = device_of(asked)
     names = asked.methods or BESIDE
     found, left = [], {}
@@ -201,7 +221,7 @@ def plan(asked: Asked, *, measured: forecast.Pace | None = None) -> dict[str, An
         "device": asdict(device),
         "prices": plan_words.priced(asked.price, device)[1],
         "speed": {"measured": measured.learning if measured else None, "assumed_share": None if measured else forecast.REACHED},
-        "work": {"rows": asked.rows, "length": asked.length, "micro_tokens": asked.micro},
+        "work": {"rows": asked.rows, "length": asked.length, "micro_tokens": asked.micro, "size": getattr(task_of(asked), "size", None)},
         "methods": told,
         "left_out": left,
         "here_before": _here_before(asked) if device.name == THIS_MACHINE else {},
@@ -246,24 +266,28 @@ def _check(asked: Asked) -> None:
 
 def task_of(asked: Asked) -> Task:
     """The task with labels made up; UsageError for one whose batches a plan can't make up."""
-    made = catalog.find("tasks", asked.task)()
-    kind = made.kind if isinstance(made, Labelled) and made.reads == "texts" else "completion" if asked.task == "causal-lm" else None
-    if kind not in _PLANNED:
-        raise UsageError(
-            f"a plan for {asked.task} is not known",
-            wanted="text-classification, regression, token-classification, text-generation, text-to-text or causal-lm",
-            fix="rehearse it with data: rootstock adapt … --dry-run",
-        )
-    labels = {"labels": tuple(str(number) for number in range(asked.labels))} if "labels" in type(made).model_fields else {}
-    several = {"several": "no"} if "several" in type(made).model_fields else {}
-    planned: Task = made.model_copy(update={**labels, **several})
-    return planned
+    return plan_task.made_up(asked.task, labels=asked.labels, base=asked.base)
+
+
+def _of_images(asked: Asked) -> Asked:
+    """The question with the tokens that an image counts as, where rows are images. UsageError where it names another length."""
+    if not plan_task.of_images(task := task_of(asked)):
+        return asked
+    cost = plan_task.cost(task)
+    if asked.length not in (_LENGTH, cost):
+        found = f"--length is {asked.length}, and an image counts as {cost} tokens of {asked.base}"
+        raise UsageError(found, wanted="the base's own size of images", fix="leave --length out")
+    return replace(asked, length=cost)
 
 
 def method_of(asked: Asked, name: str) -> Method:
     """A method, the first one with the settings asked for."""
     made: Method = catalog.find("methods", name).build(dict(asked.settings) if name == (asked.methods or (name,))[0] else {}, "method")
-    return made
+    return labelled_pictures.everywhere(made, _quiet) if plan_task.of_images(task_of(asked)) else made
+
+
+def _quiet(_: str) -> None:
+    """What a run says of its choices, a plan shows."""
 
 
 def way_of(asked: Asked, method: Method, device: devices.Device) -> Way:
@@ -316,6 +340,7 @@ def work_of(asked: Asked, method: Method, device: devices.Device, *, updates: in
         batch=asked.micro if method.frozen else batch,  # rows pass a frozen base without updates, as many at once as may
         members=members,
         cores=cores,
+        alike=plan_task.of_images(task_of(asked)),
     )
     return seen(asked.data, feed, work, frozen=method.frozen) if asked.data and feed else work
 

@@ -15,6 +15,7 @@ from rootstock.bases.resolve import SCRATCH
 from rootstock.core.errors import RecipeError
 from rootstock.core.loaded import configs
 from rootstock.core.method import Method
+from rootstock.core.rows import PIXELS
 from rootstock.core.task import Batch, Task
 from rootstock.data.batches import Feed
 from rootstock.loop.precision import Weights
@@ -23,6 +24,7 @@ from rootstock.planning import forecast, memory, rehearse
 from rootstock.run.choices import check_scratch
 from rootstock.run.exact import exact
 from rootstock.run.prepared import LabelledRows
+from rootstock.tasks._pictures import Seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ def tried(way: Way, work: forecast.Work, *, blocks: int | None = None) -> Found:
     method = way.method
     check_scratch(catalog.name_of("methods", type(method)), method, scratch=way.base if way.scratch else None)
     loaded = blank.blank(way.base, way.task.head(), blocks=blocks)
+    if isinstance(way.task, Seen):
+        way.task.check(loaded.model)  # others pass a text through it, and here are no values
     before = {name: p.numel() for name, p in loaded.model.named_parameters()}
     if method.packed is None:  # one that packs asks for a GPU here, and a plan may be for another machine
         method.check(loaded.head, blank.config_of(way.base))
@@ -108,11 +112,14 @@ def ready(model: nn.Module) -> nn.Module:
 
 
 def made_up(task: Task, rows: int, length: int) -> Batch:
-    """Rows of padding on whatever device is the default."""
+    """Rows of padding, or black images, on whatever device is the default."""
+    if isinstance(task, Seen):
+        return {"pixel_values": torch.zeros((rows, 3, task.size or 0, task.size or 0)), "labels": torch.zeros(rows, dtype=torch.long)}
     ids_BT = torch.zeros((rows, length), dtype=torch.long)
     kind = getattr(task, "kind", "completion")
     of_kind = {"class": ids_BT[:, 0], "classes": ids_BT[:, :1].float(), "number": ids_BT[:, 0].float()}
-    return {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT), "labels": of_kind.get(kind, ids_BT)}
+    spans = {"begins": ids_BT, "ends": ids_BT, "null": ids_BT[:, 0], "labels": ids_BT[:, :2]} if kind == "span" else {}
+    return {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT), "labels": of_kind.get(kind, ids_BT), **spans}
 
 
 def loss(way: Way, model: nn.Module, batch: Batch, *, learns: bool) -> Callable[[], Tensor]:
@@ -134,7 +141,8 @@ def seen(prepared: LabelledRows, feed: Feed, work: forecast.Work, *, frozen: boo
         learned = evaluated
     else:
         learned = frozenset(feed.shapes(work.updates, work.members))
-    held = [each for side in (prepared.encoded, prepared.encoded_validation) for each in side.arrays().values()]
+    arrays = [each for side in (prepared.encoded, prepared.encoded_validation) for each in side.arrays().items()]
+    held = [each for name, each in arrays if name != f"dense/{PIXELS}"]  # these are the table's own
     found = forecast.Seen(
         tokens=sum(map(feed.padded, feed.epoch(0))),
         updates=len(feed.epoch(0)),
