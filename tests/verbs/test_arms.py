@@ -321,6 +321,13 @@ def test_who_may_still_win_gets_its_seeds(race):
     assert found.winner(None).name == "near"
 
 
+def test_nobody_is_beaten_by_one_lucky_seed(race):
+    """Rows alone would put the other a tenth below; how far seeds move a figure here only the leader's next one shows."""
+    found, carried = race(lucky=(0.9, 0.78, 0.78), near=(0.8, 0.85, 0.85))
+    assert carried[:3] == ["lucky-0", "near-0", "lucky-1"]
+    assert found.winner(None).name == "near"
+
+
 def test_who_goes_on_judges_in_the_same_order(race):
     whole, carried = race(**SHARES)
     for known in range(len(carried)):

@@ -2,8 +2,9 @@
 
 What is chosen in the end is the best mean over all seeds on the same rows, so only other seeds can change the choice, and not other rows.
 Seeds move a figure about as much in all ways that are compared, so their variance is pooled over them; few seeds tell it badly, so it is
-held against what the rows alone tell of it: where two trainings of one way answer differently, a third will do so again. That is mixed in
-as if a few seeds more had shown it (a moderated variance: Smyth 2004), and it is never less: seeds that agree by chance tell nothing.
+held against what the rows alone tell of it: where two trainings of one way answer differently, a third will do so again. Twice that is
+mixed in as if a seed more had shown it (moderated variance: Smyth 2004), as a seed may also move all rows alike, which rows can't tell.
+And it is never less than the rows' word: seeds that agree by chance tell nothing.
 
 Expected improvement of the choice: Gupta and Miescke 1996; Frazier, Powell and Dayanik 2008, who call it the knowledge gradient.
 Shape letters: R resamples, S seeds.
@@ -24,7 +25,9 @@ PRIOR = 1
 """How many degrees of freedom the rows' word of the seeds' variance counts: as much as two seeds of one way. bench/halving.py tries it."""
 WORTH = 0.005
 """Share of what the leader has learned (its figure beside the constant answer's) that other seeds must be worth."""
-CHANCE = 0.25
+ALIKE = 2.0
+"""What seeds are taken to move a figure by before they show it, beside the rows' word: as much again by moving all rows alike."""
+CHANCE = 0.15
 """A chance to come first above which nobody is stopped, however little it is worth."""
 
 
@@ -59,7 +62,7 @@ def spread(ways: Sequence[Drawn]) -> Spread | None:
         return None
     seen = sum(float(each.whole.var(ddof=1)) * (len(each.whole) - 1) for each in several) / freedom
     least = sum(_of_rows(each) * (len(each.whole) - 1) for each in several) / freedom
-    return Spread(max(least, (freedom * seen + PRIOR * least) / (freedom + PRIOR)), freedom + PRIOR)
+    return Spread(max(least, (freedom * seen + PRIOR * ALIKE * least) / (freedom + PRIOR)), freedom + PRIOR)
 
 
 def _of_rows(drawn: Drawn) -> float:

@@ -275,6 +275,8 @@ class Race:
         if leader is None:
             return
         told = spread([self.drawn(arm, rows) for arm in self.settled.arms if self._whole(arm, rows)])
+        if told is None:  # by rows alone a lucky seed would put whoever is nearly as good below; the leader's next one comes first anyway
+            return
         ahead, sign = self.drawn(leader, rows), self.sign(leader, rows)
         constant = self.settled.state["baselines"][arms_unit.cell(rows, 0)].get("majority", 0.0)
         for arm in self.racing(rows):
