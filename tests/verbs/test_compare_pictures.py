@@ -150,10 +150,12 @@ def test_images_of_a_place_of_their_own_validate(pictures, eye, tmp_path):
 def test_what_can_not_be_compared_on_is_said(pictures, eye, tiny_base, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="holds images, and no base is named"):
         asked(pictures, eye, bases=None)
-    found = compare_methods.rehearse(
-        asked(pictures, eye, {"accept": ["duplicates"]}, bases=f"{eye},{tiny_base}", methods="full"), tmp_path / "o", Watch()
-    )
-    assert "reads texts, and these are images" in next(iter(found["skipped"].values()))
+    for bases in (f"{eye},{tiny_base}", f"{tiny_base},{eye}"):
+        plan = asked(pictures, eye, {"accept": ["duplicates"]}, bases=bases, methods="full")
+        found = compare_methods.rehearse(plan, tmp_path / "o", Watch())
+        assert "reads texts, and these are images" in next(iter(found["skipped"].values()))
+    with pytest.raises(UsageError, match=r"reads texts, and these are images[\s\S]*--bases scratch:vit-tiny"):
+        compare_methods.rehearse(asked(pictures, eye, bases=str(tiny_base)), tmp_path / "o", Watch())
     with pytest.raises(DataError, match="lie in no class folder"):
         compare_methods.rehearse(asked(pictures / "dark", eye), tmp_path / "o", Watch())
     plan = asked(pictures, eye)

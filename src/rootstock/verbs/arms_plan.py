@@ -72,8 +72,7 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
     ledger.check_names(recipe.accept)
     freeze = arms_freeze.check(given)
     if given["bases"] is None and not target.endswith((".yaml", ".yml")) and labelled_pictures.meant(recipe):
-        fix = "give --bases scratch:vit-tiny, the folder of a run, or a model of images from the hub"
-        raise UsageError(f"{target} holds images, and no base is named", wanted="bases that read images", fix=fix)
+        raise UsageError(f"{target} holds images, and no base is named", wanted="bases that read images", fix=arms_rows.IMAGE_BASES)
     methods = ("full",) if freeze else tuple(listed(given["methods"])) if given["methods"] is not None else methods
     bases = tuple(listed(given["bases"])) if given["bases"] is not None else bases
     for option, names in (("methods", methods), ("bases", bases)):

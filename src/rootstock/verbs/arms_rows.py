@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from rootstock import catalog
 from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
-from rootstock.core.errors import ContractRefused, DataError, RecipeError
+from rootstock.core.errors import BaseError, ContractRefused, DataError, RecipeError, UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, column
 from rootstock.core.task import Labelled
@@ -30,6 +30,8 @@ VALIDATION_SHARE = 0.2
 KINDS = ("class", "classes", "number", "tags", "span", "choice", "similarity")
 """Kinds of answers that are compared: each row has its own, and one leading figure is made of them. Not of written texts, whose loss
 chooses the state while other figures are quoted; nor of rankings, where a row's figure hangs on all the others."""
+
+IMAGE_BASES = "give --bases scratch:vit-tiny, the folder of a run, or a model of images from the hub"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,22 @@ def _check_task(name: str, task: Any) -> None:
         raise RecipeError(f"{name} learns without labels", wanted="a task on labelled rows", fix="compare corpora with --objectives")
     if task.writes or task.asks_base:
         raise RecipeError(f"{name} has no leading figure that also chooses the best state", wanted=f"answers of kind {', '.join(KINDS)}")
+
+
+def on_a_base(recipe: Recipe, bases: Sequence[str]) -> Recipe:
+    """The recipe on the first base that can read its rows. Of images that has to say how large they are; UsageError where none does."""
+    first: BaseError | None = None
+    for base in bases if labelled_pictures.meant(recipe) else ():
+        found = recipe.model_copy(update={"base": base})
+        try:
+            labelled_pictures.unfitted(found, resolve(base))
+        except BaseError as error:
+            first = first or error
+            continue
+        return found
+    if first:
+        raise UsageError(first.found, wanted="bases that read images", fix=IMAGE_BASES)
+    return recipe
 
 
 def digests(recipe: Recipe) -> dict[str, str]:

@@ -88,7 +88,7 @@ def settle(plan: Plan, folder: Path, watch: Watch) -> Settled:
     if state["parts"]:
         watch.say("compare   goes on with what was settled before")
         arms_rows.kept(Parts(**state["parts"]), folder)
-    common = plan.recipe.model_copy(update={"base": next(iter(plan.grid.bases.values())).reference})  # images are read at its size
+    common = arms_rows.on_a_base(plan.recipe, [each.reference for each in plan.grid.bases.values()])
     parts = arms_rows.divided(common, folder, points=plan.points, seeds=plan.seeds, digests=state["fixed"]["data"], say=watch.say)
     held = (state["parts"] or {}).get("files", {})
     state["parts"] = asdict(parts) | {"files": {**held, **parts.files}}
