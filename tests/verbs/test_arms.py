@@ -156,6 +156,8 @@ def test_who_has_not_begun_is_beaten_where_the_leader_too_would_end_far_below_wi
     )
     assert not hears(tmp_path / "2", [(0.4, 0.50)], trajectory=slow).facts, "before its half nobody is judged"
     assert not hears(tmp_path / "3", [(2 / 3, 0.52)], trajectory=()).facts, "nothing is known of how the leader learned"
+    low = hears(tmp_path / "5", [(2 / 3, 0.52)], trajectory=slow, leader=0.52, constant=0.55)
+    assert not low.facts, "a leader below the constant answer"
     few = hears(tmp_path / "4", [(2 / 3, 0.52)], trajectory=slow, groups=np.arange(400) % 19)
     assert not few.facts, "19 texts tell nothing"
 
@@ -288,7 +290,7 @@ def race(tmp_path, monkeypatch):
         settled = SimpleNamespace(
             plan=SimpleNamespace(seeds=seeds, halving=True, keep=False, minutes=None, engine="torch"),
             arms=arms_, points=(None,), save=lambda: None, folder=tmp_path,
-            state={"spent": 0.0, "baselines": {"all-0": {"majority": 0.5}}}, expected=lambda arm, rows: 0.0,
+            state={"spent": 0.0, "constants": {"all-0": 0.5}}, expected=lambda arm, rows: 0.0,
             unit=lambda arm, rows, seed: Made(arm, seed, made[arm.name, seed], tmp_path, known),
         )  # fmt: skip
         found = arms_race.Race(settled, Watch())

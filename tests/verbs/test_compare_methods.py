@@ -279,6 +279,21 @@ def test_a_training_that_breaks_is_told_and_the_others_go_on(rows, tiny_base, tm
     assert "failed: the loss became nan" in page.render(found)
 
 
+def test_a_comparison_in_which_nothing_comes_to_its_end_has_failed(rows, tiny_base, tmp_path, monkeypatch):
+    def breaking(unit, watch, rival):
+        raise Diverged("the loss became nan")
+
+    monkeypatch.setattr(arms_unit, "_told", breaking)
+    asked = plan(rows, tiny_base, {"training.epochs": 1}, learning_curve=None, seeds=2, keep="best")
+    said = r"nothing came to its end; full rate=0\.003: the loss became nan; full rate=1e-07: the loss became nan"
+    with pytest.raises(RunFailed, match=said):
+        compare_methods.compare(asked, tmp_path / "out", Watch())
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert (found["figure"], found["kept"], point(found, None)["winner"]) == ("accuracy", None, None)
+    assert "text-classification: accuracy on 60 test rows" in as_text(found)
+    assert "nothing came to its end" in (tmp_path / "out" / "compare.html").read_text()
+
+
 def test_who_was_beaten_by_one_that_fails_later_races_again(rows, tiny_base, tmp_path, monkeypatch):
     def breaking(unit, watch, rival):
         if (unit.arm.name, unit.seed) == (GOOD, 1):
@@ -371,6 +386,15 @@ def test_few_rows_may_lack_classes_that_the_test_rows_have(tiny_base, tmp_path):
     assert len(set(pq.read_table(arms_rows.place(settled.folder, "train-10-0")).column("label").to_pylist())) == 10
     assert unit.recipe.task["labels"] == sorted(f"kind {number}" for number in range(12))
     assert "10-0" in settled.state["baselines"]
+
+
+def test_the_constant_answer_that_decides_is_that_of_validation_rows(done):
+    """Test rows decide nothing, not even from where a training counts as begun."""
+    out, _, _, _ = done
+    labels = {side: pq.read_table(out / "data" / f"{side}.parquet").column("label").to_pylist() for side in ("train", "validation")}
+    most = max(set(labels["train"]), key=labels["train"].count)
+    state = json.loads((out / "state.json").read_text())
+    assert state["constants"]["all-0"] == pytest.approx(np.mean([label == most for label in labels["validation"]]))
 
 
 def test_a_front_holds_whoever_nobody_beats():

@@ -149,13 +149,17 @@ class Curtailed:
         return told | {"credit": credit, "p": found.below}
 
     def _late(self, rival: Rival, best: Answered) -> float | None:
-        """Where a run that has not begun to learn would end if it began now, where that is far below the leader; else None."""
+        """Where a run that has not begun to learn would end if it began now, where that is far below the leader; else None.
+
+        A leader that is itself no better than the constant answer shows nothing of how fast these rows are learned.
+        """
         shares, behind = course(*self._schedule)
         reached = rival.beginning(1 - float(np.interp(self._share, shares, behind)))
-        if reached is None or best.independent < FEWEST:
-            return None
         end = rival.answers.figure(rival.figure)
-        return reached if rival.sign * (end - reached) > _BEGUN * rival.sign * (end - rival.constant) else None
+        way = rival.sign * (end - rival.constant)
+        if reached is None or way <= 0 or best.independent < FEWEST:
+            return None
+        return reached if rival.sign * (end - reached) > _BEGUN * way else None
 
     def credit(self, rival: Rival) -> float:
         """What may still come: a straight line on from the last half of the way, and what the leader gained from here to its end."""

@@ -251,7 +251,7 @@ class Race:
         path = first.stem.with_suffix(".validation.safetensors")
         told = {"name": leader.name, "answers": str(path), "task": facts["task"], "trajectory": facts["trajectory"]}
         told["schedule"] = [facts["settings"]["training"][key] for key in ("schedule", "warmup")]
-        return told | {"constant": self.settled.state["baselines"][arms_unit.cell(unit.rows, 0)].get("majority", 0.0)}
+        return told | {"constant": self.settled.state["constants"][arms_unit.cell(unit.rows, 0)]}
 
     def _tidy(self, unit: Unit, facts: Mapping[str, Any]) -> None:
         """Of the runs only those stay that may be kept in the end: of each arm the best on the validation rows."""
@@ -278,7 +278,7 @@ class Race:
         if told is None:  # by rows alone a lucky seed would put whoever is nearly as good below; the leader's next one comes first anyway
             return
         ahead, sign = self.drawn(leader, rows), self.sign(leader, rows)
-        constant = self.settled.state["baselines"][arms_unit.cell(rows, 0)].get("majority", 0.0)
+        constant = self.settled.state["constants"][arms_unit.cell(rows, 0)]
         for arm in self.racing(rows):
             seeds = len(self.done(arm, rows))
             if arm is leader or not 0 < seeds < plan.seeds:

@@ -11,7 +11,7 @@ from rootstock.core.figures import ERRORS
 from rootstock.evaluation.intervals import limits
 from rootstock.evaluation.paired import LEVEL, Answered, Difference, Drawn, difference, draw, estimate, estimates, holm
 from rootstock.report import arms_text
-from rootstock.verbs import arms_freeze
+from rootstock.verbs import arms_freeze, kept_answers
 from rootstock.verbs.arms import Arm
 from rootstock.verbs.arms_race import Race
 from rootstock.verbs.arms_unit import Unit, cell
@@ -88,7 +88,8 @@ def _freeze(race: Race, figure: str) -> tuple[dict[str, Any] | None, list[str]]:
 def _figure(race: Race) -> str:
     for unit in _units(race):
         return unit.figure
-    return ""
+    parts = race.settled.parts
+    return str(kept_answers.task_of({"name": parts.task, **parts.classes}).headline[0])
 
 
 def _units(race: Race) -> Iterator[Unit]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,8 @@ from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
 from rootstock.data import schema, source, split
 from rootstock.data.ledger import refuse
-from rootstock.run import labelled, labelled_pictures, vectors
+from rootstock.evaluation.paired import Answered
+from rootstock.run import finish, labelled, labelled_pictures, vectors
 from rootstock.run.ending import parquet
 from rootstock.verbs import arms_pictures, arms_read, compare_place
 from rootstock.verbs.compare_transfer import MOST_TEST, SPLIT_SEED, Beside, without_a_model
@@ -210,8 +211,15 @@ def kept(parts: Parts, folder: Path) -> None:
         raise ContractRefused(f"the images below {held} are not those that the comparison copied", wanted=parts.images, fix=fix)
 
 
-def rehearsed(recipe: Recipe, folder: Path) -> Beside:
-    """Prove that rows can be learned from and answer the test rows; the leading figure of baselines on the same rows, by their names.
+class Simple(NamedTuple):
+    """What needs no model: on the test rows by name, and the leading figure of the constant answer on the validation rows."""
+
+    beside: Beside
+    constant: float
+
+
+def rehearsed(recipe: Recipe, folder: Path) -> Simple:
+    """Prove that rows can be learned from and answer the test rows; and what is reached without a model.
 
     Raises DataError where few rows lack a label of the test rows, LedgerRefused for a finding above its limit.
     """
@@ -226,7 +234,9 @@ def rehearsed(recipe: Recipe, folder: Path) -> Beside:
     except DataError as error:
         found = f"{len(prepared.train):,} rows (seed {recipe.seed}) do not hold every label: {error.found}"
         raise DataError(found, wanted=error.wanted, fix="give larger numbers of rows with --learning-curve") from None
-    return without_a_model(prepared, test)
+    beside = finish.baselines(prepared).columns.get("majority")  # kept: the trainings on these rows find it
+    constant = Answered(prepared.task.judged(beside), prepared.task).figure(prepared.task.headline[0]) if beside else 0.0
+    return Simple(without_a_model(prepared, test), constant)
 
 
 def read(recipe: Recipe, path: Path) -> pa.Table:
