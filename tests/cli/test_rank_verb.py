@@ -146,3 +146,10 @@ def test_a_plan_is_for_one_file():
     assert rank.one_file(["a.csv"], None) == rank.one_file([], "a.csv") == "a.csv"
     with pytest.raises(UsageError, match="2 files are named"):
         rank.one_file(["a.csv"], "b.csv")
+
+
+@pytest.mark.parametrize("option", ["labels", "rows", "length"])
+def test_what_rows_tell_is_not_asked_for_beside_them(command, reviews, option):
+    code, out, err = command(f"plan {reviews} --{option} 64")
+    assert (code, out) == (2, "")
+    assert f"--{option} is given, and the rows of {reviews} tell it" in err

@@ -5,6 +5,7 @@ from typing import Any
 
 from typer import Context
 
+_TOLD = ("labels", "rows", "length")
 _OF_LEDGER = ("ledger", "as_json")
 _OF_RANKING = ("rank_bases", "data", "rows_of", "rows", "change", "as_json")
 _OF_WORKERS = ("workers", "model", "tokens", "per_node", "network")
@@ -26,7 +27,7 @@ def carry_out(context: Context) -> None:
         check_beside(context, "--workers", _BESIDE_WORKERS)
         return _workers(given, length_given=_is_given(context, "length"))
     _check_alone(context)
-    return _methods(given)
+    return _methods(context)
 
 
 def _is_given(context: Context, name: str) -> bool:
@@ -82,12 +83,24 @@ def _workers(given: Mapping[str, Any], *, length_given: bool) -> None:
     show(found := plan_cluster.plan(asked), cluster_text.as_text(found), as_json=given["as_json"])
 
 
-def _methods(given: Mapping[str, Any]) -> None:
+def _check_told(context: Context, file: str) -> None:
+    """Raises UsageError for an option that says otherwise what the rows themselves tell."""
+    from rootstock.core.errors import UsageError
+
+    for name in _TOLD:
+        if _is_given(context, name):
+            raise UsageError(
+                f"--{name} is given, and the rows of {file} tell it", wanted="one of the two", fix=f"leave --{name} or {file} out"
+            )
+
+
+def _methods(context: Context) -> None:
     from rootstock.cli.console import Console, assignments, show
     from rootstock.report.plan_text import as_text
     from rootstock.verbs import plan as planning
     from rootstock.verbs import plan_words, rank
 
+    given = context.params
     console, file = Console(), rank.one_file(given["data"] or [], given["rows_of"])
     settings, training = plan_words.told_apart(assignments(given["change"] or []))
     asked = planning.Asked(
@@ -97,6 +110,7 @@ def _methods(given: Mapping[str, Any]) -> None:
         memory_bytes=plan_words.amount(given["memory"], "--memory"), disk_bytes=plan_words.amount(given["disk"], "--disk"), **training,
     )  # fmt: skip
     if file is not None:
+        _check_told(context, file)
         asked = planning.of_data(asked, file, console.say, base_given=given["base"] is not None)
     found = planning.plan(asked, measured=planning.measured(asked, console.say) if given["measure"] else None)
     show(found, as_text(found), as_json=given["as_json"])
