@@ -12,7 +12,7 @@ from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.evaluation.paired import Answered
-from rootstock.evaluation.racing import CHANCE, WORTH
+from rootstock.evaluation.racing import CHANCE, WORTH, Apart
 from rootstock.loop.schedule import course
 from rootstock.report import arms as page
 from rootstock.report.arms_text import state, verdict
@@ -328,6 +328,12 @@ def test_nobody_is_beaten_by_one_lucky_seed(race):
     found, carried = race(lucky=(0.9, 0.78, 0.78), near=(0.8, 0.85, 0.85))
     assert carried[:3] == ["lucky-0", "near-0", "lucky-1"]
     assert found.winner(None).name == "near"
+
+
+@pytest.mark.parametrize(("worth", "why"), [(0.001, "unlikely"), (0.0, None), (-0.001, None)])
+def test_beside_a_leader_that_has_learned_nothing_nobody_is_stopped_as_unlikely(worth, why):
+    """Trainings that all give the constant answer agree to the last row, which tells nothing of the next."""
+    assert arms_race.Race._why(Apart(0.0, (0.0, 0.0), below=0.5, chance=0.0, worth=0.0), worth=worth) == why
 
 
 def test_who_goes_on_judges_in_the_same_order(race):

@@ -301,10 +301,10 @@ class Race:
 
     @staticmethod
     def _why(found: Apart, *, worth: float) -> str | None:
-        """Why an arm that lies so stops; None where it goes on."""
+        """Why an arm that lies so stops; None where it goes on. Beside a leader that has learned nothing no seeds are worth too little."""
         if found.below < ALPHA:
             return BEATEN
-        return UNLIKELY if found.chance <= CHANCE and found.worth <= worth else None
+        return UNLIKELY if worth > 0 and found.chance <= CHANCE and found.worth <= worth else None
 
 
 def _spoken(facts: Mapping[str, Any]) -> str:
