@@ -39,8 +39,30 @@ def test_rows_that_are_documents_are_resampled_as_they_are(columns):
 
 
 def test_one_document_gives_no_interval_and_says_so(columns):
-    found = held_out.score(columns, CausalLM(), seed=1, document_N=np.zeros(len(columns["loss"]), int), unigram=4.0)
+    found = held_out.score(
+        columns,
+        CausalLM(),
+        seed=1,
+        document_N=np.zeros(len(columns["loss"]), int),
+        unigram={"loss": np.full(len(columns["loss"]), 8.0), "count": np.full(len(columns["loss"]), 2)},
+    )
     assert found["intervals"] == found["beats"] == {}
     assert found["verdict"] == f"loss {found['metrics']['loss']:.3f} on 480 held-out rows of 1 text: one alone gives no interval"
     nothing = {name: np.zeros_like(values) for name, values in columns.items()}
     assert "nothing was guessed" in held_out.score(nothing, CausalLM(), seed=1)["verdict"]
+
+
+def test_guessing_by_frequency_is_measured_on_the_same_documents():
+    """Of three ids the first is met thrice and the second once, and each is counted once more: shares of 4, 2 and 1 in 7."""
+    found = held_out.guessed(np.array([0, 0, 0, 1]), np.array([0, 1, 0]), np.array([0, 0, 2]), size=3, rows=3)
+    often, seldom = -np.log(4 / 7), -np.log(2 / 7)
+    assert found["loss"] == pytest.approx([often + seldom, 0, often])
+    assert found["count"].tolist() == [2, 0, 1]
+    rng = np.random.default_rng(0)
+    columns = {"loss": rng.gamma(2.0, 3.0, 60), "count": np.full(60, 3), "hits": np.ones(60)}
+    of = held_out.score(
+        columns, CausalLM(), seed=1, document_N=np.arange(60) // 3, unigram={"loss": columns["loss"], "count": columns["count"]}
+    )
+    assert of["baselines"]["unigram"]["loss"] == pytest.approx(of["metrics"]["loss"])
+    assert of["baseline_intervals"]["unigram"]["loss"] == pytest.approx(of["intervals"]["loss"])
+    assert set(of["intervals"]) == set(of["metrics"])

@@ -169,11 +169,12 @@ def _corpus(prepared: Unlabelled, columns: Columns, number: int, name: str) -> d
     return {"name": name, "share": prepared.shares[number], **facts, **found}
 
 
-def _unigram(prepared: Unlabelled) -> float | None:
+def _unigram(prepared: Unlabelled) -> Columns | None:
     """What guessing by frequency would lose, where the loss is a likelihood of tokens."""
     if not prepared.task.likelihood or "input_ids" not in prepared.encoded.tokens:
         return None
-    train_N, held_N = (part.tokens["input_ids"].flat for part in (prepared.encoded, prepared.encoded_validation))
+    train, held = (part.tokens["input_ids"] for part in (prepared.encoded, prepared.encoded_validation))
     special = prepared.tokenizer.all_special_ids
-    train_N, held_N = (ids_N[~np.isin(ids_N, special)] for ids_N in (train_N, held_N))
-    return held_out.unigram(train_N, held_N, len(prepared.tokenizer)) if len(held_N) else None
+    train_N, plain_N = train.flat[~np.isin(train.flat, special)], ~np.isin(held.flat, special)
+    row_N = np.repeat(np.arange(len(held)), held.lengths)[plain_N]
+    return held_out.guessed(train_N, held.flat[plain_N], row_N, size=len(prepared.tokenizer), rows=len(held)) if len(row_N) else None
