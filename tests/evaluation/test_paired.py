@@ -229,3 +229,19 @@ def test_seeds_that_differ_are_added_to_the_swaps():
     error = apart_S.std(ddof=1) / 3**0.5
     moved = np.abs(rng.choice(null_W, 400_000) + error * rng.standard_t(2, 400_000))
     assert paired.chances(0.04, null_W, apart_S)[0] == pytest.approx((moved >= 0.04).mean(), abs=0.003)
+
+
+def test_the_mean_of_what_was_measured_on_the_same_rows_takes_the_rows_as_shared():
+    """Three seeds that are alike are no better known than one; seeds that part add their own spread."""
+    one = paired.mean_of([0.8], [0.0004], 400, within=(0.0, 1.0))
+    assert paired.mean_of([0.8] * 3, [0.0004] * 3, 400, within=(0.0, 1.0)).interval == pytest.approx(one.interval)
+    assert one.interval == pytest.approx((0.758, 0.836), abs=2e-3)
+    apart = paired.mean_of([0.7, 0.8, 0.9], [0.0004] * 3, 400, within=(0.0, 1.0))
+    assert apart.error == pytest.approx((0.0004 + 0.01 / 3) ** 0.5)
+
+
+def test_figures_of_a_class_over_seeds(rivals):
+    found = paired.estimates(rivals, ["per_class/0/recall", "per_class/2/precision", "per_class/2/recall"], seed=0)
+    assert found["per_class/0/recall"].value == pytest.approx((19 / 20 + 18 / 20) / 2)
+    assert found["per_class/2/recall"].interval[1] - found["per_class/2/recall"].interval[0] > 0.5, "four rows are few"
+    assert paired.estimates(rivals, ["no such figure"], seed=0) == {}

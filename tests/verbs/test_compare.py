@@ -114,6 +114,10 @@ def test_gains_are_differences_of_means_on_rows_that_no_run_saw(done):
     ahead = found["ahead"][0]
     assert ahead["value"] == max(np.mean(each["pretrained"]) for each in found["gains"])
     assert set(found["baselines"]["reviews"]["40"]) == {"majority", "tfidf"}
+    for name, (low, high) in found["baseline_intervals"]["reviews"]["40"].items():
+        assert low < found["baselines"]["reviews"]["40"][name] < high
+    assert ahead["interval"][0] < ahead["value"] < ahead["interval"][1]
+    assert all(each["intervals"]["loss"][0] < each["loss"] for each in found["objectives"].values())
 
 
 def _data(out):

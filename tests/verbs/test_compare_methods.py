@@ -121,6 +121,13 @@ def test_the_winner_is_chosen_by_validation_rows_and_differs_on_test_rows_as_the
     each = arm(found, None, GOOD)["test"]
     assert each["value"] == pytest.approx(np.mean(each["each"]))
     assert each["interval"][0] < each["value"] < each["interval"][1]
+    for row in arm(found, None, GOOD)["per_class"]:
+        for name, (low, high) in row["intervals"].items():
+            assert low <= row[name] <= high
+        assert set(row["intervals"]) >= {"recall", "f1"}
+    for held in found["points"]:
+        assert set(held["baseline_intervals"]) == set(held["baselines"])
+        assert all(low <= held["baselines"][name] <= high for name, (low, high) in held["baseline_intervals"].items())
 
 
 def test_equal_test_rows_are_one_whoever_wrote_the_answers(done, rows, tiny_base, tmp_path):

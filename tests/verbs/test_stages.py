@@ -351,6 +351,11 @@ def test_gains_are_paired_differences_of_the_last_stage(recipe, tmp_path):
     for name, (earlier, later) in {"1-masked-lm": (0, 1), "2-related": (1, 2), "all": (0, 2)}.items():
         assert gains[name]["gain"] == pytest.approx(figures[later] - figures[earlier])
         assert gains[name]["interval"][0] <= gains[name]["gain"] <= gains[name]["interval"][1]
+        for side in ("before", "after"):
+            assert gains[name][f"{side}_interval"][0] <= gains[name][side] <= gains[name][f"{side}_interval"][1]
+    for each in found["stages"]:
+        assert (each["before"] is None) == (each["before_interval"] is None)
+        assert each["before"] is None or each["before_interval"][0] < each["before"] < each["before_interval"][1]
     bases = [RunFolder(run).json("manifest.json")["base"]["sha256"] for run in runs]
     assert len(set(bases)) == 3
     page, card = (out / "report.html").read_text(), (out / "README.md").read_text()
