@@ -277,3 +277,17 @@ def test_a_text_of_many_windows_is_answered_whole(entities, tiny_base, tmp_path)
 def test_updates_are_small_where_the_base_learns(entities, tiny_base, method, tokens):
     values = {"base": str(tiny_base), "data": {"train": str(entities), "validation": 0.3}, "method": {"name": method}}
     assert prepare(Recipe.build(values, ""), lambda text: None).recipe.training.batch_tokens == tokens
+
+
+def test_precision_goes_by_the_rows_in_which_something_was_said():
+    """One entity said, and that one right, among thirty rows that hold one each: perfect, of one."""
+    judged = {
+        "hits": np.eye(30, 1),
+        "predicted": np.eye(30, 1),
+        "answered": np.ones((30, 1)),
+        "right": np.full(30, 4),
+        "words": np.full(30, 5),
+    }
+    made = _tags.tallied(judged, ("precision", "recall", "f1", "accuracy"))
+    assert made.whole() == pytest.approx({"precision": 1.0, "recall": 1 / 30, "f1": 2 / 31, "accuracy": 0.8})
+    assert made.go_by == {"precision": 1, "recall": 30, "f1": 30}

@@ -153,10 +153,13 @@ def figures(judged: Mapping[str, np.ndarray], names: Collection[str] | None = No
 
 def tallied(judged: Mapping[str, np.ndarray], names: Collection[str]) -> Tally | None:
     """The same of many sets of rows, with those of each kind by their places in `per_kind`."""
-    known, go_by = {name: made for name, made in _FIGURES.items() if _known(judged, name)}, dict[str, int]()
+    known = {name: made for name, made in _FIGURES.items() if _known(judged, name)}
+    there = {name: judged[name].any(1) for name in _THINGS}
+    sides = {"precision": there["predicted"], "recall": there["answered"], "f1": there["predicted"] | there["answered"]}
+    go_by = {name: int(rows_N.sum()) for name, rows_N in sides.items()}
     if any("/" in name for name in names):
         known |= _classes.class_figures(judged["hits"].shape[1], _counts)
-        go_by = _classes.class_rows(_classes.Counts(*((judged[name] > 0).sum(0) for name in _THINGS)))
+        go_by |= _classes.class_rows(_classes.Counts(*((judged[name] > 0).sum(0) for name in _THINGS)))
     return tally(names, known, lambda counts_RN: Sums(judged, counts_RN), rows=len(judged["words"]), go_by=go_by)
 
 
