@@ -123,7 +123,7 @@ def setup(decided_base, tmp_path):
     def make(task_name, method_name="full", dropout=0.0):
         kind = catalog.find("tasks", task_name)
         rows = table(task_name)
-        task = kind().fit(rows, rows)
+        task = kind(**{name: 8 for name in ("max_tokens",) if name in kind.model_fields}).fit(rows, rows)
         make.base = tiny_rows.base(task, decided_base, tmp_path)
         base = resolve(str(make.base))
         method = tiny_rows.method(catalog.find("methods", method_name), kind)
