@@ -2,11 +2,14 @@
 
 import copy
 import itertools
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from rootstock import catalog
@@ -14,23 +17,32 @@ from rootstock.bases import heads
 from rootstock.bases import load as bases
 from rootstock.bases import save as saving
 from rootstock.bases.resolve import resolve
+from rootstock.core import layers
 from rootstock.core.coupled import Coupled
 from rootstock.core.errors import ContractRefused, MergeRefused, RecipeError
 from rootstock.core.heads import Heads, states
 from rootstock.core.method import learning
+from rootstock.core.recipe import Recipe, TrainingSettings
 from rootstock.core.rows import TEACHER, Encoded, boxed
 from rootstock.core.seed import Draw
 from rootstock.core.task import Labelled, Scored, inputs
+from rootstock.data.batches import Feed
+from rootstock.loop import checkpoint
 from rootstock.loop.coupled import coupled_gradients
 from rootstock.loop.crew import Crew, twin
+from rootstock.loop.job import Job
 from rootstock.loop.precision import Weights
+from rootstock.loop.train import Training
+from rootstock.methods import _peft
 from rootstock.run import choices, reference
+from rootstock.run.prepare import prepare
 from rootstock.run.several import _joined
 from rootstock.tasks.multi_task import MultiTask
-from tests import tiny_rows
+from tests import plain, tiny_rows
 from tests.conftest import make_base
 
 TASKS, METHODS = [name for name in catalog.names("tasks") if issubclass(catalog.find("tasks", name), Labelled)], catalog.names("methods")
+HERE = Path(__file__).parent
 OF_EACH_KIND = ("full", "gradual-unfreezing", "feature-extraction", "lora", "prefix")
 """All weights, at once and by and by; none of the base's; an adapter in its matrices; and one beside its tokens."""
 
@@ -63,6 +75,30 @@ def test_settings_that_were_written_down_are_the_same_to_the_last_digit():
             assert repr(found.build(first.plain(), name)) == repr(first), name
 
 
+def test_each_task_and_each_method_has_a_test_file_of_its_name():
+    lacking = [
+        name
+        for kind in ("tasks", "methods")
+        for name in catalog.names(kind)
+        if not (HERE / kind / f"test_{name.replace('-', '_')}.py").is_file()
+    ]
+    assert not lacking
+
+
+@pytest.mark.parametrize("task_name", [*TASKS, "multi-task"])
+def test_a_method_that_finds_nothing_to_train_is_refused_before_a_row_is_read(task_name, tmp_path):
+    kind = catalog.find("tasks", task_name)
+    unfit = [name for name in METHODS if not choices.fits(kind, catalog.find("methods", name))]
+    frozen = [name for name in METHODS if catalog.find("methods", name).frozen]
+    assert unfit == (frozen if task_name == "multi-task" or kind().writes or kind().headless else [])
+    for name in unfit:
+        recipe = Recipe.build({"task": {"name": task_name}, "method": {"name": name}, "data": {"train": str(tmp_path / "none")}}, "")
+        with pytest.raises(RecipeError, match=f"{name} trains") as refused:
+            prepare(recipe, lambda text: None)
+        assert refused.value.wanted
+        assert "choose --method" in refused.value.fix
+
+
 @pytest.fixture(scope="module")
 def decided_base(tmp_path_factory):
     """Weights so wide that what is frozen tells rows apart."""
@@ -84,18 +120,19 @@ def unfit(method, head, config):
 
 @pytest.fixture
 def setup(decided_base, tmp_path):
-    def make(task_name, method_name="full"):
+    def make(task_name, method_name="full", dropout=0.0):
         kind = catalog.find("tasks", task_name)
         rows = table(task_name)
-        task = kind().fit(rows, rows)
-        base = resolve(str(tiny_rows.base(task, decided_base, tmp_path)))
+        task = kind(**{name: 8 for name in ("max_tokens",) if name in kind.model_fields}).fit(rows, rows)
+        make.base = tiny_rows.base(task, decided_base, tmp_path)
+        base = resolve(str(make.base))
         method = tiny_rows.method(catalog.find("methods", method_name), kind)
         if "on" in type(method).model_fields:
             on = tiny_rows.adapters(lambda seed: bases.load(base, task.head(), seed=seed, dropout=0.0), kind, tmp_path)
             method = method.model_copy(update={"on": on})
         unfit(method, task.head(), choices.config(base))
         tokenizer = task.ready(bases.tokenizer(base)) if kind.reads == "texts" else None
-        loaded = bases.load(base, task.head(), seed=1, dropout=0.0)
+        loaded = bases.load(base, task.head(), seed=1, dropout=dropout)
         encoded = tiny_rows.known(task, loaded.model, task.encode(rows, tokenizer, None), tokenizer)
         model = method.apply(loaded)
         tap = method.tap(model, loaded)
@@ -106,7 +143,6 @@ def setup(decided_base, tmp_path):
             encoded = Encoded({}, {**encoded.dense, "features": vectors}, np.ones(12, dtype=np.int64))
         return task, method, loaded, model, tap, encoded, tokenizer
 
-    make.base = decided_base
     return make
 
 
@@ -196,25 +232,103 @@ def test_frozen_stays_fresh_learns_and_the_loss_falls(setup, task_name, method_n
 
 
 @pytest.mark.parametrize(("task_name", "method_name"), PAIRS)
-def test_what_is_kept_and_what_is_merged_answers_the_same(setup, task_name, method_name):
+def test_what_is_kept_and_what_is_merged_answers_the_same(setup, tmp_path, task_name, method_name):
     task, method, _, model, tap, encoded, tokenizer = setup(task_name, method_name)
     with torch.no_grad():
         for _, parameter in learning(model):
             parameter.add_(0.05 * torch.randn_like(parameter))
     learner = (tap.head if tap else model).eval()
     answers = figures_of(task.decode(learner, batch_of(task, encoded, np.arange(12), tokenizer)))
-    plain = task.encode(table(task_name), tokenizer, None)
+    whole = task.encode(table(task_name), tokenizer, None)
     said = {name: values for name, values in encoded.dense.items() if name.startswith("reference")}
-    plain = replace(plain, dense={**plain.dense, **said})
+    batch = task.collate(replace(whole, dense={**whole.dense, **said}), np.arange(12), tokenizer, Draw(0))
     if not method.folds:
         with pytest.raises(MergeRefused):
             method.merge(copy.deepcopy(model))
+    (saved := tmp_path / "saved").mkdir()
     for make in (method.keep, method.merge) if method.folds else (method.keep,):
         made = make(copy.deepcopy(model)).eval()
         names = {name for name, _ in made.named_parameters()}
         assert make == method.keep or not [name for name in names if method.original(name) != name], "merged, and no plain model"
-        found = figures_of(task.decode(made, task.collate(plain, np.arange(12), tokenizer, Draw(0))))
-        np.testing.assert_allclose(found, answers, rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(figures_of(task.decode(made, batch)), answers, rtol=2e-3, atol=2e-3)
+        if make == method.keep:
+            saving.save_model(made, tokenizer, saved)
+    read = plain.loaded(saved, setup.base, task.head())
+    if method.positions and method.saves == "adapter":  # docs/adapters.md: peft gives answers to the vectors before a row as well
+        read = _peft.answering_tokens(read)
+    np.testing.assert_allclose(figures_of(task.decode(read, batch)), answers, rtol=2e-3, atol=2e-3)
+    if method.saves == "model" and "id2label" in task.head().options:
+        assert [read.config.id2label[number] for number in range(len(task.labels))] == list(task.labels)
+
+
+RESUMED = [
+    pytest.param(*one.values, marks=() if one.values[0] == "text-classification" or one.values[1] == "full" else pytest.mark.slow)
+    for one in PAIRS
+]
+
+
+def trained(made, learner, place, goes_on=None, **settings):
+    """The steps of a training of this learner, whose checkpoints lie in a place; from a checkpoint on, where one is given."""
+    task, method, loaded, _, _, encoded, tokenizer = made
+    budget, noted = int(encoded.lengths.sum()) // 3, []
+    job = Job(
+        model=learner,
+        task=task,
+        method=method,
+        feed=Feed(encoded, task, tokenizer, budget, budget, 1),
+        settings=TrainingSettings(epochs=1, rate=1e-2, batch_tokens=budget, weight_decay=0.01, **settings),
+        dtype=torch.float32,
+        fresh=frozenset(loaded.fresh),
+        accelerator=Accelerator(cpu=True),
+        evaluate=lambda: ((0.0,), {}),
+        note=noted.append,
+        save=lambda moment: checkpoint.save(place, moment, keep=2),
+    )
+    with closing(Training(job)) as training:
+        if goes_on:
+            training.resume(checkpoint.read(goes_on))
+        training.run()
+    return [(each["step"], each["loss"], each["batch"]) for each in noted if each["event"] == "step"]
+
+
+@pytest.mark.parametrize(("task_name", "method_name"), RESUMED)
+def test_three_resumed_steps_are_three_straight_ones(setup, tmp_path, task_name, method_name):
+    """Six updates with dropout, and the last three of them again by a model as it began and the checkpoint from the middle."""
+    made = setup(task_name, method_name, dropout=0.1)
+    learner = made[4].head if made[4] else made[3]
+    again, middle = copy.deepcopy(learner), checkpoint.place(tmp_path / "straight", 3)
+    steps = trained(made, learner, tmp_path / "straight", steps=6, checkpoint_steps=3)
+    torch.manual_seed(99)
+    later = trained(made, again, tmp_path / "resumed", middle, steps=6, checkpoint_steps=3)
+    assert later == steps[3:]
+    assert [step for step, _, _ in later] == [4, 5, 6]
+    straight, resumed = (checkpoint.read(checkpoint.place(tmp_path / name, 6)).parts for name in ("straight", "resumed"))
+    for part in ("trained", "optimizer", "random"):
+        assert straight[part].keys() == resumed[part].keys()
+        assert all(torch.equal(value, resumed[part][name]) for name, value in straight[part].items()), part
+    before = checkpoint.read(middle).parts["trained"]
+    assert any(not torch.equal(value, straight["trained"][name]) for name, value in before.items()), "steps that change nothing"
+
+
+def test_a_training_with_layer_decay_moves_each_layer_less_than_the_one_above(setup, tmp_path):
+    made = setup("text-classification")
+    before = {name: value.clone() for name, value in made[3].state_dict().items()}
+    trained(made, made[3], tmp_path, steps=1, layer_decay=0.5, schedule="constant", warmup=0.0)
+    moved = {name: (value - before[name]).abs().max().item() for name, value in made[3].state_dict().items()}
+    for name, factor in (("classifier", 1), ("bert.encoder.layer.1.output.dense", 0.5), ("bert.encoder.layer.0.output.dense", 0.25)):
+        assert moved[f"{name}.weight"] == pytest.approx(1e-2 * factor, rel=0.02), "AdamW's first step is as long as the rate"
+
+
+@pytest.mark.parametrize("method_name", METHODS)
+def test_rates_fall_from_layer_to_layer_under_any_method(setup, method_name):
+    _, method, _, model, tap, _, _ = setup("text-classification", method_name)
+    learner = tap.head if tap else model
+    plain = {name: group["rate"] for group in method.groups(learner, 1.0) for name in group["names"]}
+    made = [(name, group["rate"]) for group in layers.decayed(method.groups(learner, 1.0), learner, 0.5) for name in group["names"]]
+    assert sorted(name for name, _ in made) == sorted(plain)
+    for name, rate in made:
+        below = 2 if "layer.0." in name else 1 if "layer.1." in name else 3 if ".embeddings." in name else 0
+        assert rate == pytest.approx(plain[name] * 0.5**below), name
 
 
 @pytest.mark.parametrize("method_name", [name for name in METHODS if catalog.find("methods", name).saves == "adapter"])

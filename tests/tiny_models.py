@@ -46,6 +46,19 @@ def seq2seq_model(strength=4.0):
     return transformers.T5ForConditionalGeneration(transformers.T5Config(vocab_size=32, **shape, **ends)).eval()
 
 
+def bart_model(strength=0.4):
+    """BART's decoder begins with the end token, as its own do."""
+    torch.manual_seed(0)
+    sides = {
+        f"{side}_{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in (("layers", 2), ("attention_heads", 2), ("ffn_dim", 64))
+    }
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 3, "forced_eos_token_id": None}
+    config = transformers.BartConfig(vocab_size=32, d_model=32, max_position_embeddings=64, init_std=strength, **sides, **ends)
+    return transformers.BartForConditionalGeneration(config).eval()
+
+
 def clip_model(tokens):
     """Images of 16 pixels, captions of 12 tokens; its space is drawn wide, or all captions would be near one another."""
     torch.manual_seed(0)

@@ -82,6 +82,7 @@ def wrong(desk):
 DATA = [
     ("missing-reviews.csv", 2, "does not exist", "hf:NAME"),
     ("goood.csv", 2, "did you mean good.csv"),
+    ("good.csv --task question-answering", 2, "there is one column of text", "--text QUESTION --text-pair PASSAGE"),
     ("''", 2, "data.train is empty"),
     ("base", 2, "base is a folder without class folders", "name one of its files"),
     ("x" * 300, 2, "name too long"),

@@ -53,10 +53,21 @@ def test_average_is_the_mean_of_the_updates_and_only_the_head_learns(load, on):
     torch.testing.assert_close(merged[VALUE], before[VALUE] + first[VALUE] / 2, rtol=1e-4, atol=1e-5)
 
 
-def test_average_needs_a_head_to_learn(load, on):
+def test_in_parallel_each_adapter_is_whole_and_only_the_head_learns(load, on):
+    loaded, method = load(), Compose(on=on, how="parallel")
+    before, (first, second) = weights(loaded.model), deltas(load, on)
+    model = method.apply(loaded)
+    assert {name for name, _ in learning(model)} == loaded.fresh
+    merged = weights(method.merge(model))
+    torch.testing.assert_close(merged[QUERY], before[QUERY] + first[QUERY] + second[QUERY], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(merged[VALUE], before[VALUE] + first[VALUE], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["average", "parallel"])
+def test_what_stays_as_it_is_needs_a_head_to_learn(load, on, how):
     loaded = load()
     with pytest.raises(ValueError, match="only a fresh head learns"):
-        Compose(on=on, how="average").apply(Loaded(loaded.model, loaded.head, frozenset()))
+        Compose(on=on, how=how).apply(Loaded(loaded.model, loaded.head, frozenset()))
 
 
 def test_fuse_learns_a_share_of_each_adapter_in_each_matrix(load, on):
@@ -147,6 +158,13 @@ def test_a_run_builds_on_runs_and_is_an_adapter_like_any_other(adapt, two, how, 
     assert ranks == {16 if how == "fuse" else 24}
 
 
+def test_a_run_that_was_also_merged_is_built_on_by_its_adapter(adapt, two, tmp_path):
+    alone, merged = (adapt(method="lora", training=QUICK, merge=merge, out=f"merged-{merge}") for merge in (False, True))
+    assert (merged.path / "merged").is_dir()
+    made = [adapt(method=Compose(on=(str(each.path),)), training=QUICK, out=f"on-{each.path.name}") for each in (alone, merged)]
+    assert made[0].metrics["metrics"] == made[1].metrics["metrics"]
+
+
 def test_a_composed_run_resumes_bit_for_bit(adapt, two, tmp_path):
     from rootstock.verbs.verify import go_on, verify
 
@@ -217,18 +235,19 @@ def separately(load, on, place, given):
 
 @torch.no_grad()
 @pytest.mark.parametrize("place", ["houlsby", "pfeiffer", "parallel"])
-@pytest.mark.parametrize("how", ["fuse", "average", "stack"])
+@pytest.mark.parametrize("how", ["fuse", "average", "parallel", "stack"])
 def test_bottlenecks_side_by_side_add_what_each_adds_alone(load, bent, how, place, tmp_path):
     on, given = bent(place), torch.randn(2, 3, load().model.config.hidden_size, generator=torch.Generator().manual_seed(5))
     loaded, method = load(), Compose(on=on, how=how, r=2)
     model = method.apply(loaded)
     learned = {name.rpartition(".adapter.")[2] for name, _ in learning(model) if name not in loaded.fresh}
     new = {f"new.{side}.{part}" for side in ("down", "up") for part in ("weight", "bias")}
-    assert learned == {"fuse": {"shares"}, "average": set(), "stack": new}[how]
+    assert learned == {"fuse": {"shares"}, "stack": new}.get(how, set())
     mixed, (first, second) = model.get_submodule(CLOSES).adapter, separately(load, on, place, given)
     moved(model)
     shares = mixed.shares.tolist()
     assert (shares == [0.5, 0.5]) == (how == "average")
+    assert (shares == [1.0, 1.0]) == (how in ("parallel", "stack"))
     expected = shares[0] * first + shares[1] * second + (mixed.new(given) if how == "stack" else 0)
     torch.testing.assert_close(mixed(given), expected, rtol=1e-4, atol=1e-5)
     # what is left is one adapter like any other, as wide as all of them, and can be built on again

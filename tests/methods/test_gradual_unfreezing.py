@@ -1,6 +1,7 @@
 """When each layer thaws and at which rate, in closed form."""
 
 import pytest
+import torch
 
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
@@ -51,6 +52,20 @@ def test_tied_embeddings_learn_from_the_start(tiny_base):
     names = {name for name, _ in learning(model)}
     assert "bert.embeddings.word_embeddings.weight" in names
     assert "bert.embeddings.position_embeddings.weight" not in names
+
+
+def test_a_base_without_a_head_begins_with_its_top_block(tiny_base):
+    """What learns vectors has nothing above the blocks but a pooler that nobody reads."""
+    method = GradualUnfreezing()
+    model = method.apply(loaded(tiny_base, "AutoModel"))
+    assert list(method.turns(model)) == pytest.approx([0.5 / 3, 1.0 / 3])
+    for progress, depth in {0: 2, 0.16: 2, 0.17: 1, 0.33: 1, 0.34: 0, 1.0: 0}.items():
+        method.advance(model, progress)
+        assert min(layers.depths(model)[name] for name, _ in learning(model) if "pooler" not in name) == depth, progress
+    method.advance(model, 0.0)
+    model(input_ids=torch.tensor([[2, 7, 3]])).last_hidden_state.sum().backward()
+    assert model.encoder.layer[1].output.dense.weight.grad is not None
+    assert model.encoder.layer[0].output.dense.weight.grad is None
 
 
 def test_rates_fall_by_the_decay(tiny_base):

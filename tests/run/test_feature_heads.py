@@ -154,6 +154,6 @@ def test_the_lines_of_the_page_load_it_without_rootstock(tiny_base, reviews, tmp
     tokens = transformers.AutoTokenizer.from_pretrained(run.folder.model)([row["text"] for row in table], padding=True, return_tensors="pt")
     with torch.no_grad():
         body = transformers.AutoModel.from_pretrained(tiny_base).eval()
-        found = told["with_head"](body, run.folder.model)(tokens["input_ids"], tokens["attention_mask"])
+        found = told["with_head"](body, run.folder.model)(**tokens)
     found = found if name == "knn" else found.softmax(-1)
     np.testing.assert_allclose(found[:, 1], [row["p(positive)"] for row in table], atol=1e-3)

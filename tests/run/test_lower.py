@@ -19,6 +19,7 @@ from rootstock.core.resources import cache_folder
 from rootstock.core.runfolder import read_recipe
 from rootstock.core.watch import Watch
 from rootstock.data import mapped
+from rootstock.methods.top_layers import TopLayers
 from rootstock.run import lower, waited
 from rootstock.verbs import api, verify
 
@@ -152,6 +153,14 @@ def test_only_the_disk_is_filled_by_a_cache_of_large_rows(train):
     files = list((cache_folder() / "layers").iterdir())
     assert len(files) == 2  # training and validation rows at one depth
     assert all(isinstance(mapped.opened(path), np.memmap) for path in files)
+
+
+def test_numbers_that_hardly_differ_are_held_to_the_spread_of_the_true_ones(tiny_base, tmp_path):
+    """What is predicted where nothing is to be learned is nearly one number: rounding in bf16 is far beside its spread."""
+    rows = write_csv(tmp_path / "amounts.csv", [(text, 90 + number % 7) for number, (text, _) in enumerate(rows_of(60))], ("text", "score"))
+    training = {"steps": 3, "rate": 1e-5, "cache_layers": "yes", "precision": "bf16"}
+    run = rs.adapt(rows, base=str(tiny_base), task="regression", method=TopLayers(blocks=1), training=training, out=tmp_path / "run")
+    assert (run.path / "model" / "model.safetensors").is_file()
 
 
 def test_other_rows_and_another_depth_are_other_entries(train, tmp_path):

@@ -17,6 +17,7 @@ import rootstock
 from rootstock.core.errors import ContractRefused, Interrupted, RecipeError
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
+from rootstock.run.prepare import prepare
 from rootstock.run.use import Run
 from rootstock.sentinel.gate import NEW_ROWS
 from rootstock.verbs import api, export
@@ -184,6 +185,16 @@ def test_refused_before_anything_is_built(adapt, tmp_path, how, said):
     with pytest.raises(RecipeError, match=said):
         adapt(**{"method": "lora"} | how)
     assert not (tmp_path / "run").exists()
+
+
+def test_letters_of_a_passage_are_no_tokens(base, tmp_path):
+    """The number of a new token is also that of a letter in a long passage."""
+    rows = [{"question": "a film", "context": "the film was not very good " * 4 + word, "answers": word} for word in ("cold", "warm")] * 10
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row | {"context": f"{'a ' * i}{row['context']}"}) + "\n" for i, row in enumerate(rows)))
+    values = {"base": str(base), "data": {"train": str(file)}, "task": {"name": "question-answering"}, "add_tokens": ["zorp"]}
+    with pytest.raises(RecipeError, match="none of the 1 tokens"):
+        prepare(Recipe.build(values | {"accept": ["overlap", "duplicates"]}, ""), lambda text: None)
 
 
 def test_an_objective_learns_them_and_the_next_run_has_them(base, rows, tmp_path):

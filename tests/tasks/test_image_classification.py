@@ -3,24 +3,28 @@
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tests import cards
+from tests import cards, plain
 from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTModel
 
 import rootstock as rs
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
-from rootstock.core.errors import BaseError, DataError
+from rootstock.core.errors import BaseError, DataError, RecipeError
 from rootstock.core.loaded import Head
 from rootstock.core.recipe import Recipe
 from rootstock.core.seed import Draw
+from rootstock.core.watch import Watch
 from rootstock.data import images, split
 from rootstock.evaluation.baselines import baselines
-from rootstock.run import labelled_pictures
+from rootstock.run import features, labelled_pictures
+from rootstock.run.build import build
 from rootstock.run.prepare import prepare
 from rootstock.tasks.image_classification import ImageClassification
+from rootstock.verbs import lineage
 
 SHADES = {"bright": 200, "dark": 40}
 
@@ -104,11 +108,61 @@ def test_evaluate_counts_and_shows_what_it_cannot_read_and_measures_the_rest(run
         run.predict(["nowhere.png"])
 
 
+def test_the_lineage_of_a_run_on_images_asks_for_no_tokenizer(run):
+    told, issues = lineage.told(run.path, "json", None)
+    assert told
+    assert not [each for each in issues if "tokenizer" in each]
+
+
 def test_lora_and_a_frozen_base(pictures, eye, tmp_path):
     for method in ("lora", "feature-extraction"):
         made = rs.adapt(pictures, base=str(eye), method=method, out=tmp_path / method, training={**SETTINGS, "rate": 1e-2})
         assert made.metrics["metrics"]["accuracy"] == 1
         assert made.predict([str(pictures / "dark" / "03.png")]) == ["dark"]
+
+
+@pytest.mark.parametrize("head", ["linear", "logistic-regression", "mlp", "knn"])
+def test_a_frozen_base_passes_each_image_once_and_any_head_learns_on_that(pictures, eye, tmp_path, monkeypatch, head):
+    method = rs.FeatureExtraction(head=head)
+    first = rs.adapt(
+        pictures, base=str(eye), method=method, out=tmp_path / "first", training={"rate": 3e-2, "batch_tokens": 5, "epochs": 20}
+    )
+    assert first.metrics["metrics"]["accuracy"] == 1
+    table = pq.read_table(first.path / "predictions.parquet").to_pylist()
+    paths = [str(pictures / row["text"]) for row in table]
+    assert rs.Run(first.path).predict(paths) == [row["predicted"] for row in table]
+    monkeypatch.setattr(features.infer, "infer", lambda *given, **named: pytest.fail("the base ran again"))
+    assert build(prepare(first.recipe, lambda text: None), None, Watch()).tapped
+    others = first.recipe.data.model_copy(update={"train": str(other_pictures(tmp_path))})
+    for changed in ({"task": {**first.recipe.task, "mean": (0.1, 0.2, 0.3)}}, {"data": others}):
+        with pytest.raises(pytest.fail.Exception, match="ran again"):
+            build(prepare(first.recipe.model_copy(update=changed), lambda text: None), None, Watch())
+
+
+def other_pictures(folder):
+    """As many images of one size in class folders of the same names."""
+    for name, shade in SHADES.items():
+        (folder / "others" / name).mkdir(parents=True)
+        for number in range(20):
+            Image.fromarray(np.full((8, 8, 3), shade + number, np.uint8)).save(folder / "others" / name / f"{number:02}.png")
+    return folder / "others"
+
+
+@pytest.mark.parametrize("head", ["mlp", "knn"])
+def test_heads_beside_an_eye_load_by_the_lines_of_the_page(pictures, eye, tmp_path, head):
+    run = rs.adapt(pictures, base=str(eye), method=rs.FeatureExtraction(head=head), out=tmp_path / "run", training={"epochs": 2})
+    table = pq.read_table(run.path / "predictions.parquet").to_pylist()
+    given = AutoImageProcessor.from_pretrained(run.folder.model)([Image.open(pictures / row["text"]) for row in table], return_tensors="pt")
+    body = ViTModel.from_pretrained(eye, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        found = plain.lines("head")["with_head"](body, run.folder.model)(**given)
+    found = found if head == "knn" else found.softmax(-1)
+    np.testing.assert_allclose(found[:, 0], [row["p(bright)"] for row in table], atol=1e-3)
+
+
+def test_layers_of_an_eye_are_not_mixed(pictures, eye, tmp_path):
+    with pytest.raises(RecipeError, match="rows are images"):
+        rs.adapt(pictures, base=str(eye), method=rs.FeatureExtraction(layer="mix"), out=tmp_path / "run")
 
 
 def test_pixels_are_the_processors(pictures, eye):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -196,6 +197,10 @@ def test_from_pairs_to_a_preference(pairs, tmp_path, method):
     assert run.metrics["baselines"]["length"]["accuracy"] < 1
     found = run.evaluate(str(pairs))
     assert found["metrics"]["accuracy"] == 1
+    one_sided = tmp_path / "one_sided.jsonl"
+    one_sided.write_text("".join(json.dumps({"prompt": "the film", "chosen": f" was {word}"}) + "\n" for word in ("good", "bad")))
+    with pytest.raises(DataError, match="no column of rejected answers"):
+        run.evaluate(str(one_sided))
     assert found["metrics"]["margin"] == pytest.approx(run.metrics["metrics"]["margin"], rel=0.3)
     assert isinstance(run.predict("the film")[0], str)
 
@@ -218,3 +223,5 @@ def test_a_rehearsal_and_a_budget_count_the_pass_of_the_base(tmp_path, monkeypat
     said.clear()
     assert api.rehearse(Recipe.build(values, ""), Watch(say=said.append))["seconds"] < 200
     assert any(line.startswith("reference") and "from the cache" in line for line in said)
+    late = Watch(started=time.monotonic() - 90)  # loading took more than all, and nothing is left to pass
+    assert api.carry_out(Recipe.build(values | {"budget": {"minutes": 1}}, ""), tmp_path / "late", late).metrics["steps"] >= 1

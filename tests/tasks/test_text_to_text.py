@@ -65,9 +65,9 @@ def test_short_targets_are_summaries():
     assert TextToText(figures="match").fit(short, short).figures == "match"
 
 
-@pytest.fixture
-def model_and_tokens(tmp_path):
-    folder = tiny_models.saved(tiny_models.seq2seq_model(), make_tokenizer(), tmp_path / "t5")
+@pytest.fixture(params=["seq2seq_model", "bart_model"], ids=["t5", "bart"])
+def model_and_tokens(tmp_path, request):
+    folder = tiny_models.saved(getattr(tiny_models, request.param)(), make_tokenizer(), tmp_path / "base")
     base = resolve(str(folder))
     tokens = bases.tokenizer(base)
     model = bases.load(base, TextToText().head(), seed=0).model

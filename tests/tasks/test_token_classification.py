@@ -223,6 +223,16 @@ def test_rows_whose_words_and_tags_differ_and_strange_tags_are_refused():
         TokenClassification().fit(table().drop_columns([WORDS]), table())
 
 
+def test_other_rows_are_held_to_a_tag_for_each_word_as_well():
+    """What is measured was not seen by `fit`: words without a tag would count as nothing."""
+    task = TokenClassification(labels=("B-x", "O"))
+    with pytest.raises(DataError, match="row 1 has 2 words and 1 tags"):
+        task.answers(table([["a", "b"]], [["O"]]))
+    with pytest.raises(DataError, match="row 1 has 2 words and the label 'O'"):
+        task.answers(pa.table({TEXT: ["a b"], LABEL: ["O"], ROW: [1]}))
+    assert task.answers(pa.table({TEXT: ["a b"], LABEL: [["O", "B-x"]], ROW: [1]})).tolist() == [[1, 0]]
+
+
 def test_only_words_with_tags_are_claimed():
     assert TokenClassification.claims(table()) == 1
     assert TokenClassification.claims(table().drop_columns([WORDS])) == 0

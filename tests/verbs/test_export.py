@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import closing
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,10 +17,14 @@ import rootstock as rs
 from rootstock.bases.combine import Combination
 from rootstock.cli.main import app
 from rootstock.core.errors import BaseError, ContractRefused, DataError, MergeRefused, UsageError
+from rootstock.core.watch import Watch
 from rootstock.methods.lora import LoRA
+from rootstock.run import suspect
 from rootstock.run.opened import open_base
+from rootstock.run.served import engine
+from rootstock.serving.settings import EngineSettings
 from rootstock.tasks.embedding import Embedding
-from rootstock.verbs import differences
+from rootstock.verbs import bias, differences
 from rootstock.verbs import export as exporting
 from rootstock.verbs.export import Options
 
@@ -209,28 +214,63 @@ def other_base(folder):
     path.write_text(json.dumps(contract | {"base": contract["base"] | {"sha256": "0" * 64}}))
 
 
+def other_scale(folder):
+    """Twice the update that was learned, with every tensor as it was."""
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"lora_alpha": 2 * config["lora_alpha"]}))
+
+
 def longer(folder):
     path = folder / "contract.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"length": 4096}))
 
 
-def use(verb, run, reviews, out):
-    if verb == "predict":
-        return run.predict(["a good film"])
-    return run.evaluate(str(reviews)) if verb == "evaluate" else export([run], out, rows=str(reviews))
+def serve(run):
+    with closing(engine(EngineSettings(precision="float32", threads=1))) as serving:
+        serving.load("reviews", run.path)
 
 
-@pytest.mark.parametrize("verb", ["predict", "evaluate", "export"])
+VERBS = {
+    "predict": lambda run, _: run.predict(["a good film"]),
+    "evaluate": lambda run, at: run.evaluate(str(at / "reviews.csv")),
+    "export": lambda run, at: export([run], at / "out", rows=str(at / "reviews.csv")),
+    "serve": lambda run, _: serve(run),
+    "adapt --teacher": lambda run, at: rs.adapt(at / "reviews.csv", base=str(at / "tiny"), teacher={"run": str(run.path)}, out=at / "out"),
+    "scan --backdoor": lambda run, _: suspect.opened(str(run.path), base=None, say=lambda text: None),
+    "scan --bias": lambda run, _: bias.measure(str(run.path), bias.Plan(lists=("gender",)), Watch()),
+}
+"""What opens a model to ask it for answers."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(other_weights, "weights"), (other_labels, "labels"), (other_tokenizer, "tokenizer"), (other_base, "0" * 64), (longer, "4096")],
+    [
+        (other_weights, "weights"),
+        (other_labels, "labels"),
+        (other_tokenizer, "tokenizer"),
+        (other_base, "0" * 64),
+        (longer, "4096"),
+        (other_scale, "settings"),
+    ],
 )
-def test_what_the_contract_holds_is_checked_in_every_verb(alone, reviews, tmp_path, verb, change, said):
+def test_what_the_contract_holds_is_checked_in_every_verb(alone, reviews, tiny_base, tmp_path, verb, change, said):
     change(alone)
+    (tmp_path / "tiny").symlink_to(tiny_base)
     with pytest.raises(ContractRefused, match=said) as refused:
-        use(verb, rs.Run(alone), reviews, tmp_path / "out")
+        VERBS[verb](rs.Run(alone), tmp_path)
     assert "wanted: " in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"base": {}}', "{"])
+def test_a_contract_that_says_nothing_is_a_damaged_folder(alone, reviews, tiny_base, tmp_path, text):
+    (alone / "contract.json").write_text(text)
+    (tmp_path / "tiny").symlink_to(tiny_base)
+    for use in VERBS.values():
+        with pytest.raises(UsageError, match=r"contract\.json is damaged"):
+            use(rs.Run(alone), tmp_path)
 
 
 @pytest.mark.parametrize(("change", "said"), [(other_weights, "weights"), (other_tokenizer, "tokenizer")])

@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
+from tests import tiny_models
 from tests.conftest import rows_of, write_csv
 
 from rootstock.core.errors import DataError, UsageError
@@ -12,6 +14,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.data import exclude
 from rootstock.evaluation import label_noise as found_by
+from rootstock.run.prepare import prepare
 from rootstock.verbs import label_noise
 
 OTHER = {"positive": "negative", "negative": "positive"}
@@ -130,8 +133,36 @@ def test_rows_that_an_augmentation_makes_are_no_suspects(noisy, decided_base):
 def test_only_single_classes_have_suspects(tiny_base, tmp_path):
     pytest.importorskip("cleanlab")
     numbers = write_csv(tmp_path / "numbers.csv", [(f"a film {i}", i + 0.5) for i in range(40)])
-    with pytest.raises(UsageError, match="one class a text"):
+    with pytest.raises(UsageError, match="one class a row"):
         label_noise.find(recipe(numbers, tiny_base), Watch())
+
+
+def test_images_in_the_wrong_folder_are_suspects_and_left_out(tmp_path):
+    pytest.importorskip("cleanlab")
+    rng, rows = np.random.default_rng(0), tmp_path / "pictures"
+    for name, shade in (("bright", 200), ("dark", 40)):
+        (rows / name).mkdir(parents=True)
+        for number in range(30):
+            other = 240 - shade if number in (3, 17) else shade
+            pixels = np.clip(rng.normal(other, 20, (8, 8, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(rows / name / f"{number:02}.png")
+    (rows / "dark" / "broken.png").write_bytes(b"\x89PNG no more")
+    base = tiny_models.vit_model().save_pretrained(tmp_path / "eye") or tmp_path / "eye"
+    found = label_noise.find(recipe(rows, base), Watch())
+    wrong = {f"{name}/{number}.png" for name in ("bright", "dark") for number in ("03", "17")}
+    assert found["rows"] == 60
+    assert {each["text"] for each in found["suspects"]} == wrong
+    label_noise.write(found, tmp_path / "suspects.csv")
+    said = []
+    prepared = prepare(recipe(rows, base, exclude=str(tmp_path / "suspects.csv")), said.append)
+    left = prepared.train.column("text").to_pylist()
+    assert not wrong & set(left)
+    assert prepared.ledger["rows"]["excluded"] == 54 - len(left) > 0
+    assert prepared.sources["exclude"]["name"].endswith("suspects.csv")
+    assert any(line.startswith("exclude   ") for line in said)
+    (rows / "bright" / "00.png").unlink()
+    with pytest.raises(DataError, match="is another than when"):
+        prepare(recipe(rows, base, exclude=str(tmp_path / "suspects.csv")), said.append)
 
 
 def test_without_the_package_its_extra_is_named(noisy, tiny_base, monkeypatch):

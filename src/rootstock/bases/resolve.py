@@ -12,7 +12,7 @@ from rootstock.bases import foreign
 from rootstock.bases.scratch import ARCHITECTURES, facts, is_file, takes_text
 from rootstock.core.artifact import digest_json, read_json
 from rootstock.core.errors import BaseError, ContractRefused, GateRefused, UnknownName, nearest
-from rootstock.core.runfolder import RunFolder
+from rootstock.core.runfolder import CONTRACT, RunFolder
 from rootstock.sentinel.gate import WEIGHTS, Admission, admit, admit_tokenizer
 
 SCRATCH = "scratch:"
@@ -24,6 +24,8 @@ PICKLED = ("*.bin", "*.bin.index.json")
 """What convert asks the hub for: it takes the tensors out without running anything."""
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """Files of which a tokenizer has at least one."""
+_ADAPTER, _PLACES = "adapter_config.json", ("base_model_name_or_path", "revision")
+"""The file of an adapter's settings, and what in it says only where its base lies."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _placed(reference: str, place: Path) -> Resolved:
         )
     if not (run.recipe.is_file() and run.model.is_dir()):
         return _verified(reference, name, place)
-    folded = (run.model / "adapter_config.json").is_file() and (run.path / "merged").is_dir()
+    folded = (run.model / _ADAPTER).is_file() and (run.path / "merged").is_dir()
     known: dict[str, Any] = {}
     if run.complete:
         made = run.json("manifest.json")
@@ -163,7 +165,7 @@ def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved
         folder=folder.resolve(),
         admission=admission,
         parameters=admission.parameters,
-        adapter=(folder / "adapter_config.json").is_file(),
+        adapter=(folder / _ADAPTER).is_file(),
         fine_tuned=any(str(each).endswith("ForSequenceClassification") for each in architectures or ()),
         contract=contract,
         **{"licence": _licence(folder), **known},
@@ -171,24 +173,44 @@ def _verified(reference: str, name: str, folder: Path, **known: Any) -> Resolved
 
 
 def _contract(folder: Path, admission: Admission) -> dict[str, Any]:
-    """The contract beside a run's model; ContractRefused where the weights are not those that it was written for."""
-    if not (folder / "contract.json").is_file():
+    """The contract beside a run's model; ContractRefused where weights or an adapter's settings are not those that it was written for."""
+    if not (folder / CONTRACT).is_file():
         return {}
-    found = read_json(folder / "contract.json", wanted="the folder of a model", fix="restore the folder")
+    fix = "restore the folder, or train again"
+    found = read_json(folder / CONTRACT, wanted="the folder of a model", fix=fix)
+    if not isinstance(found.get("weights", {}), dict):
+        raise BaseError(f"{folder / CONTRACT} is damaged", wanted="a digest for each file of weights", fix=fix)
     if strange := [path.name for path in admission.weights if "weights" in found and path.name not in found["weights"]]:
         raise ContractRefused(
             f"the weights {folder / strange[0]} are not of this model, and would be loaded in place of its own",
-            wanted=f"{', '.join(sorted(found['weights']))}, as in {folder / 'contract.json'}",
+            wanted=f"{', '.join(sorted(found['weights']))}, as in {folder / CONTRACT}",
             fix=f"remove {strange[0]}",
         )
     for name, wanted in found.get("weights", {}).items():
         if (held := admission.files.get(name)) != wanted:
             raise ContractRefused(
                 f"the weights {folder / name} {f'have the digest {held}' if held else 'are missing'}",
-                wanted=f"{wanted}, as in {folder / 'contract.json'}",
-                fix="restore the folder, or train again",
+                wanted=f"{wanted}, as in {folder / CONTRACT}",
+                fix=fix,
             )
+    if "settings" in found and (settings := adapter_settings(folder)) != found["settings"]:
+        raise ContractRefused(
+            f"the settings in {folder / _ADAPTER} have the digest {settings}",
+            wanted=f"{found['settings']}, as in {folder / CONTRACT}",
+            fix=fix,
+        )
     return found
+
+
+def adapter_settings(folder: Path) -> str | None:
+    """What tells by which settings (rank, scale, places …) an adapter's tensors are read; where its base lies is none of them.
+
+    None where the folder holds no adapter.
+    """
+    if not (folder / _ADAPTER).is_file():
+        return None
+    held = read_json(folder / _ADAPTER, wanted="the folder of an adapter", fix="restore the folder")
+    return digest_json({key: value for key, value in held.items() if key not in _PLACES})
 
 
 def _known(name: str, known: Known) -> Resolved:

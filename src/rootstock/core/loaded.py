@@ -38,6 +38,6 @@ class Loaded:
 
     @property
     def width(self) -> int:
-        """Hidden size of the body."""
+        """Hidden size of the body; of its last stage where stages differ."""
         config: Any = self.model.config
-        return int(config.hidden_size)
+        return int(getattr(config, "hidden_size", None) or config.hidden_sizes[-1])

@@ -31,6 +31,9 @@ SOURCE = "source"
 PART = "part"
 """Dense column: the row of the table, 0-based, that an encoded row is a piece of."""
 
+IDS = ("input_ids", "pair_ids", "negative_ids", "targets")
+"""How names of ragged columns of token ids begin; others hold letters of a passage, sizes, or which tokens are asked."""
+
 Columns = Mapping[str, np.ndarray]
 """Per-row results in the order of the rows; each array has N as its first dimension."""
 

@@ -21,6 +21,11 @@ _FOLDERS = ("checkpoints", "model", "merged", "track", "stages", "parts")
 _WRITTEN = frozenset((*_FILES, *_BESIDE, *_FOLDERS, *(f"{scan}{end}" for scan in SCANS for end in (".json", ".html"))))
 
 
+CONTRACT = "contract.json"
+_HOLDS = {"base": dict, "labels": list, "task": dict, "method": dict, "saves": str, "fresh": list}
+"""What every contract holds, of these kinds."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The names of what a run leaves behind. manifest.json is written last: a folder without it is a run that has not ended."""
@@ -50,7 +55,7 @@ class RunFolder:
     @property
     def alone(self) -> bool:
         """Whether this is no run but the folder of a model that travels without one: its contract is all that is known of it."""
-        return (self.path / "contract.json").is_file()
+        return (self.path / CONTRACT).is_file()
 
     @property
     def model(self) -> Path:
@@ -116,6 +121,18 @@ class RunFolder:
 def _told(history: Path) -> bool:
     with history.open(encoding="utf-8", errors="replace") as lines:
         return any(f'"event": "{kind}"' in line for line in lines for kind in ("step", "evaluation"))
+
+
+def read_contract(folder: Path) -> dict[str, Any]:
+    """The contract beside a model; UsageError where it is missing, or damaged so that it no longer says what has to be met."""
+    wanted, fix = "the folder of a model", "restore it, or run again"
+    found = artifact.read_json(folder / CONTRACT, wanted=wanted, fix=fix)
+    lost = sorted({key for key, kind in _HOLDS.items() if not isinstance(found.get(key), kind)} | {"length"} - found.keys())
+    if lost or not all(isinstance(found[part].get(key), str) for part, key in (("base", "sha256"), ("task", "name"), ("method", "name"))):
+        raise UsageError(
+            f"{folder / CONTRACT} is damaged: {', '.join(lost) or 'base, task or method'} can't be read", wanted=wanted, fix=fix
+        )
+    return found
 
 
 def no_run(folder: RunFolder) -> UsageError:

@@ -44,7 +44,7 @@ def draw(rows: pa.Table, count: int, seed: int) -> pa.Table:
 def split(rows: pa.Table, share: float, seed: int, *, stratify: bool, together: str | None = None) -> tuple[pa.Table, pa.Table]:
     """(train, validation), both in the order of the file; validation holds at most `share` of the rows, rounded.
 
-    Rows of one key stay together; where `together` names a column, rows that are equal in it.
+    Rows of one key stay together; where `together` names a column that there is, rows that are equal in it.
     With `stratify` each label gives its share, and each label of two or more keys is in train.
     Raises DataError where too few different texts are there to hold any out.
     """
@@ -52,7 +52,7 @@ def split(rows: pa.Table, share: float, seed: int, *, stratify: bool, together: 
         raise DataError(f"data.validation is {share}", wanted="a share in (0, 1), or a file")
     if not rows.num_rows:
         raise DataError("there are no rows to split", wanted="rows of two different texts or more")
-    group_N = _codes(map(_normal, canonical.column(rows, together)) if together else keys(rows))
+    group_N = _codes(map(_normal, canonical.column(rows, together)) if together and together in rows.column_names else keys(rows))
     sizes_G = np.bincount(group_N)
     group_P, label_P = _pairs(rows, group_N) if stratify else (group_N, np.zeros_like(group_N))
     stratum_G = _strata(group_P, label_P, count=len(sizes_G))

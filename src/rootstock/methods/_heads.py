@@ -1,6 +1,7 @@
 """Heads beside a frozen base, which no transformers class holds: a mix of its layers, a hidden layer, the nearest training rows.
 
-They read one vector a row: `SCALE` times the layer-normalised mean over the tokens of the hidden states (or of each layer's, for a mix).
+They read one vector a row: `SCALE` times the layer-normalised mean over the tokens of the hidden states (or of each layer's, for a mix);
+of an image over its places.
 What is saved is the head's tensors by name and a JSON file; docs/adapters.md has the lines that load them without Rootstock.
 
 Shape letters: B rows, T tokens, H hidden size, L layers with the embeddings, C classes, N training rows, K neighbours.
@@ -20,6 +21,7 @@ from rootstock.core.errors import ContractRefused
 from rootstock.core.method import Answer, zeroed
 from rootstock.methods._inserted import CONFIG, WEIGHTS
 from rootstock.methods._pooling import mean
+from rootstock.methods._taps import as_read
 
 SCALE = 0.1
 """Of the normalised vectors: that of the features which a grafted mean gives, so that one rate suits both."""
@@ -37,10 +39,17 @@ class Pooled(nn.Module):
         self.every, self.first, self.last = every, first, hasattr(model, "score")  # a decoder's text is known at its end
 
     def forward(self, **batch: Tensor) -> Tensor:
-        """Normalised over its H numbers and scaled; of several layers each by itself."""
+        """Normalised over its H numbers and scaled; of several layers each by itself. Of an image the places stand for tokens."""
+        if "pixel_values" in batch:
+            return self._of_image(self.body(**as_read(self.body, batch)).last_hidden_state)
         found = self.body(**batch, output_hidden_states=self.every)
         states = found.hidden_states if self.every else (found.last_hidden_state,)
         return torch.cat([self._vector(hidden_BTH, batch["attention_mask"]) for hidden_BTH in states], dim=1)
+
+    def _of_image(self, hidden: Tensor) -> Tensor:
+        """The mean over places, be they tokens [B, T, H] or a map [B, H, H', W']; or the first."""
+        hidden_BTH = hidden.flatten(2).transpose(1, 2) if hidden.dim() == 4 else hidden
+        return self._vector(hidden_BTH, hidden_BTH.new_ones(hidden_BTH.shape[:2]))
 
     def _vector(self, hidden_BTH: Tensor, mask_BT: Tensor) -> Tensor:
         if not self.first:

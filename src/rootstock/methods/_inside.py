@@ -1,4 +1,4 @@
-"""A head inside the model, on one vector a text of a base that stands still: which vector, where it leaves the base, what is saved."""
+"""A head inside the model, on one vector a row of a base that stands still: which vector, where it leaves the base, what is saved."""
 
 from typing import Any, Literal
 
@@ -7,7 +7,7 @@ from torch import nn
 from rootstock.core.loaded import Loaded
 from rootstock.core.method import OnVectors, Tap, zeroed
 from rootstock.methods import _encoder_mean, _pooling
-from rootstock.methods._taps import HeadInput, body_name, tap_below
+from rootstock.methods._taps import HeadInput, body_name, tap_below, tap_of_images
 
 Pool = Literal["auto", "mean", "first"]
 
@@ -20,6 +20,11 @@ def reads_mean(model: nn.Module, pool: Pool) -> bool:
 def answers_texts(model: nn.Module) -> bool:
     """Whether there is one answer a text, so that one vector can stand for it: not where each word has its own."""
     return type(model).__name__.endswith("ForSequenceClassification")
+
+
+def answers_images(model: nn.Module) -> bool:
+    """Whether there is one answer an image."""
+    return type(model).__name__.endswith("ForImageClassification")
 
 
 def head_names(loaded: Loaded, pool: Pool) -> frozenset[str]:
@@ -37,9 +42,14 @@ def tap(model: Any, loaded: Loaded, pool: Pool, *, more: str = "") -> Tap | None
 
     None where part of it lies inside the body, or where each word has an answer of its own: then the base runs each time.
     """
+    heads = {name.split(".", 1)[0] for name in head_names(loaded, pool)}
+    if answers_images(model) and len(heads) == 1:
+        found = tap_of_images(model, head := getattr(model, heads.pop()))
+        if found and isinstance(head, nn.Linear) and loaded.fresh:
+            zeroed(head)
+        return found
     if not answers_texts(model):
         return None
-    heads = {name.split(".", 1)[0] for name in head_names(loaded, pool)}
     if len(heads) != 1:
         return tap_below(model, loaded) if body_name(model) not in heads else None
     name, mean = heads.pop(), reads_mean(model, pool)

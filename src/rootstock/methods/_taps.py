@@ -1,20 +1,45 @@
 """Where the features of a frozen base leave it, by architecture: what the model's own head reads, or the body's last states."""
 
 import copy
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rootstock.core.loaded import Loaded
-from rootstock.core.method import Answer, Tap
+from rootstock.core.method import Answer, OnVectors, Tap
 from rootstock.core.mode import in_mode
 from rootstock.methods import _pooling
+
+_SIDE = 64
+"""Pixels to a side of the images that a model is tried on whose config names no size: it takes any."""
 
 
 def body_name(model: nn.Module) -> str:
     """The name of the module that is not the head."""
     return str(getattr(model, "base_model_prefix", ""))
+
+
+def as_read(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with pixels in the model's own number format; token ids have none."""
+    dtype = next(model.parameters()).dtype
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in batch.items()}
+
+
+def tap_of_images(model: Any, head: nn.Module) -> Tap | None:
+    """Features are what the last layer reads of an image; None where the head, given these alone, would answer otherwise."""
+    body, side = HeadInput(model, head), getattr(model.config, "image_size", None) or _SIDE
+    shape = (2, getattr(model.config, "num_channels", 3), *(side if isinstance(side, list | tuple) else (side, side)))
+    pixels_BCHW = torch.linspace(-1, 1, math.prod(shape), device=next(model.parameters()).device).reshape(shape)
+    try:
+        with torch.no_grad(), in_mode(model, training=False):
+            features_BH, logits_BK = body(pixel_values=pixels_BCHW), model(pixel_values=pixels_BCHW).logits
+            found = Tap(body=body, head=OnVectors(head, features_BH.shape[1]), key="pool=first", width=features_BH.shape[1])
+            return found if torch.allclose(found.head(features_BH).logits, logits_BK, rtol=1e-3, atol=1e-4) else None
+    except (AttributeError, IndexError, TypeError, RuntimeError, ValueError):  # a head that reads something else of its body
+        return None
 
 
 def tap_below(model: Any, loaded: Loaded) -> Tap | None:
@@ -94,10 +119,12 @@ class HeadInput(nn.Module):
         """[B, H]: the head's input; of all positions the one that is read: a decoder's last real token, an encoder's first."""
         hook = self.head.register_forward_pre_hook(self._see)  # only for this call: the head goes on to learn without its base
         try:
-            self.model(**batch)
+            self.model(**as_read(self.model, batch))
         finally:
             hook.remove()
         found = self.seen.pop()
+        if "attention_mask" not in batch:
+            return found.flatten(1)  # of an image: a vector, or a map of one place
         if found.dim() == 2:
             return found
         at_B = batch["attention_mask"].sum(1) - 1 if self.last else torch.zeros(len(found), dtype=torch.long, device=found.device)

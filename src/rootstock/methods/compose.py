@@ -1,4 +1,4 @@
-"""Build on trained adapters of other runs over the same base, LoRA or bottlenecks: mix them, average them, or stack a new one on them.
+"""Build on trained adapters of other runs over one base, LoRA or bottlenecks: mix, average or add them up, or stack a new one on them.
 
 Prefer it to lora where adapters of related tasks are there and rows are few: fuse learns little more than how much of each is wanted.
 fuse has AdapterFusion's aim with a weight for each adapter and place in place of attention, so that the result is again one adapter.
@@ -73,9 +73,9 @@ class Compose(InPeft):
 
     on: tuple[str, ...] = ()
     """Runs with method lora, rslora or compose, or all with adapter, or their model folders, over the very base of this run."""
-    how: Literal["fuse", "average", "stack"] = "fuse"
+    how: Literal["fuse", "average", "parallel", "stack"] = "fuse"
     """fuse: learn a weight for each adapter at each place, from equal shares on. average: equal shares stay, only the head learns.
-    stack: the adapters' whole sum stays, and a new one learns beside it."""
+    parallel: the same of the adapters' whole sum. stack: the whole sum stays, and a new one learns beside it."""
     r: int = Field(default=8, ge=1)
     """Rank of the new update of stack, or width of its new bottleneck."""
     alpha: float = Field(default=16, gt=0)
@@ -101,6 +101,10 @@ class Compose(InPeft):
             return
         for each in self.on:
             _peft.lora_updates(RunFolder(Path(each)).model)
+
+    def _share(self, count: int) -> float:
+        """Of each of so many adapters at one place, to begin with."""
+        return 1.0 if self.how in ("parallel", "stack") else 1 / count
 
     @property
     def _bend(self) -> bool:
@@ -130,16 +134,15 @@ class Compose(InPeft):
     def _bent(self, loaded: Loaded) -> nn.Module:
         """Bottlenecks side by side in their places."""
         found, place = self._trained(), self._trained()[0].place
-        share = 1.0 if self.how == "stack" else 1 / len(found)
 
         def make(name: str, width: int) -> _bottleneck.Mixed:
             new = _bottleneck.Bottleneck(width, self.r, _bottleneck.usual_scale(place)) if self.how == "stack" else None
             if any(name not in each.held for each in found):
                 raise ValueError(f"an adapter has no bottleneck at {name}, where this model has a place for one")
-            return _bottleneck.Mixed([each.held[name] for each in found], share, new)
+            return _bottleneck.Mixed([each.held[name] for each in found], self._share(len(found)), new)
 
         held = _bottleneck.insert(loaded.model, place, make)
-        begins = {"fuse": "shares", "average": "nothing", "stack": "new."}[self.how]
+        begins = {"fuse": "shares", "stack": "new."}.get(self.how, "nothing")
         learned = {f"{name}.{part}" for name, each in held.items() for part, _ in each.named_parameters() if part.startswith(begins)}
         self._check_learns(learned | loaded.fresh)
         train_only(loaded.model, loaded.fresh | learned)
@@ -155,7 +158,7 @@ class Compose(InPeft):
 
         model, found = loaded.model, [_peft.lora_updates(RunFolder(Path(each)).model) for each in self.on]
         held = dict(model.named_modules())
-        share, rank = (1.0, self.r) if self.how == "stack" else (1 / len(self.on), 0)
+        share, rank = self._share(len(self.on)), self.r if self.how == "stack" else 0
         learned = set(loaded.fresh)
         for name in sorted({name for each in found for name in each}):
             if name not in held:
@@ -163,7 +166,7 @@ class Compose(InPeft):
             # One that leaves this matrix alone has no share in it.
             composed = Composed(held[name], [each[name] for each in found if name in each], share, rank, self.alpha / self.r)
             model.set_submodule(name, composed)
-            learned |= {f"{name}.{part}" for part in {"fuse": ["shares"], "average": [], "stack": ["new_down", "new_up"]}[self.how]}
+            learned |= {f"{name}.{part}" for part in {"fuse": ["shares"], "stack": ["new_down", "new_up"]}.get(self.how, [])}
         self._check_learns(learned)
         train_only(model, {name for name, _ in model.named_parameters() if name in learned or self.original(name) in loaded.fresh})
         return model

@@ -22,7 +22,7 @@ from rootstock.core.rows import Columns
 from rootstock.methods import _heads, _inside, _logistic
 from rootstock.methods._truncated import truncate
 
-_TEXTS = "AutoModelForSequenceClassification"
+_TEXTS, _IMAGES = "AutoModelForSequenceClassification", "AutoModelForImageClassification"
 _BENT = 0.1
 """An MLP's rate beside a linear head's, whose loss is convex."""
 
@@ -98,12 +98,14 @@ class FeatureExtraction(Method):
                 wanted="a head that is trained by steps, as the weights of a mix are",
                 fix="give --set method.layer=all, method.head=linear or mlp, or a layer by its number; or choose --method full",
             )
-        plain = self.layer == "last" and self.head == "linear"
+        plain = self.layer == "last" and (self.head == "linear" or head.auto == _IMAGES)
         if head.auto != _TEXTS and not plain:
+            images = head.auto == _IMAGES
             raise RecipeError(
-                f"method.head is {self.head} and method.layer {self.layer}, and this task's answers are not one a text",
-                wanted="a linear head on the last layer",
-                fix="leave both out, or choose --method full",
+                f"method.head is {self.head} and method.layer {self.layer}, and this task's "
+                + ("rows are images" if images else "answers are not one a text"),
+                wanted=f"{'a' if images else 'a linear'} head on the last layer",
+                fix=f"leave {'method.layer' if images else 'both'} out, or choose --method full",
             )
         if self.at_once and head.options.get("problem_type") == "regression":
             raise RecipeError(

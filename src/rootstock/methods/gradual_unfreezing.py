@@ -1,7 +1,8 @@
 """Train the head first, then thaw block after block from the top; lower layers learn at smaller rates (ULMFiT).
 
 Prefer it to full where full forgets what the base knew: few rows, or a task far from the base's texts. What lies below the lowest thawed
-block is computed once and kept on disk. Howard and Ruder 2018, https://arxiv.org/abs/1801.06146
+block is computed once and kept on disk. A base that learns vectors has no head, and begins with its top block.
+Howard and Ruder 2018, https://arxiv.org/abs/1801.06146
 """
 
 from collections.abc import Sequence
@@ -51,14 +52,14 @@ class GradualUnfreezing(Method):
 
     def turns(self, model: nn.Module) -> Sequence[float]:
         """Shares of the training at which a layer thaws."""
-        return self._turns(self._steps(len(layers.blocks(model))))
+        return self._turns(self._steps(len(layers.blocks(model))) - _at_once(model))
 
     def advance(self, model: nn.Module, progress: float) -> None:
         """Thaw what is due at this share of the training, and freeze what is not."""
         held, parameters = layers.depths(model), dict(model.named_parameters())
         count = max(held.values()) - 1
-        steps = self._steps(count)
-        thawed = sum(progress >= turn for turn in self._turns(steps))
+        steps, first = self._steps(count), _at_once(model)
+        thawed = first + sum(progress >= turn for turn in self._turns(steps - first))
         for name, depth in held.items():
             if depth > count - steps:
                 parameters[name].requires_grad_(depth > count - thawed)
@@ -69,3 +70,9 @@ class GradualUnfreezing(Method):
     def _steps(self, count: int) -> int:
         """Layers that thaw in all: the blocks asked for, or every one of `count` and the embeddings."""
         return count + 1 if self.blocks is None else self.blocks
+
+
+def _at_once(model: Any) -> int:
+    """Layers that learn from the start: the top block of a model without a head and an output layer, in which else nothing would."""
+    whole = getattr(model, "base_model", None) is model
+    return int(whole and model.get_output_embeddings() is None)

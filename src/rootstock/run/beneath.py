@@ -1,11 +1,13 @@
 """Adapters of other runs that a method builds on: held to their contracts before anything is loaded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved, resolve
 from rootstock.core.errors import ContractRefused, UsageError
 from rootstock.core.method import Method
+from rootstock.core.runfolder import RunFolder, read_contract
 
 
 def check(method: Method, base: Resolved) -> dict[str, str]:
@@ -33,8 +35,10 @@ def check(method: Method, base: Resolved) -> dict[str, str]:
 def _adapter(reference: str) -> Resolved:
     if not Path(reference).is_dir():
         raise UsageError(f"method.on names {reference}, and there is no such folder", wanted="the folder of a run", fix="correct the name")
-    found = resolve(reference)
+    place = RunFolder(Path(reference)).model  # not merged/, where a run holds both
+    found = resolve(str(place) if place.is_dir() else reference)
     if not found.adapter or not found.contract:
         what = "a whole model" if not found.adapter else "an adapter without its contract.json"
         raise UsageError(f"{reference} holds {what}", wanted="a run that left an adapter", fix="name a run with --method lora")
-    return found
+    assert found.folder is not None
+    return replace(found, contract=read_contract(found.folder))

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rootstock.bases.resolve import Resolved
+from rootstock.bases.resolve import Resolved, adapter_settings
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused
+from rootstock.core.runfolder import CONTRACT
 from rootstock.core.task import Labelled, Task
 from rootstock.run import choices
 from rootstock.run.build import Built
 from rootstock.run.prepared import Prepared
-
-NAME = "contract.json"
 
 
 def made(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
@@ -43,9 +42,10 @@ def made(prepared: Prepared, built: Built, task: Task) -> dict[str, Any]:
 
 
 def write(contract: dict[str, Any], folder: Path) -> None:
-    """Put a contract beside the weights that it is about."""
+    """Put a contract beside the weights that it is about. Of an adapter it also tells the settings by which these are read."""
     weights = {path.name: artifact.digest_file(path) for path in sorted(folder.glob("*.safetensors"))}
-    artifact.write_json(folder / NAME, contract | {"weights": weights})
+    settings, kept = adapter_settings(folder), {key: value for key, value in contract.items() if key != "settings"}
+    artifact.write_json(folder / CONTRACT, kept | {"weights": weights} | ({"settings": settings} if settings else {}))
 
 
 def digest(labels: Sequence[str]) -> str:
@@ -71,7 +71,7 @@ def _named(folder: Path, task: Labelled) -> list[tuple[str, Sequence[str]]]:
     usual = {str(number): f"LABEL_{number}" for number in range(len(settings or ()))}  # which transformers leaves out of the file
     names = config.get("id2label") or usual
     said = [names[key] for key in sorted(names, key=int)] if settings and "id2label" in task.head().options else None
-    places = (f"the task in {folder / NAME}", settings), (str(folder / "config.json"), said)
+    places = (f"the task in {folder / CONTRACT}", settings), (str(folder / "config.json"), said)
     return [(place, labels) for place, labels in places if labels is not None]
 
 

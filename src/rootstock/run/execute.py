@@ -14,7 +14,7 @@ from rootstock.bases import save as saving
 from rootstock.core import artifact
 from rootstock.core.errors import ContractRefused, Interrupted, RootstockError, fitting
 from rootstock.core.resources import kept_products, peak_memory
-from rootstock.core.rows import Columns, Encoded, raw
+from rootstock.core.rows import IDS, Columns, Encoded, raw
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.task import Uniform
 from rootstock.core.watch import Event, Say, Watch
@@ -262,12 +262,8 @@ def used(prepared: Prepared, sides: Sequence[Encoded]) -> np.ndarray | None:
     if not isinstance(prepared, LabelledRows | Joint) or not sides[0].tokens or prepared.task.writes:
         return None
     padding = np.array([prepared.tokenizer.pad_token_id])
-    ids = [held.flat for side in sides for name, held in side.tokens.items() if name.startswith(_OF_TOKENS)]
+    ids = [held.flat for side in sides for name, held in side.tokens.items() if name.startswith(IDS)]
     return np.unique(np.concatenate([*ids, padding]))
-
-
-_OF_TOKENS = ("input_ids", "pair_ids", "negative_ids")
-"""Columns of token ids, by how their names begin."""
 
 
 def _key(prepared: Prepared) -> str:

@@ -15,7 +15,7 @@ from rootstock.core import artifact
 from rootstock.core.errors import UsageError, fitting
 from rootstock.core.method import Tap
 from rootstock.core.resources import peak_memory
-from rootstock.core.rows import Columns, Encoded, raw
+from rootstock.core.rows import PIXELS, Columns, Encoded, raw
 from rootstock.core.task import Batch, inputs
 from rootstock.core.watch import Watch
 from rootstock.data import batches, cache
@@ -107,9 +107,12 @@ def _shapes(lengths: np.ndarray, order: list[np.ndarray]) -> int:
 
 
 def check_budget(prepared: Prepared, seconds: float, *, elapsed: float) -> None:
-    """Raise UsageError where a pass of the base leaves no time of the budget. elapsed: seconds so far."""
+    """Raise UsageError where a pass of the base leaves no time of the budget. elapsed: seconds so far.
+
+    Where nothing is left to pass, learning gets its tenth, whatever loading took.
+    """
     minutes = prepared.recipe.budget.minutes
-    if not minutes or elapsed + seconds <= 60 * minutes:
+    if not minutes or not seconds or elapsed + seconds <= 60 * minutes:
         return
     rows = sum(map(len, _parts(prepared)))
     share = (60 * minutes - elapsed) / (2 * seconds)
@@ -171,10 +174,12 @@ def _parts(prepared: Prepared) -> Sequence[Encoded]:
 
 
 def _key(prepared: Prepared, tap: str, encoded: Encoded, place: Place) -> dict[str, Any]:
-    """All that decides a row's vector."""
+    """All that decides a row's vector; of images also how their colours are read."""
+    told = prepared.task.plain() if PIXELS in encoded.dense else {}
+    colours = {name: told[name] for name in ("mean", "std") if name in told}
     return {
         "base": prepared.base.digest,
-        "tokens": digests(encoded),
+        "tokens": digests(encoded) | colours,
         "tap": tap,
         "dtype": str(place.dtype),
         "device": place.device.type,
@@ -183,13 +188,15 @@ def _key(prepared: Prepared, tap: str, encoded: Encoded, place: Place) -> dict[s
 
 
 def digests(encoded: Encoded) -> dict[str, str]:
-    """A digest of each column of tokens."""
-    return {name: artifact.digest_bytes(raw(ragged.flat), raw(ragged.offsets)) for name, ragged in encoded.tokens.items()}
+    """A digest of each column of tokens, and of the pixels of images."""
+    pixels = {PIXELS: artifact.digest_bytes(raw(encoded.dense[PIXELS]))} if PIXELS in encoded.dense else {}
+    return {name: artifact.digest_bytes(raw(ragged.flat), raw(ragged.offsets)) for name, ragged in encoded.tokens.items()} | pixels
 
 
 def _of_vectors(encoded: Encoded, arrays: cache.Arrays) -> Encoded:
-    """Rows that hold vectors instead of tokens; each costs one."""
-    return Encoded({}, {**encoded.dense, "features": arrays["features"]}, np.ones(len(encoded), dtype=np.int64))
+    """Rows that hold vectors instead of tokens or pixels; each costs one."""
+    dense = {name: values for name, values in encoded.dense.items() if name != PIXELS}
+    return Encoded({}, {**dense, "features": arrays["features"]}, np.ones(len(encoded), dtype=np.int64))
 
 
 def _vectors(body: nn.Module, batch: Any) -> Columns:

@@ -35,7 +35,7 @@ from rootstock.run.merge import write_merged
 from rootstock.run.prepared import LabelledRows
 
 _KEPT_TOLERANCE = 2e-3
-"""Largest move of a probability (of a spread, for numbers) between the model measured and the model saved, both in fp32."""
+"""Largest move of a probability (of the labels' spread, for numbers) between the model measured and the model saved, both in fp32."""
 _TABLES = ("per_class", "calibration")
 _SHOWN_LETTERS = 400
 """Letters of a text that the report shows."""
@@ -169,7 +169,8 @@ def check_kept(prepared: LabelledRows, built: Built, task: Labelled, columns: Co
         built.lower.cut.close()
     plain = task.collate(prepared.encoded_validation, rows, prepared.tokenizer, Draw(prepared.recipe.seed))
     kept = _numbers(task, built.kept(), [plain], built)
-    spread = max(float(np.std(columns["scores"])), 1e-6) if task.kind == "number" else 1.0
+    # numbers that hardly differ, as where there is nothing to learn, are no measure of how far one moved: the true ones are
+    spread = max(float(np.std(columns["scores"])), float(np.std(columns["answers"])), 1e-6) if task.kind == "number" else 1.0
     # a vote more or less is a jump of some answer: of votes the mean is compared
     moved = float(np.abs(kept - measured).mean() if prepared.method.votes else np.abs(kept - measured).max(initial=0.0)) / spread
     allowed = _KEPT_TOLERANCE if precision.choose(prepared.recipe.training.precision, built.accelerator.device.type).itemsize == 4 else 0.05

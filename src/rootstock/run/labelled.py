@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow.compute as pc
 from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved
-from rootstock.core.artifact import digest_file, digest_json
+from rootstock.core.artifact import digest_json
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
@@ -26,7 +25,7 @@ from rootstock.data import batches, exclude, ledger, schema, source, split
 from rootstock.data.cache import remembered
 from rootstock.data.canaries import Canary
 from rootstock.data.looks import plain
-from rootstock.run import augmented, choices, labelled_pictures, new_tokens, planted
+from rootstock.run import augmented, choices, excluded, labelled_pictures, new_tokens, planted
 from rootstock.run.prepared import LabelledRows, Others, Teacher
 
 _ALONE = Others()
@@ -251,23 +250,17 @@ def _unlabelled(found: source.Source, known: schema.Schema, places: Sequence[int
 
 
 def _without_excluded(recipe: Recipe, rows: Rows, say: Say) -> Rows:
-    """Without the training rows that a list names. Validation rows stay: without those that a model doubts, its figures would flatter."""
+    """Without the training rows that a list names."""
     data = recipe.data
     if data.exclude is None:
         return rows
     listed = exclude.read(data.exclude)
-    apart = isinstance(data.validation, str)
-    held = rows.train if apart else pa.concat_tables([rows.train, rows.validation])
+    validation = None if isinstance(data.validation, str) else rows.validation
     lost = {place for side, place in rows.dropped if side == "train"} | {*(column(rows.unlabelled, ROW) if rows.unlabelled else ())}
-    exclude.check(listed, held, str(rows.sources["train"]["name"]), elsewhere=None if rows.not_drawn else lost)
-    left = exclude.without(rows.train, listed)
-    count, stay = len(rows.train) - len(left), 0 if apart else len(rows.validation) - len(exclude.without(rows.validation, listed))
-    say(f"exclude   {count:,} training rows are left out, as {listed.name} asks" + (f"; {stay:,} of it validate, and stay" if stay else ""))
-    if not len(left):
-        raise DataError(f"{listed.name} lists every training row", wanted="rows to learn from", fix="shorten the list")
-    source = {"name": listed.name, "format": "csv", "sha256": digest_file(Path(listed.name))}
+    elsewhere, file = None if rows.not_drawn else lost, str(rows.sources["train"]["name"])
+    made = excluded.left(listed, rows.train, validation=validation, file=file, elsewhere=elsewhere, say=say)
     alone = None if rows.unlabelled is None else exclude.without(rows.unlabelled, listed)
-    return replace(rows, train=left, unlabelled=alone, excluded=count, sources={**rows.sources, "exclude": source})
+    return replace(rows, train=made.train, unlabelled=alone, excluded=made.excluded, sources={**rows.sources, "exclude": made.source})
 
 
 def wanted(task: Mapping[str, Any]) -> dict[str, Any]:

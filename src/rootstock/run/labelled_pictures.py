@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +19,11 @@ from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import LABEL, PIXELS, ROW, TEXT
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
-from rootstock.data import images, ledger, schema, split
+from rootstock.data import exclude, images, ledger, schema, split
 from rootstock.data.cache import Arrays, remembered
 from rootstock.data.gallery import Gallery, hang
 from rootstock.data.images import Shelf
-from rootstock.run import augmented, choices, pictures
+from rootstock.run import augmented, choices, excluded, pictures
 from rootstock.run.prepared import LabelledRows, Teacher
 
 _TASK = "image-classification"
@@ -42,7 +42,7 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
     """Read, hold out and encode images; every decision is said."""
     if not isinstance(recipe.data.train, str):
         raise RecipeError(f"data.train names {len(recipe.data.train)} places", wanted="one folder or .tar of images", fix="join them")
-    choices.check_unused(recipe, ("exclude", "canaries"), "images")
+    choices.check_unused(recipe, ("canaries",), "images")
     blank = unfitted(recipe, base)
     shelf = _shelf(recipe.data.train, blank, recipe.data)
     drawn = pictures.some(shelf, recipe)
@@ -50,6 +50,8 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
         say(f"data      {len(drawn.names):,} of {len(shelf.names):,} images are drawn, as data.rows asks")
     hung = hung_up(drawn, blank)
     train, validation, held = _sides(hung, blank, recipe, say)
+    left = _left(recipe, train, validation=None if held else validation, whole=len(drawn.names) == len(shelf.names), say=say)
+    train = left.train if left else train
     augmented.check(recipe, blank)
     with schema.naming(recipe.data.train):
         task = blank.fit(train, validation)
@@ -62,7 +64,6 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
     method = everywhere(method, say)
     epochs = recipe.training.epochs or choices.epochs(recipe, method, encoded.lengths, len(labels), say)
     length = int(encoded.lengths.max())
-    sources = {"train": shelf} | ({"validation": held.shelf} if held else {})
     return LabelledRows(
         recipe=choices.resolved(recipe, base, task, method, columns={}, usual=choices.usual_of(method, epochs)),
         base=base,
@@ -76,10 +77,15 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
         encoded=encoded,
         encoded_validation=encoded_validation,
         ledger=_account(
-            (train, validation), task, [hung, *([held.hung] if held else [])], length=length, not_drawn=len(shelf.names) - len(drawn.names)
+            (train, validation),
+            task,
+            [hung, *([held.hung] if held else [])],
+            length=length,
+            not_drawn=len(shelf.names) - len(drawn.names),
+            left_out=left.excluded if left else 0,
         ),
         length=length,
-        sources={side: {"name": str(each.place), "format": "images", "sha256": each.digest} for side, each in sources.items()},
+        sources=_sources({"train": shelf} | ({"validation": held.shelf} if held else {}), left),
         choices={"method": why, "schema": [f"label: the folder of each of {len(train) + len(validation):,} images"]},
     )
 
@@ -87,9 +93,28 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
 def learned_from(recipe: Recipe, task: Labelled) -> tuple[pa.Table, str]:
     """The images that a recipe's run learned from, as rows, and the digest of all that lie there."""
     shelf = _shelf(str(recipe.data.train), task, recipe.data)
-    hung = hung_up(pictures.some(shelf, recipe), task)
-    apart = isinstance(recipe.data.validation, str)
-    return rows(hung, np.arange(len(hung.names))) if apart else _sides(hung, task, recipe, lambda text: None)[0], shelf.digest
+    drawn = pictures.some(shelf, recipe)
+    hung, apart = hung_up(drawn, task), isinstance(recipe.data.validation, str)
+    train, validation = (rows(hung, np.arange(len(hung.names))), None) if apart else _sides(hung, task, recipe, _silent)[:2]
+    left = _left(recipe, train, validation=validation, whole=len(drawn.names) == len(shelf.names), say=_silent)
+    return left.train if left else train, shelf.digest
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _left(recipe: Recipe, train: pa.Table, *, validation: pa.Table | None, whole: bool, say: Say) -> excluded.Left | None:
+    """What the user's list leaves, where one is named. whole: whether every image that can be read is among the rows."""
+    if recipe.data.exclude is None:
+        return None
+    file, elsewhere = str(recipe.data.train), () if whole else None
+    return excluded.left(exclude.read(recipe.data.exclude), train, validation=validation, file=file, elsewhere=elsewhere, say=say)
+
+
+def _sources(shelves: Mapping[str, Shelf], left: excluded.Left | None) -> dict[str, Any]:
+    found = {side: {"name": str(each.place), "format": "images", "sha256": each.digest} for side, each in shelves.items()}
+    return found | ({"exclude": left.source} if left else {})
 
 
 def name_of(recipe: Recipe) -> str:
@@ -235,8 +260,13 @@ def _sides(hung: Gallery, task: Labelled, recipe: Recipe, say: Say) -> tuple[pa.
     return train, validation, None
 
 
-def _account(parts: tuple[pa.Table, pa.Table], task: Labelled, read: Sequence[Gallery], *, length: int, not_drawn: int) -> dict[str, Any]:
-    """The ledger, with the images that could not be read among those left out. parts: both sides. read: each place that they come from."""
+def _account(
+    parts: tuple[pa.Table, pa.Table], task: Labelled, read: Sequence[Gallery], *, length: int, not_drawn: int, left_out: int
+) -> dict[str, Any]:
+    """The ledger, with the images that could not be read among those dropped. parts: both sides. read: each place that they come from.
+
+    left_out: how many a list excludes.
+    """
     train_N, validation_N = (np.full(len(part), length, dtype=np.int64) for part in parts)
     facts = ledger.Facts(
         train_lengths=train_N,
@@ -245,6 +275,7 @@ def _account(parts: tuple[pa.Table, pa.Table], task: Labelled, read: Sequence[Ga
         kind=task.kind,
         names=task.names,
         not_drawn=not_drawn,
+        excluded=left_out,
     )
     broken = sum((hung.broken for hung in read), Counter[str]())
     found, lost = ledger.account(*parts, facts), sum(broken.values())

@@ -11,7 +11,7 @@ from rootstock.bases import load as bases
 from rootstock.bases import vocabulary
 from rootstock.bases.resolve import Resolved
 from rootstock.core.errors import RecipeError
-from rootstock.core.rows import LABEL, PAIR, TEXT, Encoded, column
+from rootstock.core.rows import IDS, LABEL, PAIR, TEXT, Encoded, column
 from rootstock.corpus import fertility
 
 _SHOWN = 5
@@ -20,7 +20,7 @@ _SHOWN = 5
 def counted(base: Resolved, tokens: Any, rows: pa.Table, encoded: Encoded) -> dict[str, Any]:
     """For the ledger, under "vocabulary": tokens of the training texts before and after, and which new ones never occur."""
     ids = vocabulary.ids_of(tokens, base.added)
-    seen = np.unique(np.concatenate([held.flat for held in encoded.tokens.values()]))
+    seen = np.unique(np.concatenate([held.flat for name, held in encoded.tokens.items() if name.startswith(IDS)]))
     never = [token for token, number in zip(base.added, ids, strict=True) if number not in seen]
     names = [name for name in (TEXT, PAIR, LABEL) if name in rows.column_names]
     texts = [("", text) for name in names for text in column(rows, name)]

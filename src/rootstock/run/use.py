@@ -25,7 +25,7 @@ from rootstock.core.errors import ContractRefused, DataError, UsageError, neares
 from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import CHOICES, LABEL, TEXT, Columns, Encoded
-from rootstock.core.runfolder import RunFolder, no_run, read_recipe
+from rootstock.core.runfolder import CONTRACT, RunFolder, no_run, read_contract, read_recipe
 from rootstock.core.settings import changed
 from rootstock.core.task import Labelled
 from rootstock.core.watch import Say
@@ -142,8 +142,7 @@ class Run:
     @cached_property
     def contract(self) -> dict[str, Any]:
         """What the model must meet again to give the same answers."""
-        path = self._intact(f"model/{contract.NAME}")
-        return artifact.read_json(path, wanted="the folder of a model", fix="restore it, or run again")
+        return read_contract(self._intact(f"model/{CONTRACT}").parent)
 
     @property
     def base_reference(self) -> str:

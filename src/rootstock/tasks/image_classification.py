@@ -139,7 +139,9 @@ class ImageClassification(Seen, OneOf):
 
 
 def _logits(model: nn.Module, batch: Batch) -> Tensor:
-    """Scores in fp32, [B, K]."""
+    """Scores in fp32, [B, K]; of vectors that a frozen base gave, by the head alone."""
+    if "features" in batch:
+        return model(features=batch["features"]).logits.float()  # type: ignore[no-any-return]
     dtype = next(model.parameters()).dtype
     out: Tensor = model(pixel_values=batch["pixel_values"].to(dtype)).logits
     return out.float()

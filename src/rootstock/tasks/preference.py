@@ -149,7 +149,8 @@ class Preference(Labelled):
         return [[{"role": "user", "content": text}] for text in column(rows, TEXT)]
 
     def answers(self, rows: pa.Table) -> np.ndarray:
-        """The chosen answers [N]."""
+        """The chosen answers [N]; DataError for rows without a rejected answer, or whose answers are alike."""
+        _check(rows)
         return boxed(self.truth(rows))
 
     def truth(self, rows: pa.Table) -> list[Any]:

@@ -127,7 +127,8 @@ class TokenClassification(Scored):
         return found
 
     def answers(self, rows: pa.Table) -> np.ndarray:
-        """The tags' numbers [N, W], below 0 behind a row's words."""
+        """The tags' numbers [N, W], below 0 behind a row's words; DataError where words and tags differ in number."""
+        _check_counts(rows)
         return _tags.padded(self._numbers(rows))
 
     def truth(self, rows: pa.Table) -> list[Any]:
@@ -253,7 +254,11 @@ def _words(rows: pa.Table) -> list[list[str]]:
 def _check_lengths(rows: pa.Table) -> None:
     if WORDS not in rows.column_names:
         raise DataError("the text is no list of words", wanted="a list of words in each row", fix="name the column with --text NAME")
-    for words, tags, row in zip(column(rows, WORDS), column(rows, LABEL), column(rows, ROW), strict=True):
+    _check_counts(rows)
+
+
+def _check_counts(rows: pa.Table) -> None:
+    for words, tags, row in zip(_words(rows), column(rows, LABEL), column(rows, ROW), strict=True):
         if not isinstance(tags, list) or len(words) != len(tags):
             held = f"{len(tags)} tags" if isinstance(tags, list) else f"the label {tags!r}"
             raise DataError(f"row {row} has {len(words)} words and {held}", wanted="a tag for each word", fix="correct the row, or --label")

@@ -32,14 +32,13 @@ def find(recipe: Recipe, watch: Watch) -> dict[str, Any]:
     own = {"method": {"name": "feature-extraction"}, "augment": None, "teacher": TeacherSettings()}
     chosen = recipe.model_copy(update=own | {"accept": (*recipe.accept, "unlabelled")})
     prepared = prepare(chosen, watch.say)
-    if not isinstance(prepared, LabelledRows) or prepared.task.kind != "class" or prepared.task.reads != "texts":
-        raise UsageError(
-            "the labels are not one class a text", wanted="texts with one class each", fix="leave --label-noise out, or name --label"
-        )
+    if not isinstance(prepared, LabelledRows) or prepared.task.kind != "class":
+        fix = "leave --label-noise out, or name --label"
+        raise UsageError("the labels are not one class a row", wanted="texts or images with one class each", fix=fix)
     built = build(prepared, None, watch)
     if not built.tapped:
         raise UsageError(
-            f"{prepared.base.name} gives no one vector for a text", wanted="an encoder such as minilm", fix="name another --base"
+            f"{prepared.base.name} gives no one vector for a row", wanted="an encoder such as minilm", fix="name another --base"
         )
     parts = [(prepared.train, built.feed)]
     if not isinstance(recipe.data.validation, str):

@@ -64,7 +64,9 @@ def scan(path: str, options: Mapping[str, Any], say: Say) -> dict[str, Any]:
     run = Run(path)
     learned = issubclass(catalog.find("tasks", str(run.recipe.task["name"])), Objective)
     if not learned and (run.task.kind != "class" or run.task.reads != "texts"):
-        raise UsageError(f"{path} learned {run.task.kind}s", wanted="one class a text, or a language model", fix="name another run")
+        raise UsageError(
+            f"{path} learned {run.recipe.task['name']}", wanted="one class a text, or a language model", fix="name another run"
+        )
     held = _canaries(run, options)
     if learned:
         if options.get("data"):
