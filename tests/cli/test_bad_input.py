@@ -380,7 +380,7 @@ MODELS = [
     ("one", holding("../recipe.yaml", "base: x\n"), 3, "recipe.yaml is not the file that the run wrote"),
     ("one", holding("../manifest.json", "{"), 2, "manifest.json is damaged"),
     ("adapter", gone("adapter_model.safetensors"), 2, "holds no weights"),
-    ("adapter", holding("adapter_config.json", "{}"), 3, "not the file that the run wrote"),
+    ("adapter", holding("adapter_config.json", "{}"), 3, "adapter_config.json have the digest"),
 ]
 
 
