@@ -1,5 +1,6 @@
 """What is replaced is back, or the new one can be gone on with, wherever a process was killed: told by stand-ins that die at each step."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -197,6 +198,21 @@ def test_a_reader_finds_what_a_kill_left_half_moved(run, dying):
     assert not RunFolder(run).complete
     aside.restore(run, begun=RunFolder(run).begun)
     assert contents(run) == OLD
+
+
+def test_what_can_not_be_moved_leaves_all_in_its_place(run, monkeypatch):
+    real = Path.rename
+
+    def rename(path, target):
+        if path == run / "model":
+            raise OSError(errno.EBUSY, "a disk of its own")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(WriteFailed, match="a disk of its own"):
+        aside.put(run)
+    assert contents(run) == OLD
+    assert not [each.name for each in run.iterdir() if each.name.endswith(".part")]
 
 
 def test_what_lies_in_the_target_of_a_link_stays_on_its_disk(run, tmp_path):

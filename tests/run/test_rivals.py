@@ -1,11 +1,15 @@
 """`evaluate` stands beside the baselines that the run's own training showed, or says why it can't."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from tests.conftest import ONCE, rows_of, write_csv
 
 import rootstock as rs
+from rootstock.core.artifact import digest_file
+from rootstock.core.errors import ContractRefused
+from rootstock.run import rivals
 
 WITHOUT = {
     "gone": (lambda lines: None, "does not exist"),
@@ -39,6 +43,20 @@ def test_the_same_rows_give_the_very_baselines_of_the_training_and_others_a_reas
     assert found["baselines"] == {}
     assert found["left_out"]["tfidf"].endswith("the model came without its run")
     assert set(found["left_out"]) == {"tfidf", "majority"}
+
+
+def test_another_list_of_images_to_leave_out_is_not_what_was_learned_from(tmp_path, monkeypatch):
+    listed = tmp_path / "listed.csv"
+    listed.write_text("row\n1\n")
+    made = {"train": {"sha256": "of all"}, "exclude": {"name": str(listed), "sha256": digest_file(listed)}}
+    folder = SimpleNamespace(alone=False, json=lambda name: {"data": made, "rows": {"train": 3}})
+    recipe = SimpleNamespace(data=SimpleNamespace(exclude=str(listed)))
+    run = SimpleNamespace(folder=folder, task=SimpleNamespace(reads="images"), recipe=recipe)
+    monkeypatch.setattr(rivals.labelled_pictures, "learned_from", lambda recipe, task: ([1, 2, 3], "of all"))
+    assert rivals._learned_from(run) == [1, 2, 3]
+    listed.write_text("row\n2\n")
+    with pytest.raises(ContractRefused, match=r"listed\.csv is not what it was"):
+        rivals._learned_from(run)
 
 
 def test_numbers_keep_their_mean(adapt, tmp_path):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from tests.conftest import rows_of, write_csv
 
+from rootstock.core import aside
 from rootstock.core.errors import Diverged, Interrupted, RunFailed, UsageError
 from rootstock.core.watch import Watch
 from rootstock.verbs import arms_child, arms_on_ray, arms_plan, arms_unit, compare_methods
@@ -156,3 +157,18 @@ def test_on_ray_itself(rows, tiny_base, tmp_path):
     found = compare_methods.compare(plan(rows, tiny_base, engine="ray"), tmp_path / "ray", Watch())
     straight = compare_methods.compare(plan(rows, tiny_base), tmp_path / "straight", Watch())
     assert figures(found) == figures(straight)
+
+
+@pytest.mark.parametrize("told", [{"done": {}}, {"error": "OutOfMemory", "found": "no memory left", "wanted": "", "fix": ""}])
+def test_what_a_comparison_replaces_goes_once_a_training_has_ended_well(stood_in, tmp_path, monkeypatch, told):
+    stood_in(StandIn())
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "compare.json").write_text("old")
+    aside.put(out)
+    monkeypatch.setattr(arms_unit, "order", lambda unit, rival: {})
+    monkeypatch.setattr(arms_on_ray, "work", lambda order: json.dumps(told))
+    units = [SimpleNamespace(folder=out, spoken=name, stem=tmp_path / name) for name in ("full", "lora")]
+    with pytest.raises(Interrupted):
+        arms_on_ray.ahead(units, Watch(stop=lambda: True))
+    assert aside.waits(out) == ("error" in told)

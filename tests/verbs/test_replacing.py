@@ -13,7 +13,7 @@ from rootstock.core.runfolder import RunFolder, built
 from rootstock.core.watch import Watch
 from rootstock.corpus import build
 from rootstock.corpus.pipeline import CorpusSettings
-from rootstock.verbs import api, compare_methods, compare_place, stages
+from rootstock.verbs import api, arms_results, compare_methods, compare_place, stages
 
 OLD = {"manifest.json": "{}", "recipe.yaml": "old", "ledger.json": "{}", "model/weights": "old"}
 
@@ -151,6 +151,42 @@ def test_a_comparison_is_back_until_the_new_one_has_learned(tmp_path, monkeypatc
     with pytest.raises(WriteFailed):
         compare_methods.compare(None, out, Watch(), overwrite=True)
     assert (contents(out) == before) == (at != "learning")
+    assert not [each for each in out.iterdir() if each.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_comparison_is_back_where_nothing_of_the_new_one_came_to_its_end(tmp_path, monkeypatch, learns):
+    out = tmp_path / "compare"
+    out.mkdir()
+    for name in (compare_place.STATE, "compare.json"):
+        (out / name).write_text("old")
+    before = contents(out)
+
+    def settle(plan, folder, watch):
+        (folder / compare_place.STATE).write_text("new")
+        return _Settled(folder)
+
+    class Race:
+        failed, left = {("full", None): "no memory left"}, ()
+
+        def __init__(self, settled, watch):
+            self.settled, self.watch = SimpleNamespace(points=(None,), arms=(SimpleNamespace(key="full", name="full"),)), watch
+
+        def run(self):
+            if learns:
+                self.watch.event({"event": "step", "step": 1})
+
+        def winner(self, rows):
+            return None
+
+    for name, stand_in in (("check_place", lambda *_: True), ("settle", settle), ("Race", Race)):
+        monkeypatch.setattr(compare_methods, name, stand_in)
+    for owner, name, made in ((arms_results, "found", {}), (arms_results, "table", ""), (compare_methods.page, "render", "")):
+        monkeypatch.setattr(owner, name, lambda _, made=made: made)
+    with pytest.raises(RunFailed, match="full: no memory left") as raised:
+        compare_methods.compare(SimpleNamespace(keep=None), out, Watch(), overwrite=True)
+    assert (contents(out) == before) != learns
+    assert ("before is back" in raised.value.fix) != learns
     assert not [each for each in out.iterdir() if each.name.endswith(".part")]
 
 

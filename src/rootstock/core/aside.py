@@ -27,15 +27,20 @@ def put(folder: Path, *, besides: Collection[str] = ()) -> None:
     """Put aside all that lies in a folder. besides: names that stay.
 
     Where something lies aside already, what lies in the folder is what never began for good: it is removed.
+    Where one can't be moved, as a disk of its own can't, all are back in their places.
     """
     with artifact.writing(folder):
         if (folder / OLD).exists():
             return _clear(folder, besides)
         moving = folder / MOVING
-        moving.mkdir(exist_ok=True)
-        for each in sorted(_own(folder, besides), key=lambda path: path.name != _LAST):
-            each.rename(moving / each.name)
-        moving.rename(folder / OLD)
+        try:
+            moving.mkdir(exist_ok=True)
+            for each in sorted(_own(folder, besides), key=lambda path: path.name != _LAST):
+                each.rename(moving / each.name)
+            moving.rename(folder / OLD)
+        except BaseException:
+            back(folder)
+            raise
 
 
 def waits(folder: Path) -> bool:

@@ -3,10 +3,12 @@
 Where these are gone or changed, what needs none of them is left, and the reason is said.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from rootstock.core.artifact import digest_file
 from rootstock.core.errors import BaseError, ContractRefused, RootstockError, UnknownName
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import Columns, Encoded
@@ -54,7 +56,7 @@ def _learned_from(run: "Run") -> pa.Table:
     made, recipe = run.folder.json("manifest.json"), run.recipe
     if run.task.reads == "images":
         train, digest = labelled_pictures.learned_from(recipe, run.task)
-        digests = {"train": digest}
+        digests = {"train": digest} | ({"exclude": digest_file(Path(recipe.data.exclude))} if recipe.data.exclude else {})
     else:
         found = labelled.rows_of(_one_sided(recipe), lambda text: None)
         train, digests = found.train, {side: str(each["sha256"]) for side, each in found.sources.items() if side != "validation"}

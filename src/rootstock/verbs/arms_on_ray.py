@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from rootstock.core import aside
 from rootstock.core.errors import Interrupted, RunFailed, received
 from rootstock.core.watch import Watch
 from rootstock.corpus.on_ray import session
@@ -35,7 +36,9 @@ def ahead(units: Sequence[Unit], watch: Watch) -> None:
             while waiting:
                 ended, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOKS_SECONDS)
                 for each in ended:
-                    arms_unit.kept(waiting.pop(each), partial(_told, ray, each))
+                    unit = waiting.pop(each)
+                    if "failed" not in arms_unit.kept(unit, partial(_told, ray, each)):
+                        aside.gone(unit.folder)  # no event of a task comes here, so that nobody else knows that it has learned
                 if waiting and watch.stop():
                     raise Interrupted(f"stopped with {len(waiting)} of {len(units)} trainings left", fix=api.AGAIN)
         finally:

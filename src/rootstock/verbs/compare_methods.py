@@ -41,17 +41,18 @@ def compare(plan: Plan, out: Path, watch: Watch, *, overwrite: bool = False) -> 
             for name, text in zip(FILES[1:], (arms_results.table(facts), page.render(facts)), strict=True):
                 artifact.write_text(out / name, text)
             artifact.write_json(out / FILES[0], facts)
-        _check_any(race, out)
+            _check_any(race, out)
         return facts
 
 
 def _check_any(race: Race, out: Path) -> None:
-    """Raises RunFailed where no arm came to the end of one training: what became of each is written by then."""
+    """Raises RunFailed where no arm came to the end of one training: what became of each is written by then, unless it lacks an update."""
     if any(race.winner(rows) for rows in race.settled.points):
         return
     names = {arm.key: arm.name for arm in race.settled.arms}
     whys = [f"{names[key]}: {why}" for (key, _), why in race.failed.items()] + [f"{unit.arm.name}: {why}" for unit, why in race.left]
-    fix = f"{out / FILES[2]} says more; give other settings with --set, or more --minutes"
+    told = "what lay there before is back" if aside.waits(out) else f"{out / FILES[2]} says more"
+    fix = f"{told}; give other settings with --set, or more --minutes"
     raise RunFailed(f"nothing came to its end; {'; '.join(dict.fromkeys(whys))}", fix=fix)
 
 
