@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from rootstock.tasks import _classes as classes_of
+from rootstock.tasks import _ranked
 from rootstock.tasks import _scores as scores
 
 EXACT = {"rel": 1e-12, "abs": 1e-12}
@@ -132,7 +133,7 @@ def test_number_figures_are_scipys_with_ties():
 
 def test_ranks_are_scipys():
     values_N = np.array([3.0, 1.0, 3.0, -2.0, 1.0, 1.0])
-    assert scores.ranks(values_N).tolist() == stats.rankdata(values_N).tolist()
+    assert _ranked.ranks(values_N).tolist() == stats.rankdata(values_N).tolist()
 
 
 @pytest.mark.parametrize("constant", ["answers", "predicted"])

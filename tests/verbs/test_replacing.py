@@ -13,6 +13,7 @@ from rootstock.core.runfolder import RunFolder, built
 from rootstock.core.watch import Watch
 from rootstock.corpus import build
 from rootstock.corpus.pipeline import CorpusSettings
+from rootstock.run.use import Run
 from rootstock.verbs import api, arms_results, compare_methods, compare_place, stages
 
 OLD = {"manifest.json": "{}", "recipe.yaml": "old", "ledger.json": "{}", "model/weights": "old"}
@@ -211,3 +212,19 @@ def test_a_corpus_is_back_until_the_first_part_of_the_new_one_is_there(tmp_path,
     monkeypatch.undo()
     build.build(other, out, Watch(), overwrite=True)
     assert not [each for each in out.iterdir() if each.name.endswith(".part")]
+
+
+def test_what_waits_in_a_folder_of_another_kind_is_left_to_those_who_put_it_there(run, tmp_path):
+    compared = tmp_path / "compared"
+    (compared / aside.OLD).mkdir(parents=True)
+    for name in (compare_place.STATE, "mine.txt", f"{aside.OLD}/{compare_place.STATE}"):
+        (compared / name).write_text("{}")
+    before = contents(compared)
+    with pytest.raises(UsageError):
+        Run(compared)
+    assert contents(compared) == before
+    aside.put(run)
+    (run / "recipe.yaml").write_text("new")
+    before = contents(run)
+    compare_place.mend(run)
+    assert contents(run) == before

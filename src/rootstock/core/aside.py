@@ -48,6 +48,11 @@ def waits(folder: Path) -> bool:
     return (folder / OLD).exists()
 
 
+def holds(folder: Path, name: str) -> bool:
+    """Whether a file of this name lies aside, or among what was moved so far: whose folder it was is told by it."""
+    return any((folder / place / name).is_file() for place in (MOVING, OLD))
+
+
 def back(folder: Path) -> None:
     """Bring back what lies aside, in the place of what replaces it."""
     with artifact.writing(folder):

@@ -83,7 +83,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.whole = RunFolder(Path(path))
-        if not self.whole.complete:
+        if not self.whole.complete and aside.holds(self.whole.path, self.whole.manifest.name):
             aside.restore(self.whole.path, begun=self.whole.begun)
         if not self.whole.complete:
             raise no_run(self.whole)

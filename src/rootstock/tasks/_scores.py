@@ -16,6 +16,7 @@ import numpy as np
 from rootstock.core.tally import Groups, Tally, mean, ratio, tally
 from rootstock.tasks import _classes
 from rootstock.tasks._classes import Calibration, Counts, Sure
+from rootstock.tasks._ranked import Areas, Valued
 
 THRESHOLD = 0.5
 """A label is answered where its probability is at least this."""
@@ -136,38 +137,6 @@ def log_losses(scores_NC: np.ndarray, answers_N: np.ndarray) -> np.ndarray:
     return np.asarray(-np.log(np.clip(chosen_N, np.finfo(np.float64).eps, 1.0)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Valued:
-    """Rows by a value of theirs, in the order of the different values."""
-
-    groups: Groups
-    place: np.ndarray
-
-    @classmethod
-    def of(cls, values_N: np.ndarray) -> "_Valued":
-        different_M, place_N = np.unique(values_N, return_inverse=True)
-        return cls(Groups.of(place_N, len(different_M)), place_N)
-
-    def ranks(self, counts_RN: np.ndarray) -> np.ndarray:
-        """1-based ranks of the values within each set, [R, N]; equal values share the mean of theirs."""
-        held_RM = self.groups.sums(counts_RN)
-        mean_RM: np.ndarray = np.cumsum(held_RM, axis=1) - (held_RM - 1) / 2
-        return mean_RM[:, self.place]
-
-    def area(self, counts_RN: np.ndarray, positive_N: np.ndarray) -> np.ndarray:
-        """Chance that a positive row has a higher value than a negative one, ties half, [R]; NaN where one kind is missing."""
-        yes_RM = self.groups.sums(counts_RN * positive_N)
-        no_RM = self.groups.sums(counts_RN) - yes_RM
-        below_RM = np.cumsum(no_RM, axis=1) - no_RM / 2
-        return ratio((yes_RM * below_RM).sum(1), yes_RM.sum(1) * no_RM.sum(1))
-
-
-def ranks(values_N: np.ndarray) -> np.ndarray:
-    """1-based ranks; equal values share the mean of theirs."""
-    found_RN = _Valued.of(values_N).ranks(np.ones((1, len(values_N))))
-    return np.asarray(found_RN[0])
-
-
 def pearson(left: np.ndarray, right: np.ndarray, counts_RN: np.ndarray) -> np.ndarray:
     """Linear correlation in each set, [R], of values [N] or [R, N]; NaN where either side is constant."""
     rows_R1 = np.maximum(counts_RN.sum(1, keepdims=True), 1)
@@ -226,10 +195,10 @@ class _ClassRows:
         return log_losses(self.scores, self.answers)
 
     @cached_property
-    def areas(self) -> list[tuple[_Valued, np.ndarray]]:
-        """Each class against the rest: rows by its score, and which are of it; of two classes the second alone."""
+    def areas(self) -> Areas:
+        """Each class against the rest; of two classes the second alone."""
         classes = [1] if self.scores.shape[1] == 2 else [place for place in range(self.scores.shape[1]) if (self.answers == place).any()]
-        return [(_Valued.of(self.scores[:, place]), self.answers == place) for place in classes]
+        return Areas(self.scores[:, classes], np.asarray(self.answers)[:, None] == classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,8 +260,8 @@ class _LabelSetRows:
         return np.asarray(-np.log(np.clip(chosen_NC, np.finfo(np.float64).eps, 1.0)).mean(axis=1))
 
     @cached_property
-    def areas(self) -> list[tuple[_Valued, np.ndarray]]:
-        return [(_Valued.of(scores_N), positive_N) for scores_N, positive_N in zip(self.scores.T, self.positive.T, strict=True)]
+    def areas(self) -> Areas:
+        return Areas(self.scores, self.positive)
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,8 +292,8 @@ class _NumberRows:
         return np.asarray(self.predicted - self.answers)
 
     @cached_property
-    def ranked(self) -> tuple[_Valued, _Valued]:
-        return _Valued.of(self.answers), _Valued.of(self.predicted)
+    def ranked(self) -> tuple[Valued, Valued]:
+        return Valued.of(self.answers), Valued.of(self.predicted)
 
 
 def _counts(drawn: _ClassDrawn | _LabelSetDrawn) -> Counts:
@@ -333,12 +302,6 @@ def _counts(drawn: _ClassDrawn | _LabelSetDrawn) -> Counts:
 
 def _calibration(drawn: _ClassDrawn | _LabelSetDrawn) -> Calibration:
     return drawn.calibration
-
-
-def _area(drawn: _ClassDrawn | _LabelSetDrawn) -> np.ndarray:
-    """Mean of one-versus-rest areas over the classes that have both kinds of rows; NaN where none has."""
-    areas_CR = np.array([valued.area(drawn.times, positive_N) for valued, positive_N in drawn.rows.areas]).reshape(-1, len(drawn.times))
-    return ratio(np.nansum(areas_CR, axis=0), np.isfinite(areas_CR).sum(0))
 
 
 def _area_rows(rows: _ClassRows, names: Collection[str]) -> dict[str, int]:
@@ -370,7 +333,7 @@ _CLASS: Mapping[str, Callable[[_ClassDrawn], np.ndarray]] = {
     "weighted_f1": lambda drawn: ratio((drawn.counts.table.f1 * drawn.counts.support).sum(-1), drawn.held),
     "matthews": lambda drawn: matthews(drawn.counts),
     "f1": lambda drawn: drawn.counts.table.f1[..., 1] if drawn.counts.hits.shape[-1] == 2 else np.full(len(drawn.times), np.nan),
-    "roc_auc": _area,
+    "roc_auc": lambda drawn: drawn.rows.areas.mean(drawn.times),
     "calibration_error": lambda drawn: drawn.rows.sure.error(drawn.times),
     "log_loss": lambda drawn: mean(drawn.times, drawn.rows.losses),
 }
@@ -382,7 +345,7 @@ _LABEL_SET: Mapping[str, Callable[[_LabelSetDrawn], np.ndarray]] = {
     "macro_precision": lambda drawn: drawn.counts.macro(drawn.counts.table.precision),
     "macro_recall": lambda drawn: drawn.counts.macro(drawn.counts.table.recall),
     "subset_accuracy": lambda drawn: mean(drawn.times, drawn.rows.exact),
-    "roc_auc": _area,
+    "roc_auc": lambda drawn: drawn.rows.areas.mean(drawn.times),
     "calibration_error": lambda drawn: drawn.rows.sure.error(drawn.times),
     "log_loss": lambda drawn: mean(drawn.times, drawn.rows.losses),
 }

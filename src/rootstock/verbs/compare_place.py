@@ -84,8 +84,9 @@ def settling(out: Path, *, goes_on: bool) -> Iterator[Path]:
 
 
 def mend(out: Path) -> None:
-    """Put right what a kill has left of a comparison that was to replace another."""
-    aside.mend(out, begun=(out / STATE).is_file())
+    """Put right what a kill has left of a comparison that was to replace another; of anything else nothing is touched."""
+    if (out / STATE).is_file() or aside.holds(out, STATE):
+        aside.mend(out, begun=(out / STATE).is_file())
     shutil.rmtree(out / _NEW, ignore_errors=True)
 
 
