@@ -19,6 +19,9 @@ def main(order):
     tell = lambda text: os.write(1, (text + "\\n").encode())
     if what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "cut short":
+        os.write(1, b'{"event": {"ev')
+        os.kill(os.getpid(), signal.SIGKILL)
     if what == "broken":
         raise ValueError("broken by itself")
     if what == "stop":
@@ -57,6 +60,7 @@ def test_each_order_has_a_process_of_its_own_from_the_same_one(nursery, tmp_path
 
 def test_one_that_ends_without_a_word_is_told_by_its_code_and_the_next_goes_on(nursery, tmp_path):
     assert nursery.carried_out({"what": "killed"}, tmp_path / "a", Watch()) == ({}, -9)
+    assert nursery.carried_out({"what": "cut short"}, tmp_path / "a", Watch()) == ({}, -9)
     assert nursery.carried_out({"what": "broken"}, tmp_path / "b", Watch()) == ({}, 1)
     assert (tmp_path / "b").read_text().endswith("ValueError: broken by itself\n")
     assert "done" in nursery.carried_out({"what": "it"}, tmp_path / "c", Watch())[0]
@@ -89,6 +93,15 @@ def _alive(pid):
         return bool(line.read_bytes())
     except OSError:
         return False
+
+
+def test_a_reader_of_events_that_has_gone_is_no_end_of_the_training(nursery, tmp_path):
+    def gone(told):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        nursery.carried_out({"what": "stop"}, tmp_path / "a", Watch(event=gone))
+    assert "done" in nursery.carried_out({"what": "it"}, tmp_path / "b", Watch())[0]
 
 
 def test_another_environment_has_another_process(nursery, tmp_path, monkeypatch):

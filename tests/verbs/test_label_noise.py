@@ -160,6 +160,13 @@ def test_images_in_the_wrong_folder_are_suspects_and_left_out(tmp_path):
     assert prepared.ledger["rows"]["excluded"] == 54 - len(left) > 0
     assert prepared.sources["exclude"]["name"].endswith("suspects.csv")
     assert any(line.startswith("exclude   ") for line in said)
+    few = recipe(rows, base, rows=40)
+    drawn = prepare(few, said.append).train
+    one = dict(zip(drawn.column("text").to_pylist(), drawn.column("row").to_pylist(), strict=True))["bright/02.png"]
+    assert one == 3  # of all images, and not of those that were drawn
+    (tmp_path / "list.csv").write_text("row,label\n3,bright\n")
+    left = prepare(recipe(rows, base, exclude=str(tmp_path / "list.csv"), rows=40), said.append).train
+    assert set(drawn.column("text").to_pylist()) - set(left.column("text").to_pylist()) == {"bright/02.png"}
     (rows / "bright" / "00.png").unlink()
     with pytest.raises(DataError, match="is another than when"):
         prepare(recipe(rows, base, exclude=str(tmp_path / "suspects.csv")), said.append)

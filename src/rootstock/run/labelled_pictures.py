@@ -50,6 +50,7 @@ def prepare(recipe: Recipe, base: Resolved, say: Say, teacher: Teacher | None = 
         say(f"data      {len(drawn.names):,} of {len(shelf.names):,} images are drawn, as data.rows asks")
     hung = hung_up(drawn, blank)
     train, validation, held = _sides(hung, blank, recipe, say)
+    train, validation = numbered(train, shelf), numbered(validation, held.shelf if held else shelf)
     left = _left(recipe, train, validation=None if held else validation, whole=len(drawn.names) == len(shelf.names), say=say)
     train = left.train if left else train
     augmented.check(recipe, blank)
@@ -96,6 +97,7 @@ def learned_from(recipe: Recipe, task: Labelled) -> tuple[pa.Table, str]:
     drawn = pictures.some(shelf, recipe)
     hung, apart = hung_up(drawn, task), isinstance(recipe.data.validation, str)
     train, validation = (rows(hung, np.arange(len(hung.names))), None) if apart else _sides(hung, task, recipe, _silent)[:2]
+    train, validation = numbered(train, shelf), validation if validation is None else numbered(validation, shelf)
     left = _left(recipe, train, validation=validation, whole=len(drawn.names) == len(shelf.names), say=_silent)
     return left.train if left else train, shelf.digest
 
@@ -160,8 +162,9 @@ def table(reference: str, task: Labelled, data: DataSettings, say: Say) -> tuple
 
     Raises DataError where none can be read.
     """
-    hung = _readable(reference, _shelf(reference, task, data), task, say)
-    return rows(hung, np.arange(len(hung.names))), dict(hung.broken)
+    shelf = _shelf(reference, task, data)
+    hung = _readable(reference, shelf, task, say)
+    return numbered(rows(hung, np.arange(len(hung.names))), shelf), dict(hung.broken)
 
 
 def _readable(reference: str, shelf: Shelf, task: Labelled, say: Say) -> Gallery:
@@ -195,11 +198,20 @@ def of_files(names: list[str], task: Labelled) -> pa.Table:
 
 
 def rows(hung: Gallery, chosen: np.ndarray) -> pa.Table:
-    """Images of these numbers with canonical columns: pixels, file name as text, class folder as label, and number from 1."""
+    """Images of these numbers with canonical columns: pixels, file name as text, class folder as label, and number among these from 1."""
     places = chosen.tolist()
     held = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(hung.pixels[chosen]))
     names, classes = ([told[place] for place in places] for told in (hung.names, hung.texts))
     return pa.table({PIXELS: held, TEXT: pa.array(names, pa.string()), LABEL: pa.array(classes, pa.string()), ROW: chosen + 1})
+
+
+def numbered(images: pa.Table, shelf: Shelf) -> pa.Table:
+    """Rows by their numbers on a shelf, from 1, whichever of its images were drawn or can be read: by these a list names them."""
+    places: dict[tuple[str, str], int] = {}
+    for number, both in enumerate(zip(shelf.names, shelf.texts, strict=True), start=1):
+        places.setdefault(both, number)
+    told = [places[both] for both in zip(images.column(TEXT).to_pylist(), images.column(LABEL).to_pylist(), strict=True)]
+    return images.set_column(images.schema.get_field_index(ROW), ROW, pa.array(told, pa.int64()))
 
 
 def hung_up(shelf: Shelf, task: Labelled) -> Gallery:

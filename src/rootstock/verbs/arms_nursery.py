@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from rootstock.core.watch import Watch
 
@@ -108,10 +108,9 @@ class Nursery:
         last: dict[str, Any] = {}
         stopped = False
         try:
-            process.stdin.write(json.dumps({**order, "errors": str(errors)}) + "\n")
-            process.stdin.flush()
+            _say(process.stdin, json.dumps({**order, "errors": str(errors)}))
             while line := process.stdout.readline():
-                told = json.loads(line) if line.startswith("{") else {}
+                told = _read(line)
                 if "ended" in told:
                     return last, told["ended"]
                 last = told or last
@@ -119,10 +118,7 @@ class Nursery:
                     watch.event(last["event"])
                 if not stopped and watch.stop():
                     stopped = True
-                    process.stdin.write("stop\n")
-                    process.stdin.flush()
-        except BrokenPipeError:  # it ended before it had heard
-            last = {}
+                    _say(process.stdin, "stop")
         except BaseException:
             self._end(kill=True)
             raise
@@ -153,3 +149,18 @@ class Nursery:
             with suppress(BrokenPipeError):  # what it did not read is still to be flushed
                 stream.close()  # type: ignore[union-attr]
         return process.wait()
+
+
+def _say(stdin: IO[str], line: str) -> None:
+    with suppress(BrokenPipeError):  # it has ended, which is told by the end of what it says
+        stdin.write(line + "\n")
+        stdin.flush()
+
+
+def _read(line: str) -> dict[str, Any]:
+    """A line as JSON; of one that a kill cut short, what stands behind it: how the process ended."""
+    for start in (0, line.rfind('{"ended"')):
+        with suppress(json.JSONDecodeError):
+            told = json.loads(line[max(start, 0) :])
+            return told if isinstance(told, dict) else {}
+    return {}

@@ -119,7 +119,7 @@ def _told(unit: Unit, watch: Watch, rival: Mapping[str, Any] | None) -> dict[str
         said = errors.read_text("utf-8").strip().splitlines() if errors.exists() else []
         raise RunFailed(
             f"its process ended with {code}{f': {said[-1]}' if said else ''}",
-            fix=f"{errors} holds all that it said; free memory if the system ended it; {api.AGAIN}",
+            fix=f"{f'{errors} holds all that it said; ' if errors.exists() else ''}free memory if the system ended it; {api.AGAIN}",
         )
     errors.unlink(missing_ok=True)
     found: dict[str, Any] = last["done"]

@@ -87,7 +87,8 @@ def mend(out: Path) -> None:
     """Put right what a kill has left of a comparison that was to replace another; of anything else nothing is touched."""
     if (out / STATE).is_file() or aside.holds(out, STATE):
         aside.mend(out, begun=(out / STATE).is_file())
-    shutil.rmtree(out / _NEW, ignore_errors=True)
+    for each in (out / _NEW, out / f".{_NEW}.part"):  # the second where a kill came while the first was written
+        shutil.rmtree(each, ignore_errors=True)
 
 
 @contextmanager
