@@ -104,7 +104,7 @@ def test_what_decides_is_the_mean_over_parts(setup):
     figures = task.figures({"mood": {"accuracy": 0.5, "log_loss": 2.0}, "size": {"spearman": 0.9, "root_mean_squared_error": 4.0}})
     assert figures["mean_of_parts"] == pytest.approx(0.7)
     assert figures["size/spearman"] == 0.9
-    assert task.merit(figures) == pytest.approx((0.7, -3.0))
+    assert task.merit(figures) == pytest.approx((2, 0.7, 2, -3.0))
     assert not task.less
 
 
@@ -115,6 +115,8 @@ def test_a_part_without_its_figure_is_never_the_best(setup):
     constant = task.figures({"mood": {"accuracy": 0.5}, "size": {"root_mean_squared_error": 1.0}})
     assert constant["mean_of_parts"] == 0.25, "a correlation that is not defined is none"
     assert np.isfinite(task.merit(constant)).all(), "a checkpoint keeps it as JSON"
+    better = task.figures({"mood": {"accuracy": 0.6}, "size": {"root_mean_squared_error": 1.0}})
+    assert task.merit(better) > task.merit(constant), "what the other part reached still counts"
 
 
 def test_a_mean_of_losses_is_not_made_of_those_that_are_there():

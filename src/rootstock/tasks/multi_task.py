@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from torch import nn
 
 from rootstock.core.errors import RecipeError
-from rootstock.core.figures import ERRORS
+from rootstock.core.figures import ERRORS, WORST
 from rootstock.core.heads import Heads
 from rootstock.core.loaded import Head
 from rootstock.core.rows import Encoded, Several
@@ -100,13 +100,14 @@ class MultiTask(Task):
         return {MEAN: self.mean(found[part].get(name, 0.0) for part, name in names.items()), **flat}
 
     def merit(self, figures: Mapping[str, float]) -> tuple[float, ...]:
-        """The mean over parts of what decides for each, the first and, where that ties, the second."""
+        """Of how many parts the first figure that decides is defined, and its mean over these; where both tie, the same of the second."""
         merits = []
         for part, task in self._tasks.items():
             merits.append(
                 task.merit({name.removeprefix(f"{part}/"): each for name, each in figures.items() if name.startswith(f"{part}/")})
             )
-        return tuple(self.mean(each) for each in zip(*merits, strict=False))
+        reached = [[each for each in level if each > WORST] for level in zip(*merits, strict=False)]
+        return tuple(told for level in reached for told in (float(len(level)), self.mean(level) if level else 0.0))
 
     @property
     def less(self) -> bool:
