@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.folders import contents, laid
 
 from rootstock.core import aside
 from rootstock.core.errors import Interrupted, WriteFailed
@@ -19,17 +20,9 @@ class Killed(BaseException):
     """What no handler of the process that is killed may mend."""
 
 
-def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.fixture
 def run(tmp_path):
-    place = tmp_path / "run"
-    for name, text in OLD.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(text)
-    return place
+    return laid(tmp_path / "run", OLD)
 
 
 @pytest.fixture

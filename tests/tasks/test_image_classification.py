@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tests import cards, plain
-from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTModel
+from tests import cards, plain, tiny_models
+from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTModel
 
 import rootstock as rs
 from rootstock.bases import load as bases
@@ -46,11 +46,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def eye(tmp_path_factory):
     """A tiny base that reads images of 8 pixels."""
-    folder = tmp_path_factory.mktemp("eye")
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    ViTModel(ViTConfig(**shape, image_size=8, patch_size=4)).save_pretrained(folder)
-    return folder
+    return tiny_models.eye(tmp_path_factory.mktemp("eye"))
 
 
 SETTINGS = {"epochs": 12, "rate": 3e-3, "batch_tokens": 40}

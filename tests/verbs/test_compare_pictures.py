@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image
-from transformers import ViTConfig, ViTModel
+from tests import tiny_models
 
 import rootstock as rs
 from rootstock.core.errors import ContractRefused, DataError, UsageError
@@ -40,11 +39,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def eye(tmp_path_factory):
     """A tiny base that reads images of 8 pixels."""
-    folder = tmp_path_factory.mktemp("eye")
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    ViTModel(ViTConfig(**shape, image_size=8, patch_size=4)).save_pretrained(folder)
-    return folder
+    return tiny_models.eye(tmp_path_factory.mktemp("eye"))
 
 
 def asked(data, eye, changes=(), **given):

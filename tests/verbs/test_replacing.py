@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.folders import contents, laid
 
 from rootstock.core import aside
 from rootstock.core.errors import Interrupted, RunFailed, UsageError, WriteFailed
@@ -19,17 +20,9 @@ from rootstock.verbs import api, arms_results, compare_methods, compare_place, s
 OLD = {"manifest.json": "{}", "recipe.yaml": "old", "ledger.json": "{}", "model/weights": "old"}
 
 
-def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.fixture
 def run(tmp_path):
-    place = tmp_path / "run"
-    for name, text in OLD.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(text)
-    return place
+    return laid(tmp_path / "run", OLD)
 
 
 def breaking(at):

@@ -9,7 +9,7 @@ out: nothing here returns NaN in a dict.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,10 +36,8 @@ def class_metrics(scores_NC: np.ndarray, answers_N: np.ndarray, names: Collectio
 
 def class_tally(scores_NC: np.ndarray, answers_N: np.ndarray, names: Collection[str]) -> Tally | None:
     """The same of many sets of these rows, with those of `class_details` by their places in it."""
-    rows, figures, go_by = _ClassRows(scores_NC, answers_N), _CLASS, dict[str, int]()
-    if any("/" in name for name in names):
-        finer = _classes.class_figures(scores_NC.shape[1], _counts) | _classes.bin_figures(_classes.held(rows.sure), _calibration)
-        figures, go_by = {**_CLASS, **finer}, _classes.class_rows(rows.whole) | _classes.bin_rows(rows.sure)
+    rows = _ClassRows(scores_NC, answers_N)
+    figures, go_by = _with_finer(_CLASS, rows, names)
     return tally(
         names,
         figures,
@@ -57,10 +55,8 @@ def label_set_metrics(scores_NC: np.ndarray, answers_NC: np.ndarray, names: Coll
 
 def label_set_tally(scores_NC: np.ndarray, answers_NC: np.ndarray, names: Collection[str]) -> Tally | None:
     """The same of many sets of these rows, with those of `label_set_details` by their places in it."""
-    rows, figures, go_by = _LabelSetRows(scores_NC, answers_NC), _LABEL_SET, dict[str, int]()
-    if any("/" in name for name in names):
-        finer = _classes.class_figures(scores_NC.shape[1], _counts) | _classes.bin_figures(_classes.held(rows.sure), _calibration)
-        figures, go_by = {**_LABEL_SET, **finer}, _classes.class_rows(rows.whole) | _classes.bin_rows(rows.sure)
+    rows = _LabelSetRows(scores_NC, answers_NC)
+    figures, go_by = _with_finer(_LABEL_SET, rows, names)
     return tally(
         names, figures, lambda counts_RN: _LabelSetDrawn(rows, counts_RN), rows=len(answers_NC), go_by=go_by, above=_above(rows, names)
     )
@@ -294,6 +290,20 @@ class _NumberRows:
     @cached_property
     def ranked(self) -> tuple[Valued, Valued]:
         return Valued.of(self.answers), Valued.of(self.predicted)
+
+
+_Drawn = TypeVar("_Drawn", _ClassDrawn, _LabelSetDrawn)
+
+
+def _with_finer(
+    figures: Mapping[str, Callable[[_Drawn], np.ndarray]], rows: _ClassRows | _LabelSetRows, names: Collection[str]
+) -> tuple[Mapping[str, Callable[[_Drawn], np.ndarray]], dict[str, int]]:
+    """These figures and, where one of a class or a bin of confidence is named, all of those; and how many rows each of those goes by."""
+    if not any("/" in name for name in names):
+        return figures, {}
+    finer: _classes.Figures[_Drawn] = _classes.class_figures(rows.scores.shape[1], _counts)
+    finer |= _classes.bin_figures(_classes.held(rows.sure), _calibration)
+    return {**figures, **finer}, _classes.class_rows(rows.whole) | _classes.bin_rows(rows.sure)
 
 
 def _counts(drawn: _ClassDrawn | _LabelSetDrawn) -> Counts:
