@@ -102,12 +102,14 @@ def no_looking_for_freed_memory():
 
 @pytest.fixture(autouse=True, scope="session")
 def short_pages():
-    """To write plotly's five megabytes into the page of every run, and to take its digest, is a twentieth of what a run here takes."""
+    """To write plotly's five megabytes into the page of every run, and to take its digest, is a twentieth of what a run here takes.
+    Gives what stood there, for tests that draw the charts."""
     from rootstock.report import charts
 
     with pytest.MonkeyPatch.context() as patch:
+        whole = charts.library
         patch.setattr(charts, "library", lambda: "/* plotly.js: whole in tests/report */")
-        yield
+        yield whole
 
 
 @pytest.fixture(autouse=True)

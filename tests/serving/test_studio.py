@@ -14,6 +14,7 @@ from tests.conftest import make_base, make_tokenizer, rows_of, write_csv
 import rootstock
 from rootstock.cli.main import main
 from rootstock.core.errors import UnknownName, UsageError
+from rootstock.report import charts
 from rootstock.run.explain import Explainer
 from rootstock.run.use import Run
 
@@ -57,9 +58,11 @@ def scanned(rows, base, page):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, tiny_base):
-    """The runs, made once."""
-    return made(tmp_path_factory.mktemp("studio"), tiny_base)
+def runs(tmp_path_factory, tiny_base, short_pages):
+    """The runs, made once; a browser draws their reports, so these are whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "library", short_pages)
+        return made(tmp_path_factory.mktemp("studio"), tiny_base)
 
 
 def grow(root, steps):
