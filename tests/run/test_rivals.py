@@ -27,6 +27,12 @@ def test_the_same_rows_give_the_very_baselines_of_the_training_and_others_a_reas
         assert found[key] == run.metrics[key], key
     assert set(found["baselines"]) == {"majority", "tfidf"}
     assert said == ["baselines learned again from the 60 rows that the run learned from"]
+    said.clear()
+    quick = rs.Run(run.path).evaluate(str(dev), baselines=False, say=said.append)
+    assert set(quick["baselines"]) == {"majority"}, "what needs no training row stays"
+    assert quick["left_out"]["tfidf"].endswith("baselines were not asked for")
+    assert not said
+    assert quick["metrics"] == found["metrics"]
 
     lines = train.read_text().splitlines()
     for made, reason in WITHOUT.values():

@@ -25,16 +25,22 @@ _LEARNED = {"tags": ("dictionary",), "choice": ("majority",), "preference": ("le
 """What is learned from rows, by the kind of answers; of all others a linear model."""
 _CONSTANT = ("class", "classes", "number", "tags")
 """Kinds of answers of which one is always the constant one."""
+_ASKED = "baselines were not asked for"
 
 
-def beside(run: "Run", rows: pa.Table, say: Say) -> Baselines:
-    """The run's baselines on labelled rows with canonical columns, and why one of them is missing."""
+def beside(run: "Run", rows: pa.Table, say: Say, *, learned: bool = True) -> Baselines:
+    """The run's baselines on labelled rows with canonical columns, and why one of them is missing.
+
+    learned: False leaves out what would have to be learned again, or answered by the base.
+    """
     task = run.task
+    if task.kind == "text":
+        return Baselines(untrained({}, rows, task), {})
+    if not learned:
+        return Baselines({}, {"base": _ASKED}) if task.headless else _without(run, rows, _ASKED)
     if task.headless:  # words are weighed by the rows at hand alone
         encoded, (found, left_out) = _encoded(run, rows), _untouched(run, rows)
         return Baselines({**found, **task.rivals(encoded, encoded)}, left_out)
-    if task.kind == "text":
-        return Baselines(untrained({}, rows, task), {})
     try:
         train = _learned_from(run)
     except RootstockError as error:

@@ -354,16 +354,19 @@ class Run:
         values = {"data": self.recipe.data.model_dump()}
         return DataSettings.build(changed(values, {**told, **settings})["data"], "data")
 
-    def evaluate(self, path: str, *, reading: Reading | None = None, say: Say = lambda text: None) -> dict[str, Any]:
+    def evaluate(
+        self, path: str, *, reading: Reading | None = None, baselines: bool = True, say: Say = lambda text: None
+    ) -> dict[str, Any]:
         """Every figure on a labelled file, with intervals, beside baselines, and with and without rows that were trained on.
 
+        baselines: False leaves out those that are learned again from the run's training rows, which takes the time to read and fit them.
         chose_rows: rows that were not trained on but chose the best state, so that figures on them flatter the model.
         """
         read = self.read(path, labelled=True, reading=reading, say=say)
         with schema.naming(path):
             rows, unseen = answerable(read.rows, self.task, leave_out=reading is not None and reading.unseen, say=say)
             self.task.answers(rows)
-        beside = rivals.beside(self, rows, say)
+        beside = rivals.beside(self, rows, say, learned=baselines)
         return self.scored(rows, baselines=beside) | {"broken_images": sum(read.broken.values()), "unseen_rows": unseen}
 
     def seen(self) -> dict[str, np.ndarray]:
