@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rootstock import catalog
+from rootstock.core.method import Method
 from rootstock.core.recipe import Recipe
 from rootstock.core.stages import Stage, StagedRecipe
 from rootstock.core.task import Labelled, Task
@@ -64,6 +65,7 @@ A method says which parameters learn. `rootstock methods` lists them. Without `-
 below 500 training rows the frozen base, else the first of full, lora and feature-extraction whose estimate of time and memory fits.
 
 Each method brings its own defaults, because methods compared at one learning rate are compared unfairly. The recipe overrides each.
+A second rate is that of a trained base of text with 50 million parameters or more, T5's family aside ([advice](advice.md)).
 [What a method leaves](adapters.md) says how it loads elsewhere, and what each gave on the same rows.
 """
 
@@ -202,12 +204,17 @@ def _decides(task: Task) -> str:
     return f"{'The first' if first == task.headline[0] else f'`{first}`'} decides which checkpoint is best."
 
 
+def _large(method: type[Method], attribute: str) -> str:
+    return f"; {method.large_rate:g}" if attribute == "rate" and method.large_rate else ""
+
+
 def methods_page() -> str:
     """Each method with when to prefer it and its own defaults."""
     names = own("methods")
     classes = {name: catalog.find("methods", name) for name in names}
     rows = [
-        [f"[{name}](#{name})", *(_plain(getattr(cls, attribute)) for attribute in DEFAULTS), _left(cls)] for name, cls in classes.items()
+        [f"[{name}](#{name})", *(_plain(getattr(cls, attribute)) + _large(cls, attribute) for attribute in DEFAULTS), _left(cls)]
+        for name, cls in classes.items()
     ]
     parts = [METHODS, MARK, grid(["method", *(f"`{key}`" for key in DEFAULTS.values()), "left in `model/`"], rows)]
     for name in names:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rootstock import catalog
 from rootstock.planning.rules import Case, base_for, recommend
 
 PAGE = (Path(__file__).parents[2] / "docs" / "advice.md").read_text("utf-8")
@@ -63,5 +64,10 @@ def test_each_case_gets_its_own():
     few = told(500)
     assert (few["method"].choice, few["augmentation"].choice, few["rate"].choice[:4]) == ("lora", "eda", "4e-4")
     assert (told()["rate"].choice[:4], told(forecasts=costs(22_000_000))["rate"].choice[:4]) == ("3e-5", "2e-4")
+    assert told(500, forecasts=costs(22_000_000))["rate"].choice[:4] == "1e-3"
+    for name, rows in (("full", 100_000), ("lora", 500)):  # what is advised is what adapt takes
+        method = catalog.find("methods", name)
+        for size, wanted in ((22_000_000, method.rate), (110_000_000, method.large_rate)):
+            assert float(told(rows, forecasts=costs(size))["rate"].choice[:4]) == wanted
     assert "one base with 20 adapters" in told(tasks=20, disk_bytes=10**9)["method"].reason
     assert set(told(500, images=True)) == {"method", "warm-up"}, "neither words nor rates of texts for images"

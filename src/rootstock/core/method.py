@@ -98,6 +98,11 @@ class WarmUp:
     batch_tokens: int
 
 
+LARGE_BASE = 50_000_000
+"""Parameters below which a base learns best at rates of its own; the smaller BERTs have at most 42 million. Turc et al. 2019,
+https://arxiv.org/abs/1908.08962"""
+
+
 class Method(Settings, ABC):
     """A way to adapt a model. Subclasses are final and live in one file each."""
 
@@ -107,6 +112,8 @@ class Method(Settings, ABC):
     """Updates that it needs at least to learn yes from no: few rows, and rows of many classes, are seen more often for it."""
     rate: ClassVar[float]
     """Peak learning rate that suits it: methods compared at one rate are compared unfairly."""
+    large_rate: ClassVar[float | None] = None
+    """The same on a trained base of text with LARGE_BASE parameters or more, where its authors say; None where nobody does."""
     batch_tokens: ClassVar[int] = 1024
     """Padded tokens of one update that suit it."""
     weight_decay: ClassVar[float] = 0.01

@@ -19,6 +19,7 @@ class Full(Method):
     epochs: ClassVar[float] = 3
     updates: ClassVar[int] = 60
     rate: ClassVar[float] = 2e-4
+    large_rate: ClassVar[float | None] = 3e-5  # Devlin et al. 2018: of 2e-5, 3e-5 and 5e-5 one was best on every task
     batch_tokens: ClassVar[int] = 2048
     base_dropout: ClassVar[float | None] = 0.0
 

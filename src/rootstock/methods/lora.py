@@ -20,6 +20,7 @@ class LoRA(InPeft):
     epochs: ClassVar[float] = 3
     updates: ClassVar[int] = 150
     rate: ClassVar[float] = 1e-3
+    large_rate: ClassVar[float | None] = 4e-4  # Hu et al. 2021, table 9
     trained: ClassVar[float] = 0.02
 
     r: int = Field(default=8, ge=1)

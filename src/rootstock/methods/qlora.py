@@ -26,6 +26,7 @@ class QLoRA(Method):
     epochs: ClassVar[float] = 3
     updates: ClassVar[int] = 150
     rate: ClassVar[float] = 1e-3
+    large_rate: ClassVar[float | None] = 2e-4  # Dettmers et al. 2023, table 9
     base_dropout: ClassVar[float | None] = 0.0
     flops: ClassVar[float] = 4
     trained: ClassVar[float] = 0.02

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from rootstock.core.method import LARGE_BASE
 from rootstock.planning.forecast import Forecast
 
 FEW, SOME, MANY = 32, 2_000, 10_000
@@ -10,8 +11,6 @@ FEW, SOME, MANY = 32, 2_000, 10_000
 MOST_AUGMENTED = 5_000
 """Rows above which words exchanged and left out were worth less than a point (Wei & Zou 2019)."""
 WARMUP = 0.1
-_SMALL_BASE = 50_000_000
-"""Parameters below which a base learns best at rates of its own: the smaller BERTs (Turc et al. 2019) have at most 42 million."""
 _BERT = "Devlin et al. 2018, arXiv:1810.04805"
 
 
@@ -142,7 +141,7 @@ def _more(case: Case, method: str, costs: Mapping[str, Forecast]) -> Iterator[Ad
         reason="a fresh head's first gradients would upset the base; short warm-ups made small sets fail at random",
         source="Mosbach et al. 2020, arXiv:2006.04884; Zhang et al. 2020, arXiv:2006.05987",
     )
-    if not case.images and (rate := _rate(method, small=costs[method].counts.base < _SMALL_BASE)):
+    if not case.images and (rate := _rate(method, small=costs[method].counts.base < LARGE_BASE)):
         yield rate
     if case.rows < MANY and method == "full":
         yield Advice(
@@ -154,12 +153,13 @@ def _more(case: Case, method: str, costs: Mapping[str, Forecast]) -> Iterator[Ad
 
 
 def _rate(method: str, *, small: bool) -> Advice | None:
-    """The peak rate of AdamW; None where what learns is a head, whose rate is no matter of the base."""
+    """The peak rate of AdamW that `adapt` takes as well; None where what learns is a head, whose rate is no matter of the base."""
     if method == "lora":
+        reason = "a low-rank update begins at zero and takes some ten times the rate of full"
         return Advice(
             about="rate",
-            choice="4e-4, with r = 8 on query and value",
-            reason="a low-rank update begins at zero and takes some ten times the rate of full",
+            choice=f"{'1e-3' if small else '4e-4'}, with r = 8 on query and value",
+            reason=f"{reason}; small bases took more, as measured here" if small else reason,
             source="Hu et al. 2021, arXiv:2106.09685; Biderman et al. 2024, arXiv:2405.09673",
         )
     if method != "full":

@@ -13,7 +13,8 @@ from rootstock.bases import vocabulary
 from rootstock.bases.resolve import KNOWN, Resolved, resolve
 from rootstock.bases.scratch import facts
 from rootstock.core.errors import RecipeError, nearest
-from rootstock.core.method import Method
+from rootstock.core.method import LARGE_BASE, Method
+from rootstock.core.objective import Objective
 from rootstock.core.recipe import MICRO_TOKENS, Recipe
 from rootstock.core.resources import device_memory
 from rootstock.core.rows import Encoded
@@ -24,6 +25,7 @@ from rootstock.loop import crew, precision
 from rootstock.planning import advise
 from rootstock.run import beneath
 from rootstock.run.prepared import device_name
+from rootstock.tasks.multi_task import MultiTask
 
 AUTO = ("full", "lora", "feature-extraction")
 """Methods that are chosen among where nobody says which, best quality first, quickest last."""
@@ -334,6 +336,18 @@ def usual_of(method: Method, epochs: float, task: Task | None = None) -> dict[st
         "dropout": method.base_dropout,
     }
     return {"epochs": epochs, **held}
+
+
+def rate(recipe: Recipe, base: Resolved, method: Method, task: Labelled | MultiTask, say: Say) -> float:
+    """The peak rate where a recipe names none: the method's own, or what its authors used on a large base, which it says."""
+    if base.scratch:
+        return Objective.rate if task.writes else method.rate
+    large = (base.parameters or 0) >= LARGE_BASE and "t5" not in str(config(base).get("model_type"))  # T5's authors: 1e-3
+    if not large or method.large_rate is None:
+        return method.rate
+    if recipe.training.rate is None:
+        say(f"training  a rate of {method.large_rate:g}, not {method.rate:g}: {base.name} is no small base")
+    return method.large_rate
 
 
 def base_for(recipe: Recipe, say: Say) -> Resolved:

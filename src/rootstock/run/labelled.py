@@ -16,7 +16,6 @@ from rootstock.bases import load as bases
 from rootstock.bases.resolve import Resolved
 from rootstock.core.artifact import digest_json
 from rootstock.core.errors import DataError, RecipeError
-from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
 from rootstock.core.rows import LABEL, PAIR, ROW, WORDS, Encoded, column, spell
 from rootstock.core.task import Labelled, Uniform
@@ -83,7 +82,7 @@ def prepare(recipe: Recipe, say: Say, base: Resolved | None = None, others: Othe
     )
     known = rows.schema
     columns = {"text": known.text, "text_pair": known.text_pair, "label": known.label, **known.further}
-    usual = choices.usual_of(method, passes, task) | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    usual = choices.usual_of(method, passes, task) | {"rate": choices.rate(recipe, base, method, task, say)}
     settled = choices.resolved(recipe, base, task, method, columns=columns, usual=usual)
     encoded, encoded_validation = (
         made if spans_N.max() <= length else task.encode(part, tokens(), length)

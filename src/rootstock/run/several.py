@@ -11,7 +11,6 @@ from rootstock.core.coupled import Coupled
 from rootstock.core.errors import RecipeError, about
 from rootstock.core.heads import Heads
 from rootstock.core.method import Method
-from rootstock.core.objective import Objective
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import SOURCE, Encoded, Ragged, Several
 from rootstock.core.task import Labelled
@@ -51,7 +50,7 @@ def prepare(recipe: Recipe, say: Say, others: Others = _ALONE) -> Joint:
     method, why = choices.method_for(recipe, base, encoded, say, task=task, classes=classes)
     batch = min(choices.batch_tokens(method, part.task) for part in parts.values())  # who needs small updates learns nothing in large ones
     epochs = recipe.training.epochs or choices.epochs(recipe, method, encoded.lengths, classes, say, batch)
-    usual = choices.usual_of(method, epochs) | {"batch_tokens": batch} | ({"rate": Objective.rate} if base.scratch and task.writes else {})
+    usual = choices.usual_of(method, epochs) | {"batch_tokens": batch, "rate": choices.rate(recipe, base, method, task, say)}
     settled = choices.resolved(recipe, base, _settled(task, parts), method, columns={}, usual=usual)
     shared = {"method": settled.method, "training": settled.training, "base": settled.base, "tokenizer": settled.tokenizer}
     parts = {name: replace(part, method=method, recipe=part.recipe.model_copy(update=shared)) for name, part in parts.items()}
