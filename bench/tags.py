@@ -1,6 +1,6 @@
 """Tags of words: ours beside transformers' Trainer on the same rows and epochs; adds to results/tags.jsonl.
 
-    python bench/tags.py [--sets wnut17 conll2000 ewt] [--rows 2000] [--epochs 3] [--seeds 1 2 3]
+    python bench/tags.py [--sets wnut17 wnut17-later conll2000 ewt] [--rows 2000] [--epochs 3] [--seeds 1 2 3]
 
 The peer is the Trainer as its token-classification example sets it up (first token of each word, dynamic padding, rate 5e-5, batch 16);
 `tuned` adds bf16 and batches of like length. Both measure on test rows that neither learning nor the choice of a state saw.
@@ -22,6 +22,14 @@ def wnut17():
     return [sets.text_of(folder / name) for name in ("wnut17train.conll.gz", "emerging.dev.conll", "emerging.test.annotated")]
 
 
+def wnut17_later():
+    """Rows that took no part when ours was set on wnut17: its last training sentences, every tenth held out, and dev to measure on."""
+    train, dev, _ = wnut17()
+    blocks = [each for each in train.replace("\n\t\n", "\n\n").strip().split("\n\n") if each.strip()][-2200:]
+    held = set(range(0, len(blocks), 11))
+    return ["\n\n".join(b for i, b in enumerate(blocks) if (i in held) == wanted) + "\n" for wanted in (False, True)] + [dev]
+
+
 def conll2000():
     """Chunks in news; every tenth training sentence is held out."""
     with zipfile.ZipFile(sets.DATA / "conll2000_chunking" / "conll2000.zip") as packed:
@@ -36,7 +44,12 @@ def ewt():
     return [gzip.open(sets.DATA / "ud_english_ewt" / f"en_ewt-ud-{part}.conllu.gz", "rt").read() for part in ("train", "dev", "test")]
 
 
-SETS = {"wnut17": (wnut17, ".conll", "f1"), "conll2000": (conll2000, ".conll", "f1"), "ewt": (ewt, ".conllu", "accuracy")}
+SETS = {
+    "wnut17": (wnut17, ".conll", "f1"),
+    "wnut17-later": (wnut17_later, ".conll", "f1"),
+    "conll2000": (conll2000, ".conll", "f1"),
+    "ewt": (ewt, ".conllu", "accuracy"),
+}
 
 
 def tags(block):
