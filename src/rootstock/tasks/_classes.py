@@ -61,11 +61,6 @@ class Counts:
         return {"precision": ratio(self.hits, self.predicted), "recall": ratio(self.hits, self.support), "f1": ratio(2 * self.hits, either)}
 
 
-def per_class(confusion_CC: np.ndarray) -> PerClass:
-    """Precision, recall, F1 and support of each class of a confusion matrix."""
-    return Counts(np.diagonal(confusion_CC), confusion_CC.sum(0), confusion_CC.sum(1)).table
-
-
 def table_json(table: PerClass, labels: Sequence[str]) -> list[dict[str, Any]]:
     """The table as a report draws it."""
     columns = zip(labels, table.precision, table.recall, table.f1, table.support, strict=True)
