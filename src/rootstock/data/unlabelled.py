@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rootstock.core import tokens
 from rootstock.core.errors import RecipeError
 from rootstock.core.rows import DOCUMENT, ENDS, SOURCE, TEXT, column
 from rootstock.data.ledger import finding, lengths_of
@@ -208,9 +209,7 @@ def cut_short(columns: Sequence[Sequence[str]], tokenizer: Any, length: int, tol
 
 def _sizes(texts: Sequence[str], tokenizer: Any) -> np.ndarray:
     """Tokens of each text with the special ones, [N]; few of them as lists at a time."""
-    parts = (list(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK))
-    made = (tokenizer(part, return_attention_mask=False, verbose=False)["input_ids"] for part in parts)
-    return np.array([len(ids) for part in made for ids in part], dtype=np.int64)
+    return np.array([len(ids) for part in tokens.parts(tokenizer, texts) for ids in part["input_ids"]], dtype=np.int64)
 
 
 def measured(ledger: dict[str, Any], lengths: np.ndarray, *, kept: int, padding_share: float) -> dict[str, Any]:

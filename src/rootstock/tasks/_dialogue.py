@@ -151,10 +151,10 @@ def encoded(rows: Sequence[Sequence[Part]], tokenizer: Any, length: int | None, 
     and the end is asked.
     """
     texts = ["".join(part.text for part in row) for row in rows]
-    made = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False) if texts else {}
+    made = tokens.tokenised(tokenizer, texts, add_special_tokens=False, return_offsets_mapping=True)
     first, last = (None, None) if wrapped else (tokens.begin(tokenizer), tokens.end(tokenizer))
     ids, asked = list[np.ndarray](), list[np.ndarray]()
-    for row, own, offsets in zip(rows, made.get("input_ids", ()), made.get("offset_mapping", ()), strict=True):
+    for row, own, offsets in zip(rows, made["input_ids"], made.get("offset_mapping", ()), strict=True):
         marks_T = _marks(row, np.array([start for start, _ in offsets], dtype=np.int64))
         begins = [] if first is None else [first]
         ends = [last] if last is not None and row and row[-1].asked else []

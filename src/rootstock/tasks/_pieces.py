@@ -5,6 +5,7 @@ Shape letters: N pieces, B pieces in a batch, T tokens in a piece.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rootstock.core.rows import ENDS, PART, TEXT, Encoded, Ragged, column
-from rootstock.core.tokens import around
+from rootstock.core.tokens import around, parts
 
 
 class Piece(NamedTuple):
@@ -32,14 +33,14 @@ def pieces(rows: pa.Table, tokenizer: Any, room: int) -> Iterator[Piece]:
     """The texts in as few pieces of at most `room` tokens as it takes, of like length, so that no piece is a mere rest."""
     texts = column(rows, TEXT)
     ends = column(rows, ENDS) if ENDS in rows.column_names else [True] * len(texts)
-    made = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"] if texts else []
+    made = chain.from_iterable(part["input_ids"] for part in parts(tokenizer, texts, add_special_tokens=False))
     for number, (text, ids) in enumerate(zip(texts, made, strict=True)):
         if not ids:
             continue
         size = len(text.encode("utf-8", "surrogatepass"))
-        parts = np.array_split(np.asarray(ids, dtype=np.int32), -(-len(ids) // room))
-        for place, part in enumerate(parts):
-            yield Piece(part, number, ends[number] and place == len(parts) - 1, size * len(part) / len(ids))
+        cut = np.array_split(np.asarray(ids, dtype=np.int32), -(-len(ids) // room))
+        for place, part in enumerate(cut):
+            yield Piece(part, number, ends[number] and place == len(cut) - 1, size * len(part) / len(ids))
 
 
 def encoded(made: Sequence[Piece], **dense: np.ndarray) -> Encoded:

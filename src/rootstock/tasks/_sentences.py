@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from rootstock.core.rows import TEXT, column
+from rootstock.core.tokens import tokenised
 
 _END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s+[^\sa-z])|[。！？]+[」』”’]*|\n\s*\n")
 """A mark with a blank and no small letter behind it, the marks of Chinese and Japanese, or an empty line. "Mr. Smith" is cut, too: rarely
@@ -19,10 +20,8 @@ enough, and no harm to what goes by consecutive texts."""
 def split(rows: pa.Table, tokenizer: Any, most: int) -> list[list[np.ndarray]]:
     """Of each text its sentences, int32 ids without special ones; one of more than `most` is cut into parts alike. None without tokens."""
     texts = column(rows, TEXT)
-    if not texts:
-        return []
-    made = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, return_offsets_mapping=True, verbose=False)
-    told = zip(texts, made["input_ids"], made["offset_mapping"], strict=True)
+    made = tokenised(tokenizer, texts, add_special_tokens=False, return_offsets_mapping=True)
+    told = zip(texts, made["input_ids"], made.get("offset_mapping", []), strict=True)
     return [_sentences(text, np.asarray(ids, np.int32), np.asarray(places)[:, 0], most) if ids else [] for text, ids, places in told]
 
 

@@ -11,28 +11,21 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from rootstock.core import tokens
 from rootstock.core.rows import PAIR, TEXT, Encoded, Ragged, column
 from rootstock.core.task import Batch, inputs
-
-
-def tokenised(tokenizer: Any, *texts: list[str], length: int | None, **more: Any) -> Any:
-    """What the tokenizer makes of texts (or pairs), cut at `length` tokens from the longer one first, unless None."""
-    cut = {"truncation": True, "max_length": length} if length else {"truncation": False}
-    made = tokenizer(*texts, **cut, **more, return_attention_mask=False, verbose=False)
-    if length:
-        tokenizer.backend_tokenizer.no_truncation()  # or the tokenizer, once saved, would cut for everybody
-    return made
 
 
 def encode_texts(rows: pa.Table, tokenizer: Any, length: int | None, labels: np.ndarray | None) -> Encoded:
     """Ids (and segment ids where there are two texts), cut at `length` from the longer text first."""
     texts = [column(rows, name) for name in (TEXT, PAIR) if name in rows.column_names]
-    made = tokenised(tokenizer, *texts, length=length) if len(rows) else {"input_ids": []}
-    ids = Ragged.of(made["input_ids"])
-    tokens = {"input_ids": ids}
-    if len(texts) == 2 and "token_type_ids" in made:
-        tokens["token_type_ids"] = Ragged.of(made["token_type_ids"], np.int8)
-    return Encoded(tokens, {} if labels is None else {"labels": labels}, ids.lengths)
+    wanted = {"input_ids": np.int32, **({"token_type_ids": np.int8} if len(texts) == 2 else {})}
+    made: dict[str, list[Ragged]] = {"input_ids": [Ragged.of([])]}
+    for part in tokens.parts(tokenizer, *texts, length=length):
+        for name in wanted.keys() & part.keys():
+            made.setdefault(name, []).append(Ragged.of(part[name], wanted[name]))
+    held = {name: Ragged.joined(found) for name, found in made.items()}
+    return Encoded(held, {} if labels is None else {"labels": labels}, held["input_ids"].lengths)
 
 
 def pad_batch(encoded: Encoded, rows: np.ndarray, tokenizer: Any) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from rootstock.core.errors import BaseError
 from rootstock.core.mode import in_mode
 from rootstock.core.rows import Encoded
 from rootstock.core.task import Batch
-from rootstock.core.tokens import around
+from rootstock.core.tokens import around, tokenised
 from rootstock.tasks import _vocabulary
 
 Pool = Literal["mean", "cls", "last"]
@@ -25,7 +25,7 @@ def cut(texts: Sequence[str], tokenizer: Any, length: int | None) -> list[list[i
     """Ids of each text as the tokenizer wraps it, cut at `length`; nothing where a text has no tokens."""
     held = around(tokenizer)
     room = length - len(held.before) - len(held.after) if length else None
-    made = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"] if texts else []
+    made = tokenised(tokenizer, texts, add_special_tokens=False)["input_ids"]
     return [[*held.before, *ids[:room], *held.after] if ids else [] for ids in made]
 
 

@@ -21,6 +21,7 @@ from rootstock.core.loaded import Head, Loaded
 from rootstock.core.rows import PIXELS, TEXT, Encoded, Ragged, column
 from rootstock.core.seed import HELD_OUT, Draw
 from rootstock.core.task import Batch, Loss
+from rootstock.core.tokens import tokenised
 from rootstock.tasks import _pictures, _views, _vocabulary
 from rootstock.tasks._pictures import OnPictures
 
@@ -62,7 +63,7 @@ class ContrastiveImageText(OnPictures):
 
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Pixels, and captions of at most `length` tokens; a row costs what both do."""
-        ids = tokenizer(column(rows, TEXT), truncation=length is not None, max_length=length, verbose=False)["input_ids"]
+        ids = tokenised(tokenizer, column(rows, TEXT), length=length)["input_ids"]
         held = Ragged.of(ids)
         return Encoded({"input_ids": held}, {PIXELS: self.pixels(rows)}, held.lengths + (self.cost or 1))
 

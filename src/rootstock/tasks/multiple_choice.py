@@ -17,13 +17,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from rootstock.core import tokens
 from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import CHOICES, LABEL, PAIR, ROW, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
 from rootstock.core.tally import Tally
 from rootstock.core.task import Batch, Kind
-from rootstock.tasks import _losses, _scores, _text
+from rootstock.tasks import _losses, _scores
 from rootstock.tasks._one_of import OneOf
 
 _FIGURES = ("accuracy", "log_loss", "calibration_error")
@@ -91,15 +92,15 @@ class MultipleChoice(OneOf):
     def encode(self, rows: pa.Table, tokenizer: Any, length: int | None) -> Encoded:
         """Token ids of all choices one after the other, each cut at `length` from its longer text, with how many tokens each has."""
         firsts, seconds, counts = _both(rows)
-        made = _text.tokenised(tokenizer, firsts, seconds, length=length) if firsts else {"input_ids": []}
+        made = tokens.tokenised(tokenizer, firsts, seconds, length=length)
         sizes = Ragged(
             np.array([len(ids) for ids in made["input_ids"]], np.int32), np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         )
-        tokens = {"input_ids": _by_row(made["input_ids"], sizes), "sizes": sizes}
+        held = {"input_ids": _by_row(made["input_ids"], sizes), "sizes": sizes}
         if "token_type_ids" in made:
-            tokens["token_type_ids"] = _by_row(made["token_type_ids"], sizes)
+            held["token_type_ids"] = _by_row(made["token_type_ids"], sizes)
         dense = {"labels": self.answers(rows)} if LABEL in rows.column_names else {}
-        return Encoded(tokens, dense, sizes.lengths * _widest(sizes))
+        return Encoded(held, dense, sizes.lengths * _widest(sizes))
 
     def spans(self, encoded: Encoded) -> np.ndarray:
         """Tokens of each row's longest choice with what is asked, [N]."""

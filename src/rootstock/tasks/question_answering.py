@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from rootstock.core import tokens
 from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, PAIR, PART, ROW, TEXT, Columns, Encoded, Ragged, boxed, column
@@ -125,28 +126,28 @@ class QuestionAnswering(Scored):
         """Windows of passages: token ids, each token's letters of the passage, and the answer's first and last token of labelled rows."""
         _check_columns(rows)
         texts = [column(rows, name) for name in (TEXT, PAIR)]
-        made = (
-            tokenizer(*texts, truncation=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False) if rows else None
+        read = (
+            _spans.read(made, row, tokenizer.cls_token_id)
+            for made in tokens.parts(tokenizer, *texts, return_offsets_mapping=True)
+            for row in range(len(made["input_ids"]))
         )
         answers = self._first_answers(rows) if LABEL in rows.column_names else [None] * len(rows)
         found = [
             window
-            for row, (answer, place) in enumerate(zip(answers, column(rows, ROW), strict=True))
-            for window in _spans.windows(
-                _spans.read(made, row, tokenizer.cls_token_id), row=row, place=place, length=length, stride=self.stride, answer=answer
-            )
+            for row, (each, answer, place) in enumerate(zip(read, answers, column(rows, ROW), strict=True))
+            for window in _spans.windows(each, row=row, place=place, length=length, stride=self.stride, answer=answer)
         ]
         ids = Ragged.of([each.ids for each in found])
-        tokens = {"input_ids": ids, "begins": Ragged.of([each.begins for each in found]), "ends": Ragged.of([each.ends for each in found])}
-        if made is not None and "token_type_ids" in made:
-            tokens["token_type_ids"] = Ragged.of([each.types for each in found], np.int8)
+        held = {"input_ids": ids, "begins": Ragged.of([each.begins for each in found]), "ends": Ragged.of([each.ends for each in found])}
+        if "token_type_ids" in tokenizer.model_input_names:
+            held["token_type_ids"] = Ragged.of([each.types for each in found], np.int8)
         dense: dict[str, np.ndarray] = {
             PART: np.array([each.row for each in found], np.int32),
             "null": np.array([each.null for each in found], np.int64),
         }
         if LABEL in rows.column_names:
             dense["labels"] = np.array([each.answer for each in found], np.int64).reshape(-1, 2)
-        return Encoded(tokens, dense, ids.lengths)
+        return Encoded(held, dense, ids.lengths)
 
     def _first_answers(self, rows: pa.Table) -> list[tuple[int, int] | None]:
         """First letter of each row's first answer and the one behind its last; None where it has none."""

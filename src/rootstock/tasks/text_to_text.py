@@ -19,13 +19,14 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from rootstock.core import tokens
 from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, TEXT, Columns, Encoded, Ragged, boxed, column, spell
 from rootstock.core.seed import Draw
 from rootstock.core.tally import Sums, Tally, tally
 from rootstock.core.task import Batch, ByToken, Kind, Loss
-from rootstock.tasks import _generation, _pieces, _seq2seq, _taught, _text, _texts, _vocabulary
+from rootstock.tasks import _generation, _pieces, _seq2seq, _taught, _texts, _vocabulary
 
 _LANGUAGES = frozenset(("en", "de", "fr", "es", "it", "pt", "nl", "cs", "pl", "ro", "sv", "fi", "tr", "ru", "ar", "hi", "zh", "ja", "ko"))
 _PAIRS = (("source", "target"), ("src", "tgt"), ("document", "summary"), ("article", "highlights"), ("dialogue", "summary"))
@@ -206,8 +207,7 @@ class TextToText(ByToken):
 
 def _ids(tokenizer: Any, texts: list[str], length: int | None, *, target: bool = False) -> Ragged:
     """Ids as the tokenizer wraps a text of its own, or one to be written, with an end in any case."""
-    given: dict[str, Any] = {"text_target" if target else "text": texts}
-    made = _text.tokenised(tokenizer, length=length, **given)["input_ids"] if texts else []
+    made = tokens.tokenised(tokenizer, texts, length=length, target=target)["input_ids"]
     if target:
         end = _seq2seq.end_token(tokenizer)
         made = [ids if end in ids[-2:] else [*ids[: length - 1 if length else None], end] for ids in made]

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from rootstock.core import tokens
 from rootstock.core.errors import DataError
 from rootstock.core.loaded import Head
 from rootstock.core.rows import LABEL, PART, ROW, TEXT, WORDS, Columns, Encoded, Ragged, boxed, column, spell
@@ -94,18 +95,18 @@ class TokenClassification(Scored):
         """Windows of rows: token ids, the first token of each of their words (below 0 where it has none), and labelled rows' tags."""
         words = _words(rows)
         texts = [" ".join(each) for each in words]
-        made = _text.tokenised(tokenizer, texts, length=None, return_offsets_mapping=True) if texts else {}
+        made = tokens.tokenised(tokenizer, texts, return_offsets_mapping=True)
         found = [
             (row, window)
-            for row, (ids, offsets) in enumerate(zip(made.get("input_ids", []), made.get("offset_mapping", []), strict=True))
+            for row, (ids, offsets) in enumerate(zip(made["input_ids"], made.get("offset_mapping", []), strict=True))
             for window in self._windows(np.asarray(ids, np.int32), offsets, words[row], length)
         ]
         ids = Ragged.of([window.ids for _, window in found])
-        tokens = {"input_ids": ids, "firsts": Ragged.of([window.firsts for _, window in found])}
+        held = {"input_ids": ids, "firsts": Ragged.of([window.firsts for _, window in found])}
         if LABEL in rows.column_names:
             tags = self._numbers(rows)
-            tokens["tags"] = Ragged.of([tags[row][window.words] for row, window in found])
-        return Encoded(tokens, {PART: np.array([row for row, _ in found], np.int32)}, ids.lengths)
+            held["tags"] = Ragged.of([tags[row][window.words] for row, window in found])
+        return Encoded(held, {PART: np.array([row for row, _ in found], np.int32)}, ids.lengths)
 
     def _windows(self, ids_T: np.ndarray, offsets: Any, words: list[str], length: int | None) -> list[_tags.Window]:
         real_T = [place for place, (begin, end) in enumerate(offsets) if end > begin]
