@@ -148,6 +148,7 @@ def test_limits_go_by_the_figures_name():
     assert limits("dim64_spearman") == limits("matthews") == (-1.0, 1.0)
     assert limits("bleu") == (0.0, 100.0)
     assert limits("calibration_error") == limits("per_class/3/recall") == limits("calibration/0/accuracy") == (0.0, 1.0)
+    assert limits("perplexity") == (1.0, np.inf)
     assert limits("log_loss") == limits("mean_absolute_error") == limits("root_mean_squared_error") == (0.0, np.inf)
     assert limits("r2") == (-np.inf, 1.0)
     assert limits("loss") is limits("perplexity") is limits("margin") is limits("calibration/0/confidence") is None

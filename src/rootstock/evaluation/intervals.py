@@ -40,6 +40,7 @@ _LIMITS: dict[tuple[str, ...], tuple[float, float]] = {
     ("spearman", "pearson", "matthews"): (-1.0, 1.0),
     ("bleu", "chrf"): (0.0, 100.0),
     ("log_loss", "absolute_error", "squared_error"): (0.0, math.inf),
+    ("perplexity",): (1.0, math.inf),
     ("r2",): (-math.inf, 1.0),
 }
 
