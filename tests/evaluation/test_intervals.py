@@ -151,7 +151,7 @@ def test_limits_go_by_the_figures_name():
     assert limits("perplexity") == (1.0, np.inf)
     assert limits("log_loss") == limits("mean_absolute_error") == limits("root_mean_squared_error") == (0.0, np.inf)
     assert limits("r2") == (-np.inf, 1.0)
-    assert limits("loss") is limits("perplexity") is limits("margin") is limits("calibration/0/confidence") is None
+    assert limits("loss") is limits("margin") is limits("calibration/0/confidence") is None
 
 
 def test_an_interval_ends_where_the_figure_can_go_no_further():
