@@ -14,10 +14,10 @@ from rootstock.sentinel.source import Source
 Path = tuple[str | int, ...]
 
 TARGETS = words(
-    "parent_library _target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type"
+    "parent_library megatron_core _target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type"
     " py/function py/module"
 )
-"""Keys whose value a loader imports: hydra, Lightning, MLflow, jsonpickle."""
+"""Keys whose value a loader imports: peft, hydra, Lightning, MLflow, jsonpickle."""
 
 SOFT_TARGETS = words("target cls _type_ builder instantiate import_path python_class")
 """Keys that some loaders import and others do not: only what runs code counts."""
@@ -70,14 +70,11 @@ def judge(path: Path, value: Any, source: Source, *, offset: int | None = None) 
 
 def _text(key: str, path: Path, value: str, source: Source, offset: int | None) -> Iterator[Finding]:
     yield from _target(key, value, source, offset)
-    if any(part in WEIGHTS for part in path[:-1]) and (why := _bad_shard(value)):
-        yield finding("index-path", source, f"the index sends a loader to {_short(value)}, which {why}", offset=offset)
-    if key in BASES and (why := _bad_base(value)):
-        yield finding("adapter-base", source, f"{key!r} is {_short(value)}, which {why}", offset=offset)
+    yield from _opened(key, path, value, source, offset)
     if key.endswith("attn_implementation") and "/" in value:
         yield finding("config-remote-code", source, f"{key!r} has the loader fetch the kernel {_short(value)}", offset=offset)
-    if key in OPENED and "/" in value + "/" and (why := _bad_file(value)) and not _hub_file(value):
-        yield finding("config-path", source, f"{key!r} has a loader open {_short(value)}, which {why}", offset=offset)
+    if key == "id" and value == "pickle" and {"filters", "compressor", "codecs"} & set(path):
+        yield finding("config-object", source, "the chunks of an array are unpickled where it is read", offset=offset)
     if LIBRARIES.search(key) and (library := shell.first_library(value)):
         yield finding("native-library", source, f"{key!r} has a loader load the native library {library!r}", offset=offset)
     if _RESOLVER.search(value):
@@ -85,6 +82,18 @@ def _text(key: str, path: Path, value: str, source: Source, offset: int | None) 
     if (code := shell.first_code(value)) and not is_template(value):
         rows: Severity | None = "note" if source.name.endswith((".jsonl", ".ndjson")) else None  # texts to train on may speak of code
         yield finding("code-in-text", source, f"the value of {key!r} is code: {code!r}", offset=offset, severity=rows)
+
+
+def _opened(key: str, path: Path, value: str, source: Source, offset: int | None) -> Iterator[Finding]:
+    """Files and bases that a loader opens because a value names them."""
+    if any(part in WEIGHTS for part in path[:-1]) and (why := _bad_shard(value)):
+        yield finding("index-path", source, f"the index sends a loader to {_short(value)}, which {why}", offset=offset)
+    if key in BASES and (why := _bad_base(value)):
+        yield finding("adapter-base", source, f"{key!r} is {_short(value)}, which {why}", offset=offset)
+    if key in OPENED and "/" in value + "/" and (why := _bad_file(value)) and not _hub_file(value):
+        yield finding("config-path", source, f"{key!r} has a loader open {_short(value)}, which {why}", offset=offset)
+    if key == "path" and "itemInfoEntries" in path and (why := paths.escapes(value)):  # of a package of Core ML
+        yield finding("config-path", source, f"the package has its model read from {_short(value)}, which {why}", offset=offset)
 
 
 def _target(key: str, value: str, source: Source, offset: int | None) -> Iterator[Finding]:

@@ -89,7 +89,7 @@ def _executes(module: str, name: str) -> str:
     inner = {part.lstrip("_") for part in name.split(".")[:-1]}
     if inner & exact:
         return f"reaches the module {min(inner & exact)} through another"
-    if name.rpartition(".")[2] in _words("names"):
+    if name.rpartition(".")[2] in _words("names") or f"{module}.{name}" in _words("functions"):
         return "by its name runs code or reads and writes files"
     return ""
 
@@ -109,6 +109,12 @@ def _known(file: str) -> dict[str, dict[str, Literal["data", "known"]]]:
         elif colon and not line.startswith("#"):
             table.setdefault(module, {}).update(dict.fromkeys(names.split(), kind))
     return table
+
+
+@cache
+def packages() -> frozenset[str]:
+    """Packages of which some names are known as data: imports of them pass."""
+    return frozenset(module.partition(".")[0] for file in ("python", "others", *FILES.values()) for module in _known(file))
 
 
 @cache
