@@ -18,7 +18,9 @@ def test_exit_codes_and_forms(command, tmp_path):
     assert code == 3
     assert all(["os.system" in out, "evidence found" in out, "refused" in error])
     code, out, _ = command(["scan", "--format=json", bad])
-    assert (code, json.loads(out)["findings"][0]["rule"]) == (3, "pickle-executes")
+    (told,) = json.loads(out)["findings"]
+    assert (code, told["rule"], told["offset"], told["severity"]) == (3, "pickle-executes", 14, "malicious")
+    assert all(told[each] for each in ("path", "what", "why", "fix", "action"))
     code, out, _ = command(["scan", bad, "--format", "sarif", "--policy", "strict"])
     assert (code, json.loads(out)["version"]) == (3, "2.1.0")
 

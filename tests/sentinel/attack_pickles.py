@@ -32,11 +32,11 @@ _socket:socket _testcapi:run_in_subinterp _winapi:CreateProcess _xxsubinterprete
 bdb:Bdb.runeval bdb:Bdb.runcall builtins:__import__ builtins:breakpoint builtins:compile builtins:delattr builtins:exec builtins:filter builtins:globals
 builtins:input builtins:map builtins:open builtins:setattr builtins:vars cProfile:runctx cProfile:Profile.runctx cgitb:lookup cloudpickle:loads code:InteractiveInterpreter.runcode
 code:interact codecs:decode codeop:compile_command commands:getoutput compileall:compile_dir concurrent.futures:ThreadPoolExecutor copyreg:add_extension ctypes:CDLL
-ctypes:cdll.LoadLibrary curses:wrapper dbm:open diffusers:DiffusionPipeline dill:load dill:loads distutils.file_util:write_file distutils.spawn:spawn doctest:debug
+ctypes:cdll.LoadLibrary curses:wrapper dbm:open dill:load dill:loads distutils.file_util:write_file distutils.spawn:spawn doctest:debug
 doctest:testsource ensurepip:_run_pip fileinput:input fsspec:open ftplib:FTP functools:reduce gc:get_objects glob:glob http.client:HTTPSConnection hydra.utils:instantiate
 idlelib.autocomplete:AutoComplete.fetch_completions idlelib.autocomplete:AutoComplete.get_entity idlelib.calltip:Calltip.fetch_tip idlelib.debugobj:ObjectTreeItem.SetText
 idlelib.pyshell:ModifiedInterpreter.runcode idlelib.pyshell:ModifiedInterpreter.runcommand idlelib.run:Executive.runcode importlib:__import__ importlib._bootstrap:_gcd_import
-importlib.machinery:SourceFileLoader inspect:getattr_static io:open joblib:load joblib.parallel:Parallel jsonpickle:decode keras.models:load_model lib2to3.pgen2.pgen:ParserGenerator.make_label
+importlib.machinery:SourceFileLoader inspect:getattr_static io:open joblib:load jsonpickle:decode keras.models:load_model lib2to3.pgen2.pgen:ParserGenerator.make_label
 linecache:getlines logging.config:listen mailcap:findmatch marshal:loads multiprocessing:Process multiprocessing.util:spawnv_passfds netrc:netrc nt:system numpy:fromfile numpy:load numpy:memmap
 numpy:savetxt numpy.ctypeslib:load_library numpy.distutils.exec_command:exec_command numpy.f2py.crackfortran:_eval_length numpy.f2py.crackfortran:getlincoef numpy.f2py.crackfortran:param_eval
 numpy.f2py:compile numpy.lib.npyio:load numpy.testing._private.utils:measure numpy.testing._private.utils:runstring operator:attrgetter operator:methodcaller os:execvp os:popen os:posix_spawn os:putenv
@@ -57,7 +57,7 @@ zipimport:zipimporter zipimport:zipimporter.load_module
 
 UNKNOWN = """
 vsec_helper:run mypackage.models:Net pandas.core.frame:DataFrame.query xml.sax:parse ultralytics.nn.tasks:DetectionModel datasets:load_dataset
-huggingface_hub:hf_hub_download sklearn.datasets._base:load_svmlight_file collections:OrderedDict.fromkeys numpy.core.fromnumeric:size os_helper:system os.path:expanduser
+huggingface_hub:hf_hub_download sklearn.datasets._base:load_svmlight_file collections:OrderedDict.fromkeys numpy.core.fromnumeric:size os_helper:system diffusers:DiffusionPipeline joblib.parallel:Parallel spacy.vocab:unpickle_vocab nltk.probability:FreqDist os.path:expanduser
 """.split()
 """Not known to do harm, and not known to do none."""
 

@@ -26,6 +26,9 @@ CLASSES = words("activation_function activation_fn sbert_ce_default_activation_f
 """Keys that hold a short name, or the full name of a class that sentence-transformers imports."""
 
 REDUCERS = words("__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__")
+SKOPS = "schema.json"
+"""In this file of skops a `__reduce__` holds arguments alone; the class that gets them stands beside it, and is judged with the document."""
+
 REMOTE = words("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code")
 WEIGHTS = words("weight_map all_checkpoint_keys")
 BASES = words("base_model_name_or_path base_model")
@@ -59,7 +62,7 @@ def judge(path: Path, value: Any, source: Source, *, offset: int | None = None) 
     if isinstance(value, int | float) and value is not True:
         return
     key = path[-1] if path and isinstance(path[-1], str) else next((part for part in reversed(path) if isinstance(part, str)), "")
-    if key in REDUCERS:
+    if key in REDUCERS and not (key == "__reduce__" and value == "{" and source.name == SKOPS):
         yield finding("config-object", source, f"the key {key!r} has a loader rebuild an object by calling what it names", offset=offset)
     remote = next((part for part in path if part in REMOTE), None)
     if remote and value not in (False, None, "", "{", "["):
