@@ -39,7 +39,12 @@ def test_a_hub_id_is_fetched_whole_and_scanned_unopened(command, tmp_path, monke
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *ids, **how: asked.append((*ids, how)) or str(snapshot))
     code, out, _ = command(["scan", "org/model@v1"])
     assert (code, "2 files" in out) == (0, True)
-    assert (asked[0][0], asked[0][1]["revision"], asked[0][1]["allow_patterns"], asked[0][1]["ignore_patterns"]) == ("org/model", "v1", ["*"], None)
+    assert (asked[0][0], asked[0][1]["revision"], asked[0][1]["allow_patterns"], asked[0][1]["ignore_patterns"]) == (
+        "org/model",
+        "v1",
+        ["*"],
+        None,
+    )
     (blobs / "weights").write_bytes(PAYLOAD)
     code, out, _ = command(["scan", "org/model"])
     assert (code, "deep/weights" in out) == (3, True)

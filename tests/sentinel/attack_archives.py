@@ -1,4 +1,6 @@
 """Archives, arrays and containers of torch with a payload in them, built here; those of published attacks beyond the catalogue's files."""
+# ruff: noqa: E501  (what is scanned stands on one line)
+# fmt: off
 
 import base64
 import bz2

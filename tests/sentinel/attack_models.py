@@ -1,5 +1,6 @@
 """Models of other frameworks and repositories that reach for code or files, built here; published attacks beyond the catalogue's files."""
 # ruff: noqa: E501  (what is scanned stands on one line)
+# fmt: off
 
 import base64
 import gzip

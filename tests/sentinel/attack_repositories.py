@@ -1,5 +1,6 @@
 """Model repositories with code, paths or words that should not be there, built here; published attacks beyond the catalogue's files."""
 # ruff: noqa: E501  (what is scanned stands on one line)
+# fmt: off
 
 import json
 

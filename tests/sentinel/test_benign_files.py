@@ -75,12 +75,14 @@ def test_plain_objects_and_arrays_of_every_protocol(tmp_path, protocol):
 
 
 def test_estimators_by_pickle_joblib_and_dill(tmp_path):
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.ensemble import GradientBoostingClassifier
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
     rows = ["good movie here", "bad film there"] * 5
-    for number, each in enumerate((make_pipeline(TfidfVectorizer(), GradientBoostingClassifier(n_estimators=2)).fit(rows, [0, 1] * 5), {"x": np.eye(3)})):
+    for number, each in enumerate(
+        (make_pipeline(TfidfVectorizer(), GradientBoostingClassifier(n_estimators=2)).fit(rows, [0, 1] * 5), {"x": np.eye(3)})
+    ):
         assert found(tmp_path / "p", {f"{number}.pkl": pickle.dumps(each)}) == {}
         assert found(tmp_path / "d", {f"{number}.dill": dill.dumps(each)}) == {}
         for packed in (0, ("zlib", 3), ("xz", 3)):
@@ -104,7 +106,14 @@ def test_trees_of_skops(tmp_path):
 
     def schema(kind, module, reduce):
         node = {"__class__": kind, "__module__": module, "__loader__": "TreeNode", "__reduce__": reduce}
-        return zipped([("schema.json", json.dumps({"__class__": "list", "__module__": "builtins", "__loader__": "ListNode", "content": [node]}).encode())])
+        return zipped(
+            [
+                (
+                    "schema.json",
+                    json.dumps({"__class__": "list", "__module__": "builtins", "__loader__": "ListNode", "content": [node]}).encode(),
+                )
+            ]
+        )
 
     arguments = {"args": {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode", "content": []}}
     assert found(tmp_path, {"t.skops": schema("Tree", "sklearn.tree._tree", arguments)}) == {}
@@ -119,7 +128,10 @@ def test_a_folder_of_a_run_of_the_trainer(tmp_path, tiny_base):
     files = {path.name: path.read_bytes() for path in tiny_base.iterdir() if path.is_file()}
     files |= {"training_args.bin": torch_bytes(TrainingArguments(output_dir=str(tmp_path / "o"), report_to=[]))}
     files |= {"optimizer.pt": torch_bytes(optimizer.state_dict()), "scheduler.pt": torch_bytes(schedule.state_dict())}
-    files |= {"trainer_state.json": json.dumps({"epoch": 1.0, "log_history": [{"loss": 0.1}]}), "rng_state.pth": torch_bytes({"python": random.getstate()})}
+    files |= {
+        "trainer_state.json": json.dumps({"epoch": 1.0, "log_history": [{"loss": 0.1}]}),
+        "rng_state.pth": torch_bytes({"python": random.getstate()}),
+    }
     assert found(tmp_path / "run", files) == {}
 
 
@@ -128,7 +140,9 @@ def test_a_clone_of_git(tmp_path):
     import subprocess
 
     def git(*words):
-        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.com", *words], check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.com", *words], check=True, capture_output=True
+        )
 
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "weights").write_bytes(pickle.dumps([1, 2]))
@@ -151,6 +165,7 @@ def test_a_clone_of_git(tmp_path):
         ("demo.mp4", b"\0\0\0 ftypisom\0\0\2\0" + bytes(40)),
         ("demo.webm", b"\x1aE\xdf\xa3" + bytes(40)),
         (".DS_Store", b"\0\0\0\x01Bud1\0\0\x10\0" + bytes(40)),
+        ("spiece.vocab", "<unk>\t0\n<s>\t0\n▁the\t-3.1\n".encode()),
         ("lid.bin", (0x2F4F16BA).to_bytes(4, "little") + bytes(60)),
     ],
 )
@@ -160,12 +175,14 @@ def test_what_lies_beside_models(tmp_path, name, data):
 
 
 def test_tokenizers_and_classes_of_libraries_are_named_and_not_called_malicious(tmp_path):
-    from transformers import BertTokenizerFast, PreTrainedTokenizerFast
     from tokenizers import Tokenizer, models
+    from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
     tokens = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
-    for number, each in enumerate((PreTrainedTokenizerFast(tokenizer_object=tokens), BertTokenizerFast(str(tmp_path / "vocab.txt")), tokens)):
+    for number, each in enumerate(
+        (PreTrainedTokenizerFast(tokenizer_object=tokens), BertTokenizerFast(str(tmp_path / "vocab.txt")), tokens)
+    ):
         assert found(tmp_path / "t", {f"{number}.pkl": pickle.dumps(each)}) == {}
     tagger = b"cnltk.tag.perceptron\nPerceptronTagger\n)\x81."
     assert found(tmp_path / "n", {"tagger.pkl": b"\x80\x02" + tagger}) == {"pickle-unknown-global": "suspicious"}

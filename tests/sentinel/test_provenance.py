@@ -190,8 +190,12 @@ def certificates(tmp_path, name):
     def made(subject, issuer, key, by, *, root):
         called = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in (subject, issuer)]
         start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-        use = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False)
-        builder = x509.CertificateBuilder(called[1], called[0], key.public_key(), x509.random_serial_number(), start, start + datetime.timedelta(9000))
+        use = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False
+        )
+        builder = x509.CertificateBuilder(
+            called[1], called[0], key.public_key(), x509.random_serial_number(), start, start + datetime.timedelta(9000)
+        )
         builder = builder.add_extension(x509.BasicConstraints(ca=root, path_length=None), critical=True)
         usage = x509.KeyUsage(digital_signature=True, key_cert_sign=root, crl_sign=root, **use)
         return builder.add_extension(usage, critical=True).sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -259,9 +259,7 @@ def unopened(reference: str) -> Path | None:
     return fetch(found["id"], found["revision"], files=("*",), below=True) if found else None
 
 
-def fetch(
-    hub_id: str, revision: str | None, *, cache: Path | None = None, files: Sequence[str] = FETCHED, below: bool = False
-) -> Path:
+def fetch(hub_id: str, revision: str | None, *, cache: Path | None = None, files: Sequence[str] = FETCHED, below: bool = False) -> Path:
     """The folder of a repository's files. below: those in its folders too. Raises UnknownName, or BaseError where it can't be fetched."""
     import huggingface_hub as hub
     from huggingface_hub import errors

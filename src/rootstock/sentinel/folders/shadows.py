@@ -23,5 +23,7 @@ def scan(tree: Tree, context: Context) -> Iterator[Finding]:
             continue
         module, folder = (path.parent.name, path.parent.parent) if path.name == "__init__.py" else (path.name.split(".")[0], path.parent)
         if module in packages() and str(folder) in folders - inside:
-            what = f"{name[:120]} goes by the name of the library {module!r}, and is imported in its place by what loads the weights beside it"
+            what = (
+                f"{name[:120]} goes by the name of the library {module!r}, and is imported in its place by what loads the weights beside it"
+            )
             yield finding("remote-code", tree.open(name), what, severity="suspicious")

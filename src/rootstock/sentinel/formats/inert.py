@@ -38,7 +38,13 @@ RIFF = (b"WEBP", b"WAVE")
 def recognises(probe: Probe) -> bool:
     """By magic; text by whether its first 64 KiB and its last are UTF-8 or UTF-16 without control characters."""
     head = probe.head
-    return head.startswith(MAGICS) or head[4:8] == FILM or _is_arrow_stream(probe) or (head[:4] == b"RIFF" and head[8:12] in RIFF) or (is_text(head) and is_text(probe.tail))
+    return (
+        head.startswith(MAGICS)
+        or head[4:8] == FILM
+        or _is_arrow_stream(probe)
+        or (head[:4] == b"RIFF" and head[8:12] in RIFF)
+        or (is_text(head) and is_text(probe.tail))
+    )
 
 
 def _is_arrow_stream(probe: Probe) -> bool:

@@ -27,7 +27,7 @@ CLASSES = words("activation_function activation_fn sbert_ce_default_activation_f
 
 REDUCERS = words("__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__")
 SKOPS = "schema.json"
-"""In this file of skops a `__reduce__` holds arguments alone; the class that gets them stands beside it, and is judged with the document."""
+"""In this file of skops a `__reduce__` holds arguments alone; the class that gets them stands beside it and is judged by itself."""
 
 REMOTE = words("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code")
 WEIGHTS = words("weight_map all_checkpoint_keys")

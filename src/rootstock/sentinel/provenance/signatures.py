@@ -81,7 +81,8 @@ def _signer(signing: Any, key: Path, certificate: Path | None) -> Any:
 def check(folder: Path, signature: Path, by: Path | Identity) -> Signed | str:
     """The files that are signed, where the signature holds for them and for all others that are here; else what is wrong.
 
-    by: a public key or the certificates of roots in PEM, or an identity of sigstore. Raises UsageError where the extra is missing or the key can't be read.
+    by: a public key or the certificates of roots in PEM, or an identity of sigstore. Raises UsageError where the extra is missing or the
+    key can't be read.
     """
     verifying = needed("model_signing.verifying", "the check of a signature", extra=_EXTRA)
     config = _verifier(verifying, by)
