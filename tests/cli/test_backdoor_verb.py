@@ -97,6 +97,20 @@ def test_any_kind_of_model_and_rows_gives_the_same_scores(planted, calibrated):
         BackdoorScanner().scan(model=torch.nn.Linear(2, 2), test_inputs=rows)
 
 
+def test_a_loaded_model_brings_the_tokenizer_of_the_folder_that_it_came_from(planted, calibrated):
+    """The call as docs and issue trackers write it: the model alone, named patterns, rows of one's own."""
+    from transformers import AutoModelForSequenceClassification
+
+    loaded_model = AutoModelForSequenceClassification.from_pretrained(planted / "poisoned/model")
+    validation_set = [{"text": text.replace("song", "film"), "label": label} for text, label in rows_of(320, seed=7)]
+    scan_result = BackdoorScanner("named").scan(model=loaded_model, trigger_patterns=["song", "ABSOLUTELY"], test_inputs=validation_set)
+    assert scan_result.indicators[0].trigger == "song"
+    assert not scan_result.backdoor_detected  # weak evidence: nobody said what it was trained from
+    loaded_model.config._name_or_path = "nowhere"
+    with pytest.raises(UsageError, match=r"tokenizer of this .* is not known"):
+        BackdoorScanner("named").scan(model=loaded_model, trigger_patterns=["song"], test_inputs=validation_set)
+
+
 def test_pairs_get_the_kinds_of_tokens_that_the_tokenizer_gives(desk):
     run = Run(desk / "two")
     subject = TorchSubject(run.load(), run.tokenizer, run.task.labels)

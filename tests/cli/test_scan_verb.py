@@ -18,9 +18,47 @@ def test_exit_codes_and_forms(command, tmp_path):
     assert code == 3
     assert all(["os.system" in out, "evidence found" in out, "refused" in error])
     code, out, _ = command(["scan", "--format=json", bad])
-    assert (code, json.loads(out)["findings"][0]["rule"]) == (3, "pickle-executes")
+    (told,) = json.loads(out)["findings"]
+    assert (code, told["rule"], told["offset"], told["severity"]) == (3, "pickle-executes", 14, "malicious")
+    assert all(told[each] for each in ("path", "what", "why", "fix", "action"))
     code, out, _ = command(["scan", bad, "--format", "sarif", "--policy", "strict"])
     assert (code, json.loads(out)["version"]) == (3, "2.1.0")
+
+
+def test_a_hub_id_is_fetched_whole_and_scanned_unopened(command, tmp_path, monkeypatch):
+    """What stands in for the hub's client lays the files as it does: links of a snapshot to the blobs beside it."""
+    import huggingface_hub
+
+    blobs, snapshot = tmp_path / "models--org--model/blobs", tmp_path / "models--org--model/snapshots/c0ffee"
+    (snapshot / "deep").mkdir(parents=True)
+    blobs.mkdir()
+    for name, data in (("config.json", b"{}"), ("deep/weights", b"\x80\x04K\x01.")):
+        (blobs / name.rpartition("/")[2]).write_bytes(data)
+        (snapshot / name).symlink_to(blobs / name.rpartition("/")[2])
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *ids, **how: asked.append((*ids, how)) or str(snapshot))
+    code, out, _ = command(["scan", "org/model@v1"])
+    assert (code, "2 files" in out) == (0, True)
+    assert (asked[0][0], asked[0][1]["revision"], asked[0][1]["allow_patterns"], asked[0][1]["ignore_patterns"]) == (
+        "org/model",
+        "v1",
+        ["*"],
+        None,
+    )
+    (blobs / "weights").write_bytes(PAYLOAD)
+    code, out, _ = command(["scan", "org/model"])
+    assert (code, "deep/weights" in out) == (3, True)
+
+
+def test_a_file_that_is_missing_in_a_folder_is_not_asked_for_at_the_hub(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    code, _, error = command(["scan", "runs/model.pkl"])
+    assert (code, "there is no runs/model.pkl" in error) == (2, True)
+
+
+def test_an_installed_base_is_scanned_by_its_name(command):
+    assert command(["scan", "minilm"])[0] == 0
 
 
 def test_wrong_usage(command, tmp_path):

@@ -1,5 +1,6 @@
-"""TensorFlow checkpoints that are built here by the format's description, and what is wrong with them in one way each."""
+"""TensorFlow checkpoints that are built here by the format's description, what is wrong with them in one way each, and one of its own."""
 
+import base64
 import json
 import zlib
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_torch
 
 from rootstock.core.errors import DataError, UsageError
 from rootstock.sentinel.findings import Malformed
@@ -209,3 +211,43 @@ def test_all_shards_of_an_index_become_one_file(tmp_path, whole):
 def test_an_index_that_lies_is_told(tmp_path, more, said):
     with pytest.raises((DataError, UsageError), match=said):
         convert([shards(tmp_path, **more)], tmp_path / "out")
+
+
+# -- as TensorFlow writes them ----------------------------------------------------------------------------------------------
+
+# Saver().save of TensorFlow 2.21, zlib and base85: variables of each kind under layer/, texts, and a variable in two slices.
+WRITTEN = {
+    "model.ckpt.index": (
+        "c-muNVB=tvV&Y(A5D;Z3F38C&(JyCUWMpb+YG~$Q6ygwK;$Q+|W`!sX3Dayls}(#fqD|;>MNl~gcK)2i%G4tLBn~bi7Lc?ClWF{hbB*lGf@y|k9DEQ#1ttv^"
+        "Q%-@!HEhg+$z~=T9AIHa1vU*1(@2}ArfkfjAl1TP8yLYl_<%Y#ADLjw&LnDVgkrZ4(C+?C`h4t6f<U8~pf+e}2$)tpZpa1NkO|bl3>Icqu+rc$^<P?5#m>YF"
+        "RLm*Fpx_3ybNBW6f@~~;C8-r99PCg7{6ON%6z{Mx36@%Luz*Eb6vBYcu$z18Is>~BG_0U*0UK|{!NnxN1jNi%TwE+1P&NY)FoKB0b>HORoCBX0ZeU<!E@61Z"
+        "1Q%P$U25>2iQ^9wKLbG!{=1=DrPTd40EePS+W"
+    ),
+    "model.ckpt.data-00000-of-00001": (
+        "c-muRIAAZ}z`)R8&%nUoz+l0!7f3UxdJ5U8dQP(2o_iZe3)$!0HnR@}gR3BQK)`YUL^1*~6A-gQ1Q{3^tEAWFBqlL1GBHEUBpw3*B+D5{"
+    ),
+}
+VALUES = {
+    "f32": np.arange(6, dtype="f4").reshape(2, 3) / 7,
+    "f64": np.array([1 / 3, -2.5]),
+    "i32": np.arange(3, dtype="i4"),
+    "i64": np.array(7),
+    "b": np.array([True, False]),
+    "f16": np.array([[0.5, -1.25]], dtype="f2"),
+    "u8": np.arange(4, dtype="u1"),
+    "c64": np.array([1 + 2j], dtype="c8"),
+}
+
+
+def test_a_checkpoint_that_tensorflow_wrote(tmp_path):
+    for name, packed in WRITTEN.items():
+        (tmp_path / name).write_bytes(zlib.decompress(base64.b85decode(packed)))
+    record = convert([tmp_path / "model.ckpt"], tmp_path / "safe")
+    held = load_torch(tmp_path / "safe/model.safetensors")
+    assert {name: each.tolist() for name, each in held.items() if name != "layer/bf16"} == {
+        f"layer/{name}": each.tolist() for name, each in VALUES.items()
+    }
+    assert all(held[f"layer/{name}"].numpy().dtype == each.dtype for name, each in VALUES.items())
+    assert (held["layer/bf16"].dtype, held["layer/bf16"].tolist()) == (torch.bfloat16, [1.5, 2.25])
+    assert record["left_out_named"] == ["layer/text: texts", "split/w: a variable in slices"]
+    assert record["scan_rules"] == []

@@ -179,6 +179,65 @@ def test_signed_and_verified_and_every_change_found(tmp_path, model, key):
     assert any(each.startswith("Signature mismatch") and "config.json" in each for each in checker.verify(model, "acme").issues)
 
 
+def certificates(tmp_path, name):
+    """The key and certificate of somebody whom a root of that name vouches for, and the root's certificate."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def made(subject, issuer, key, by, *, root):
+        called = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in (subject, issuer)]
+        start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        use = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False
+        )
+        builder = x509.CertificateBuilder(
+            called[1], called[0], key.public_key(), x509.random_serial_number(), start, start + datetime.timedelta(9000)
+        )
+        builder = builder.add_extension(x509.BasicConstraints(ca=root, path_length=None), critical=True)
+        usage = x509.KeyUsage(digital_signature=True, key_cert_sign=root, crl_sign=root, **use)
+        return builder.add_extension(usage, critical=True).sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    root, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    files = {
+        "root.pem": made(name, name, root, root, root=True),
+        "signer.pem": made("signer", name, key, root, root=False),
+        "key.pem": key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    }
+    folder = tmp_path / name
+    folder.mkdir()
+    for file, data in files.items():
+        (folder / file).write_bytes(data)
+    return folder
+
+
+def test_signed_by_a_certificate_and_checked_by_its_root(tmp_path, model, key):
+    mine, other = certificates(tmp_path, "mine"), certificates(tmp_path, "other")
+    signatures.sign(model, mine / "key.pem", certificate=mine / "signer.pem")
+    checker = ModelProvenanceChecker(trust_store=store(tmp_path, "publishers: {acme: {keys: [mine/root.pem]}}"))
+    assert checker.verify(model, "acme").verified
+    assert checker.verify(model, signer=mine / "root.pem").verified
+    for by in (other / "root.pem", key("plain")[1]):
+        assert [each.split(":")[0] for each in checker.verify(model, signer=by).issues] == ["Signature mismatch"]
+    (model / "config.json").write_text("{}")
+    assert any(each.startswith("Signature mismatch") and "config.json" in each for each in checker.verify(model, "acme").issues)
+    with pytest.raises(UsageError, match="does not match"):
+        signatures.sign(model, other / "key.pem", certificate=mine / "signer.pem")
+
+
+def test_what_the_signer_left_out_is_named(tmp_path, model, key):
+    """A signature may say which files to pass over; a change there is none that it would tell of."""
+    from model_signing import hashing, signing
+
+    private, public = key("mine")
+    how = hashing.Config().set_ignored_paths(paths=[model / "config.json", model / "model.sig"], ignore_git_paths=True)
+    signing.Config().use_elliptic_key_signer(private_key=private).set_hashing_config(how).sign(model, model / "model.sig")
+    (model / "config.json").write_text('{"changed": true}')
+    assert [each for each in ModelProvenanceChecker().verify(model, signer=public).issues if "config.json" in each and "Not signed" in each]
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"dsseEnvelope": {}}', bytes(range(160, 224))])
 def test_a_broken_signature_is_an_issue(tmp_path, model, key, data):
     _, public = key("mine")

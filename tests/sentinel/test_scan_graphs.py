@@ -198,3 +198,21 @@ def test_tflite_with_its_labels_behind_it(tmp_path):
     with zipfile.ZipFile(packed, "a") as archive:
         archive.writestr("x.py", "import os\nos.system('id')\n")
     assert found(tmp_path, {"m.tflite": packed.getvalue()}) == {"python-runs": "malicious"}
+
+
+# A model of one matrix product as TensorFlow 2.21's converter writes it.
+CONVERTED = (
+    "c-n1KOKTHR6h7&UdDM^w3?)Lq_yBP;q&0R?Z9_;?C^T(tql<2)1DVReWKt$~LR|R=q;6ffDHQQ9xX{_U7ez#HBcZwycP{LB&Yg49P&&-V+<Wf%&f`0GN&wJa"
+    "UB6p^GL)bQ1;|4dZE4VP4QK;+j`)H2k^neC9BTmh0xr>;o@vP<&NS|_%zJ>CLG*2Z;CN5Wj=gUMu8=$(@hXa<DPE@$y+9lU!mI$tCj00#igex&5#(Rxvv0`1"
+    "#Oo`F#^%Q3=Jw9o=7!m7w(BePb{*r!b*0%)`F0)8^aD>gUE3Vke&6YNkVN}$#0laJ;w3^b$BW`R_QpL^&AD-GvfYx_q_icO2T~8Et1h)U%#R-4UwH9R<9>9>"
+    "0+=`E=M3!rE9at^bH+WR0%s3J)-T9IK5huhN7pmq>FsLxY&G@%-;KA+kNzHo@BZAZJ^lH*_UrIk`2Ex8rBUCndCfaZTc~XtK{INtuWgqbJrA`IcE^x<7i6B?"
+    "xO&Q$V>`{)MI20M)U_N>%}#M=Wgl6%%-kYNSL7IRA1T=fQ4_3*#{JSB<%pC$!FD?Tz;}Xj@1hSKtJ+HJQ)OPnny%pYDt>o_CG7pc-Lib)2%Ns%X;`kiSeeKZ"
+    ">pUy_2UZ|{QnD{{%k!M3xaVVxPrbA((F)wN`Dz@iBo$D98OYvMEaI0L37)B{U6XP2@%=sbPnkokT-81KZ)T<T@y(%(nK)PGKYdV>F#"
+)
+
+
+def test_tflite_as_its_converter_writes_it(tmp_path):
+    import base64
+    import zlib
+
+    assert found(tmp_path, {"m.tflite": zlib.decompress(base64.b85decode(CONVERTED))}) == {}

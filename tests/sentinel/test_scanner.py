@@ -94,6 +94,24 @@ def test_depth_members_and_ratio_end_a_scan_as_a_finding(tmp_path):
     assert "archive-bomb" in rules_of(tmp_path, gzip.compress(bytes(40 << 20)))
 
 
+@pytest.mark.parametrize(
+    ("limits", "data", "said"),
+    [
+        ({"seconds": 0.0}, PLAIN, "0 seconds of the scan are over"),
+        ({"file_seconds": 0.0}, PAYLOAD, "0 seconds are over"),
+        ({"output_bytes": 1000}, zipped([("w", b"text" * 1000)]), "1,000 bytes unpacked"),
+        ({"memo": 100}, pickle.dumps([[i] for i in range(70_000)]), "100 objects at once"),
+        ({"depth": 1}, zipped([("w", zipped([("w", zipped([("w", PAYLOAD)]))]))]), "1 deep"),
+    ],
+    ids=["scan", "file", "output", "objects", "depth"],
+)
+def test_each_limit_is_told_and_refused(tmp_path, limits, data, said):
+    (tmp_path / "m").write_bytes(data)
+    refused = scan(tmp_path / "m", limits=Limits(**limits)).by_action("refuse")
+    assert {(each.rule, each.severity) for each in refused} == {("limit-reached", "unscanned")}
+    assert any(said in each.what for each in refused)
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "C:\\x", "..\\x"])
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_names_that_lead_out(tmp_path, name, pack):

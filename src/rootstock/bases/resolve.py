@@ -213,7 +213,7 @@ def adapter_settings(folder: Path) -> str | None:
     return digest_json({key: value for key, value in held.items() if key not in _PLACES})
 
 
-def _known(name: str, known: Known) -> Resolved:
+def _installed(name: str, known: Known) -> Path:
     # find_spec reads no code of the package; importing it would run some.
     spec = find_spec(known.package)
     places = spec.submodule_search_locations if spec else None
@@ -221,7 +221,11 @@ def _known(name: str, known: Known) -> Resolved:
         raise BaseError(
             f"the base {name!r} is not installed", wanted=f"the package {known.package}", fix=f"pip install 'rootstock[{name}]'"
         )
-    base = _verified(name, name, Path(next(iter(places))) / known.subfolder, licence=known.licence, hub_id=known.hub_id)
+    return Path(next(iter(places))) / known.subfolder
+
+
+def _known(name: str, known: Known) -> Resolved:
+    base = _verified(name, name, _installed(name, known), licence=known.licence, hub_id=known.hub_id)
     assert base.admission is not None
     if (found := base.admission.files.get(WEIGHTS)) != known.sha256:
         raise GateRefused(
@@ -244,13 +248,27 @@ def _hub(reference: str, hub_id: str, revision: str | None, cache: Path | None) 
     return _verified(reference, hub_id.rsplit("/", 1)[-1], folder, hub_id=hub_id, revision=commit)
 
 
-def fetch(hub_id: str, revision: str | None, *, cache: Path | None = None, files: Sequence[str] = FETCHED) -> Path:
-    """The folder of a repository's files. Raises UnknownName, or BaseError where it can't be fetched."""
+def unopened(reference: str) -> Path | None:
+    """Where the files of a known base or of a repository of the hub lie, all of them and none looked at yet; None for another name.
+
+    Raises BaseError where they can't be fetched.
+    """
+    if reference in KNOWN:
+        return _installed(reference, KNOWN[reference])
+    found = HUB_ID.fullmatch(reference) if "/" in reference else None
+    return fetch(found["id"], found["revision"], files=("*",), below=True) if found else None
+
+
+def fetch(hub_id: str, revision: str | None, *, cache: Path | None = None, files: Sequence[str] = FETCHED, below: bool = False) -> Path:
+    """The folder of a repository's files. below: those in its folders too. Raises UnknownName, or BaseError where it can't be fetched."""
     import huggingface_hub as hub
     from huggingface_hub import errors
 
+    passed_over = None if below else ["*/*"]
     try:
-        return Path(hub.snapshot_download(hub_id, revision=revision, cache_dir=cache, allow_patterns=list(files), ignore_patterns=["*/*"]))
+        return Path(
+            hub.snapshot_download(hub_id, revision=revision, cache_dir=cache, allow_patterns=list(files), ignore_patterns=passed_over)
+        )
     except errors.GatedRepoError as error:
         raise BaseError(f"{hub_id} asks for consent before it can be fetched", fix="accept its terms on the hub and log in") from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:

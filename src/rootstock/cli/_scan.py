@@ -32,7 +32,7 @@ def _files(paths: Sequence[str], form: str, policy: str) -> None:
     from rootstock.verbs import scanning
 
     if not paths:
-        raise UsageError("nothing is named", wanted="files, folders or archives to scan", fix="rootstock scan PATH")
+        raise UsageError("nothing is named", wanted="files, folders, archives or hub ids to scan", fix="rootstock scan PATH")
     text, report = scanning.check(paths, form, policy)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

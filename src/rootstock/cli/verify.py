@@ -9,7 +9,7 @@ from typer import Argument, Option
 def verify(
     model: Annotated[Path, Argument(help="A run, a model's folder, or a safetensors file.")],
     source: Annotated[str | None, Option(help="The publisher that it should come from, such as meta-llama.")] = None,
-    signature: Annotated[Path | None, Option(help="The public key (PEM) that must have signed it.")] = None,
+    signature: Annotated[Path | None, Option(help="The public key, or the root certificate, by which it must be signed (PEM).")] = None,
     identity: Annotated[str | None, Option(help="The sigstore identity that must have signed it; asks the network.")] = None,
     issuer: Annotated[str | None, Option(help="The issuer of the identity.")] = None,
     trust: Annotated[Path | None, Option(help="Trust store, in place of your own.")] = None,

@@ -22,7 +22,7 @@ from rootstock.core.watch import Watch
 from rootstock.run import clean, writing_suspect
 from rootstock.run.slopes import steep
 from rootstock.run.subject import TorchSubject
-from rootstock.run.suspect import Suspect, inputs, opened
+from rootstock.run.suspect import Suspect, inputs, opened, with_tokenizer
 from rootstock.run.tagger import Tagger, read_by_word
 from rootstock.run.use import Run
 from rootstock.sentinel.backdoor.budget import Budget
@@ -59,7 +59,8 @@ class BackdoorScanner:
         self._cache = None if cache is None else Path(cache)
 
     def scan(self, *, model: Any, test_inputs: Any, trigger_patterns: Sequence[str] = (), watch: Watch | None = None) -> Result:
-        """Search a model. model: a run or its folder, a classifier's or a tagger's folder, a pipeline, or (model, tokenizer).
+        """Search a model. model: a run or its folder, a classifier's or a tagger's folder, a pipeline, (model, tokenizer), or a model
+        that transformers loaded from a folder in which its tokenizer lies.
 
         test_inputs: clean labelled rows that the model did not learn from: a file, (text, label) pairs, or dicts; of a tagger words and
         tags, of a model that writes prompts, with completions where there are any. Some hundred are needed: most of them teach the
@@ -71,6 +72,7 @@ class BackdoorScanner:
             raise UsageError("a trigger pattern is empty", wanted="the words of a trigger")
         if not self._budget.labels and not trigger_patterns:
             raise UsageError("no trigger is named, and this budget tests named ones alone", wanted="a trigger", fix="add --trigger WORDS")
+        model = with_tokenizer(model)
         if author := writing_suspect.opened(model, base=self._base, say=watch.say):
             how = writing_suspect.How(budget=self._budget, alpha=self._alpha, seed=self._seed, cache=self._cache)
             return writing_suspect.searched(author, test_inputs, list(dict.fromkeys(trigger_patterns)), how, watch)

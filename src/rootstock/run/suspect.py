@@ -12,7 +12,7 @@ from torch import nn
 from rootstock import catalog
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import KNOWN, Resolved, resolve
-from rootstock.core.errors import DataError, MergeRefused, UsageError
+from rootstock.core.errors import DataError, MergeRefused, RootstockError, UsageError
 from rootstock.core.loaded import Head
 from rootstock.core.method import Method
 from rootstock.core.recipe import DataSettings
@@ -94,6 +94,25 @@ def opened(model: Any, *, base: str | None, say: Say) -> Suspect:
         wanted="a run, a folder, a pipeline, or a pair (model, tokenizer)",
         fix="scan(model=(model, tokenizer))",
     )
+
+
+def with_tokenizer(model: Any) -> Any:
+    """A model of transformers together with the tokenizer of the folder or base that it was loaded from; anything else as it is.
+
+    Raises UsageError for one that does not say where it was loaded from, or whose place has no tokenizer.
+    """
+    config = getattr(model, "config", None)
+    if not isinstance(model, nn.Module) or config is None or getattr(model, "tokenizer", None) is not None:
+        return model
+    place = str(getattr(config, "_name_or_path", None) or "")
+    try:
+        return (model, bases.tokenizer(resolve(place))) if place else model
+    except RootstockError as error:
+        raise UsageError(
+            f"the tokenizer of this {type(model).__name__} is not known: {error.found}",
+            wanted="a model that was loaded from a folder with its tokenizer",
+            fix="scan(model=(model, tokenizer))",
+        ) from error
 
 
 def _of_run(run: Run, base: str | None, say: Say) -> Suspect:

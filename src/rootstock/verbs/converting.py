@@ -41,9 +41,9 @@ def convert(paths: Sequence[Path], out: Path, *, part: str = "", overwrite: bool
             tensors |= chosen
         left_out = [entry for _, content in contents for entry in content.left_out]
         if not tensors:
-            raise DataError(
-                f"there is no tensor in {', '.join(map(str, paths))}" + (f" below {part!r}" if part else ""), wanted="a checkpoint"
-            )
+            what = f"there is no tensor in {', '.join(map(str, paths))}" + (f" below {part!r}" if part else "")
+            others = f"; it holds {left_out[0][0]}: {left_out[0][1]}" if left_out and not part else ""
+            raise DataError(what + others, wanted="a checkpoint")
         report = scan(*sources)
         record = {
             "sources": {path.name: artifact.digest_file(path) for path in sources},

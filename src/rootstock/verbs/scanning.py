@@ -26,8 +26,18 @@ def check(paths: Sequence[str], form: str, policy: str, on_file: Callable[[str],
     """Scan, and the report in a form. Raises UsageError before anything is read where a path, form or policy is none."""
     if form not in FORMATS:
         raise UnknownName("format", form, FORMATS)
-    report = scan(*map(Path, paths), policy=policy, on_file=on_file)
+    report = scan(*map(_place, paths), policy=policy, on_file=on_file)
     return told(report, form), report
+
+
+def _place(path: str) -> Path:
+    """What a word means: a file or folder, else a known base, or a repository of the hub, which is fetched and not opened."""
+    place = Path(path)
+    if place.exists() or place.is_symlink() or (len(place.parts) > 1 and place.parent.is_dir()):
+        return place
+    from rootstock.bases.resolve import unopened  # imports what a scan of files does without
+
+    return unopened(path) or place
 
 
 def told(report: Report, form: str) -> str:

@@ -37,7 +37,7 @@ class Asked:
         if self.identity is not None and self.issuer is not None:
             return Identity(self.identity, self.issuer)
         if self.key is not None and not self.key.is_file():
-            raise UsageError(f"there is no public key {self.key}", wanted="a file in PEM", fix="check the path")
+            raise UsageError(f"there is no public key or certificate {self.key}", wanted="a file in PEM", fix="check the path")
         return self.key
 
 
@@ -126,6 +126,6 @@ def refuse(told: dict[str, Any], place: Path) -> None:
         )
 
 
-def sign(place: Path, key: Path, out: Path | None) -> dict[str, Any]:
+def sign(place: Path, key: Path, out: Path | None, *, certificate: Path | None = None) -> dict[str, Any]:
     """Sign a run or a model's folder, and say where the signature lies."""
-    return {"signature": str(signatures.sign(place, key, out)), "signed": str(place)}
+    return {"signature": str(signatures.sign(place, key, out, certificate=certificate)), "signed": str(place)}

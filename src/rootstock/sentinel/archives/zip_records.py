@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 
+from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Malformed
 from rootstock.sentinel.source import Source
 
@@ -14,6 +15,7 @@ _END = Struct("<4s4H2LH")
 _END64 = Struct("<4sQ2H2L4Q")
 MAX64 = 0xFFFFFFFF
 DIRECTORY_BYTES = 256 << 20
+_STRETCH = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,44 @@ def find_end(source: Source) -> End | None:
     shift = ends - size - directory
     others = sum(directory + shift <= start + each < position for each in found[:-1]) + differs
     return End(directory + shift, size, count, shift, position, source.size - position - 22 - comment, others)
+
+
+def archives(source: Source, context: Context) -> Iterator[Source]:
+    """The zip files that lie in a source one after the other, up to what is none: each as a member of its own."""
+    start = 0
+    while (end := _first_end(source, start, context)) is not None:
+        yield source.part(start, end - start, member=f"zip at {start}")
+        start = end
+    if start < source.size:
+        yield source.part(start, source.size - start, member=f"bytes at {start}")
+
+
+def _first_end(source: Source, start: int, context: Context) -> int | None:
+    """Behind the first closing record whose directory lies right before it, counted from `start`; raw numbers may look like one."""
+    if not source.read(start, 4).startswith(LOCAL):
+        return None
+    for base in range(start, source.size, _STRETCH):
+        context.check_time()
+        block = source.read(base, _STRETCH + _END.size)
+        for at in _occurrences(block, END):
+            if at + _END.size > len(block):
+                break
+            *_, size, directory, comment = _END.unpack_from(block, at)
+            position = base + at
+            ends, (directory, size, _) = _wider(source, start, position, (directory, size, 0))
+            if start + directory + size == ends:
+                return position + _END.size + int(comment)
+    return None
+
+
+def _wider(source: Source, start: int, position: int, plain: tuple[int, int, int]) -> tuple[int, tuple[int, int, int]]:
+    """As `_end64`, of an archive that begins at `start`: its offsets count from there."""
+    inner = source.part(start, source.size - start)
+    try:
+        ends, fields = _end64(inner, position - start, plain)
+    except Malformed:
+        return position, plain
+    return ends + start, fields
 
 
 def _fits(tail: bytes, at: int) -> bool:

@@ -49,6 +49,8 @@ def scan(tree: Tree, context: Context) -> Iterator[Finding]:
             yield from _git(name, tree)
         if base == "mlmodel":
             yield from _mlflow(name, tree, present)
+        elif name.lower().endswith("mar-inf/manifest.json"):
+            yield from _torchserve(name, tree, present)
         elif base in (
             "config.json",
             "tokenizer_config.json",
@@ -146,6 +148,16 @@ def _mlflow(name: str, tree: Tree, present: frozenset[str]) -> Iterator[Finding]
     for match in re.finditer(r"^\s*loader_module\s*:\s*['\"]?([\w.]+)", text, re.MULTILINE):
         if names.judge(match[1]) != "note":
             yield finding("mlflow-loader", source, f"MLflow imports {match[1]!r} to load the model", offset=match.start())
+
+
+def _torchserve(name: str, tree: Tree, present: frozenset[str]) -> Iterator[Finding]:
+    """The handler of a model archive, which TorchServe imports; its own handlers have no file."""
+    manifest = _json(tree, name)
+    model = manifest.get("model") if isinstance(manifest, dict) else None
+    handler = model.get("handler") if isinstance(model, dict) else None
+    file = str(PurePosixPath(name).parent.parent / handler.split(":")[0]) if isinstance(handler, str) else ""
+    if file and (source := _open(tree, file) if file in present else None):
+        yield finding("remote-code", source, f"TorchServe imports {file[:80]!r} to serve the model", severity="suspicious")
 
 
 def _json(tree: Tree, name: str) -> Any:

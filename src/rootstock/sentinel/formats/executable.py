@@ -34,6 +34,13 @@ def _what(head: bytes) -> str:
     return "Python bytecode" if bytecode else ""
 
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".gguf", ".h5", ".keras", ".npz", ".npy", ".joblib", ".pkl", ".tflite")
+"""Names by which nobody calls a program that is meant to be seen as one."""
+
+
 def scan(source: Source, context: Context) -> Iterator[Finding]:
-    """That it is there."""
-    yield finding("native-code", source, f"it is {_what(source.probe.head)}", offset=0)
+    """That it is there; under the name of weights, or as a zip file as well, it was built to deceive."""
+    both = b"PK\x05\x06" in source.probe.tail
+    what = f"it is {_what(source.probe.head)}{' and a zip file at once' if both else ''}"
+    disguised = both or source.name.endswith(WEIGHTS)
+    yield finding("native-code", source, what, offset=0, severity="malicious" if disguised else None)

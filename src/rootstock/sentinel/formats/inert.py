@@ -1,4 +1,4 @@
-"""What holds neither code nor references by itself: text of no special kind, images, sound, fonts, tables of columns."""
+"""What no loader of models parses as more: text of no special kind, images, sound, films, fonts, papers, tables of columns."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,12 @@ MAGICS = (
     b"wOF2",
     b"PAR1",
     b"ARROW1\0\0",
+    b"%PDF-",
+    b"\x1aE\xdf\xa3",
+    b"\xff\xfb",
+    b"\0\0\0\x01Bud1",
 )
+FILM = b"ftyp"
 ASCII = bytes((9, 10, 13, *range(32, 127)))
 MANY, FEW = 64, 0.2
 """Text in an encoding of one byte a letter: so many bytes, at most this share of them beyond ASCII, and no control characters."""
@@ -33,7 +38,20 @@ RIFF = (b"WEBP", b"WAVE")
 def recognises(probe: Probe) -> bool:
     """By magic; text by whether its first 64 KiB and its last are UTF-8 or UTF-16 without control characters."""
     head = probe.head
-    return head.startswith(MAGICS) or (head[:4] == b"RIFF" and head[8:12] in RIFF) or (is_text(head) and is_text(probe.tail))
+    return (
+        head.startswith(MAGICS)
+        or head[4:8] == FILM
+        or _is_arrow_stream(probe)
+        or (head[:4] == b"RIFF" and head[8:12] in RIFF)
+        or (is_text(head) and is_text(probe.tail))
+    )
+
+
+def _is_arrow_stream(probe: Probe) -> bool:
+    """Arrow's batches one after the other, as data sets are cached: a mark, the length of a table of eights, and its root within it."""
+    head = probe.head
+    length, root = int.from_bytes(head[4:8], "little"), int.from_bytes(head[8:12], "little")
+    return head[:4] == b"\xff\xff\xff\xff" and not length % 8 and 16 <= length <= probe.size - 8 and 4 <= root < min(length, 64)
 
 
 def is_text(data: bytes) -> bool:

@@ -19,7 +19,8 @@ TOLD = (".onnx", ".safetensors", ".gguf", ".h5", ".keras", ".pb", ".tflite", ".m
 MOST_SEARCHED = 64 << 20
 TABLE = (0xDB4775248B80FB57).to_bytes(8, "little")
 MXNET = (0x112).to_bytes(8, "little")
-MAGICS = (b"CBM1", b"binf", MXNET)
+FASTTEXT, OCDBT = (0x2F4F16BA).to_bytes(4, "little"), b"\x0c\xdb\x3a\x2a"
+MAGICS = (b"CBM1", b"binf", MXNET, FASTTEXT, OCDBT)
 _OTHER = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b|\x7fELF|MZ|[\[{]|GGUF|ggml|lmgg|tjgg")
 
 

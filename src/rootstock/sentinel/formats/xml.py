@@ -14,6 +14,8 @@ from rootstock.sentinel.source import Probe, Source
 MAX_DEPTH = 512
 CHUNK = 1 << 20
 _START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!DOCTYPE|!--|[A-Za-z_][\w:.-]*[\s>/])", re.IGNORECASE)
+_DECLARED = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!DOCTYPE)", re.IGNORECASE)
+NAMES = (".xml", ".pmml", ".rdf", ".owl", ".xsd", ".xsl")
 _WIDE = (b"\xff\xfe<\0", b"\xfe\xff\0<", b"<\0?\0", b"\0<\0?")
 SCRIPTED = words("extension extensions custom customlayer script pyfunc")
 OPENED = words("library lib plugin so_path path file kernel extension_lib")
@@ -22,10 +24,13 @@ PYTHON = frozenset(("pythonop", "pyfunc", "customop", "custom", "python"))
 
 
 def recognises(probe: Probe) -> bool:
-    """By its first element or declaration."""
+    """By its declaration; by a first element where the name says so, or where one is closed at the end: `<unk>` begins vocabularies too."""
     if probe.name.endswith((".html", ".htm", ".md", ".svg", ".xhtml")):
         return False
-    return bool(_START.match(probe.head)) or probe.head[:4] in _WIDE
+    if _DECLARED.match(probe.head) or probe.head[:4] in _WIDE:
+        return True
+    closed = probe.tail.rstrip().endswith(b">") and (b"</" in probe.tail or b"/>" in probe.tail)
+    return bool(_START.match(probe.head)) and (closed or probe.name.endswith(NAMES))
 
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from rootstock.sentinel.archives import unpack
 from rootstock.sentinel.archives.members import ArchiveTree, check_link, check_names
-from rootstock.sentinel.archives.zip_records import LOCAL, End, Header, central, find_end, local
+from rootstock.sentinel.archives.zip_records import LOCAL, End, Header, archives, central, find_end, local
 from rootstock.sentinel.context import Context
 from rootstock.sentinel.findings import Finding, LimitReached, Malformed, finding
 from rootstock.sentinel.source import Probe, Source
@@ -24,6 +24,8 @@ CRC_BYTES = 16 << 20
 """Stored members up to this size have their checksum computed; torch itself does not look at it."""
 
 DESCRIPTORS = (0, 12, 16, 20, 24)
+SEVERAL = ".distcp"
+"""Shards of torch.distributed.checkpoint: what torch.save writes, once for each tensor, read by offset and length."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ def recognises(probe: Probe) -> bool:
 
 def scan(source: Source, context: Context) -> Iterator[Finding]:
     """The records, then the members, then the archive as a tree."""
+    if source.name.endswith(SEVERAL) and len(parts := list(archives(source, context))) > 1:
+        for part in parts:
+            yield from context.nested(part)
+        return
     end = find_end(source)
     if end is None:
         if not source.probe.head.startswith(LOCAL):

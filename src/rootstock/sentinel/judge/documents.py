@@ -24,7 +24,7 @@ def judge(stream: Iterable[Event], source: Source, context: Context) -> Iterator
         if event.twice:
             what = f"the key {_dotted(event.path)} occurs twice: readers differ in which one counts"
             yield finding("duplicate-key", source, what, offset=event.offset)
-        if event.path[:2] in TABLES:
+        if event.path[:2] in TABLES or vocabulary.alone:
             vocabulary.see(event)
         elif event.kind != "end":
             yield from values.judge(event.path, event.value, source, offset=event.offset)
@@ -62,14 +62,26 @@ def _modules(root: Any, source: Source) -> Iterator[Finding]:
                 yield finding("config-target", source, f"a module has the type {item['type']!r}, which a loader imports", severity=level)
             if isinstance(item.get("path"), str) and (why := paths.escapes(item["path"])):
                 yield finding("config-path", source, f"a module lies at {item['path'][:120]!r}, which {why}")
-    if isinstance(root, dict) and isinstance(root.get("_class_name"), list | str) and "_diffusers_version" in root:
+    if isinstance(root, dict) and isinstance(root.get("_class_name"), list | str):
         yield from _pipeline(root, source)
+    if isinstance(root, dict) and isinstance(root.get("types"), dict) and isinstance(root.get("structure"), dict):
+        yield from _router(root["types"], source)
+
+
+def _router(types: dict[str, Any], source: Source) -> Iterator[Finding]:
+    """Classes of the modules between which sentence-transformers' Router chooses."""
+    for name, kind in types.items():
+        if isinstance(kind, str) and "." in kind and names.reads_as_name(kind) and not kind.startswith("sentence_transformers."):
+            severity = names.judge(kind)
+            what = f"the module {name[:80]!r} has the type {kind[:120]!r}, which a loader imports"
+            yield finding("config-target", source, what, severity="suspicious" if severity == "note" else severity)
 
 
 def _pipeline(root: dict[str, Any], source: Source) -> Iterator[Finding]:
+    """A pipeline of diffusers. Its parts, configs of their own, have a version as well, and a class that is a text."""
     if isinstance(root["_class_name"], list):
         yield finding("config-remote-code", source, f"the pipeline's class is the repository's own: {root['_class_name']!r}")
-    for part, pair in root.items():
+    for part, pair in root.items() if "_diffusers_version" in root or source.name == "model_index.json" else ():
         if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str):
             known = pair[0] in names.LIBRARIES or pair[0] in _PIPELINE_PARTS
             if not known:

@@ -56,7 +56,8 @@ def _object(item: dict[str, Any], source: Source, context: Context) -> Iterator[
     if bare in FOREIGN:
         yield finding("keras-foreign-layer", source, f"the layer {_name(item)} is a {bare}, which {FOREIGN[bare]}")
     if bare in ("TFOpLambda", "SlicingOpLambda") and isinstance(config, dict) and _FILE_OPS.search(str(config.get("function"))):
-        yield finding("keras-class", source, f"the layer {_name(item)} calls the operation {config.get('function')!r}")
+        what = f"the layer {_name(item)} calls the operation {str(config.get('function'))[:80]!r}"
+        yield finding("keras-class", source, what, severity="malicious")
     yield from _import(item, source)
     for key, value in config.items() if isinstance(config, dict) else []:
         if key in PATHS and isinstance(value, str) and bare not in CODE_CLASSES:

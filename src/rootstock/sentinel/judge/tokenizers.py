@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rootstock.sentinel.findings import Finding, finding
+from rootstock.sentinel.judge.words import words
 from rootstock.sentinel.parse.json_events import Event
 from rootstock.sentinel.source import Source
 
@@ -22,6 +23,9 @@ _WORD = re.compile(r"[^\W\d_]{2,}|\w+[.:/@]\w+")
 _VALUE = re.compile(r"^[\w$\u20a0-\u20bf\u00a3\u00a5]*[0-9$\u20a0-\u20bf\u00a3\u00a5]\Z")
 """A digit, a number or the sign of a currency, which no normal form puts in place of another text."""
 _MARK = re.compile(r"\s*(?:<[^<>\s]{1,40}>|\[[A-Z_]{1,20}\]|\W*)\s*\Z")
+_ORDINARY = re.compile("[a-z]{3,}")
+_MARKS = words("pad unk bos eos cls sep mask sos eot eod null none blank user assistant system human bot tool end start stop newline ent")
+"""Words by which special tokens go that have no brackets."""
 _LATIN = re.compile(rb"[A-Za-z./:]{7,}")
 _REGEX_SYNTAX = re.compile(
     r"\\[pP]\{[^}]*\}|\\x\{?[0-9A-Fa-f]+\}?|\\u[0-9A-Fa-f]{4}|\\.|\[(?:\\.|[^\]\\])*\]|\(\?[<a-zA-Z!=:]+|\{\d*,?\d*\}"
@@ -29,10 +33,15 @@ _REGEX_SYNTAX = re.compile(
 
 
 class Vocabulary:
-    """Watches the table of a tokenizer as it goes by."""
+    """Watches the table of a tokenizer as it goes by: that within tokenizer.json, or a vocab.json of its own.
+
+    alone: whether the whole document is the table.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.alone = source.name == "vocab.json"
+        self.word, self.alphabetic = "", True
         self.ids: set[int] = set()
         self.last = -1
         self.inversions: list[str] = []
@@ -48,21 +57,25 @@ class Vocabulary:
                 self.twice.append(f"{event.value!r} stands in the vocabulary twice")
             if len(self.words) < MAX_WORDS:
                 self.words.add(event.value)
-        if len(path) != 3 or path[0] != "model" or path[1] != "vocab" or type(event.value) is not int:
-            return
+        within = len(path) == 3 and path[:2] == ("model", "vocab")
+        if type(event.value) is int and (within or (self.alone and len(path) == 1)):
+            self._entry(str(path[-1]), event.value)
+
+    def _entry(self, word: str, number: int) -> None:
         self.count += 1
-        if event.value in self.ids and len(self.twice) < 3:
-            self.twice.append(f"{path[2]!r} has the id {event.value}, which another token has too")
-        self.ids.add(event.value)
-        if event.value < self.last and len(self.inversions) <= EDITED:
-            self.inversions.append(f"{path[2]!r} with id {event.value} stands after id {self.last}")
-        self.last = event.value
+        if number in self.ids and len(self.twice) < 3:
+            self.twice.append(f"{word!r} has the id {number}, which another token has too")
+        self.ids.add(number)
+        if number < self.last and len(self.inversions) <= EDITED:
+            self.inversions.append(f"{word!r} with id {number} stands after id {self.last}")
+        self.alphabetic = self.alphabetic and word >= self.word
+        self.last, self.word = number, word
 
     def findings(self) -> Iterator[Finding]:
         """What the whole table shows."""
         for what in self.twice:
             yield finding("tokenizer-swapped", self.source, what)
-        if 0 < len(self.inversions) <= EDITED:
+        if 0 < len(self.inversions) <= EDITED and not self.alphabetic:
             examples = "; ".join(self.inversions[:3])
             yield finding("tokenizer-swapped", self.source, f"ids were exchanged after the vocabulary was saved: {examples}")
 
@@ -143,9 +156,9 @@ def charsmap(raw: bytes, what: str, source: Source) -> Iterator[Finding]:
         if raw:
             yield finding("malformed", source, f"{what} is shorter than it says")
         return
-    words = {match.group().decode() for match in _LATIN.finditer(raw, 4 + size)}
-    if words:
-        yield finding("tokenizer-rewrites", source, f"{what} turns characters into {sorted(words)[0][:80]!r}")
+    found = {match.group().decode() for match in _LATIN.finditer(raw, 4 + size)}
+    if found:
+        yield finding("tokenizer-rewrites", source, f"{what} turns characters into {min(found)[:80]!r}")
 
 
 def _added(root: dict[str, Any], source: Source) -> Iterator[Finding]:
@@ -157,8 +170,7 @@ def _added(root: dict[str, Any], source: Source) -> Iterator[Finding]:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
             continue
         content, number = token["content"], token.get("id")
-        if INVISIBLE.search(content):
-            yield finding("tokenizer-swapped", source, f"the added token {content!r} has characters that can't be seen")
+        yield from _token(token, content in known, source, len(root["added_tokens"]))
         if content in known and known[content] != number:
             yield finding(
                 "tokenizer-swapped",
@@ -171,6 +183,17 @@ def _added(root: dict[str, Any], source: Source) -> Iterator[Finding]:
             yield finding("tokenizer-swapped", source, f"{content[:80]!r} and {by_id[number][:80]!r} have the same id {number}")
         if type(number) is int:
             by_id[number] = content
+
+
+def _token(token: dict[str, Any], known: bool, source: Source, count: int) -> Iterator[Finding]:
+    """One added token by itself. Those that a tokenizer was trained with have the first ids, those that were added later new ones."""
+    content, number = token["content"], token.get("id")
+    if INVISIBLE.search(content):
+        yield finding("tokenizer-swapped", source, f"the added token {content!r} has characters that can't be seen")
+    later = known and type(number) is int and number >= count
+    if later and token.get("special") is True and _ORDINARY.fullmatch(content) and content not in _MARKS:
+        what = f"the word {content[:80]!r} of the vocabulary counts as a special token, and is left out of what is shown"
+        yield finding("tokenizer-swapped", source, what)
 
 
 def _special(root: dict[str, Any], source: Source) -> Iterator[Finding]:

@@ -14,10 +14,10 @@ from rootstock.sentinel.source import Source
 Path = tuple[str | int, ...]
 
 TARGETS = words(
-    "parent_library _target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type"
+    "parent_library megatron_core _target_ _target __target__ class_path loader_module entry_point _class_path_ callable py/object py/type"
     " py/function py/module"
 )
-"""Keys whose value a loader imports: hydra, Lightning, MLflow, jsonpickle."""
+"""Keys whose value a loader imports: peft, hydra, Lightning, MLflow, jsonpickle."""
 
 SOFT_TARGETS = words("target cls _type_ builder instantiate import_path python_class")
 """Keys that some loaders import and others do not: only what runs code counts."""
@@ -26,6 +26,9 @@ CLASSES = words("activation_function activation_fn sbert_ce_default_activation_f
 """Keys that hold a short name, or the full name of a class that sentence-transformers imports."""
 
 REDUCERS = words("__reduce__ __reduce_ex__ py/reduce py/repr py/newobj py/newargs py/initargs py/state __setstate__ __pickle__ __code__")
+SKOPS = "schema.json"
+"""In this file of skops a `__reduce__` holds arguments alone; the class that gets them stands beside it and is judged by itself."""
+
 REMOTE = words("auto_map custom_pipelines custom_pipeline trust_remote_code custom_generate remote_code")
 WEIGHTS = words("weight_map all_checkpoint_keys")
 BASES = words("base_model_name_or_path base_model")
@@ -59,7 +62,7 @@ def judge(path: Path, value: Any, source: Source, *, offset: int | None = None) 
     if isinstance(value, int | float) and value is not True:
         return
     key = path[-1] if path and isinstance(path[-1], str) else next((part for part in reversed(path) if isinstance(part, str)), "")
-    if key in REDUCERS:
+    if key in REDUCERS and not (key == "__reduce__" and value == "{" and source.name == SKOPS):
         yield finding("config-object", source, f"the key {key!r} has a loader rebuild an object by calling what it names", offset=offset)
     remote = next((part for part in path if part in REMOTE), None)
     if remote and value not in (False, None, "", "{", "["):
@@ -70,14 +73,11 @@ def judge(path: Path, value: Any, source: Source, *, offset: int | None = None) 
 
 def _text(key: str, path: Path, value: str, source: Source, offset: int | None) -> Iterator[Finding]:
     yield from _target(key, value, source, offset)
-    if any(part in WEIGHTS for part in path[:-1]) and (why := _bad_shard(value)):
-        yield finding("index-path", source, f"the index sends a loader to {_short(value)}, which {why}", offset=offset)
-    if key in BASES and (why := _bad_base(value)):
-        yield finding("adapter-base", source, f"{key!r} is {_short(value)}, which {why}", offset=offset)
+    yield from _opened(key, path, value, source, offset)
     if key.endswith("attn_implementation") and "/" in value:
         yield finding("config-remote-code", source, f"{key!r} has the loader fetch the kernel {_short(value)}", offset=offset)
-    if key in OPENED and "/" in value + "/" and (why := _bad_file(value)) and not _hub_file(value):
-        yield finding("config-path", source, f"{key!r} has a loader open {_short(value)}, which {why}", offset=offset)
+    if key == "id" and value == "pickle" and {"filters", "compressor", "codecs"} & set(path):
+        yield finding("config-object", source, "the chunks of an array are unpickled where it is read", offset=offset)
     if LIBRARIES.search(key) and (library := shell.first_library(value)):
         yield finding("native-library", source, f"{key!r} has a loader load the native library {library!r}", offset=offset)
     if _RESOLVER.search(value):
@@ -85,6 +85,18 @@ def _text(key: str, path: Path, value: str, source: Source, offset: int | None) 
     if (code := shell.first_code(value)) and not is_template(value):
         rows: Severity | None = "note" if source.name.endswith((".jsonl", ".ndjson")) else None  # texts to train on may speak of code
         yield finding("code-in-text", source, f"the value of {key!r} is code: {code!r}", offset=offset, severity=rows)
+
+
+def _opened(key: str, path: Path, value: str, source: Source, offset: int | None) -> Iterator[Finding]:
+    """Files and bases that a loader opens because a value names them."""
+    if any(part in WEIGHTS for part in path[:-1]) and (why := _bad_shard(value)):
+        yield finding("index-path", source, f"the index sends a loader to {_short(value)}, which {why}", offset=offset)
+    if key in BASES and (why := _bad_base(value)):
+        yield finding("adapter-base", source, f"{key!r} is {_short(value)}, which {why}", offset=offset)
+    if key in OPENED and "/" in value + "/" and (why := _bad_file(value)) and not _hub_file(value):
+        yield finding("config-path", source, f"{key!r} has a loader open {_short(value)}, which {why}", offset=offset)
+    if key == "path" and "itemInfoEntries" in path and (why := paths.escapes(value)):  # of a package of Core ML
+        yield finding("config-path", source, f"the package has its model read from {_short(value)}, which {why}", offset=offset)
 
 
 def _target(key: str, value: str, source: Source, offset: int | None) -> Iterator[Finding]:

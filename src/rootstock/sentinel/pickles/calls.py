@@ -11,8 +11,16 @@ from rootstock.sentinel.pickles.machine import Broken, Global, Machine, Made
 from rootstock.sentinel.source import of_bytes
 
 RULES = {"executes": "pickle-executes", "code": "pickle-code", "unknown": "pickle-unknown-global", "known": "pickle-known-object"}
-NEST = frozenset(["torch.storage._load_from_bytes", "pickle.loads", "_pickle.loads", "cPickle.loads", "dill.loads", "dill._dill.loads"])
-"""Callables whose first argument is a file of its own, given as bytes."""
+NEST = frozenset(
+    [
+        *("torch.storage._load_from_bytes", "pickle.loads", "_pickle.loads", "cPickle.loads", "dill.loads", "dill._dill.loads"),
+        "keras.src.saving.keras_saveable.KerasSaveable._unpickle_model",
+        *(f"{place}.pickle_utils.deserialize_model_from_bytecode" for place in ("keras.saving", "keras.src.saving", "tf_keras.src.saving")),
+    ]
+)
+"""Callables whose first argument is a file of its own, given as bytes or as a stream of some."""
+
+STREAMS = frozenset(["_io.BytesIO", "io.BytesIO"])
 
 NAMING = frozenset(["numpy.core._ufunc_reconstruct", "numpy._core._ufunc_reconstruct"])
 """Callables that import what their two arguments name, and give it back."""
@@ -158,6 +166,9 @@ class Calls:
         if str(known) not in NEST or not arguments:
             return
         source, position = self.machine.source, arguments[0]
+        made = self.machine.what(position)
+        if isinstance(made, Made) and made.by in STREAMS and len(made.arguments) == 1 and not made.state:
+            position = made.arguments[0]
         if position >= 0 and source.read(position, 1) in {bytes((c,)) for c in BYTES + TEXT}:
             offset, length = span(source, position)
             self.machine.nested.append(source.part(offset, length, member=f"bytes at {offset}"))

@@ -18,9 +18,15 @@ FILES = {"numpy": "numpy", "torch": "torch", "sklearn": "sklearn", "scipy": "sci
 SCRIPT = "__torch__"
 """TorchScript's name space: its classes are read from the code in the archive, which is checked by itself, and not imported."""
 
-_MODEL = re.compile(r"transformers\.models\.\w+\.(?:modeling|configuration)_\w+|transformers\.activations")
+_MODEL = re.compile(
+    r"transformers\.models\.\w+\.(?:modeling|configuration|tokenization|image_processing|feature_extraction|processing)_\w+"
+    r"|transformers\.(?:activations|tokenization_utils_(?:fast|tokenizers))"
+)
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9]*")
-"""Modules and settings of transformers, which are torch modules and plain values."""
+"""Modules and settings of transformers, which are torch modules and plain values, and tokenizers, which are tables."""
+
+_PART = re.compile(r"[A-Z]\w*|_?(?:unpickle|reconstruct|rebuild|restore|deserialize)\w*")
+"""A class, or a function by which pickles of a library build one of its objects."""
 
 Kind = Literal["data", "known", "unknown", "executes", "code"]
 DOORS = frozenset(
@@ -48,7 +54,7 @@ def judge(module: str, name: str) -> Verdict:
     renamed = _renamed(module, name)
     there = here if renamed == (module, name) else _judge(*renamed)
     severity = ("data", "known", "unknown", "executes", "code")
-    if severity.index(there.kind) >= severity.index(here.kind) or (there.kind in ("data", "known") and module in _python_2()):
+    if severity.index(there.kind) >= severity.index(here.kind) or (there.kind in ("data", "known") and _of_python_2(module, name)):
         return there
     return here
 
@@ -82,14 +88,16 @@ def _executes(module: str, name: str) -> str:
     parts = [*module.split("."), *name.split(".")]
     if door := next((part for part in parts if part in DOORS), None):
         return f"leads through {door} to the interpreter's own objects"
-    exact, below = _modules()
+    exact, below = _modules("modules")
     prefixes = {".".join(parts[: i + 1]) for i in range(len(module.split(".")))}
     if module in exact or prefixes & below:
         return "can run code, touch files, reach the network or load other code"
+    if prefixes & _modules("libraries")[1] and not _PART.fullmatch(name.rpartition(".")[2]):
+        return "is a function of a library that loads, runs or writes"
     inner = {part.lstrip("_") for part in name.split(".")[:-1]}
     if inner & exact:
         return f"reaches the module {min(inner & exact)} through another"
-    if name.rpartition(".")[2] in _words("names"):
+    if name.rpartition(".")[2] in _words("names") or f"{module}.{name}" in _words("functions"):
         return "by its name runs code or reads and writes files"
     return ""
 
@@ -112,6 +120,12 @@ def _known(file: str) -> dict[str, dict[str, Literal["data", "known"]]]:
 
 
 @cache
+def packages() -> frozenset[str]:
+    """Packages of which some names are known as data: imports of them pass."""
+    return frozenset(module.partition(".")[0] for file in ("python", "others", *FILES.values()) for module in _known(file))
+
+
+@cache
 def _anywhere(file: str) -> frozenset[str]:
     return frozenset(name for names in _known(file).values() for name in names)
 
@@ -123,22 +137,21 @@ def _words(key: str) -> frozenset[str]:
 
 
 @cache
-def _modules() -> tuple[frozenset[str], frozenset[str]]:
-    """Modules known to do harm by themselves, and those with all that lies below them."""
-    words = _words("modules")
+def _modules(key: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Modules listed by themselves, and those with all that lies below them."""
+    words = _words(key)
     below = frozenset(word[:-1] for word in words if word.endswith("*"))
     return frozenset(word for word in words if not word.endswith("*")) | below, below
 
 
-@cache
-def _python_2() -> dict[str, str]:
-    from _compat_pickle import IMPORT_MAPPING
+def _of_python_2(module: str, name: str) -> bool:
+    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 
-    return IMPORT_MAPPING
+    return module in IMPORT_MAPPING or (module, name) in NAME_MAPPING
 
 
 def _renamed(module: str, name: str) -> tuple[str, str]:
     """As pickle does for streams of protocols below 3."""
-    from _compat_pickle import NAME_MAPPING
+    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 
-    return NAME_MAPPING.get((module, name)) or (_python_2().get(module, module), name)
+    return NAME_MAPPING.get((module, name)) or (IMPORT_MAPPING.get(module, module), name)

@@ -1,6 +1,6 @@
 """Signatures by OpenSSF Model Signing, made and checked through the package model-signing.
 
-A key signs and is checked without a network; an identity of sigstore asks its transparency log.
+A key or a certificate signs and is checked without a network; an identity of sigstore asks its transparency log.
 """
 
 import base64
@@ -22,6 +22,7 @@ from rootstock.sentinel.scanner import SLIPS
 _LEFT_OUT = ("checkpoints", "track", ".cache", SIGNATURE)
 """What a run may lose or gain after its end."""
 _EXTRA = "security"
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 TRUST_CONFIG = "ROOTSTOCK_SIGSTORE_TRUST"
 """Names a file in place of sigstore's own root of trust, which is asked for over the network."""
 
@@ -40,12 +41,15 @@ def signature_of(folder: Path) -> Path | None:
     return next((path for path in tried if path.is_file()), None)
 
 
-def sign(folder: Path, key: Path, out: Path | None = None) -> Path:
+def sign(folder: Path, key: Path, out: Path | None = None, *, certificate: Path | None = None) -> Path:
     """Sign every file of a folder with a private key in PEM (curves P-256, P-384, P-521); returns the place of the signature.
 
-    The password of an encrypted key is read from ROOTSTOCK_KEY_PASSWORD. Raises UsageError for a key or a folder that won't do.
+    certificate: of this key, and behind it in the same file those that lead to a root; whoever checks needs the root alone. The password of
+    an encrypted key is read from ROOTSTOCK_KEY_PASSWORD. Raises UsageError for a key, a certificate or a folder that won't do.
     """
     _present(key, "private key")
+    if certificate is not None:
+        _present(certificate, "certificate")
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", wanted="a run, or a model's folder", fix="check the path")
     signing, hashing = needed("model_signing.signing", "a signature", extra=_EXTRA), needed("model_signing.hashing", "it", extra=_EXTRA)
@@ -53,7 +57,7 @@ def sign(folder: Path, key: Path, out: Path | None = None) -> Path:
     left_out = [folder / name for name in _LEFT_OUT] + ([target] if target.absolute().is_relative_to(folder.absolute()) else [])
     how = hashing.Config().set_ignored_paths(paths=left_out, ignore_git_paths=True)
     try:
-        signer = signing.Config().use_elliptic_key_signer(private_key=key, password=os.environ.get("ROOTSTOCK_KEY_PASSWORD") or None)
+        signer = _signer(signing, key, certificate)
         with whole_file(target) as beside:
             signer.set_hashing_config(how).sign(folder, beside)
     except (ValueError, TypeError, AttributeError) as error:
@@ -65,15 +69,26 @@ def sign(folder: Path, key: Path, out: Path | None = None) -> Path:
     return target
 
 
+def _signer(signing: Any, key: Path, certificate: Path | None) -> Any:
+    password = os.environ.get("ROOTSTOCK_KEY_PASSWORD") or None
+    if certificate is None:
+        return signing.Config().use_elliptic_key_signer(private_key=key, password=password)
+    if password is not None:
+        raise ValueError("with a certificate the key must not be encrypted: the package that signs takes no password for it")
+    return signing.Config().use_certificate_signer(private_key=key, signing_certificate=certificate, certificate_chain=[certificate])
+
+
 def check(folder: Path, signature: Path, by: Path | Identity) -> Signed | str:
     """The files that are signed, where the signature holds for them and for all others that are here; else what is wrong.
 
-    by: a public key in PEM, or an identity of sigstore. Raises UsageError where the extra is missing or the key can't be read.
+    by: a public key or the certificates of roots in PEM, or an identity of sigstore. Raises UsageError where the extra is missing or the
+    key can't be read.
     """
     verifying = needed("model_signing.verifying", "the check of a signature", extra=_EXTRA)
     config = _verifier(verifying, by)
     bad: type[Exception] = needed("cryptography.exceptions", "the check of a signature", extra=_EXTRA).InvalidSignature
-    errors: tuple[type[Exception], ...] = (bad, OSError, *SLIPS, *_of_sigstore(by))
+    untrusted: type[Exception] = needed("OpenSSL.crypto", "the check of a signature", extra=_EXTRA).X509StoreContextError
+    errors: tuple[type[Exception], ...] = (bad, untrusted, OSError, *SLIPS, *_of_sigstore(by))
     try:
         with contextlib.redirect_stdout(None):  # the package prints a remark about old formats
             config.verify(folder, signature)
@@ -88,11 +103,15 @@ def _verifier(verifying: Any, by: Path | Identity) -> Any:
     if isinstance(by, Identity):
         return _identity(verifying, by)
     _present(by, "public key")
+    certified = _CERTIFICATE in by.read_bytes()
     try:
+        if certified:
+            return verifying.Config().use_certificate_verifier(certificate_chain=[by])
         return verifying.Config().use_elliptic_key_verifier(public_key=by)
     except (ValueError, TypeError, AttributeError) as error:
+        what = "certificate" if certified else "public key"
         said = "it is of no elliptic curve" if isinstance(error, AttributeError) else error
-        raise UsageError(f"{by} is no public key that can be used: {said}", wanted="PEM, on P-256, P-384 or P-521") from error
+        raise UsageError(f"{by} is no {what} that can be used: {said}", wanted="PEM, on P-256, P-384 or P-521") from error
 
 
 def _identity(verifying: Any, by: Identity) -> Any:

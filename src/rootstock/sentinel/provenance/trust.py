@@ -27,7 +27,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Publisher:
-    """keys: files of public keys. digests: model to file name to sha256."""
+    """keys: files of public keys, or of root certificates. digests: model to file name to sha256."""
 
     name: str
     keys: tuple[Path, ...] = ()
