@@ -13,8 +13,10 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.worlds_preload"])
 
 
-def together(count, recipe, out, *, resume=False, stop_after=None, kill=None, restarts=0):
+def together(count, recipe, out, *, resume=False, stop_after=None, kill=None, restarts=0, fault=None):
     """Carry a recipe out by `count` workers; how each ended: "done", or the name of its error and its message.
+
+    fault: one of the last worker's alone, by its name below and what it takes.
 
     stop_after: updates after which the last worker asks to stop. kill: a rank, an update at which it gets a signal, and the signal where
     it is not SIGKILL; one that is stopped for good stands still until all others have ended.
@@ -30,6 +32,7 @@ def together(count, recipe, out, *, resume=False, stop_after=None, kill=None, re
         stop = stop_after if rank == count - 1 else None
         dies = (kill[1], kill[2] if kill[2:] else int(signal.SIGKILL)) if kill and kill[0] == rank else None
         task = {"recipe": recipe.plain(), "out": str(out), "resume": resume, "stop": stop, "kill": dies}
+        task["fault"] = fault if rank == count - 1 else None
         environment = kept | {name: str(value) for name, value in (world | {"RANK": rank, "LOCAL_RANK": rank}).items()}
         process = _CONTEXT.Process(target=_work, args=(json.dumps(task), environment, mouth))
         process.start()
@@ -67,9 +70,44 @@ def _work(task, environment, mouth):
         return told["stop"] is not None and updates[0] >= told["stop"]
 
     said = []
+    if told["fault"]:
+        name, *values = told["fault"]
+        FAULTS[name](*values)
     try:
         api.carry_out(Recipe.build(told["recipe"], ""), Path(told["out"]), Watch(say=said.append, stop=stop), resume=told["resume"])
         mouth.send(("done", "\n".join(said)))
     except BaseException as error:  # whatever it was, the test shall see it
         traceback.print_exc(file=sys.stderr)
         mouth.send((type(error).__name__, str(error)))
+
+
+def nan_at(step, times):
+    """The loss of an update is no number until the run has gone back so often."""
+    from rootstock.loop import train
+
+    real = train.Training._pass
+
+    def passed(self, model, rows):
+        made = real(self, model, rows)
+        return made._replace(loss=float("nan")) if self.at.step + 1 == step and self.at.lowered < times else made
+
+    train.Training._pass = passed
+
+
+def scarce(most, from_call):
+    """No memory for a pass of more rows than `most`, from some call on; its backward pass is done before that shows."""
+    from rootstock.loop import train
+
+    real, calls = train.Training._learned_from, []
+
+    def tight(self, model, batch):
+        calls.append(len(batch["input_ids"]))
+        loss = real(self, model, batch)
+        if len(calls) > from_call and calls[-1] > most:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return loss
+
+    train.Training._learned_from = tight
+
+
+FAULTS = {"nan": nan_at, "scarce": scarce}

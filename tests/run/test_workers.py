@@ -20,7 +20,7 @@ from tests.worlds import together
 
 from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.recipe import Recipe
-from rootstock.core.runfolder import read_recipe
+from rootstock.core.runfolder import read_recipe, recipe_text
 from rootstock.core.watch import Watch
 from rootstock.data.batches import Feed
 from rootstock.loop.world import World
@@ -71,8 +71,10 @@ def assert_same(one, other, tolerance=1e-5):
 
 
 CASES = {
+    "ddp-2": (2, {}),
     "ddp-4": (4, {}),
     "fsdp-2": (2, {"strategy": "fsdp"}),
+    "fsdp-4": (4, {"strategy": "fsdp"}),
     "fsdp-2-masked-lm": (2, {"strategy": "fsdp", "task": {"name": "masked-lm", "text": "text"}}),
     "fsdp-2-recompute": (2, {"cluster": {"strategy": "fsdp", "recompute": True}}),
     "fsdp-2-offload": (2, {"cluster": {"strategy": "fsdp", "offload": True}}),
@@ -160,15 +162,53 @@ def test_a_checkpoint_of_four_is_gone_on_with_by_one_and_by_two(recipe, alone, t
 
 
 @pytest.mark.slow
-def test_one_is_killed_and_all_go_on_to_the_same_bits(recipe, tmp_path):
-    straight = together(2, recipe(), tmp_path / "straight")
-    ended = together(2, recipe(), tmp_path / "killed", kill=(1, 4))
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_one_is_killed_and_all_go_on_to_the_same_bits(recipe, tmp_path, strategy):
+    straight = together(2, recipe(strategy), tmp_path / "straight")
+    ended = together(2, recipe(strategy), tmp_path / "killed", kill=(1, 4))
     assert [name for name, _ in ended] == ["PeerLost", "killed"]
-    again = together(2, recipe(), tmp_path / "killed", restarts=1)
+    again = together(2, recipe(strategy), tmp_path / "killed", restarts=1)
     assert {name for name, _ in (*straight, *again)} == {"done"}, (straight, again)
     assert "from step 2" in again[0][1]
     for name, value in weights(tmp_path / "straight").items():
         assert torch.equal(weights(tmp_path / "killed")[name], value), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_loss_of_one_worker_that_is_no_number_takes_all_back(recipe, tmp_path, strategy):
+    made = recipe(strategy, training=TRAINING | {"checkpoint_steps": 3})
+    (first, said), (second, _) = together(2, made, tmp_path / "run", fault=("nan", 5, 1))
+    assert (first, second) == ("done", "done")
+    assert said.count("setback ") == 1
+    assert "from step 3" in said
+    held = events(tmp_path / "run")
+    steps = {event["step"]: event["rate"] for event in held if event["event"] == "step"}
+    assert list(steps) == list(range(1, len(steps) + 1)), "no step twice, none is missing"
+    assert max(rate for step, rate in steps.items() if step > 3) <= TRAINING["rate"] * 0.25
+    assert [event["step"] for event in held if event["event"] == "setback"] == [4]
+    ended = together(2, made, tmp_path / "other", fault=("nan", 5, 9))
+    assert [name for name, _ in ended] == ["Diverged", "Diverged"]
+    assert "0.0625 of the rate too" in ended[0][1]
+
+
+@pytest.mark.slow
+def test_too_little_memory_of_one_worker_splits_the_update_on_all(recipe, alone, tmp_path):
+    (first, said), (second, _) = together(2, recipe(), tmp_path / "run", fault=("scarce", 2, 4))
+    assert (first, second) == ("done", "done")
+    assert "memory    too little for step" in said
+    one, path = alone(), tmp_path / "run" / "history.jsonl"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if '"event": "memory"' not in line), "utf-8")
+    assert 0 < len(lines) - len(events(tmp_path / "run")) <= 3, "what was learned of memory is kept for later updates"
+    assert_same(one, tmp_path / "run", tolerance=1e-4)
+
+
+@pytest.mark.slow
+def test_too_little_memory_for_a_shard_ends_with_a_message(recipe, tmp_path):
+    _, (name, told) = together(2, recipe("fsdp"), tmp_path / "run", fault=("scarce", 2, 4))
+    assert name == "OutOfMemory", told
+    assert "lower training.micro_tokens" in told
 
 
 @pytest.mark.slow
@@ -278,7 +318,54 @@ def test_workers_go_with_the_process_that_started_them(reviews, tiny_base, tmp_p
     assert gone(workers)
 
 
-def killed_once(out, errors):
+def launcher(name):
+    """The command of a package that starts workers by itself."""
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        pytest.skip(f"{name} is not beside {sys.executable}")
+    return path
+
+
+LAUNCHED = {
+    "torchrun": ("torchrun", "--standalone", "--nproc-per-node", "2"),
+    "torchrun-fsdp": ("torchrun", "--standalone", "--nproc-per-node", "2"),
+    "accelerate": ("accelerate", "launch", "--multi_gpu", "--num_processes", "2"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", LAUNCHED)
+def test_workers_that_others_start_learn_what_one_learns(recipe, alone, tmp_path, by):
+    """The command line that docs/distributed.md names, in processes of their own."""
+    made, (name, *words) = recipe("fsdp" if by.endswith("fsdp") else "ddp"), LAUNCHED[by]
+    (tmp_path / "recipe.yaml").write_text(recipe_text(made), "utf-8")
+    line = [launcher(name), *words, "-m", "rootstock", "run", tmp_path / "recipe.yaml", "--out", tmp_path / "run"]
+    done = subprocess.run(list(map(str, line)), capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("report    ") == 1, "only the first worker speaks"
+    assert "Traceback" not in done.stderr
+    assert_same(alone(strategy=made.cluster.strategy), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))["world"]["workers"] == 2
+
+
+@pytest.mark.slow
+def test_torchrun_starts_workers_again_and_they_go_on_by_themselves(recipe, tmp_path):
+    made, out, killed = recipe(training=TRAINING | {"checkpoint_steps": 1, "epochs": 6}), tmp_path / "run", []
+    (tmp_path / "recipe.yaml").write_text(recipe_text(made), "utf-8")
+    line = [launcher("torchrun"), "--standalone", "--nproc-per-node", "2", "--max-restarts", "2", "-m", "rootstock", "run"]
+    line += [tmp_path / "recipe.yaml", "--out", out]
+    process = subprocess.Popen(list(map(str, line)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    killed_once(out, killed, parent=process.pid, word=b"run")
+    said = process.communicate(timeout=600)
+    assert len(killed) == 1
+    assert process.returncode == 0, said
+    assert "resumed   from step" in said[1]
+    assert together(2, made, tmp_path / "straight")[0][0] == "done"
+    for name, value in weights(tmp_path / "straight").items():
+        assert torch.equal(weights(out)[name], value), name
+
+
+def killed_once(out, errors, *, parent=None, word=b"worker"):
     """SIGKILL for the second worker as soon as there is a checkpoint."""
     deadline = time.monotonic() + 600
     while not list((out / "checkpoints").glob("step-*")):
@@ -288,7 +375,8 @@ def killed_once(out, errors):
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (path / "cmdline").read_bytes().split(b"\0")
-            if b"worker" in words and b"\0RANK=1\0" in (path / "environ").read_bytes() and os.getpid() == _parent(path):
+            ours = b"\0RANK=1\0" in (path / "environ").read_bytes() and _parent(path) == (parent or os.getpid())
+            if word in words and ours:
                 os.kill(int(path.name), signal.SIGKILL)
                 errors.append(path.name)
 

@@ -29,13 +29,17 @@ class Lost(Exception):
     """What the stand-in raises in Ray's name."""
 
 
+class Died(Lost):
+    """The same, where a process has died."""
+
+
 class StandIn:
     """Of Ray what is asked of it. Tasks run when they are waited for, the last given first; `broken` are lost instead."""
 
-    exceptions = SimpleNamespace(RayError=Lost)
+    exceptions = SimpleNamespace(RayError=Lost, WorkerCrashedError=Died, NodeDiedError=Died, OutOfMemoryError=Died)
 
-    def __init__(self, broken=()):
-        self.given, self.cancelled, self.broken, self.made = [], [], broken, {}
+    def __init__(self, broken=(), dead=()):
+        self.given, self.cancelled, self.broken, self.dead, self.made = [], [], broken, dead, {}
 
     def remote(self, **settings):
         assert settings == {"num_cpus": 1, "max_calls": 1, "max_retries": 0}
@@ -52,12 +56,14 @@ class StandIn:
     def wait(self, tasks, *, num_returns, timeout):
         assert num_returns == 1
         last = max(tasks)
-        if last not in self.broken:
+        if last not in (*self.broken, *self.dead):
             _, function, order = self.given[last]
             self.made[last] = function(order)
         return [last], [each for each in tasks if each != last]
 
     def get(self, task):
+        if task in self.dead:
+            raise Died("The worker died unexpectedly")
         if task in self.broken:
             raise Lost("in Ray\nthe machine is gone")
         return self.made[task]
@@ -141,6 +147,23 @@ def test_what_a_task_says_is_what_is_met_here(stood_in, tmp_path, monkeypatch):
     stood_in(StandIn(broken=(0,)))
     with pytest.raises(RunFailed, match="full, all rows, seed 0: Ray lost it: the machine is gone"):
         arms_on_ray.ahead([unit], Watch())
+
+
+@pytest.mark.parametrize(("dead", "comes"), [((0,), True), ((0, 1, 2), True), ((0, 1, 2, 3), False)])
+def test_one_whose_process_dies_is_begun_again_three_times(stood_in, tmp_path, monkeypatch, dead, comes):
+    unit = SimpleNamespace(stem=tmp_path / "answers" / "all-0", spoken="full, all rows, seed 0", facts=None, folder=tmp_path)
+    monkeypatch.setattr(arms_unit, "order", lambda unit, rival: {"of": "full"})
+    monkeypatch.setattr(arms_child, "carried_out", lambda order, watch: {"steps": 3, **order})
+    ray, said = stood_in(StandIn(dead=dead)), []
+    if comes:
+        arms_on_ray.ahead([unit], Watch(say=said.append))
+    else:
+        with pytest.raises(RunFailed, match="Ray lost it: The worker died unexpectedly"):
+            arms_on_ray.ahead([unit], Watch(say=said.append))
+    restarts = [line for line in said if line.startswith("restart   full, all rows, seed 0: its process died")]
+    assert len(restarts) == min(len(dead), 3)
+    assert restarts[-1].endswith(f"({len(restarts)} of 3)")
+    assert {order for _, _, order in ray.given} == {'{"of": "full"}'}
 
 
 def test_minutes_are_no_measure_of_what_runs_side_by_side(rows, tiny_base):

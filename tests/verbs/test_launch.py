@@ -8,6 +8,7 @@ import pytest
 from rootstock.core.errors import UsageError
 from rootstock.core.recipe import Recipe
 from rootstock.core.runfolder import RunFolder
+from rootstock.core.watch import Watch
 from rootstock.verbs import launch
 
 
@@ -79,4 +80,4 @@ def test_a_patience_that_is_none_is_refused_before_a_worker_starts(monkeypatch, 
     monkeypatch.setenv("ROOTSTOCK_PATIENCE_MINUTES", "soon")
     recipe = Recipe.build({"base": "minilm", "data": {"train": "rows.csv"}, "cluster": {"workers": 2}}, "")
     with pytest.raises(UsageError, match="ROOTSTOCK_PATIENCE_MINUTES is 'soon'"):
-        launch.carry_out(recipe, RunFolder(tmp_path / "run"), print, overwrite=False, resume=False)
+        launch.carry_out(recipe, RunFolder(tmp_path / "run"), Watch(), overwrite=False, resume=False)

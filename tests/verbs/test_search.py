@@ -14,7 +14,7 @@ from rootstock.core.errors import ContractRefused, Interrupted, OutOfMemory, Rec
 from rootstock.core.recipe import Recipe
 from rootstock.core.watch import Watch
 from rootstock.run.use import Run
-from rootstock.verbs import search
+from rootstock.verbs import search, search_trial
 
 optuna = pytest.importorskip("optuna")
 
@@ -24,8 +24,8 @@ def plan(tiny_base, reviews, tmp_path):
     def make(trials=4, out="search", space="1e-6,3e-3", key="training.rate", epochs=1, batch=256):
         values = {"base": str(tiny_base), "method": {"name": "full"}, "data": {"train": str(reviews)}}
         values["training"] = {"epochs": epochs, "batch_tokens": batch, "evaluations": 2}
-        ranges = {key: search.read_range(key, space)}
-        return search.Plan(recipe=Recipe.build(values, ""), space=ranges, trials=trials, out=tmp_path / out)
+        ranges = {key: search_trial.read_range(key, space)}
+        return search_trial.Plan(recipe=Recipe.build(values, ""), space=ranges, trials=trials, out=tmp_path / out)
 
     return make
 
@@ -80,7 +80,7 @@ def test_a_trial_that_would_be_stopped_is_asked_for_its_rows_as_well(plan, revie
         if line.startswith("trial     2"):
             reviews.write_bytes(b"".join(reviews.read_bytes().splitlines(keepends=True)[:60]))
 
-    monkeypatch.setattr(search._Race, "event", lambda race, event: setattr(race, "beaten", event["event"] == "evaluation"))
+    monkeypatch.setattr(search_trial.Race, "event", lambda race, event: setattr(race, "beaten", event["event"] == "evaluation"))
     with pytest.raises(ContractRefused, match="have changed since the search began"):
         search.search(plan(trials=3), Watch(say=cut))
 
@@ -135,7 +135,7 @@ def test_a_negative_figure_is_told_as_it_is(plan):
 
 
 def test_an_evaluation_that_has_no_figure_beats_nobody():
-    race = search._Race(optuna.create_study(direction="maximize").ask(), Watch())
+    race = search_trial.Race(optuna.create_study(direction="maximize").ask(), Watch())
     race.event({"event": "evaluation", "by": "spearman"})
     assert not race.stop()
 
@@ -184,14 +184,14 @@ def test_a_disk_that_has_no_room_for_a_note_of_a_trial_is_told_as_such(plan, tmp
 
 
 def test_ranges():
-    assert search.read_range("method.r", "4,8") == search.Range(choices=(4, 8))
-    assert search.read_range("x", "1e-5:1e-3") == search.Range(low=1e-5, high=1e-3, log=True)
-    assert search.read_range("x", "0:0.3") == search.Range(low=0, high=0.3)
-    assert search.read_range("x", "2:64") == search.Range(low=2, high=64, log=True, whole=True)
-    assert search.read_range("x", "true,false").choices == (True, False)
+    assert search_trial.read_range("method.r", "4,8") == search_trial.Range(choices=(4, 8))
+    assert search_trial.read_range("x", "1e-5:1e-3") == search_trial.Range(low=1e-5, high=1e-3, log=True)
+    assert search_trial.read_range("x", "0:0.3") == search_trial.Range(low=0, high=0.3)
+    assert search_trial.read_range("x", "2:64") == search_trial.Range(low=2, high=64, log=True, whole=True)
+    assert search_trial.read_range("x", "true,false").choices == (True, False)
     for text in ("8", "3:1", "a:b"):
         with pytest.raises(UsageError, match="--space x="):
-            search.read_range("x", text)
+            search_trial.read_range("x", text)
 
 
 def test_what_can_not_be_searched_is_refused_before_anything_is_tried(plan, tmp_path):
@@ -203,7 +203,7 @@ def test_what_can_not_be_searched_is_refused_before_anything_is_tried(plan, tmp_
         search.search(plan(key="method.rr", space="1,2"), Watch())
     assert not (tmp_path / "search").exists()
     with pytest.raises(UsageError, match="nothing to search"):
-        search.search(search.Plan(recipe=plan().recipe, space={}, trials=1, out=tmp_path / "none"), Watch())
+        search.search(search_trial.Plan(recipe=plan().recipe, space={}, trials=1, out=tmp_path / "none"), Watch())
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("years")
     with pytest.raises(UsageError, match="other files"):

@@ -17,6 +17,7 @@ def search(
     accept: Annotated[list[str] | None, Option(help="A finding of the ledger that may exceed its limit.")] = None,
     change: Annotated[list[str] | None, Option("--set", help="Any key of the recipe: section.key=value.")] = None,
     storage: Annotated[str | None, Option(help="Database URL that several workers share [SQLite in the folder].")] = None,
+    engine: Annotated[str | None, Option(help="ray: trials side by side, on the cores at hand or a cluster [torch: one by one].")] = None,
     out: Annotated[Path, Option(help="Folder; a search that lies there is gone on with.")] = Path("runs/search"),
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -25,7 +26,7 @@ def search(
     from rootstock.cli import _start
     from rootstock.cli.console import Console, assignments, show
     from rootstock.core.watch import Stops, Watch
-    from rootstock.verbs import api
+    from rootstock.verbs import api, search_trial
     from rootstock.verbs import search as searching
 
     given: dict[str, Any] = {
@@ -35,10 +36,11 @@ def search(
     changes = assignments(change or [])
     varied = data.endswith((".yaml", ".yml"))
     recipe = api.again(Path(data), asked | changes) if varied else _start.recipe_for(data, asked, changes)
-    ranges = {key: searching.read_range(key, text) for key, _, text in (each.partition("=") for each in space or [])}
+    ranges = {key: search_trial.read_range(key, text) for key, _, text in (each.partition("=") for each in space or [])}
     searching.check_place(out)
     console = Console()
     with Stops(console.say) as stops:
         watch = Watch(say=console.say, event=console.event, stop=stops.asked, started=STARTED)
-        found = searching.search(searching.Plan(recipe=recipe, space=ranges, trials=trials, out=out, storage=storage), watch)
+        plan = search_trial.Plan(recipe=recipe, space=ranges, trials=trials, out=out, storage=storage, engine=engine or "torch")
+        found = searching.search(plan, watch)
     show(found, searching.as_text(found), as_json=as_json)

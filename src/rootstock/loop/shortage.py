@@ -12,17 +12,22 @@ from rootstock.loop.job import Feed
 
 Done = TypeVar("Done")
 
+_LESS = "use a smaller base, --method lora or feature-extraction, or a lower training.length"
+
 
 class Room:
-    """beside: how many micro-batches must fit in memory at once. It doubles where they do not, and stays so for the updates that follow."""
+    """beside: how many micro-batches must fit in memory at once. It doubles where they do not, and stays so for the updates that follow.
 
-    def __init__(self, beside: int) -> None:
-        self.beside = beside
+    splits: whether an update may be made again, which takes all workers; not where others wait for this one in the middle of a pass.
+    """
+
+    def __init__(self, beside: int, *, splits: bool = True) -> None:
+        self.beside, self._splits = beside, splits
 
     def made(self, work: Callable[[], Done], rows: np.ndarray, *, feed: Feed, forget: Callable[[], None]) -> tuple[Done, int]:
         """What the work on these rows gives, and in how many parts, where it took more than before, else 0. forget: begun gradients.
 
-        Raises OutOfMemory where there are no smaller parts.
+        Raises OutOfMemory where there are no smaller parts, or none may be made.
         """
         before = self.beside
         while True:
@@ -35,6 +40,8 @@ class Room:
             forget()  # only here, where the error no longer holds what the pass had left in memory
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+            if not self._splits:
+                raise OutOfMemory("a step does not fit in memory", fix=f"lower training.micro_tokens, or {_LESS}")
             self._halve(partial(feed.passes, rows))
 
     def _halve(self, parts: Callable[[int], int]) -> None:
@@ -45,5 +52,4 @@ class Room:
             if parts(tried) > now:
                 self.beside = tried
                 return
-        fix = "use a smaller base, --method lora or feature-extraction, or a lower training.length"
-        raise OutOfMemory("a step does not fit in memory, not even row by row", fix=fix)
+        raise OutOfMemory("a step does not fit in memory, not even row by row", fix=_LESS)

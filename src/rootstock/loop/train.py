@@ -31,7 +31,7 @@ from rootstock.loop.optimizer import Optimizer, decayed_names
 from rootstock.loop.precision import Weights
 from rootstock.loop.schedule import factor, updates
 from rootstock.loop.shortage import Room
-from rootstock.loop.together import together
+from rootstock.loop.together import passes_together, together
 from rootstock.loop.trim import trim, untrim
 
 _WORTH_SAVING = 30.0
@@ -85,7 +85,7 @@ class Training:
             self._open = opened.pop_all()
         self._members = [dict(model.named_parameters()) for model in self.crew.models]
         self._parts = shares({name: master.numel() for name, master in self.weights.masters.items()}, len(self.crew.models))
-        self._room = Room(len(self.crew.models))
+        self._room = Room(len(self.crew.models), splits=not passes_together(job))
         self.average = Average(settings.average, settings.average_decay)
         if settings.adversary:
             attackable(job.model, job.task)
@@ -181,7 +181,7 @@ class Training:
     def _diverged(self, total: float, rows: np.ndarray) -> Diverged:
         fix = "lower training.rate, or set training.precision to fp32"
         error = Diverged(f"the loss became {total} at step {self.at.step + 1}", fix=fix)
-        if self.job.world.size == 1 and not isinstance(self.job.task, Coupled):
+        if not isinstance(self.job.task, Coupled):  # there a row has a loss only beside others
             error.rows = offending(self.job.model, rows, loss=self._loss, batches=self._batches)
         return error
 
@@ -221,9 +221,7 @@ class Training:
             model.zero_grad(set_to_none=True)
 
     def _gradients(self, rows: np.ndarray) -> Passed:
-        """The gradients of one update, in smaller parts where memory asks for them. Of several workers none can do so alone."""
-        if self.job.world.size > 1:
-            return self._passed(rows)
+        """The gradients of one update, in smaller parts where memory asks for them."""
         made, parts = self._room.made(partial(self._passed, rows), rows, feed=self.job.feed, forget=self._forget)
         if parts:
             self.job.note({"event": "memory", "step": self.at.step + 1, "parts": parts})

@@ -48,7 +48,7 @@ def execute(prepared: Prepared, folder: RunFolder, watch: Watch, *, resume: bool
     try:
         with workers.place(folder, world) as own:
             attempt = begin.taken_back(partial(_carried_out, pair, own, watch, world, resume), own, resume=resume)
-            metrics = setback.kept_on(attempt, prepared, watch, may=watch.goes_back and world.size == 1)
+            metrics = setback.kept_on(attempt, prepared, watch, may=watch.goes_back)
     except Interrupted:
         pair.leave_out("interrupted")
         pair.write()

@@ -3,7 +3,6 @@
 What it does is decided by the checkpoint alone, so that a run that is killed meanwhile and resumed comes to the same weights.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -45,7 +44,7 @@ class Setbacks:
         try:
             yield
         except Diverged as error:
-            self.error, self.times, self.elapsed, self.since = error, training.at.lowered, training.elapsed(), time.monotonic()
+            self.error, self.times, self.elapsed, self.since = error, training.at.lowered, training.elapsed(), training.job.world.time()
             raise
 
     def begin(self, training: Training, saved: Checkpoint | None, history: History) -> None:

@@ -79,7 +79,7 @@ def carry_out(recipe: Recipe, out: Path, watch: Watch, *, overwrite: bool = Fals
     if launch.wanted(recipe.cluster):
         with alone(out):
             if not ended(folder, watch, overwrite=overwrite, resume=resume):
-                launch.carry_out(recipe, folder, watch.say, overwrite=overwrite, resume=resume)
+                launch.carry_out(recipe, folder, watch, overwrite=overwrite, resume=resume)
         return Run(out)
     if warning := misled():
         watch.say(f"warning   {warning}")

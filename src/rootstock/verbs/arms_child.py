@@ -15,14 +15,13 @@ from typing import Any, TextIO
 from rootstock.bases import load as bases
 from rootstock.bases.resolve import resolve
 from rootstock.core import artifact
-from rootstock.core.errors import OutOfMemory, RootstockError, is_memory_shortage
 from rootstock.core.recipe import Recipe
 from rootstock.core.resources import peak_since
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Event, Watch
 from rootstock.planning.memory import counted
 from rootstock.run.use import Run
-from rootstock.verbs import api, arms_rows, kept_answers
+from rootstock.verbs import api, arms_rows, far, kept_answers
 from rootstock.verbs.arms_curtail import Curtailed, Rival, trajectory
 
 SIDES = "test", "validation"
@@ -41,14 +40,7 @@ def main(order: Mapping[str, Any]) -> None:
 
 def outcome(order: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
     """What came of an order, as JSON: `done` with the facts, or `error` with the name of its class and what it says."""
-    try:
-        return {"done": carried_out(order, watch)}
-    except RootstockError as error:
-        return {"error": type(error).__name__, "found": error.found, "wanted": error.wanted, "fix": error.fix}
-    except (MemoryError, RuntimeError) as error:
-        if not is_memory_shortage(error):
-            raise
-        return {"error": OutOfMemory.__name__, "found": "no memory left", "wanted": "", "fix": "lower training.micro_tokens"}
+    return far.outcome(lambda: carried_out(order, watch))
 
 
 def _tell(told: TextIO, **line: Any) -> None:

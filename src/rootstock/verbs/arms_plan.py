@@ -12,7 +12,7 @@ from rootstock.core.recipe import Recipe
 from rootstock.core.settings import changed, check_free
 from rootstock.data import ledger
 from rootstock.run import labelled_pictures
-from rootstock.verbs import api, arms_freeze, arms_rows
+from rootstock.verbs import api, arms_freeze, arms_rows, tasks_on_ray
 from rootstock.verbs.arms import USUAL, Grid, read_sweep
 from rootstock.verbs.compare_plan import counts, listed
 
@@ -28,9 +28,6 @@ _OWN = {
     "track": "track an adapt of the winner",
 }
 """Keys of the recipe that the comparison sets itself, and what to use instead."""
-
-
-ENGINES = ("torch", "ray")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +82,7 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         raise UsageError(f"--keep is {given['keep']}", wanted="best", fix="give --keep best, or leave it out")
     if given["minutes"] is not None and not 0 < given["minutes"] < math.inf:
         raise UsageError(f"--minutes is {given['minutes']:g}", wanted="more than 0")
-    if (engine := given.get("engine") or "torch") not in ENGINES:
-        raise UsageError(f"--engine is {engine}", wanted=f"one of {', '.join(ENGINES)}")
+    engine = tasks_on_ray.check(given.get("engine") or "torch")
     if engine == "ray" and given["minutes"] is not None:
         raise UsageError("--minutes and --engine ray", wanted="one of the two: side by side, minutes are no measure", fix="leave one out")
     found = {base: resolve(_anchored(base)) for base in bases}

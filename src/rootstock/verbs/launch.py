@@ -19,7 +19,7 @@ from rootstock.core.errors import Interrupted, RecipeError, RunFailed
 from rootstock.core.recipe import ClusterSettings, Recipe
 from rootstock.core.resources import usable_cores
 from rootstock.core.runfolder import RunFolder, recipe_text
-from rootstock.core.watch import Say
+from rootstock.core.watch import Say, Watch
 from rootstock.core.worker import ERRORS, launched, left, patience_minutes
 
 RESTARTS = 3
@@ -48,13 +48,13 @@ def check(cluster: ClusterSettings) -> None:
         )
 
 
-def carry_out(recipe: Recipe, folder: RunFolder, say: Say, *, overwrite: bool, resume: bool) -> None:
+def carry_out(recipe: Recipe, folder: RunFolder, watch: Watch, *, overwrite: bool, resume: bool) -> None:
     """Have workers carry a recipe out; returns when the run folder is complete. Raises what ended them."""
     patience_minutes()  # what is wrong with it is said here once, and not by each worker to nobody
     if recipe.cluster.engine == "ray":
         from rootstock.verbs import on_ray
 
-        on_ray.carry_out(recipe, folder, say, overwrite=overwrite, resume=resume)
+        on_ray.carry_out(recipe, folder, watch, overwrite=overwrite, resume=resume)
         return
     check(recipe.cluster)
     with tempfile.TemporaryDirectory() as held:
@@ -65,7 +65,7 @@ def carry_out(recipe: Recipe, folder: RunFolder, say: Say, *, overwrite: bool, r
         write_json(place / "task.json", task)
         (place / "errors").mkdir()
         with _environment(recipe.cluster, place / "errors"):
-            _launch(recipe.cluster, place, say, folder)
+            _launch(recipe.cluster, place, watch.say, folder)
 
 
 def _launch(cluster: ClusterSettings, place: Path, say: Say, folder: RunFolder) -> None:

@@ -1,43 +1,48 @@
 """The same workers on a Ray cluster: Ray Train starts them, joins them, and starts them again where one dies.
 
 The run's folder has to be on a file system that all machines see: the first worker writes it, and each writes its share of checkpoints.
+Beside it lies, as long as the run goes on, a folder by which workers and the process that asked for them hear each other.
 """
 
 import json
 import os
 import shutil
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
 from rootstock.core.artifact import write_json, write_text
-from rootstock.core.errors import RootstockError, RunFailed
+from rootstock.core.errors import RecipeError, RootstockError, RunFailed
 from rootstock.core.modules import needed
-from rootstock.core.recipe import Recipe
+from rootstock.core.recipe import ClusterSettings, Recipe
 from rootstock.core.runfolder import RunFolder, recipe_text
-from rootstock.core.watch import Say, Watch
+from rootstock.core.watch import Watch
 from rootstock.core.worker import ERRORS, left
 from rootstock.corpus.on_ray import session
+from rootstock.verbs.far import Ear, Mouth
 from rootstock.verbs.launch import RESTARTS
 
-_BEGUN = "begun"
+_LOOKS_SECONDS = 0.3
+"""How often is looked for what workers say, and whether the user wants to stop."""
+_OTHERWISE = "set cluster.engine=torch"
 
 
-def carry_out(recipe: Recipe, folder: RunFolder, say: Say, *, overwrite: bool, resume: bool) -> None:
+def carry_out(recipe: Recipe, folder: RunFolder, watch: Watch, *, overwrite: bool, resume: bool) -> None:
     """Have Ray's workers carry a recipe out; returns when the run folder is complete. Raises what ended them.
 
-    UsageError where Ray is not installed or RAY_ADDRESS leads nowhere.
+    UsageError where Ray is not installed or RAY_ADDRESS leads nowhere, RecipeError where this machine has too little for the workers.
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     with session() as ray:
-        train = needed("ray.train", "the engine ray", extra="cluster", otherwise="set cluster.engine=torch")
-        trainers = needed("ray.train.torch", "the engine ray", extra="cluster", otherwise="set cluster.engine=torch")
+        train = needed("ray.train", "the engine ray", extra="cluster", otherwise=_OTHERWISE)
+        trainers = needed("ray.train.torch", "the engine ray", extra="cluster", otherwise=_OTHERWISE)
         cluster, place = recipe.cluster, folder.path.absolute().with_name(f".{folder.path.name}.{uuid4().hex[:8]}.ray")
-        gpus = bool(ray.cluster_resources().get("GPU")) if cluster.gpus_per_worker is None else bool(cluster.gpus_per_worker)
-        place.mkdir(parents=True)
+        gpus = _check(cluster, ray.cluster_resources())
+        (place / "errors").mkdir(parents=True)
         write_text(place / "recipe.yaml", recipe_text(recipe))
         write_json(place / "task.json", {"out": str(folder.path.absolute()), "overwrite": overwrite, "resume": resume})
-        say(f"workers   {cluster.workers} on Ray, {'a GPU each' if gpus else 'on processors'}")
+        watch.say(f"workers   {cluster.workers} on Ray, {'a GPU each' if gpus else 'on processors'}")
         trainer = trainers.TorchTrainer(
             _work,
             train_loop_config={"place": str(place)},
@@ -46,19 +51,46 @@ def carry_out(recipe: Recipe, folder: RunFolder, say: Say, *, overwrite: bool, r
             run_config=train.RunConfig(storage_path=str(place / "ray"), failure_config=train.FailureConfig(max_failures=RESTARTS)),
         )
         try:
-            _fit(trainer, place, folder)
+            _fit(trainer, place, folder, watch)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _fit(trainer: Any, place: Path, folder: RunFolder) -> None:
-    try:
-        trainer.fit()
-    except RuntimeError as error:  # Ray's TrainingFailedError is one
-        reason = str(error).strip().splitlines()[-1]
-        raise left(place) or RunFailed(f"Ray gave up the workers: {reason}", fix=f"go on with: {folder.going_on}") from error
-    if (meant := left(place)) is not None:
+def _check(cluster: ClusterSettings, held: dict[str, float]) -> bool:
+    """Whether each worker gets a GPU. RecipeError where this machine will never have room for all; a cluster may still grow."""
+    gpus = bool(held.get("GPU")) if cluster.gpus_per_worker is None else bool(cluster.gpus_per_worker)
+    there, what = int(held.get("GPU" if gpus else "CPU", 0)), "GPU" if gpus else "core"
+    if not os.environ.get("RAY_ADDRESS") and there < cluster.workers:
+        raise RecipeError(
+            f"cluster.workers is {cluster.workers}, and this machine has {there} {what}{'s' if there != 1 else ''} for Ray",
+            wanted="one for each worker",
+            fix="lower --workers, or name a cluster by RAY_ADDRESS",
+        )
+    return gpus
+
+
+def _fit(trainer: Any, place: Path, folder: RunFolder, watch: Watch) -> None:
+    """Wait for the workers in a thread: in the main one Ray would take Ctrl-C for itself, and end them before anything is saved."""
+    failed: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:  # for the thread that waits
+            failed.append(error)
+
+    waits, ear = Thread(target=fit, name="ray", daemon=True), Ear(place, watch)
+    waits.start()
+    while waits.is_alive():
+        waits.join(_LOOKS_SECONDS)
+        ear.listen()
+    if (meant := left(place / "errors")) is not None:
         raise meant
+    if failed:
+        if not isinstance(failed[0], RuntimeError):  # Ray's TrainingFailedError is one
+            raise failed[0]
+        reason = str(failed[0]).strip().splitlines()[-1]
+        raise RunFailed(f"Ray gave up the workers: {reason}", fix=f"go on with: {folder.going_on}") from failed[0]
 
 
 def _work(told: dict[str, str]) -> None:
@@ -70,12 +102,16 @@ def _work(told: dict[str, str]) -> None:
 
     place = Path(told["place"])
     task = json.loads((place / "task.json").read_text("utf-8"))
-    again = (place / _BEGUN).exists()
+    before = len(list(place.glob("begun-*")))
     dist.barrier()  # all have looked
-    (place / _BEGUN).touch()
-    os.environ.update({ERRORS: str(place), "TORCHELASTIC_RESTART_COUNT": str(int(again))})
-    try:
-        api.carry_out(read_recipe(place / "recipe.yaml"), Path(task["out"]), Watch(), overwrite=task["overwrite"], resume=task["resume"])
-    except RootstockError:
-        if left(place) is None:  # this worker was left alone, and all shall start again
-            raise
+    (place / f"begun-{before}").touch()
+    os.environ.update({ERRORS: str(place / "errors"), "TORCHELASTIC_RESTART_COUNT": str(before)})
+    with Mouth(place) as mouth:
+        if before and dist.get_rank() == 0:
+            mouth.say(f"restart   a worker died; all start again from the last checkpoint ({before} of {RESTARTS})")
+        watch = Watch(say=mouth.say, event=mouth.event, stop=mouth.stop)
+        try:
+            api.carry_out(read_recipe(place / "recipe.yaml"), Path(task["out"]), watch, overwrite=task["overwrite"], resume=task["resume"])
+        except RootstockError:
+            if left(place / "errors") is None:  # this worker was left alone, and all shall start again
+                raise

@@ -5,30 +5,41 @@ same evaluation.
 """
 
 import errno
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rootstock.core import artifact, place
-from rootstock.core.errors import ContractRefused, Diverged, Interrupted, OutOfMemory, RootstockError, RunFailed, UsageError
-from rootstock.core.figures import ERRORS
+from rootstock.core import artifact
+from rootstock.core import place as places
+from rootstock.core.errors import RunFailed, UsageError
 from rootstock.core.lock import alone
 from rootstock.core.modules import needed
-from rootstock.core.recipe import Recipe
-from rootstock.core.settings import changed, number
-from rootstock.core.watch import Event, Watch
+from rootstock.core.watch import Watch
 from rootstock.run import choices
-from rootstock.verbs import api
+from rootstock.verbs import api, tasks_on_ray
+from rootstock.verbs.search_trial import (
+    BEST,
+    TRIALS,
+    Plan,
+    Race,
+    asked,
+    build,
+    check_rows,
+    done,
+    place,
+    settle,
+    settled,
+    spoken,
+    stopped,
+)
 
-BEST, FOUND = "best", "search.json"
-"""The folder of the best run, and the file that tells of all trials."""
-_TRIALS, _READ, _KEPT = "trials", "read", "trials.db"
+FOUND, _KEPT = "search.json", "trials.db"
+"""The file that tells of all trials, and the database of those who try."""
 _UNWRITTEN = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS}
 """What SQLite calls what the system calls by these numbers; in its other errors only its words tell."""
 _FOREIGN = (0, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
@@ -36,63 +47,6 @@ _FOREIGN = (0, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _WARM = 4
 """Trials that are run to their end before any is stopped: a median of fewer says little."""
 _SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Range:
-    """Values of one key: `choices`, or numbers from `low` to `high`; `log` where their ratio counts; `whole` for integers."""
-
-    choices: tuple[Any, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    whole: bool = False
-
-    @property
-    def ends(self) -> tuple[Any, ...]:
-        """All choices, or the smallest and the largest value."""
-        return self.choices or tuple(int(each) if self.whole else each for each in (self.low, self.high))
-
-    def chosen(self, trial: Any, key: str) -> Any:
-        """The value that a trial is to try."""
-        if self.choices:
-            return trial.suggest_categorical(key, list(self.choices))
-        if self.whole:
-            return trial.suggest_int(key, int(self.low), int(self.high), log=self.log)
-        return trial.suggest_float(key, self.low, self.high, log=self.log)
-
-
-def read_range(key: str, text: str) -> Range:
-    """`4,8,16` are choices, `1e-5:1e-3` a range by ratio where its ends are a factor of ten apart or more, else by difference."""
-    low, colon, high = text.partition(":")
-    if not colon:
-        choices = tuple(_value(each) for each in text.split(",") if each.strip())
-        if len(choices) < 2:
-            raise UsageError(
-                f"--space {key}={text} leaves no choice", wanted="values with commas between, or low:high", fix=f"give --set {key}={text}"
-            )
-        return Range(choices=choices)
-    ends = [_value(each) for each in (low, high)]
-    if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in ends) or not ends[0] < ends[1]:
-        raise UsageError(f"--space {key}={text} is no range", wanted="two numbers, the smaller first, such as 1e-5:1e-3")
-    return Range(low=ends[0], high=ends[1], log=ends[0] > 0 and ends[1] >= 10 * ends[0], whole=all(isinstance(each, int) for each in ends))
-
-
-def _value(text: str) -> Any:
-    if (told := number(text)) is not None:
-        return told
-    return {"true": True, "false": False}.get(text.strip(), text.strip())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to search. trials: in all, those of earlier calls included. storage: database URL for several workers; None: SQLite."""
-
-    recipe: Recipe
-    space: Mapping[str, Range]
-    trials: int
-    out: Path
-    storage: str | None = None
 
 
 def search(plan: Plan, watch: Watch) -> dict[str, Any]:
@@ -103,12 +57,15 @@ def search(plan: Plan, watch: Watch) -> dict[str, Any]:
     """
     if not plan.space:
         raise UsageError("there is nothing to search", wanted="one --space or more", fix="give --space training.rate=1e-5:1e-3")
+    if tasks_on_ray.check(plan.engine) == "ray" and plan.recipe.cluster.workers > 1:
+        found = f"--engine ray and cluster.workers of {plan.recipe.cluster.workers}"
+        raise UsageError(found, wanted="trials side by side, or trials of several workers", fix="leave one out")
     optuna = needed("optuna", "search", extra="search")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     first = {key: each.ends[0] for key, each in plan.space.items()}
     for key, each in plan.space.items():
         for value in each.ends:
-            choices.check(_build(plan.recipe, first | {key: value}))
+            choices.check(build(plan.recipe, first | {key: value}))
     with alone(plan.out), _noting(plan, optuna):
         return _searched(plan, watch, optuna)
 
@@ -117,14 +74,16 @@ def _searched(plan: Plan, watch: Watch, optuna: Any) -> dict[str, Any]:
     with artifact.writing(plan.out):
         plan.out.mkdir(parents=True, exist_ok=True)
     study = _study(plan, optuna)
-    _settle(plan, study, optuna)
-    while len(_done(study, optuna)) < plan.trials:
+    settle(plan, study, optuna)
+    if plan.engine == "ray":
+        from rootstock.verbs import search_on_ray
+
+        search_on_ray.ahead(plan, study, optuna, watch)
+    while len(done(study, optuna)) < plan.trials:
         if watch.stop():
-            raise Interrupted(
-                f"stopped after {len(_done(study, optuna))} of {plan.trials} trials", fix="give the same command again: it goes on"
-            )
+            raise stopped(plan, study, optuna)
         _try(plan, study, optuna, watch)
-        _settle(plan, study, optuna)
+        settle(plan, study, optuna)
     found = _told(plan, study, optuna)
     artifact.write_json(plan.out / FOUND, found)
     return found
@@ -154,6 +113,21 @@ def _storage(plan: Plan) -> str:
     return plan.storage or f"sqlite:///{(plan.out / _KEPT).resolve()}"
 
 
+def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
+    """One trial to its end, or to where it is beaten."""
+    trial, values = asked(plan, study, optuna)
+    race = Race(trial, watch)
+    watch.say(f"trial     {len(done(study, optuna)) + 1} of {plan.trials}: {spoken(values)}")
+    rows = partial(check_rows, trial, study)
+    alone = replace(watch, say=_quiet, event=race.event, stop=race.stop, read=rows, started=time.monotonic(), goes_back=False)
+    ended = partial(api.carry_out, build(plan.recipe, values), place(plan, study, trial.number), alone)
+    watch.say(f"          {settled(plan, study, optuna, trial=trial, race=race, ended=ended)}")
+
+
+def _quiet(_: str) -> None:
+    """Of a trial its own line is enough."""
+
+
 @contextmanager
 def _noting(plan: Plan, optuna: Any) -> Iterator[None]:
     """What the database says of a note that it could not keep, as WriteFailed, or RunFailed where it is one of several workers."""
@@ -178,113 +152,12 @@ def _code(error: BaseException) -> int:
     return getattr(below, "sqlite_errorcode", 0) & 0xFF
 
 
-def _build(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    return Recipe.build(changed(recipe.plain(), values), "")
-
-
-def _done(study: Any, optuna: Any) -> list[Any]:
-    over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL)
-    return [trial for trial in study.trials if trial.state in over and not trial.user_attrs.get("stopped")]
-
-
-def _place(plan: Plan, study: Any, number: int) -> Path:
-    """Where a trial of this study runs; of an earlier study with another space none is taken for it."""
-    return plan.out / _TRIALS / f"{study.study_name[:8]}-{number:04}"
-
-
-def _try(plan: Plan, study: Any, optuna: Any, watch: Watch) -> None:
-    """One trial to its end, or to where it is beaten; a run that diverges or does not fit has failed and teaches the sampler."""
-    done, states = len(_done(study, optuna)), optuna.trial.TrialState
-    # Seeded by the number of trials so far: a search that was stopped and goes on chooses as one that never was. Workers that share a
-    # database must not choose alike: there the trials that are under way count as well.
-    seed = (plan.recipe.seed + (len(study.trials) if plan.storage else done)) % 2**32
-    study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=plan.storage is not None)
-    trial = study.ask()
-    values = {key: each.chosen(trial, key) for key, each in plan.space.items()}
-    race = _Race(trial, watch)
-    watch.say(f"trial     {done + 1} of {plan.trials}: {_spoken(values)}")
-    rows = partial(_check_rows, trial, study)
-    alone = replace(watch, say=_quiet, event=race.event, stop=race.stop, read=rows, started=time.monotonic(), goes_back=False)
-    try:
-        run = api.carry_out(_build(plan.recipe, values), _place(plan, study, trial.number), alone)
-        rows(run.folder.json("manifest.json")["data"])  # workers have read by themselves
-    except RootstockError as error:
-        if isinstance(error, Interrupted) and race.beaten:
-            study.tell(trial, state=states.PRUNED)
-            return watch.say(f"          stopped: below the median of those before at its evaluation {race.evaluations}")
-        lost = isinstance(error, Diverged | OutOfMemory)
-        trial.set_user_attr("stopped", not lost)
-        study.tell(trial, state=states.FAIL)
-        if not lost:
-            raise
-        return watch.say(f"          failed: {error.found}")
-    figure = run.task.chosen_by[0]
-    if (value := run.metrics["metrics"].get(figure)) is None:
-        study.tell(trial, state=states.FAIL)
-        return watch.say(f"          failed: these validation rows give no {figure}")
-    for name, told in (("figure", figure), (figure, value), ("interval", run.metrics["intervals"].get(figure)), ("out", str(plan.out))):
-        trial.set_user_attr(name, told)
-    study.tell(trial, -value if figure in ERRORS else value)
-    return watch.say(f"          {figure} {value:.4f}")
-
-
-def _quiet(_: str) -> None:
-    """Of a trial its own line is enough."""
-
-
-def _check_rows(trial: Any, study: Any, sources: Mapping[str, Any]) -> None:
-    """Raises ContractRefused where a trial has read a file that was another one for those before it: figures could not be compared."""
-    read = {each["name"]: each["sha256"] for each in sources.values()}
-    before = {name: digest for each in study.trials for name, digest in each.user_attrs.get(_READ, {}).items()}
-    if any(before.get(name, digest) != digest for name, digest in read.items()):
-        raise ContractRefused(
-            "the files that the trials read have changed since the search began",
-            wanted="the same rows for every trial",
-            fix="put them back, or search into another --out",
-        )
-    trial.set_user_attr(_READ, read)
-
-
-class _Race:
-    """Reports each evaluation of a trial and asks whether it is beaten."""
-
-    def __init__(self, trial: Any, watch: Watch) -> None:
-        self._trial, self._watch = trial, watch
-        self.beaten, self.evaluations = False, 0
-
-    def event(self, event: Event) -> None:
-        """Pass an event on; of an evaluation, compare its leading figure with the trials before."""
-        if event["event"] != "evaluation":
-            return self._watch.event(event)
-        figure, self.evaluations = event["by"], self.evaluations + 1
-        if figure not in event:  # a constant answer has no correlation
-            return None
-        self._trial.report(-event[figure] if figure in ERRORS else event[figure], self.evaluations)
-        self.beaten = self.beaten or self._trial.should_prune()
-        return None
-
-    def stop(self) -> bool:
-        """Whether the loop is to stop: the trial is beaten, or the user asked."""
-        return self.beaten or self._watch.stop()
-
-
-def _settle(plan: Plan, study: Any, optuna: Any) -> None:
-    """The best run's folder stays under its name, of other trials nothing; also where a search was killed before it came to that."""
-    complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
-    best = _place(plan, study, study.best_trial.number) if complete else None
-    if best and best.is_dir():
-        artifact.remove(plan.out / BEST)
-        with artifact.writing(plan.out / BEST):
-            best.rename(plan.out / BEST)
-    shutil.rmtree(plan.out / _TRIALS, ignore_errors=True)
-
-
 def _told(plan: Plan, study: Any, optuna: Any) -> dict[str, Any]:
     """Every trial, the best first, and what the search found."""
     complete = optuna.trial.TrialState.COMPLETE
-    done = _done(study, optuna)
-    numbers = {trial.number: place for place, trial in enumerate(done, 1)}  # Optuna also counts one that was killed in its middle
-    ranked = sorted((trial for trial in done if trial.state == complete), key=lambda trial: -trial.value)
+    over = done(study, optuna)
+    numbers = {trial.number: place for place, trial in enumerate(over, 1)}  # Optuna also counts one that was killed in its middle
+    ranked = sorted((trial for trial in over if trial.state == complete), key=lambda trial: -trial.value)
     rows = [
         {
             "trial": numbers[trial.number],
@@ -292,7 +165,7 @@ def _told(plan: Plan, study: Any, optuna: Any) -> dict[str, Any]:
             "state": trial.state.name.lower(),
             **({name: trial.user_attrs[name] for name in (trial.user_attrs["figure"], "interval")} if trial.state == complete else {}),
         }
-        for trial in [*ranked, *(trial for trial in done if trial.state != complete)]
+        for trial in [*ranked, *(trial for trial in over if trial.state != complete)]
     ]
     return {"trials": rows, "best": rows[0] if ranked else None, "run": str(Path(ranked[0].user_attrs["out"]) / BEST) if ranked else None}
 
@@ -304,7 +177,7 @@ def as_text(found: Mapping[str, Any]) -> str:
         figure = next((name for name in row if name not in ("trial", "values", "state", "interval")), None)
         shown = f"{figure} {row[figure]:.4f}" if figure else row["state"]
         between = f" [{row['interval'][0]:.4f}, {row['interval'][1]:.4f}]" if row.get("interval") else ""
-        lines.append(f"{row['trial']:>4}  {shown}{between}  {_spoken(row['values'])}")
+        lines.append(f"{row['trial']:>4}  {shown}{between}  {spoken(row['values'])}")
     if (more := len(found["trials"]) - _SHOWN) > 0:
         lines.append(f"      and {more:,} more: {FOUND} has all")
     if found["best"] is None:
@@ -315,11 +188,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _spoken(values: Mapping[str, Any]) -> str:
-    return "  ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items())
-
-
 def check_place(out: Path) -> None:
     """Raise UsageError where `out` holds anything but an earlier search."""
-    own = (BEST, FOUND, _TRIALS, _KEPT, f"{_KEPT}-journal")
-    place.held(out, "search", own=own, wanted="a new folder, or that of an earlier search")
+    own = (BEST, FOUND, TRIALS, _KEPT, f"{_KEPT}-journal")
+    places.held(out, "search", own=own, wanted="a new folder, or that of an earlier search")
