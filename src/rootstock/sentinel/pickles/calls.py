@@ -5,7 +5,7 @@ from struct import error as StructError
 
 from rootstock.sentinel.findings import LimitReached
 from rootstock.sentinel.pickles import arrays
-from rootstock.sentinel.pickles.judge import SCRIPT, Verdict, judge
+from rootstock.sentinel.pickles.judge import SCRIPT, Verdict, judge, unpickles_keras
 from rootstock.sentinel.pickles.literals import BYTES, LONGEST, TEXT, span, value
 from rootstock.sentinel.pickles.machine import Broken, Global, Machine, Made
 from rootstock.sentinel.source import of_bytes
@@ -14,7 +14,6 @@ RULES = {"executes": "pickle-executes", "code": "pickle-code", "unknown": "pickl
 NEST = frozenset(
     [
         *("torch.storage._load_from_bytes", "pickle.loads", "_pickle.loads", "cPickle.loads", "dill.loads", "dill._dill.loads"),
-        "keras.src.saving.keras_saveable.KerasSaveable._unpickle_model",
         *(f"{place}.pickle_utils.deserialize_model_from_bytecode" for place in ("keras.saving", "keras.src.saving", "tf_keras.src.saving")),
     ]
 )
@@ -60,10 +59,10 @@ class Calls:
         if verdict.kind != "data" and not asking:
             self.report(RULES[verdict.kind], at, verdict.what)
         self.machine.globals += 1
-        if arrays.is_wrapper(texts[0], texts[1]):
+        if arrays.is_wrapper(texts[0], texts[1]) or f"{texts[0]}.{texts[1]}" in STREAMS:
             self.machine.keep_children = True
         node = self._node(Global(texts[0], texts[1], refused))
-        if asking or f"{texts[0]}.{texts[1]}" in NEST | NAMING:
+        if asking or f"{texts[0]}.{texts[1]}" in NEST | NAMING or unpickles_keras(*texts):
             self.machine.watched.add(node)
         self.machine.stack.append(node)
 
@@ -145,8 +144,8 @@ class Calls:
         name = self.literal(arguments[1]) if len(arguments) == 2 and arguments[1] >= 0 else None
         if known.name == "type" and len(arguments) == 1 and arguments[0] >= 0:
             self.machine.stack.append(self._node(Made("builtins.type", refused=False)))
-        elif known.name == "getattr" and isinstance(owner, Global) and isinstance(name, str) and name.isidentifier() and not owner.refused:
-            if name.isupper() and not name.startswith("_"):
+        elif known.name == "getattr" and isinstance(owner, Global) and isinstance(name, str) and name.isidentifier():
+            if name.isupper() and not name.startswith("_") and not owner.refused:
                 self.machine.stack.append(self._node(Made(str(owner), refused=False)))
             else:
                 self.global_(owner.module, f"{owner.name}.{name}", at)
@@ -163,12 +162,13 @@ class Calls:
 
     def _nest(self, known: Global, arguments: tuple[int, ...], at: int) -> None:
         """Bytes that are handed to a loader are scanned as the file that they are."""
-        if str(known) not in NEST or not arguments:
+        if not (str(known) in NEST or unpickles_keras(known.module, known.name)) or not arguments:
             return
         source, position = self.machine.source, arguments[0]
         made = self.machine.what(position)
-        if isinstance(made, Made) and made.by in STREAMS and len(made.arguments) == 1 and not made.state:
-            position = made.arguments[0]
+        if isinstance(made, Made) and made.by in STREAMS:  # of the bytes that it is made with, or set to afterwards
+            held = (self.machine.inside(made.state) or ()) if made.state else made.arguments
+            position = held[0] if held else position
         if position >= 0 and source.read(position, 1) in {bytes((c,)) for c in BYTES + TEXT}:
             offset, length = span(source, position)
             self.machine.nested.append(source.part(offset, length, member=f"bytes at {offset}"))

@@ -76,11 +76,16 @@ def _listed(module: str, name: str) -> Literal["data", "known"] | None:
     table = _known(FILES.get(package) or ("python" if module in _known("python") else "others"))
     if found := table.get(module, {}).get(name):
         return found
-    if _MODEL.fullmatch(module) and _CLASS.fullmatch(name):
+    if (_MODEL.fullmatch(module) and _CLASS.fullmatch(name)) or unpickles_keras(module, name):
         return "known"
     if package == "sklearn" and not module.startswith(("sklearn.datasets", "sklearn.externals")):
         return "known" if name in _anywhere("sklearn") else None
     return None
+
+
+def unpickles_keras(module: str, name: str) -> bool:
+    """Whether a name is by what pickles of Keras' models begin: it opens a .keras file, given as a stream, which is scanned by itself."""
+    return module.startswith("keras.src.") and re.fullmatch(r"[A-Z]\w*\._unpickle_model", name) is not None
 
 
 def _executes(module: str, name: str) -> str:
