@@ -225,8 +225,10 @@ def two(made, a):
         rng, each = random.Random(f"{a.seed}-{name}"), []
         for number in range(a.times):
             out = a.folder / "two" / f"{name}-{number}"
-            first = start([*stage.line, "--out", out], a.folder)
-            time.sleep(rng.uniform(0.0, 0.5) * seconds)
+            first, lock = start([*stage.line, "--out", out], a.folder), out.with_name(f".{out.name}.lock")
+            while first.poll() is None and not lock.exists():
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 0.3) * seconds)
             second = start([*stage.line, "--out", out], a.folder)
             met = [ended(process) for process in (first, second)]
             codes = sorted(code for code, _, _ in met)
@@ -237,7 +239,8 @@ def two(made, a):
                     "named": any("is writing to" in m[2] for m in met),
                 }
             )
-            each[-1]["outcome"] = judged(stage, out, wanted, a.folder)
+            became = judged(stage, out, wanted, a.folder)
+            each[-1]["outcome"] = "not hit" if became == "equal" and not each[-1]["named"] else became
             print("two", name, each[-1], flush=True)
             shutil.rmtree(out, ignore_errors=True)
         told[name] = each

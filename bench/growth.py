@@ -39,11 +39,11 @@ _SETTINGS = {"epochs": 1, "batch_tokens": 2048, "dropout": 0.0, "rate": 1e-3}
 
 
 def words(count=20_000, seed=1):
-    """Made words, and how often each comes: by Zipf's law, as in a text."""
+    """Made words, and how often each comes or one before it: by Zipf's law, as in a text."""
     rng = random.Random(seed)
     made = sorted({"".join(rng.choice("aeioulnrstdmkpgb") for _ in range(rng.randint(2, 9))) for _ in range(2 * count)})[:count]
     rng.shuffle(made)
-    return made, [1 / (place + 3) for place in range(len(made))]
+    return made, list(itertools.accumulate(1 / (place + 3) for place in range(len(made))))
 
 
 def write_rows(path, count):
@@ -53,7 +53,7 @@ def write_rows(path, count):
         writer = csv.writer(stream)
         writer.writerow(("text", "label"))
         for start in range(0, count, 1000):
-            drawn = iter(rng.choices(held, shares, k=16 * 1000))
+            drawn = iter(rng.choices(held, cum_weights=shares, k=16 * 1000))
             for number in range(start, min(start + 1000, count)):
                 told = [next(drawn) for _ in range(rng.randint(6, 14))]
                 writer.writerow((" ".join(["good" if number % 2 else "bad", *told, str(number)]), "yes" if number % 2 else "no"))
@@ -67,7 +67,7 @@ def write_texts(folder, megabytes):
         rng, made = random.Random(number), 0
         with (folder / f"{number:05}.jsonl").open("w") as stream:
             while made < min(10, megabytes) * 1_000_000:
-                drawn = rng.choices(held, shares, k=rng.randint(100, 600))
+                drawn = rng.choices(held, cum_weights=shares, k=rng.randint(100, 600))
                 lines = [" ".join(drawn[at : at + 12]).capitalize() + "." for at in range(0, len(drawn), 12)]
                 made += stream.write(json.dumps({"text": " ".join(lines)}) + "\n")
 
@@ -96,37 +96,49 @@ def often(work, least=0.5):
     return {"wall_s": round((time.perf_counter() - wall) / count, 7), "cpu_s": round((spent() - cpu) / count, 7)}, made
 
 
-def one_rows(count, folder):
-    """Seconds to read and encode so many rows, without and with the cache; to order an epoch; and the rate of updates, by processor seconds."""
+def rows_recipe(count, folder):
+    """A bert-tiny on so many rows, which are written where they are not there yet."""
     from rootstock.core.recipe import Recipe
-    from rootstock.core.watch import Watch
+
+    if not (folder / f"{count}.csv").exists():
+        write_rows(folder / f"{count}.csv", count)
+    if not (folder / "validation.csv").exists():
+        write_rows(folder / "validation.csv", 200)
+    values = {"base": "scratch:bert-tiny", "task": {"name": "text-classification"}, "method": {"name": "full"}, "training": _SETTINGS}
+    values["data"] = {"train": str(folder / f"{count}.csv"), "validation": str(folder / "validation.csv")}
+    return Recipe.build(values | {"accept": ["overlap", "contradictions", "duplicates"]}, "")
+
+
+def one_rows(count, folder):
+    """Seconds to read and encode so many rows, without and with the cache; and to order an epoch. Libraries are there already."""
     from rootstock.run.prepare import prepare
+
+    recipe = rows_recipe(count, folder)
+    prepare(rows_recipe(150, folder), lambda text: None)
+    first, _ = timed(lambda: prepare(recipe, lambda text: None))
+    again, prepared = timed(lambda: prepare(recipe, lambda text: None))
+    order, _ = often(lambda: prepared.feed(prepared.encoded).epoch(0))
+    told = {"rows": count, "read_and_encode": first, "from_cache": again, "order_of_an_epoch": order}
+    return told | {"file_mb": round((folder / f"{count}.csv").stat().st_size / 1e6, 2)}
+
+
+def one_learned(count, folder):
+    """The rate of updates on so many rows, by processor seconds, and what a run of them holds that reads and encodes them itself."""
+    from rootstock.core.watch import Watch
     from rootstock.verbs import api
 
-    write_rows(folder / "rows.csv", count)
-    write_rows(folder / "validation.csv", 200)
-    values = {"base": "scratch:bert-tiny", "task": {"name": "text-classification"}, "method": {"name": "full"}, "training": _SETTINGS}
-    values["data"] = {"train": str(folder / "rows.csv"), "validation": str(folder / "validation.csv")}
-    values["accept"] = ["overlap", "contradictions", "duplicates"]
-    recipe = Recipe.build(values, "")
-    first, prepared = timed(lambda: prepare(recipe, lambda text: None))
-    again, prepared = timed(lambda: prepare(recipe, lambda text: None))
-    order, epoch = often(lambda: prepared.feed(prepared.encoded).epoch(0))
-    ready = peak_mb()
-    most, met = min(_UPDATES, len(epoch)), []
+    recipe, met, of_epoch = rows_recipe(count, folder), [], []
 
     def look(event):
         if event["event"] == "step":
             met.append((spent(), event["rows"]))
+            of_epoch.append(round(event["step"] / event["epoch"]))
 
-    whole, _ = timed(lambda: api.carry_out(recipe, folder / "run", Watch(enough=lambda step: step >= most, event=look)))
-    told = {"rows": count, "read_and_encode": first, "from_cache": again, "order_of_an_epoch": order, "whole_run": whole}
-    told |= {"updates_of_an_epoch": len(epoch), "updates": most}
+    whole, _ = timed(lambda: api.carry_out(recipe, folder / "run", Watch(enough=lambda step: step >= _UPDATES, event=look)))
     steady = met[min(5, len(met) // 2) :]
-    told["rows_per_s"] = round(sum(rows for _, rows in steady[1:]) / (steady[-1][0] - steady[0][0]), 1)
-    epoch_s = count / told["rows_per_s"]
-    told["rows_per_s_whole_epoch"] = round(count / (epoch_s + first["cpu_s"] + order["cpu_s"]), 1)
-    return told | {"peak_mb_ready": ready, "peak_mb": peak_mb(), "file_mb": round((folder / "rows.csv").stat().st_size / 1e6, 2)}
+    rate = round(sum(rows for _, rows in steady[1:]) / (steady[-1][0] - steady[0][0]), 1)
+    told = {"whole_run": whole, "updates_of_an_epoch": of_epoch[-1], "updates": len(met), "rows_per_s": rate}
+    return told | {"peak_mb": peak_mb()}
 
 
 def one_memory(megabytes, folder):
@@ -192,7 +204,7 @@ def make_runs(root, count):
             (place / name).write_bytes(data)
 
 
-ONE = {"rows": one_rows, "memory": one_memory, "encoded": one_encoded, "runs": one_runs}
+ONE = {"rows": one_rows, "learned": one_learned, "memory": one_memory, "encoded": one_encoded, "runs": one_runs}
 
 
 def point(name, size, folder):
@@ -214,6 +226,11 @@ def curve(name, sizes, folder):
         told = point(name, size, place)
         if name == "memory":
             told |= point("encoded", size, place)
+        if name == "rows":
+            shutil.rmtree(place / "cache", ignore_errors=True)
+            told |= point("learned", size, place)
+            before = told["read_and_encode"]["cpu_s"] + told["order_of_an_epoch"]["cpu_s"]
+            told["rows_per_s_whole_epoch"] = round(size / (size / told["rows_per_s"] + before), 1)
         print(name, json.dumps(told), flush=True)
         noted(name, told)
         shutil.rmtree(place)  # of 10,000 runs it takes minutes
@@ -230,17 +247,24 @@ def noted(name, told):
 
 
 def slopes(points):
-    """Of (x, y): the exponent of growth between neighbours, y ~ x^slope, and where it changes by more than 0.2."""
+    """Of (x, y): the exponents between neighbours, y ~ x^exponent; what each unit of x adds there; and where the curve bends.
+
+    What has a fixed part and a part in proportion has exponents that grow from 0 to 1, and a power of x adds ever more or less: neither is
+    a bend. One is where the exponent changes by more than 0.2 and what is added by more than a half.
+    """
     held = [(x, max(y, 1e-9)) for x, y in points]
-    each = [math.log(b[1] / a[1]) / math.log(b[0] / a[0]) for a, b in itertools.pairwise(held)]
-    bends = [held[place + 1][0] for place in range(len(each) - 1) if abs(each[place + 1] - each[place]) > 0.2]
-    return each, bends
+    pairs = list(itertools.pairwise(held))
+    exponents = [math.log(b[1] / a[1]) / math.log(b[0] / a[0]) for a, b in pairs]
+    added = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs]
+    bends = [b[0] for (_, b), one, two, fewer, more in zip(pairs, exponents, exponents[1:], added, added[1:], strict=False)
+             if abs(two - one) > 0.2 and not 2 / 3 <= (more / fewer if fewer else math.inf) <= 3 / 2]  # fmt: skip
+    return exponents, added, bends
 
 
 def beyond(points, size):
-    """On paper: the value at `size` by the line through the last two points."""
+    """On paper: the value at `size` by the last two points, by their line or by their power of x, whichever is more."""
     (x0, y0), (x1, y1) = points[-2:]
-    return y1 + (y1 - y0) / (x1 - x0) * (size - x1)
+    return max(y1 + (y1 - y0) / (x1 - x0) * (size - x1), y1 * (size / x1) ** (math.log(y1 / y0) / math.log(x1 / x0)))
 
 
 def series(held):
@@ -279,20 +303,30 @@ def duplicates():
     ]
 
 
+_EACH = {
+    "rows": (1_000_000, "a million rows"),
+    "MB of text": (1_000, "a GB of text"),
+    "runs": (1_000, "a thousand runs"),
+    "documents": (1_000_000, "a million documents"),
+}
+"""How much of x is told what it adds."""
 _PAPER = {"documents": 10_000_000, "MB of text": 10_000}
 
 
 def table(held):
-    """Each curve in a line: its ends, its slopes, its bends, and what it comes to on paper."""
-    lines = ["| | from | to | slope, first and last | bends at | on paper |", "|---|---|---|---|---|---|"]
+    """Each curve in a line: its ends, its exponents, what more of x adds at its end, its bends, and what it comes to on paper."""
+    lines = ["| | from | to | slope, first and last | adds at the end | bends at | on paper |", "|---|---|---|---|---|---|---|"]
     for what, unit, of, points in series(held):
-        each, bends = slopes(points)
-        paper = ""
-        if unit in _PAPER and points[-1][0] < _PAPER[unit]:
-            paper = f"{_PAPER[unit]:,} {unit}: {beyond(points, _PAPER[unit]):,.0f} {of}"
         ends = [f"{x:,} {unit}: {y:,.4g} {of}" for x, y in (points[0], points[-1])]
-        shown = f"{each[0]:.2f}, {each[-1]:.2f}" if each else ""
-        lines.append(f"| {what} | {ends[0]} | {ends[1]} | {shown} | {', '.join(f'{x:,}' for x in bends)} | {paper} |")
+        shown = more = bent = paper = ""
+        if len(points) > 1:
+            exponents, added, bends = slopes(points)
+            shown, bent = f"{exponents[0]:.2f}, {exponents[-1]:.2f}", ", ".join(f"{x:,}" for x in bends) or "nowhere"
+            each, of_each = _EACH[unit]
+            more = f"{added[-1] * each:,.3g} {of} {of_each}" if not of.endswith("/s") else ""
+            if unit in _PAPER and points[-1][0] < _PAPER[unit]:
+                paper = f"{_PAPER[unit]:,} {unit}: {beyond(points, _PAPER[unit]):,.0f} {of}"
+        lines.append(f"| {what} | {ends[0]} | {ends[1]} | {shown} | {more} | {bent} | {paper} |")
     return "\n".join(lines)
 
 

@@ -60,6 +60,26 @@ def test_a_tensor_group_shares_matrices_but_not_the_residual_stream():
     assert found["parameters"] == 4 * N // 16
 
 
+def test_one_tensor_group_of_all_holds_parts_of_the_blocks_and_the_rest_whole():
+    found, all_ = parts(Way(name="tensor", shards=False, tensor=4))
+    held_by_each = 10 * B // 4 + R
+    for name, each in (("parameters", 6), ("gradients", 6), ("optimizer", 8), ("best", 4)):
+        assert found[name] == each * held_by_each
+    assert "gathered" not in found
+    assert [each.formula for each in all_.parts][:2] == ["4M + 2M (copy in bf16)", "2M + 4M (their sum)"]
+    told = cluster.outlook(JOB, place(4), Way(name="tensor", shards=False, tensor=4))
+    assert (told.micro, told.passes, told.batch) == (2048, 32, 64 * 1024), "all of them see every row"
+    assert told.sent.data == 0
+    assert told.sent.tensor == 32 * 4 * 10 * (2 * 3 / 4 * 2048 * 1024 * 2)
+    assert told.spent.exposed == pytest.approx(told.sent.tensor / (0.8 * 450e9))
+
+
+def test_a_group_that_is_not_all_of_them_goes_with_fsdp_across():
+    names = {workers: [way.name for way in cluster.ways(SHAPE, place(workers))][4:] for workers in (1, 4, 16)}
+    assert names == {1: [], 4: ["tensor", "tensor + recompute"], 16: ["tensor 8 x fsdp", "tensor 8 x fsdp + recompute"]}
+    assert [way.here for way in cluster.ways(replace(SHAPE, splits=False), place(4))] == [True] * 4 + [False] * 2
+
+
 def test_volumes_are_those_of_rings():
     four = place(4)
     ddp = cluster.outlook(JOB, four, Way(name="ddp", shards=False))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.conftest import rows_of, write_csv
+from tests.ray_stand_in import StandIn, session
 
 from rootstock.core import aside
 from rootstock.core.errors import Diverged, Interrupted, RunFailed, UsageError
@@ -25,64 +26,10 @@ def rows(tmp_path_factory):
     return write_csv(tmp_path_factory.mktemp("rows") / "rows.csv", rows_of(120))
 
 
-class Lost(Exception):
-    """What the stand-in raises in Ray's name."""
-
-
-class Died(Lost):
-    """The same, where a process has died."""
-
-
-class StandIn:
-    """Of Ray what is asked of it. Tasks run when they are waited for, the last given first; `broken` are lost instead."""
-
-    exceptions = SimpleNamespace(RayError=Lost, WorkerCrashedError=Died, NodeDiedError=Died, OutOfMemoryError=Died)
-
-    def __init__(self, broken=(), dead=()):
-        self.given, self.cancelled, self.broken, self.dead, self.made = [], [], broken, dead, {}
-
-    def remote(self, **settings):
-        assert settings == {"num_cpus": 1, "max_calls": 1, "max_retries": 0}
-
-        def task(function):
-            def given(order):
-                self.given.append((len(self.given), function, str(order)))
-                return len(self.given) - 1
-
-            return SimpleNamespace(remote=given)
-
-        return task
-
-    def wait(self, tasks, *, num_returns, timeout):
-        assert num_returns == 1
-        last = max(tasks)
-        if last not in (*self.broken, *self.dead):
-            _, function, order = self.given[last]
-            self.made[last] = function(order)
-        return [last], [each for each in tasks if each != last]
-
-    def get(self, task):
-        if task in self.dead:
-            raise Died("The worker died unexpectedly")
-        if task in self.broken:
-            raise Lost("in Ray\nthe machine is gone")
-        return self.made[task]
-
-    def cancel(self, task, *, force):
-        self.cancelled.append((task, force))
-
-
 @pytest.fixture
 def stood_in(monkeypatch):
     def stand(ray):
-        class Session:
-            def __enter__(self):
-                return ray
-
-            def __exit__(self, *_):
-                return None
-
-        monkeypatch.setattr(arms_on_ray, "session", Session)
+        monkeypatch.setattr(arms_on_ray, "session", session(ray))
         return ray
 
     return stand

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from rootstock.core.errors import UsageError
-from rootstock.core.recipe import Recipe
+from rootstock.core.recipe import ClusterSettings, Recipe
 from rootstock.core.runfolder import RunFolder
 from rootstock.core.watch import Watch
 from rootstock.verbs import launch
@@ -74,6 +74,15 @@ def test_what_can_be_gone_on_with_is_named_only_where_it_is_there(tmp_path):
         (begun / name).write_text("{}")
     assert RunFolder(begun).begun
     assert f"{begun}/recipe.yaml --resume" in launch._stopped(RunFolder(begun)).fix
+
+
+def test_ray_carries_one_worker_too_and_a_worker_starts_none(monkeypatch):
+    for name in ("RANK", "MASTER_ADDR", "WORLD_SIZE", "ROOTSTOCK_WORKER_ERRORS"):
+        monkeypatch.delenv(name, raising=False)
+    on_ray, two = ClusterSettings(engine="ray"), ClusterSettings(workers=2)
+    assert [launch.wanted(each) for each in (ClusterSettings(), on_ray, two)] == [False, True, True]
+    monkeypatch.setenv("ROOTSTOCK_WORKER_ERRORS", "there")
+    assert not launch.wanted(on_ray), "else it would ask Ray again, without an end"
 
 
 def test_a_patience_that_is_none_is_refused_before_a_worker_starts(monkeypatch, tmp_path):

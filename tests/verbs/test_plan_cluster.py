@@ -52,10 +52,24 @@ def test_a_plan_is_json_and_text():
     assert text.count("activations  ") >= 2
     asked = AskedCluster(workers=64, device="h100", model="70b", tokens=2e12, price=1.0)
     priced = plan(asked)
+    days = {each["strategy"]: each["days"] for each in found["strategies"]}[found["quickest"]]
+    assert priced["tokens"]["compute_optimal_days"] == pytest.approx(days)
+    assert f"to the compute-optimal {found['tokens']['planned']:.3g} tokens: {days:,.1f} days" in cluster_text.as_text(priced)
+    assert "to the compute-optimal" not in text
     other = {each["strategy"]: each for each in priced["strategies"]}["fsdp"]
     assert other["dollars"] == pytest.approx(other["device_hours"])
     assert f"prices    {PRICES}" in text
     assert "prices    " not in cluster_text.as_text(priced), "a person's own price needs no source"
+
+
+def test_the_loops_own_tensor_group_is_planned_where_the_class_brings_a_plan():
+    eight = plan(AskedCluster(workers=8, device="h100", model="7b"))
+    told = {each["strategy"]: each["recipe"] for each in eight["strategies"]}
+    assert told["tensor + recompute"] == "--set cluster.strategy=tensor --set cluster.recompute=true"
+    assert "for other engines" not in "".join(eight["notes"])
+    bert = plan(AskedCluster(workers=4, device="h100", base="bert-base-uncased", length=512))
+    assert {each["strategy"]: each["recipe"] for each in bert["strategies"]}["tensor"] is None
+    assert any("brings no plan for tensor parallelism" in note for note in bert["notes"])
 
 
 @pytest.mark.parametrize(

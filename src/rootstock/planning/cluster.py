@@ -124,7 +124,10 @@ def ways(shape: Shape, place: Place) -> Iterator[Way]:
     yield Way(name="fsdp + recompute", recompute=True)
     yield Way(name="fsdp + recompute + offload", recompute=True, offload=True)
     group = tensor_group(shape, place)
-    if group > 1:
+    if group == place.workers > 1:  # one group of all, as the loop has it
+        yield Way(name="tensor", shards=False, tensor=group, here=shape.splits)
+        yield Way(name="tensor + recompute", shards=False, tensor=group, recompute=True, here=shape.splits)
+    elif group > 1:
         yield Way(name=f"tensor {group} x fsdp", tensor=group, here=False)
         yield Way(name=f"tensor {group} x fsdp + recompute", tensor=group, recompute=True, here=False)
 

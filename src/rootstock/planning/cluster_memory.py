@@ -1,8 +1,8 @@
 """What one of many devices holds, part by part in closed form, under each way of sharing a training.
 
 As in the loop: weights in fp32 and their sums, a copy in bf16 that computes, two moments, the best values so far. Letters of the formulas:
-N parameters, B of one block, R of the rest, L blocks, d width, W workers, t devices of a tensor group, D = W / t, T tokens at once,
-q width of attention's queries, f inner width, V vocabulary, c bytes of a computed number (bf16 2, fp32 4).
+N parameters, B of one block, R of the rest, L blocks, d width, W workers, t devices of a tensor group, D = W / t, M = L B / t + R, T tokens
+at once, q width of attention's queries, f inner width, V vocabulary, c bytes of a computed number (bf16 2, fp32 4).
 """
 
 from dataclasses import dataclass
@@ -53,19 +53,21 @@ class Held:
 
 def held(shape: Shape, way: Way, workers: int, *, tokens: int, computed: int) -> Held:
     """Bytes of a device. tokens: that pass at once; computed: bytes of a number that is computed with, 2 or 4."""
-    states = _whole(shape, computed) if not way.shards else _shards(shape, way, workers)
+    states = _whole(shape, way, computed) if not way.shards else _shards(shape, way, workers)
     host = sum(each.bytes for each in states) if way.offload else 0
     beside = _beside(shape, way, computed) if way.shards else _scores(shape, computed)
     return Held(parts=(*(() if way.offload else states), *beside, _activations(shape, way, tokens, computed)), host=host)
 
 
-def _whole(shape: Shape, computed: int) -> tuple[Part, ...]:
-    many, half = shape.parameters, computed == 2
+def _whole(shape: Shape, way: Way, computed: int) -> tuple[Part, ...]:
+    """Of a tensor group each device has its part of the blocks, and all that lies in none: tasks read that beside the model's passes."""
+    half, n = computed == 2, "N" if way.tensor == 1 else "M"
+    many = shape.blocks * shape.block // way.tensor + shape.root
     return (
-        Part(name="parameters", bytes=(4 + 2 * half) * many, formula="4N + 2N (copy in bf16)" if half else "4N"),
-        Part(name="gradients", bytes=(4 + 2 * half) * many, formula="2N + 4N (their sum)" if half else "4N"),
-        Part(name="optimizer", bytes=8 * many, formula="8N"),
-        Part(name="best", bytes=4 * many, formula="4N"),
+        Part(name="parameters", bytes=(4 + 2 * half) * many, formula=f"4{n} + 2{n} (copy in bf16)" if half else f"4{n}"),
+        Part(name="gradients", bytes=(4 + 2 * half) * many, formula=f"2{n} + 4{n} (their sum)" if half else f"4{n}"),
+        Part(name="optimizer", bytes=8 * many, formula=f"8{n}"),
+        Part(name="best", bytes=4 * many, formula=f"4{n}"),
     )
 
 

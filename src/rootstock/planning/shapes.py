@@ -12,7 +12,8 @@ class Shape:
     """blocks: how many; width: of the residual stream; queries, keys: widths of attention's projections (values are as keys).
 
     head: width of one. inner: of the feed-forward part; gated: whether that has three matrices. vocabulary: words.
-    block: parameters of one; root: all others. windowed: blocks whose attention sees `window` tokens at most.
+    block: parameters of one; root: all others. windowed: blocks whose attention sees `window` tokens at most. splits: whether its class
+    brings a plan for tensor parallelism.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Shape:
     root: int
     windowed: int = 0
     window: int = 0
+    splits: bool = True
 
     @property
     def parameters(self) -> int:

@@ -91,7 +91,7 @@ def _spent(name: str, way: Facts) -> str:
 def _formulas(plan: Facts) -> Iterator[str]:
     """Each one once, with the strategies that it is of."""
     yield "formulas  N parameters, B of a block, R of the rest, L blocks, d width, q attention's width, f inner width, V vocabulary;"
-    yield "          W workers, t in a tensor group, D = W / t, T tokens at once, c bytes of a computed number"
+    yield "          W workers, t in a tensor group, D = W / t, M = L B / t + R, T tokens at once, c bytes of a computed number"
     held: dict[tuple[str, str], list[str]] = {}
     for way in plan["strategies"]:
         for part in way["memory"]["parts"]:
@@ -105,6 +105,9 @@ def _choice(plan: Facts) -> Iterator[str]:
     named = {each["strategy"]: each for each in plan["strategies"]}
     best, own = plan["quickest"], plan["quickest_here"]
     yield f"quickest  {best}: {_days(named[best]['days'])} at {named[best]['efficiency']:.0%} efficiency"
+    tokens = plan["tokens"]
+    if tokens["planned"] != tokens["compute_optimal"]:
+        yield f"          to the compute-optimal {tokens['compute_optimal']:.3g} tokens: {_days(tokens['compute_optimal_days'])}"
     if own is None:
         yield "          none of those that Rootstock's own loop carries out fits"
     else:

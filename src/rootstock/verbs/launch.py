@@ -20,7 +20,7 @@ from rootstock.core.recipe import ClusterSettings, Recipe
 from rootstock.core.resources import usable_cores
 from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.watch import Say, Watch
-from rootstock.core.worker import ERRORS, launched, left, patience_minutes
+from rootstock.core.worker import ERRORS, launched, left, owned, patience_minutes
 
 RESTARTS = 3
 """How often the workers are started again before the run is given up: what kills them every time won't stop."""
@@ -29,8 +29,8 @@ _SAVING_SECONDS = 600
 
 
 def wanted(cluster: ClusterSettings) -> bool:
-    """Whether workers are to be started: more than one is asked for, and this process is none of them."""
-    return cluster.workers > 1 and launched() == 1
+    """Whether workers are to be started: more than one is asked for, or one on a cluster, and this process is none of them."""
+    return (cluster.workers > 1 or cluster.engine == "ray") and launched() == 1 and not owned()
 
 
 def check(cluster: ClusterSettings) -> None:

@@ -4,9 +4,12 @@ The run's folder has to be on a file system that all machines see: the first wor
 Beside it lies, as long as the run goes on, a folder by which workers and the process that asked for them hear each other.
 """
 
+import glob
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -39,6 +42,8 @@ def carry_out(recipe: Recipe, folder: RunFolder, watch: Watch, *, overwrite: boo
         trainers = needed("ray.train.torch", "the engine ray", extra="cluster", otherwise=_OTHERWISE)
         cluster, place = recipe.cluster, folder.path.absolute().with_name(f".{folder.path.name}.{uuid4().hex[:8]}.ray")
         gpus = _check(cluster, ray.cluster_resources())
+        for old in place.parent.glob(f".{glob.escape(folder.path.name)}.*.ray"):  # of one that was killed: the run's lock is ours
+            shutil.rmtree(old, ignore_errors=True)
         (place / "errors").mkdir(parents=True)
         write_text(place / "recipe.yaml", recipe_text(recipe))
         write_json(place / "task.json", {"out": str(folder.path.absolute()), "overwrite": overwrite, "resume": resume})
@@ -51,7 +56,8 @@ def carry_out(recipe: Recipe, folder: RunFolder, watch: Watch, *, overwrite: boo
             run_config=train.RunConfig(storage_path=str(place / "ray"), failure_config=train.FailureConfig(max_failures=RESTARTS)),
         )
         try:
-            _fit(trainer, place, folder, watch)
+            with _given_up(folder, (RuntimeError, train.TrainingFailedError, ray.exceptions.RayError)):
+                _fit(trainer, place, watch)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -69,14 +75,27 @@ def _check(cluster: ClusterSettings, held: dict[str, float]) -> bool:
     return gpus
 
 
-def _fit(trainer: Any, place: Path, folder: RunFolder, watch: Watch) -> None:
+@contextmanager
+def _given_up(folder: RunFolder, kinds: tuple[type[Exception], ...]) -> Iterator[None]:
+    """RunFailed for what Ray raises where workers died too often, or never started."""
+    try:
+        yield
+    except RootstockError:
+        raise
+    except kinds as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        fix = f"see Ray's logs; go on with: {folder.going_on}" if folder.begun else "see Ray's logs, then give the same command again"
+        raise RunFailed(f"Ray gave up the workers: {said[-1]}", fix=fix) from error
+
+
+def _fit(trainer: Any, place: Path, watch: Watch) -> None:
     """Wait for the workers in a thread: in the main one Ray would take Ctrl-C for itself, and end them before anything is saved."""
     failed: list[BaseException] = []
 
     def fit() -> None:
         try:
             trainer.fit()
-        except BaseException as error:  # for the thread that waits
+        except BaseException as error:  # it is raised again where it is waited for
             failed.append(error)
 
     waits, ear = Thread(target=fit, name="ray", daemon=True), Ear(place, watch)
@@ -87,10 +106,7 @@ def _fit(trainer: Any, place: Path, folder: RunFolder, watch: Watch) -> None:
     if (meant := left(place / "errors")) is not None:
         raise meant
     if failed:
-        if not isinstance(failed[0], RuntimeError):  # Ray's TrainingFailedError is one
-            raise failed[0]
-        reason = str(failed[0]).strip().splitlines()[-1]
-        raise RunFailed(f"Ray gave up the workers: {reason}", fix=f"go on with: {folder.going_on}") from failed[0]
+        raise failed[0]
 
 
 def _work(told: dict[str, str]) -> None:

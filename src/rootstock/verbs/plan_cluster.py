@@ -70,7 +70,12 @@ def plan(asked: AskedCluster) -> dict[str, Any]:
         "prices": plan_words.priced(asked.price, place.device)[1],
         "links": {**asdict(place.links), "reached": links.REACHED},
         "work": {"workers": asked.workers, "length": asked.length, "batch_tokens": asked.batch, "precision": place.precision},
-        "tokens": {"planned": tokens, "compute_optimal": optimal["tokens"], "expected_loss": _loss(shape, tokens)},
+        "tokens": {
+            "planned": tokens,
+            "compute_optimal": optimal["tokens"],
+            "compute_optimal_days": best.days * optimal["tokens"] / tokens,
+            "expected_loss": _loss(shape, tokens),
+        },
         "utilisation": {"assumed": cluster.utilisation(place.device.name), "tokens_flops": shape.flops(asked.length)},
         "strategies": [told(each) for each in found],
         "quickest": best.way.name,
@@ -141,6 +146,7 @@ def _counted(name: str, model: Any) -> Shape:
         root=_size(model) - len(stack) * block,
         windowed=windowed,
         window=getattr(config, "sliding_window", None) or 0,
+        splits=bool(getattr(model, "tp_plan", None)),
     )
 
 
@@ -184,8 +190,10 @@ def _notes(asked: AskedCluster, shape: Shape, place: cluster.Place, found: list[
     if any(each.way.shards for each in found):
         whole = 4 * shape.parameters / 1e9
         yield f"fsdp here needs {whole:,.1f} GB once in the first worker's machine, to load the model and to save it"
-    if any(not each.way.here for each in found):
+    if any(each.way.tensor > 1 and each.way.shards for each in found):
         yield "tensor groups with fsdp across are not in Rootstock's loop, which has one group alone: those columns are for other engines"
+    elif any(not each.way.here for each in found):
+        yield f"{shape.name} brings no plan for tensor parallelism: those columns are for other engines"
     if shape.parameters < _SMALL:
         yield "small models reach less of the peak than is assumed here: BERT-base took twice the time (docs/planning.md)"
     for each in found:
@@ -203,6 +211,6 @@ _OTHER = 0.1
 
 def settings(way: Way) -> str:
     """How a recipe asks for a way of sharing."""
-    parts = [f"cluster.strategy={'fsdp' if way.shards else 'ddp'}"]
+    parts = [f"cluster.strategy={'fsdp' if way.shards else 'tensor' if way.tensor > 1 else 'ddp'}"]
     parts += [f"cluster.{name}=true" for name in ("recompute", "offload") if getattr(way, name)]
     return " ".join(f"--set {each}" for each in parts)
