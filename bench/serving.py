@@ -93,7 +93,7 @@ def process(line: list[str], port: int, log: Path | None = None):
                 except OSError:
                     time.sleep(0.1)
             else:
-                raise SystemExit(f"{words} does not listen after ten minutes")
+                raise SystemExit(f"{line} does not listen after ten minutes")
             yield started
         finally:
             started.kill()

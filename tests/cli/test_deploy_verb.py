@@ -109,6 +109,13 @@ def test_what_runs_on_a_cluster_is_replaced_only_where_that_is_asked_for(monkeyp
     assert done == (["run"] if detach else ["run", "delete"])
 
 
+def test_folders_are_absolute_and_bases_keep_their_names(monkeypatch, tmp_path):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    found = verb._folders(Asked(runs=["runs/a", "vectors=minilm"]))
+    assert found == {"a": tmp_path / "runs" / "a", "vectors": Path("minilm")}
+
+
 def asked(port, path, body):
     content = json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", content, {"Content-Type": "application/json"})

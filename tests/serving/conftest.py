@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 
 import pytest
 from tests.serving.fake_engine import FakeEngine
@@ -58,3 +59,29 @@ def house():
     yield make
     for each in made:
         each.journal.close()
+
+
+@pytest.fixture(scope="session")
+def studio_runs(tmp_path_factory, tiny_base, short_pages):
+    """The folder that the studio shows, made once; a browser draws its reports, so these are whole."""
+    from tests.serving.studio_runs import made
+
+    from rootstock.report import charts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "library", short_pages)
+        return made(tmp_path_factory.mktemp("studio"), tiny_base)
+
+
+@pytest.fixture(scope="session")
+def studio_server(studio_runs):
+    """The studio over it, answering."""
+    from rootstock.verbs import studio
+
+    server = studio.opened(studio_runs, 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield server
+    server.stop()
+    thread.join(20)
+    assert not thread.is_alive()

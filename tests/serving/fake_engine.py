@@ -7,7 +7,7 @@ import numpy as np
 
 from rootstock.core.errors import Draining, GateRefused, Overloaded, RowRefused, TimedOut, UnknownModel, UsageError
 from rootstock.serving.settings import EngineSettings
-from rootstock.serving.told import ModelInfo, Piece
+from rootstock.serving.told import ModelInfo, Piece, Vectors
 
 
 def info(name, can=("predict",), **more):
@@ -82,7 +82,7 @@ class FakeEngine:
 
     async def embed(self, name, texts, *, timeout_s):
         async with self._asked(name, "embed"):
-            return np.array([[len(text), 0.25, -1.0] for text in texts], np.float32)
+            return Vectors(np.array([[len(text), 0.25, -1.0] for text in texts], np.float32), sum(map(len, texts)))
 
     async def stream(self, name, prompt, how):
         self.writings.append((prompt, how))

@@ -1,6 +1,7 @@
 """The engine answers as offline `predict` does, whoever's rows pass beside, and nothing is lost or mixed up while models come and go."""
 
 import asyncio
+import os
 import random
 import shutil
 import threading
@@ -30,7 +31,11 @@ from rootstock.methods.lora import LoRA
 from rootstock.methods.rslora import RankStabilised
 from rootstock.run.served import engine
 from rootstock.run.use import Run
+from rootstock.serving import working
+from rootstock.serving.rows import table
 from rootstock.serving.settings import EngineSettings
+from rootstock.serving.shared import LowRank
+from rootstock.serving.working import encode
 from rootstock.tasks.embedding import Embedding
 from rootstock.tasks.question_answering import QuestionAnswering
 from rootstock.tasks.text_classification import TextClassification
@@ -120,12 +125,12 @@ def ask(built, *asked, timeout_s=60):
     return asyncio.run(all_of_them())
 
 
-def test_every_method_answers_as_offline_whoever_is_beside(served, wanted):
+def test_every_method_answers_as_offline_whoever_is_beside(served, runs, wanted):
     built = served(*EVERY)
     told = {info.name: info for info in built.models()}
     assert {name for name, info in told.items() if info.shares} == set(SHARED)
     assert "low rank" in told["turned"].alone_because
-    assert told["whole"].alone_because
+    assert told["whole"].alone_because == built.add("whole", runs / "whole").alone_because, "known before its weights are read"
     asked = [(name, [text]) for text in TEXTS for name in EVERY] + [(name, TEXTS) for name in EVERY]
     found = ask(built, *asked)
     for (name, texts), answers in zip(asked, found, strict=True):
@@ -154,6 +159,34 @@ def test_one_base_and_one_tokenizer_for_all(served):
         built.unload(name)
     assert not trunk._held, "nothing of an unloaded model is left in its base"
     assert built.models() == []
+
+
+def test_a_batch_passes_its_base_once_and_each_adapted_layer_takes_two_products(served, monkeypatch):
+    built = served(*SHARED)
+    models = {name: entry.model for name, entry in built._shelf._entries.items()}
+    trunk, passes, products = models["lora"].lane, [], []
+    hook = trunk.model.encoder.layer[0].register_forward_hook(lambda *_: passes.append(1))
+    whole = torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda *given: products.append(1) or whole(*given))
+
+    def answered(*names):
+        for counted in (passes, products):
+            counted.clear()
+        asked = []
+        for name in names:
+            rows = table([row_of(name, text) for text in TEXTS[:3]], models[name].info, models[name].task)
+            encoded, _ = encode(models[name], rows)
+            asked.append((models[name].part, models[name].batch(encoded, np.arange(len(encoded)))))
+        with torch.inference_mode():
+            found = trunk.answer(asked)
+        return len(passes), len(products), [{len(values) for values in each.values()} for each in found]
+
+    frozen = ("features", "mixed", "first")
+    assert answered(*frozen) == (1, 0, [{3}] * 3), "three heads share one pass"
+    adapted = sum(isinstance(each, LowRank) for each in trunk.model.modules())
+    assert answered("lora", "other")[:2] == (1, 2 * adapted)
+    assert answered("lora", "other", "vectors", *frozen)[:2] == (1, 2 * adapted), "however many adapters stand in the batch"
+    hook.remove()
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
@@ -296,6 +329,34 @@ def test_names_gate_and_contract(served, runs, tmp_path, wanted):
     assert [info.name for info in built.models()] == ["lora"]
 
 
+def test_the_gate_stands_before_every_reading_of_a_model(served, runs, tmp_path, wanted, monkeypatch):
+    built = served(max_loaded=1)
+    folder = shutil.copytree(runs / "lora", tmp_path / "late")
+    built.add("late", folder)
+    assert close(ask(built, ("late", TEXTS[:1]))[0][0], wanted["lora"][0])
+    built.load("other", runs / "other")
+    assert not built.models()[0].loaded, "it went back to disk"
+    (folder / "adapter_model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
+    read = []
+    monkeypatch.setattr(built._shelf.opening, "_tokenizer", read.append)
+    monkeypatch.setattr("rootstock.serving.opening.bases.load", lambda *given, **more: read.append(given))
+    with pytest.raises(GateRefused):
+        ask(built, ("late", TEXTS[:1]))
+    with pytest.raises(GateRefused):
+        built.load("late", folder)
+    assert read == [], "nothing of it was parsed"
+    assert len(ask(built, ("other", TEXTS[:1]))[0]) == 1
+
+
+def test_workers_yield_to_who_accepts_and_answers(served, monkeypatch):
+    own, ranks = os.getpriority(os.PRIO_PROCESS, 0), []
+    whole = working._give_way
+    monkeypatch.setattr(working, "_give_way", lambda: whole() or ranks.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+    served("lora").close()
+    assert ranks == [max(own, 5)] * 2
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
 def test_settings_say_what_they_take():
     with pytest.raises(UsageError, match="queue_rows is 0"):
         EngineSettings(queue_rows=0)
@@ -308,10 +369,11 @@ def test_vectors_of_a_plain_base_are_the_mean_of_its_tokens(served, runs):
     built = served("base", "lora")
     info = next(each for each in built.models() if each.name == "base")
     assert (info.can, info.shares, info.kind) == (("predict", "embed"), True, "retrieval")
-    found = asyncio.run(built.embed("base", TEXTS[:3], timeout_s=60))
+    found, read = asyncio.run(built.embed("base", TEXTS[:3], timeout_s=60))
     from transformers import AutoModel, AutoTokenizer
 
     model, tokens = AutoModel.from_pretrained(runs / "base").eval(), AutoTokenizer.from_pretrained(runs / "base")
+    assert read == sum(map(len, tokens(TEXTS[:3])["input_ids"]))
     for text, vector in zip(TEXTS, found, strict=False):
         with torch.no_grad():
             want = model(**tokens(text, return_tensors="pt")).last_hidden_state[0].mean(0)

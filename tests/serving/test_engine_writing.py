@@ -100,6 +100,24 @@ def test_texts_that_stream_beside_one_another_are_those_that_stream_alone(served
     assert served.figures()["written_tokens"] > 0
 
 
+@pytest.mark.parametrize("name", ["causal-lora", "seq2seq-lora"])
+def test_what_was_read_is_kept_and_each_new_token_costs_one(served, name):
+    model, widths, encoded = served._shelf._entries[name].model.lane.model, [], []
+
+    def seen(module, given, named):
+        widths.append((named["input_ids"] if "input_ids" in named else named["decoder_input_ids"]).shape[1])
+
+    hooks = [model.register_forward_pre_hook(seen, with_kwargs=True)]
+    if name == "seq2seq-lora":
+        hooks.append(model.get_encoder().register_forward_hook(lambda *_: encoded.append(1)))
+    found = asyncio.run(pieces(served, name, temperature=0, max_tokens=8))
+    for each in hooks:
+        each.remove()
+    assert len(widths) == found[-1].tokens > 2
+    assert widths == [1 if encoded else found[-1].prompt_tokens, *[1] * (len(widths) - 1)]
+    assert len(encoded) == (name == "seq2seq-lora")
+
+
 def test_a_stop_text_ends_it_and_is_no_part_of_it(served):
     whole = text(asyncio.run(pieces(served, "causal", temperature=0, max_tokens=12)))
     words = whole.split()

@@ -60,6 +60,7 @@ def test_embeddings(client, form):
     else:
         assert found == [[4.0, 0.25, -1.0], [2.0, 0.25, -1.0]]
     assert [each.index for each in made.data] == [0, 1]
+    assert (made.usage.prompt_tokens, made.usage.total_tokens) == (6, 6)
 
 
 def test_a_conversation(client):
@@ -97,12 +98,36 @@ def test_completions(client):
     assert client(work) == ["a ", "b ", ""]
 
 
+def test_several_texts_for_a_prompt(client):
+    told = client(lambda made: made.completions.create(model=MODEL, prompt=["a b", "c"], n=2, seed=5))
+    assert [(each.index, each.text) for each in told.choices] == [(0, "a b "), (1, "a b "), (2, "c "), (3, "c ")]
+    assert [how.seed for _, how in client.house.engine.writings] == [5, 6, 5, 6]
+    assert (told.usage.prompt_tokens, told.usage.completion_tokens) == (3, 6)
+
+    async def work(made):
+        more = {"stream": True, "n": 2, "stream_options": {"include_usage": True}}
+        return [piece async for piece in await made.chat.completions.create(model=MODEL, messages=ASKED, **more)]
+
+    pieces = client(work)
+    texts, roles = ["", ""], [[], []]
+    for choice in (piece.choices[0] for piece in pieces[:-1]):
+        texts[choice.index] += choice.delta.content
+        roles[choice.index].append(choice.delta.role)
+    assert texts == ["one two three "] * 2
+    assert roles == [["assistant", None, None, None]] * 2
+    assert (pieces[-1].usage.prompt_tokens, pieces[-1].usage.completion_tokens) == (3, 6)
+    assert client.house.engine.closed_streams == 6
+
+
 def test_errors_are_those_that_the_client_knows(client):
     async def work(made):
         with pytest.raises(openai.NotFoundError, match="did you mean 'writer'"):
             await made.chat.completions.create(model="writers", messages=ASKED)
         with pytest.raises(openai.UnprocessableEntityError) as raised:
-            await made.chat.completions.create(model=MODEL, messages=ASKED, n=2)
+            await made.chat.completions.create(model=MODEL, messages=ASKED, logprobs=True)
+        assert raised.value.param == "logprobs"
+        with pytest.raises(openai.UnprocessableEntityError) as raised:
+            await made.chat.completions.create(model=MODEL, messages=ASKED, n=300)
         assert raised.value.param == "n"
         with pytest.raises(openai.UnprocessableEntityError) as raised:
             await made.completions.create(model=MODEL, prompt="a", max_tokens=5000)

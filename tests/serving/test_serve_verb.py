@@ -12,7 +12,7 @@ from tests.conftest import ONCE
 pytest.importorskip("fastapi", reason="needs the extra serve")
 httpx = pytest.importorskip("httpx", reason="needs httpx")
 
-from rootstock.core.errors import GateRefused, UsageError
+from rootstock.core.errors import ContractRefused, GateRefused, UsageError
 from rootstock.run import served
 from rootstock.serving.app import front
 from rootstock.serving.door import Rules
@@ -63,10 +63,17 @@ def test_sizes_limits_and_settings():
 
 def test_names_of_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "a=b").mkdir(parents=True)
+    for name in ("a=b", "x"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
     assert {name: str(folder) for name, folder in serving.named_folders(["runs/x", "y=runs/x"]).items()} == {"x": "runs/x", "y": "runs/x"}
     with pytest.raises(UsageError, match="can't be the name"):
         serving.named_folders(["runs/a=b"])
+    with pytest.raises(UsageError, match="there is no folder runs/xx") as raised:
+        serving.named_folders(["runs/xx"])
+    assert "did you mean runs/x?" in str(raised.value)
+    with pytest.raises(UsageError, match="there is no folder"):
+        serving.named_folders(["y=/no/such"])
+    assert list(serving.named_folders(["minilm", "somebody/base"])) == ["minilm", "base"], "names of bases"
 
 
 def test_a_model_without_a_signature_is_not_opened(tmp_path, monkeypatch):
@@ -80,6 +87,23 @@ def test_a_model_without_a_signature_is_not_opened(tmp_path, monkeypatch):
     verdict.verified = True
     opener(tmp_path)
     assert opened == [tmp_path]
+
+
+def test_of_a_run_on_several_tasks_the_parts_are_named(tmp_path):
+    for name in ("mood", "tags"):
+        (tmp_path / "both" / "parts" / name).mkdir(parents=True)
+        (tmp_path / "both" / "parts" / name / "manifest.json").write_text("{}")
+    (tmp_path / "both" / "manifest.json").write_text("{}")
+    with pytest.raises(UsageError, match="learned several tasks") as raised:
+        served.opened(tmp_path / "both")
+    assert "both/parts/mood" in str(raised.value)
+
+
+def test_a_run_without_its_model_is_told_so(tmp_path):
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "manifest.json").write_text("{}")
+    with pytest.raises(ContractRefused, match="lost/model is missing"):
+        served.Served(tmp_path / "lost").admitted
 
 
 def test_answers_are_those_of_predict(adapt, tmp_path):

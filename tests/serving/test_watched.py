@@ -1,13 +1,16 @@
 """A folder of models is kept in step: what appears, changes, is refused, or goes."""
 
+import asyncio
 import io
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from tests.serving.fake_engine import FakeEngine
 
 from rootstock.core.errors import UsageError
+from rootstock.serving import watched
 from rootstock.serving.journal import Journal
 from rootstock.serving.watched import Watched
 
@@ -103,3 +106,18 @@ def test_what_was_refused_and_went_away_is_read_when_it_is_back_as_it_was(place,
         place.looks()
     aside.rename(run)
     assert place.looks(2) == ["a"]
+
+
+def test_looks_that_take_long_are_further_apart(place, monkeypatch):
+    clock, pauses = iter([0.0, 0.01, 5.0, 5.2]), []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(watched, "time", SimpleNamespace(thread_time=lambda: next(clock)))
+    monkeypatch.setattr(watched.asyncio, "sleep", pause)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(place.watched.keep())
+    assert pauses == [1.0, pytest.approx(4.0)], "a twentieth of a core at most"

@@ -146,19 +146,23 @@ def test_a_body_with_more_than_its_base_is_refused(adapt, lora, tmp_path):
         export([lora, other], tmp_path / "both")
 
 
-def test_the_verb_writes_says_and_refuses(lora, tmp_path):
+def test_the_verb_writes_says_and_refuses(lora, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    said = CliRunner().invoke(app, ["export", str(lora.path), "--to", "merged", "--out", str(tmp_path / "plain"), "--json"])
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["export", str(lora.path), "--to", "merged", "--json"])
     assert said.exit_code == 0
     assert json.loads(said.stdout)["to"] == "merged"
+    plain = tmp_path / f"{lora.path.name}-merged"
+    assert (plain / "model.safetensors").is_file(), "without --out it is written here, under the run's name and the form"
+    assert "and no folder to write" in str(CliRunner().invoke(app, ["export", str(lora.path), str(lora.path)]).exception)
     for words, error in (
         (["--to", "onyx"], "--to onyx"),
         (["--weights", "a,b"], "--weights"),
         ([], "is there already"),
         (["--combine", "ties"], "several"),
     ):
-        place = tmp_path / ("plain" if not words else "new")
+        place = tmp_path / "new" if words else plain
         found = CliRunner().invoke(app, ["export", str(lora.path), "--out", str(place), *words])
         assert error in str(found.exception)
 

@@ -36,7 +36,7 @@ def deploy(
     from rootstock.verbs import serving
 
     if not ray:
-        raise UsageError("deploy without a way to", wanted="--ray, the one there is", fix="on one machine: rootstock serve")
+        raise UsageError("rootstock deploy without --ray", wanted="--ray, the one way there is", fix="on one machine: rootstock serve")
     asked = serving.Asked(
         runs=runs or (),
         models=models,

@@ -1,4 +1,4 @@
-"""Write a run for use elsewhere: `rootstock export runs/reviews --to merged --out reviews`."""
+"""Write a run for use elsewhere: `rootstock export runs/reviews --to merged`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 def export(
     runs: Annotated[list[Path], Argument(help="A run folder, or several over one base to make one model of.")],
-    out: Annotated[Path, Option(help="Folder to write.")],
+    out: Annotated[Path | None, Option(help="Folder to write [here, under the run's name and the form: reviews-onnx].")] = None,
     to: Annotated[str, Option(help="merged (one plain model), onnx, int8, gguf or vllm.")] = "merged",
     combine: Annotated[str | None, Option(help="Of several runs: linear, ties, dare or dare-ties [linear].")] = None,
     weights: Annotated[str | None, Option(help="Of several runs: a weight for each, such as 0.7,0.3 [equal, 1 in all].")] = None,
@@ -32,5 +32,6 @@ def export(
     asked = {key: value for key, value in given.items() if value is not None}
     combination = Combination.build(asked, "") if asked else None
     options = Options(combination=combination, head_from=head_from, rows=rows, tolerance=tolerance, precision=precision)
-    found = exporting.export(runs, to, out, options, Console().say)
-    show(found, exporting.as_text(found, out), as_json=as_json)
+    place = out or exporting.place(runs, to)
+    found = exporting.export(runs, to, place, options, Console().say)
+    show(found, exporting.as_text(found, place), as_json=as_json)

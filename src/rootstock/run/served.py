@@ -101,6 +101,9 @@ def opened(path: Path) -> Source:
     if not path.is_dir() or not (folder.begun or folder.alone):
         return Plain(path)
     run = Served(path)
+    if held := run.folder.parts:
+        fix = f"serve its parts, which share their base: {' '.join(str(run.folder.part(name).path) for name in held)}"
+        raise UsageError(f"{path} learned several tasks", wanted=f"one of {', '.join(held)}", fix=fix)
     task = catalog.find("tasks", run.recipe.task["name"])
     return run if issubclass(task, Labelled) else Plain(path)
 

@@ -162,6 +162,10 @@ class Run:
     @cached_property
     def admitted(self) -> Resolved:
         """model/ after the gate, each file of it as the run wrote it and as its contract says."""
+        if not self.folder.model.is_dir():
+            raise ContractRefused(
+                f"{self.folder.model} is missing", wanted="the model that the run wrote", fix="restore the run folder, or run again"
+            )
         found = resolve(str(self.folder.model))
         assert found.admission is not None
         for name, digest in found.admission.files.items():

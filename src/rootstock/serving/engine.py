@@ -25,7 +25,7 @@ from rootstock.serving.opening import Opening, Source
 from rootstock.serving.rows import Row, table
 from rootstock.serving.settings import EngineSettings
 from rootstock.serving.shelf import Entry, Shelf
-from rootstock.serving.told import Answer, ModelInfo, Piece, Writing
+from rootstock.serving.told import Answer, ModelInfo, Piece, Vectors, Writing
 from rootstock.serving.waiting import Ticket, Waiting
 from rootstock.serving.working import Workers
 from rootstock.serving.writing import Prompt
@@ -70,23 +70,15 @@ class Engine:
 
         Raises Overloaded (retry_after), UnknownModel (nearest), RowRefused (index, why), TimedOut.
         """
-        self._shelf.info(name)
-        if not len(rows):
-            return []
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._predict(name, rows)
-        except TimeoutError:
-            self._count("timed_out_rows", len(rows))
-            raise TimedOut(f"no answer in {timeout_s:g} s", wanted="fewer rows, or more time", fix="ask again later") from None
+        return (await self._timed(name, rows, timeout_s))[0]
 
-    async def embed(self, name: str, texts: Sequence[str], *, timeout_s: float) -> np.ndarray:
-        """Vectors of length 1 in float32, [N, H]. The same errors; UsageError where the model has no vectors of texts."""
+    async def embed(self, name: str, texts: Sequence[str], *, timeout_s: float) -> Vectors:
+        """Vectors of texts. The same errors; UsageError where the model has none."""
         info = self._shelf.info(name)
         if "embed" not in info.can:
             raise UsageError(f"{name} ({info.task}) has no vectors of texts", wanted="a model of embedding", fix="ask it to predict")
-        found = await self.predict(name, [{"text": text} for text in texts], timeout_s=timeout_s)
-        return np.array([each["predicted"] for each in found], np.float32)
+        found, tokens = await self._timed(name, [{"text": text} for text in texts], timeout_s)
+        return Vectors(np.array([each["predicted"] for each in found], np.float32), tokens)
 
     async def stream(self, name: str, prompt: Prompt, how: Writing) -> AsyncIterator[Piece]:
         """A text as it is written. Closing the iterator stops the writing.
@@ -161,7 +153,19 @@ class Engine:
                 "precision": self.format.said,
             }
 
-    async def _predict(self, name: str, rows: Sequence[Row]) -> list[Answer]:
+    async def _timed(self, name: str, rows: Sequence[Row], timeout_s: float) -> tuple[list[Answer], int]:
+        """Answers in so many seconds, and how many tokens were read for them."""
+        self._shelf.info(name)
+        if not len(rows):
+            return [], 0
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._predict(name, rows)
+        except TimeoutError:
+            self._count("timed_out_rows", len(rows))
+            raise TimedOut(f"no answer in {timeout_s:g} s", wanted="fewer rows, or more time", fix="ask again later") from None
+
+    async def _predict(self, name: str, rows: Sequence[Row]) -> tuple[list[Answer], int]:
         entry = await self._hold(name)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Answer]] = loop.create_future()
@@ -179,7 +183,8 @@ class Engine:
             self._shelf.unpin(entry)
             raise
         try:
-            return await future
+            answers = await future
+            return answers, int(ticket.encoded.lengths.sum()) if ticket.encoded else 0
         finally:
             if self._waiting.bury(ticket):
                 self._count("cancelled_rows", len(rows))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from rootstock.serving.visit import Visit
 
@@ -47,13 +47,15 @@ class _OfEngine:
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
-        """A family a figure; those by model or stage with a label."""
+        """A family a figure; those by model or stage with a label; a word, which is no number, as one."""
         for name, value in self._figures().items():
             if isinstance(value, Mapping):
                 family = CounterMetricFamily(f"rootstock_engine_{name}", f"The engine's {name}.", labels=["of"])
                 for key, number in value.items():
                     family.add_metric([str(key)], float(number))
                 yield family
+            elif isinstance(value, str):
+                yield InfoMetricFamily(f"rootstock_engine_{name}", f"The engine's {name}.", {"is": value})
             elif isinstance(value, int | float):
                 kind = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
                 yield kind(f"rootstock_engine_{name}", f"The engine's {name}.", value=float(value))

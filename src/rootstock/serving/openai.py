@@ -5,9 +5,9 @@ import base64
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from fastapi import Request
@@ -42,12 +42,12 @@ class Shape:
         said = {"message": {"role": "assistant", "content": text, "refusal": None}} if self.chat else {"text": text}
         return {"index": index, **said, "logprobs": None, "finish_reason": finish}
 
-    def delta(self, piece: Piece, *, first: bool) -> dict[str, Any]:
+    def delta(self, index: int, piece: Piece, *, first: bool) -> dict[str, Any]:
         """A piece of a text."""
         if not self.chat:
-            return {"index": 0, "text": piece.text, "logprobs": None, "finish_reason": piece.finish}
+            return {"index": index, "text": piece.text, "logprobs": None, "finish_reason": piece.finish}
         said = {"role": "assistant"} if first else {}
-        return {"index": 0, "delta": said | {"content": piece.text}, "logprobs": None, "finish_reason": piece.finish}
+        return {"index": index, "delta": said | {"content": piece.text}, "logprobs": None, "finish_reason": piece.finish}
 
 
 _COMPLETION = Shape(whole="text_completion", part="text_completion", prefix="cmpl", chat=False)
@@ -66,26 +66,24 @@ class OpenAI:
         texts = [body.input] if isinstance(body.input, str) else body.input
         self._desk.begin(request, body.model, len(texts), "input")
         made = self._desk.engine.embed(body.model, texts, timeout_s=self._desk.limits.seconds)
-        vectors_NH = await self._desk.wait(request, made, "input")
+        vectors_NH, tokens = await self._desk.wait(request, made, "input")
         if body.dimensions not in (None, vectors_NH.shape[1]):
             raise Turned(422, f"dimensions: wanted {vectors_NH.shape[1]}, the vector's own", field="dimensions", code="dimensions")
         told = [{"object": "embedding", "index": i, "embedding": _vector(each, body.encoding_format)} for i, each in enumerate(vectors_NH)]
-        return answer({"object": "list", "data": told, "model": body.model})
+        return answer({"object": "list", "data": told, "model": body.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
 
     async def completions(self, request: Request) -> Response:
         """Text that goes on from each prompt; as server-sent events where `stream` is true."""
         body = await self._desk.read(request, CompletionBody, "/v1/completions")
         prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-        self._desk.begin(request, body.model, len(prompts), "prompt")
-        if body.stream and len(prompts) > 1:
-            raise Turned(422, "prompt: wanted one text for a stream", field="prompt", code="too_many_rows")
+        self._desk.begin(request, body.model, len(prompts) * body.n, "prompt" if len(prompts) > 1 else "n")
         how = self._writing(body, body.max_tokens or _COMPLETION_TOKENS, "max_tokens")
         return await self._write(request, body, prompts, how, _COMPLETION)
 
     async def chat(self, request: Request) -> Response:
         """The next turn of a conversation; as server-sent events where `stream` is true."""
         body = await self._desk.read(request, ChatBody, "/v1/chat/completions")
-        self._desk.begin(request, body.model, 1, "messages")
+        self._desk.begin(request, body.model, body.n, "n")
         field = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
         most = body.max_completion_tokens or body.max_tokens or self._desk.limits.tokens
         how = self._writing(body, most, field)
@@ -98,14 +96,15 @@ class OpenAI:
 
     async def _write(self, request: Request, body: Drawn, prompts: Sequence[Prompt], how: Writing, shape: Shape) -> Response:
         field = "messages" if shape.chat else "prompt"
-        streams = [self._desk.engine.stream(body.model, prompt, how) for prompt in prompts]
+        each = [how if how.seed is None else replace(how, seed=how.seed + number) for number in range(body.n)]
+        streams = [self._desk.engine.stream(body.model, prompt, one) for prompt in prompts for one in each]
         if body.stream:
-            first = await self._desk.wait(request, anext(streams[0]), field)
-            return Events(_pieces(shape, body, first, cast(AsyncGenerator[Piece, None], streams[0])), self._desk.limits.seconds)
+            pieces = _beside(streams)
+            first = await self._desk.wait(request, anext(pieces), field)
+            return Events(_pieces(shape, body, first, pieces), self._desk.limits.seconds)
         written = await self._desk.wait(request, self._all(streams), field)
         choices = [shape.choice(i, text, last.finish) for i, (text, last) in enumerate(written)]
-        ends = [last for _, last in written]
-        return answer({**shape.head(body.model), "choices": choices, "usage": _usage(*ends)})
+        return answer({**shape.head(body.model), "choices": choices, "usage": _usage([last for _, last in written], body.n)})
 
     async def _all(self, streams: list[AsyncIterator[Piece]]) -> list[tuple[str, Piece]]:
         texts = [asyncio.ensure_future(_collected(stream)) for stream in streams]
@@ -127,20 +126,48 @@ async def _collected(pieces: AsyncIterator[Piece]) -> tuple[str, Piece]:
     return "".join(texts), last
 
 
-async def _pieces(shape: Shape, body: Drawn, first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[Mapping[str, Any], None]:
+_Numbered = tuple[int, Piece]
+"""A piece, and which text it is of."""
+
+
+async def _beside(streams: Sequence[AsyncIterator[Piece]]) -> AsyncGenerator[_Numbered, None]:
+    """The pieces of several texts as they come. The first error ends them all."""
+    coming = {asyncio.ensure_future(anext(stream, None)): number for number, stream in enumerate(streams)}
+    try:
+        while coming:
+            for came in (await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED))[0]:
+                number, piece = coming.pop(came), came.result()
+                if piece is not None:
+                    yield number, piece
+                    coming[asyncio.ensure_future(anext(streams[number], None))] = number
+    finally:
+        for each in coming:
+            each.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
+        for stream in streams:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
+
+
+async def _pieces(
+    shape: Shape, body: Drawn, first: _Numbered, rest: AsyncGenerator[_Numbered, None]
+) -> AsyncGenerator[Mapping[str, Any], None]:
     """A stream's events, of which the last counts tokens where that was asked for."""
     head = shape.head(body.model) | {"object": shape.part}
-    last = first
+    last = dict([first])
     async with aclosing(rest):
-        yield {**head, "choices": [shape.delta(first, first=True)]}
-        async for last in rest:
-            yield {**head, "choices": [shape.delta(last, first=False)]}
+        yield {**head, "choices": [shape.delta(*first, first=True)]}
+        async for number, piece in rest:
+            begins = number not in last
+            last[number] = piece
+            yield {**head, "choices": [shape.delta(number, piece, first=begins)]}
     if body.usage_wanted:
-        yield {**head, "choices": [], "usage": _usage(last)}
+        yield {**head, "choices": [], "usage": _usage([last[number] for number in sorted(last)], body.n)}
 
 
-def _usage(*ends: Piece) -> dict[str, int]:
-    asked, written = sum(each.prompt_tokens for each in ends), sum(each.tokens for each in ends)
+def _usage(ends: Sequence[Piece], times: int) -> dict[str, int]:
+    """Tokens of texts by their last pieces. times: how many there are for each prompt, which was read once."""
+    asked, written = sum(each.prompt_tokens for each in ends[::times]), sum(each.tokens for each in ends)
     return {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written}
 
 

@@ -124,7 +124,13 @@ class Opening:
     def look(self, name: str, folder: Path) -> ModelInfo:
         """What a folder holds, after gate and contract, and without its weights."""
         with self._lock:
-            return self._info(name, self._admitted(folder))
+            source = self._admitted(folder)
+            info = self._info(name, source)
+            try:
+                _check_shares(info, source)
+            except Unshareable as why:
+                return replace(info, alone_because=str(why), shares=False)
+            return info
 
     def open(self, name: str, folder: Path) -> Model:
         """The model of a folder, its weights in memory."""
@@ -279,17 +285,25 @@ def _headed(source: Source, skeleton: Any) -> tuple[nn.Module, dict[str, nn.Para
     return _Tapped(tap), names
 
 
-def _saved(info: ModelInfo, source: Source) -> Saved:
-    """What is put beside the base; Unshareable where that can't be done."""
+def _check_shares(info: ModelInfo, source: Source) -> None:
+    """Raise Unshareable for what can't be put beside a base, as far as that is told without its weights."""
     method = source.method
     if source.contract.get("added"):
         raise Unshareable("it brings tokens of its own")
     if method is None:
-        return Saved({}, {})
+        return
     if method.frozen and method.warm_up() is not None:
         raise Unshareable("its base was warmed up, and is no other's")
     if method.positions or not (method.saves == "adapter" or method.frozen):
         raise Unshareable(f"{info.method} changes more of its base than can be put beside it")
+
+
+def _saved(info: ModelInfo, source: Source) -> Saved:
+    """What is put beside the base; Unshareable where that can't be done."""
+    _check_shares(info, source)
+    method = source.method
+    if method is None:
+        return Saved({}, {})
     saved = method.saved(source.place)
     if saved is None:
         raise Unshareable(f"{info.method} changes its base by more than products of low rank")

@@ -133,6 +133,8 @@ async def _live(server: uvicorn.Server, taken: socket.socket, front: Front, jour
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ask)
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0.001)
     beside = asyncio.ensure_future(life.beside()) if life.beside else None
     life.begun()
     await serving

@@ -3,13 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rootstock.core.errors import Overloaded, RootstockError, RunFailed, TimedOut, UnknownModel
-from rootstock.serving.told import Answer, ModelInfo, Piece, Writing
-
-if TYPE_CHECKING:  # a door needs no torch
-    import numpy as np
+from rootstock.serving.told import Answer, ModelInfo, Piece, Vectors, Writing
 
 _TRIES = 3
 """A replica that dies takes its requests with it; an answer changes nothing, so another replica may give it."""
@@ -46,10 +43,10 @@ class RemoteEngine:
         answers: list[Answer] = await self._ask("predict", name, list(rows), timeout_s)
         return answers
 
-    async def embed(self, name: str, texts: Sequence[str], *, timeout_s: float) -> "np.ndarray":
+    async def embed(self, name: str, texts: Sequence[str], *, timeout_s: float) -> Vectors:
         """As the engine's."""
-        vectors_NH: np.ndarray = await self._ask("embed", name, list(texts), timeout_s)
-        return vectors_NH
+        vectors: Vectors = await self._ask("embed", name, list(texts), timeout_s)
+        return vectors
 
     async def stream(self, name: str, prompt: str | Sequence[Mapping[str, str]], how: Writing) -> AsyncIterator[Piece]:
         """As the engine's. A replica that dies while it writes ends the text."""

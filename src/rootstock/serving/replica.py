@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rootstock.serving.told import Answer, Piece, Writing
+from rootstock.serving.told import Answer, Piece, Vectors, Writing
 
 if TYPE_CHECKING:  # tried without torch
-    import numpy as np
-
     from rootstock.serving.engine import Engine
 
 Reader = Callable[[str], Coroutine[Any, Any, str]]
@@ -37,7 +35,7 @@ class Replica:
         await self._hold(name)
         return await self._engine.predict(name, rows, timeout_s=timeout_s)
 
-    async def embed(self, name: str, texts: Sequence[str], timeout_s: float) -> "np.ndarray":
+    async def embed(self, name: str, texts: Sequence[str], timeout_s: float) -> Vectors:
         """As the engine's."""
         await self._hold(name)
         return await self._engine.embed(name, texts, timeout_s=timeout_s)

@@ -7,7 +7,6 @@ from pydantic_core import PydanticCustomError
 
 _NO_EFFECT = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
     "best_of": (1,),
     "echo": (False,),
     "suffix": (None, ""),
@@ -134,6 +133,8 @@ class Drawn(Body, _Unused):
     """Texts at which an answer ends; they are not part of it."""
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     """The same seed gives the same text."""
+    n: int = Field(1, ge=1)
+    """Texts for each prompt; of a seed the first has that one, the others those that follow."""
     stream: bool = False
     """Send the text piece by piece, as server-sent events."""
     stream_options: StreamOptions | None = None

@@ -31,8 +31,8 @@ class EngineSettings:
         for name in ("max_batch_tokens", "max_batch_rows", "queue_rows", "max_loaded"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", wanted="1 or more")
-        if self.deadline_ms < 0 or self.threads < 0:
-            name = "deadline_ms" if self.deadline_ms < 0 else "threads"
-            raise UsageError(f"{name} is {getattr(self, name):g}", wanted="0 or more")
+        for name in ("deadline_ms", "threads"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name):g}", wanted="0 or more")
         if self.precision not in ("auto", "float32", "bfloat16", "int8"):
             raise UsageError(f"precision is {self.precision!r}", wanted="auto, float32, bfloat16 or int8")

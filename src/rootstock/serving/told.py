@@ -1,9 +1,12 @@
 """What an engine tells of its models, and of a text that it is writing."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rootstock.core.task import Kind
+
+if TYPE_CHECKING:  # what tells of models needs none of it
+    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,14 @@ class ModelInfo:
     alone_because: str
     """Why not, where it does not."""
     precision: str
+
+
+class Vectors(NamedTuple):
+    """Vectors of texts, and how many tokens were read for them."""
+
+    values: "np.ndarray"
+    """[N, H], of length 1, in float32."""
+    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
 """A folder of models, kept in step with what is served from it."""
 
 import asyncio
+import os
 import re
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,8 @@ if TYPE_CHECKING:  # a front can be tried without torch
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 """What a model may be called: a piece of a path that needs no escapes."""
 _PAUSE_SECONDS = 1.0
+_SHARE = 20
+"""A look takes at most one part in so many of a core's time: of thousands of runs they are further apart."""
 
 Seen = tuple[tuple[str, int, int, int], ...]
 
@@ -31,11 +35,13 @@ class Watched:
         self._served: dict[str, Seen] = {}
         self._refused: dict[str, Seen] = {}
         self._before: dict[str, Seen] = {}
-        self.looked = False
+        self.looked, self._took = False, 0.0
 
     def look(self) -> None:
         """One look, and what follows from it. Blocks: models are checked in it."""
+        begun = time.thread_time()
         now = dict(self._seen())
+        self._took = time.thread_time() - begun
         self._refused = {name: seen for name, seen in self._refused.items() if name in now}
         for name in sorted(set(self._served) - set(now)):
             self._let_go(name)
@@ -52,7 +58,7 @@ class Watched:
                 await asyncio.to_thread(self.look)
             except OSError as error:  # what is served stays
                 self._journal.note("folder_unreadable", error=str(error))
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(max(_PAUSE_SECONDS, _SHARE * self._took))
 
     def _take(self, name: str, seen: Seen) -> None:
         again = name in self._served
@@ -86,10 +92,12 @@ def _stamps(folder: Path) -> Seen:
     """Name, time, size and inode of a run's own files; nothing where one went away meanwhile."""
     found = []
     try:
-        for path in (*folder.iterdir(), *(folder / "model").glob("*")):
-            if path.is_file():
-                stat = path.stat()
-                found.append((f"{path.parent.name}/{path.name}", stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        for place in (folder, folder / "model") if (folder / "model").is_dir() else (folder,):
+            with os.scandir(place) as listed:
+                for each in listed:
+                    if each.is_file():
+                        stat = each.stat()
+                        found.append((f"{place.name}/{each.name}", stat.st_mtime_ns, stat.st_size, stat.st_ino))
     except FileNotFoundError:
         return ()
     return tuple(sorted(found))

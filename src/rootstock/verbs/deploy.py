@@ -4,6 +4,7 @@ One deployment is the door: HTTP, tokens, limits, as on one machine. It has no m
 replica of the second deployment, which has an engine of its own. Ray's multiplexing knows which replica has which models in memory.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -117,6 +118,7 @@ def deploy(plan: Plan, say: Say) -> None:
     on_ray.prepare()
     ray = needed("ray", "rootstock deploy --ray", extra="ray", otherwise="serve on this machine: rootstock serve")
     serve = needed("ray.serve", "rootstock deploy --ray", extra="ray", otherwise="serve on this machine: rootstock serve")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # of how it comes up; Ray's folder of logs has the rest
     for module in ("fastapi", "prometheus_client"):
         needed(module, "rootstock deploy --ray", extra="ray")
     asked = plan.asked
@@ -199,7 +201,7 @@ def _place(asked: Asked) -> Any:
 
 
 def _folders(asked: Asked) -> dict[str, Path]:
-    """Absolute, as other machines open them too. A folder of models counts as it stands now."""
+    """Absolute, as other machines open them too; a base by its name stays that. A folder of models counts as it stands now."""
     from rootstock.core.runfolder import RunFolder
     from rootstock.serving.watched import NAME
 
@@ -209,7 +211,7 @@ def _folders(asked: Asked) -> dict[str, Path]:
             found[each.name] = each
     if not found:
         raise UsageError(f"{asked.models} holds no run that can be served", wanted="finished runs")
-    return {name: folder.absolute() for name, folder in found.items()}
+    return {name: folder.absolute() if folder.exists() else folder for name, folder in found.items()}
 
 
 def _looked_at(folders: dict[str, Path], asked: Asked) -> list[ModelInfo]:

@@ -48,6 +48,15 @@ def export(paths: Sequence[Path], to: str, out: Path, options: Options, say: Say
     return made.facts
 
 
+def place(paths: Sequence[Path], to: str) -> Path:
+    """The folder that a run is written to where none is named. UsageError for several runs, none of which lends it its name."""
+    if len(paths) > 1:
+        raise UsageError(
+            f"{len(paths)} runs, and no folder to write", wanted="--out FOLDER", fix=f"--out {paths[0].resolve().name}-and-others"
+        )
+    return Path(f"{paths[0].resolve().name}-{to}")
+
+
 def merged(runs: Sequence[Run], options: Options, place: Path, say: Say) -> Exported:
     """One plain model: of a single run its adapter folded in, of several their task vectors combined."""
     paths = [run.path for run in runs]

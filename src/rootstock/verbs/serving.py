@@ -1,11 +1,12 @@
 """The verb serve: finished runs answered over HTTP, each past the gate before a byte of its weights is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rootstock.core.errors import GateRefused, UnknownName, UsageError
+from rootstock.core import resources
+from rootstock.core.errors import GateRefused, UnknownName, UsageError, nearest
 from rootstock.core.modules import needed
 from rootstock.core.sizes import in_bytes
 from rootstock.core.watch import Say
@@ -78,7 +79,6 @@ def serve(asked: Asked, say: Say) -> None:
     from rootstock.serving.journal import Journal
     from rootstock.serving.process import Place
     from rootstock.serving.process import serve as live
-    from rootstock.serving.watched import Watched
 
     asked.check()
     named = named_folders(asked.runs)
@@ -88,24 +88,40 @@ def serve(asked: Asked, say: Say) -> None:
     opener = Opener(ModelProvenanceChecker(trust_store=asked.trust) if asked.signed else None)
     taken = place.bound()
     engine = Engine(asked.engine, opener, device=device_name())
+    journal = Journal()
     try:
-        for name, folder in named.items():
-            info = engine.load(name, folder)
-            say(f"loaded    {name}  {info.task or 'base'}  {info.method}  on {info.base}  {info.precision}")
-        journal = Journal()
-        shelf = Watched(asked.models, engine, journal, taken=named) if asked.models else None
-        if shelf:
-            shelf.look()
-        if not engine.models() and not asked.watch:
-            raise UsageError(f"{asked.models} holds no run that can be served", wanted="finished runs", fix="--watch waits for the first")
+        say(f"numbers   {engine.format.said}")
+        shelf = _filled(engine, asked, named=named, journal=journal, say=say)
         _warn(place, tokens, say)
-        say(f"serving   {len(engine.models()):,} models at {place.url(taken)}  (/docs explains the paths; Ctrl-C ends)")
-        live(_front(asked, engine, tokens, place, journal), place, taken, journal, _life(engine, shelf if asked.watch else None, journal))
+
+        def begun() -> None:
+            say(f"serving   {len(engine.models()):,} models at {place.url(taken)}  (/docs explains the paths; Ctrl-C ends)")
+            journal.note("serving", models=len(engine.models()))
+
+        life = _life(begun, engine, shelf if asked.watch else None)
+        live(_front(asked, engine, tokens, place, journal), place, taken, journal, life)
         journal.note("ended")
-        journal.close()
     finally:
         taken.close()
         engine.close()
+        journal.close()
+
+
+def _filled(engine: Engine, asked: Asked, *, named: Mapping[str, Path], journal: Any, say: Say) -> Any:
+    """Read what is to be served; what keeps --models in step with its folder comes back. UsageError where there is nothing."""
+    from rootstock.serving.watched import Watched
+
+    for name, folder in named.items():
+        info = engine.load(name, folder)
+        say(f"loaded    {name}  {info.task or 'base'}  {info.method}  on {info.base}  {info.precision}")
+    shelf = Watched(asked.models, engine, journal, taken=named) if asked.models else None
+    if shelf:
+        shelf.look()
+    if not engine.models() and not asked.watch:
+        raise UsageError(f"{asked.models} holds no run that can be served", wanted="finished runs", fix="--watch waits for the first")
+    if len(named) <= asked.engine.max_loaded:  # else some of them go back to disk
+        resources.settle()
+    return shelf
 
 
 def _front(asked: Asked, engine: Engine, tokens: Tokens | None, place: Any, journal: Any) -> Any:
@@ -122,12 +138,10 @@ def rules(asked: Asked, tokens: Tokens | None, place: Any) -> Any:
     return Rules(limits=asked.limits, tokens=tokens, hosts=hosts, origins=asked.origins)
 
 
-def _life(engine: Engine, shelf: Any, journal: Any) -> Any:
+def _life(begun: Callable[[], None], engine: Engine, shelf: Any) -> Any:
     from rootstock.serving.process import Life
 
-    return Life(
-        begun=lambda: journal.note("serving", models=len(engine.models())), drain=engine.drain, beside=shelf.keep if shelf else None
-    )
+    return Life(begun=begun, drain=engine.drain, beside=shelf.keep if shelf else None)
 
 
 class Opener:
@@ -157,10 +171,21 @@ def named_folders(runs: Sequence[str]) -> dict[str, Path]:
         name = given if folder != Path(each) else folder.resolve().name
         if not NAME.fullmatch(name):
             raise UsageError(f"{name!r} can't be the name of a model", wanted="letters, digits, . _ -", fix=f"name it: NAME={folder}")
+        _check_there(folder)
         if name in found:
             raise UsageError(f"two models are called {name}", wanted="a name each", fix=f"name one: OTHER={folder}")
         found[name] = folder
     return found
+
+
+def _check_there(folder: Path) -> None:
+    """Raises UsageError for what is plainly the path of a folder, and no base's name, where there is none."""
+    beside = folder.parent.is_dir() and len(folder.parts) > 1
+    if folder.exists() or not (beside or folder.is_absolute()):
+        return
+    near = nearest(folder.name, (each.name for each in folder.parent.iterdir())) if beside else None
+    fix = f"did you mean {folder.parent / near}?" if near else "check the path"
+    raise UsageError(f"there is no folder {folder}", wanted="a run's folder", fix=fix)
 
 
 def _warn(place: Any, tokens: Tokens | None, say: Say) -> None:

@@ -68,7 +68,7 @@ export const ago = (when) => {
   return unit ? `${Math.floor(amount)} ${unit} ago` : "just now";
 };
 export const moment = (when) => new Date(when * 1000).toLocaleString();
-const NAMES = { macro_f1: "macro F1", micro_f1: "micro F1", f1: "F1", roc_auc: "ROC-AUC", log_loss: "log loss", bits_per_byte: "bits a byte" };
+const NAMES = { macro_f1: "macro F1", micro_f1: "micro F1", weighted_f1: "weighted F1", f1: "F1", roc_auc: "ROC-AUC", log_loss: "log loss", bits_per_byte: "bits a byte" };
 export const figureName = (name) => NAMES[name] || name.replaceAll("_", " ");
 
 // A table of texts. words: leading columns that hold words; the others hold numbers. A wide one scrolls, by the keyboard too.

@@ -171,7 +171,7 @@ const written = async (run, question, place, signal) => {
     }
   }
   if (failed) throw Object.assign(new Error(failed.found), { told: failed });
-  state.remove();
+  if (words.textContent.trim()) state.remove(); else state.textContent = "Nothing: the text ended at once.";
   place.body.removeAttribute("aria-busy");
-  return `${run.name}: ${words.textContent}`;
+  return `${run.name}: ${words.textContent.trim() || "nothing"}`;
 };
