@@ -3,7 +3,7 @@
 Shape letters: N rows, B rows in a batch, T tokens in a row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,30 @@ class Ragged:
         return padded_BT, (np.arange(padded_BT.shape[1]) < self.lengths[rows][:, None]).astype(np.int64)
 
 
+class _Growing:
+    """Rows that come one after the other, in one piece of memory that grows where it is."""
+
+    def __init__(self, kind: np.ndarray) -> None:
+        self._held, self._count = np.empty((0, *kind.shape[1:]), kind.dtype), 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """At the end."""
+        if (kind := np.result_type(self._held, rows)) != self._held.dtype:
+            self._held = self._held.astype(kind)
+        if (end := self._count + len(rows)) > len(self._held):
+            self._grow(max(end, len(self._held) * 9 // 8))
+        self._held[self._count : end] = rows
+        self._count = end
+
+    def whole(self) -> np.ndarray:
+        """All of them."""
+        self._grow(self._count)
+        return self._held
+
+    def _grow(self, count: int) -> None:
+        self._held.resize((count, *self._held.shape[1:]), refcheck=False)  # no other array looks at it
+
+
 @dataclass(frozen=True)
 class Encoded:
     """What a task made of N rows: ragged token columns, and dense per-row arrays such as labels.
@@ -122,6 +146,22 @@ class Encoded:
         tokens = {name: Ragged.joined([part.tokens[name] for part in parts]) for name in first.tokens}
         dense = {name: np.concatenate([part.dense[name] for part in parts]) for name in first.dense}
         return cls(tokens, dense, np.concatenate([part.lengths for part in parts]))
+
+    @classmethod
+    def gathered(cls, parts: Iterable["Encoded"]) -> "Encoded":
+        """`joined` of one part or more that come one after the other, each let go before the next: all of them are never held twice."""
+        held: dict[str, _Growing] = {}
+        for part in parts:
+            own = {"lengths": part.lengths} | {f"dense/{name}": array for name, array in part.dense.items()}
+            own |= {f"flat/{name}": ragged.flat for name, ragged in part.tokens.items()}
+            own |= {f"sizes/{name}": ragged.lengths for name, ragged in part.tokens.items()}
+            for name, array in own.items():
+                held.setdefault(name, _Growing(array)).add(array)
+        made = {name: each.whole() for name, each in held.items()}
+        sizes = {name.removeprefix("sizes/"): array for name, array in made.items() if name.startswith("sizes/")}
+        tokens = {name: Ragged(made[f"flat/{name}"], np.concatenate([[0], np.cumsum(size_N)])) for name, size_N in sizes.items()}
+        dense = {name.removeprefix("dense/"): array for name, array in made.items() if name.startswith("dense/")}
+        return cls(tokens, dense, made["lengths"])
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Encoded":

@@ -49,10 +49,13 @@ def parts(text: str, size: int = PART_LETTERS) -> Iterator[str]:
 def read(corpora: Sequence[Iterable[str]]) -> pa.Table:
     """All documents in parts, each [N]: text, the number of the corpus and of the document, and whether the document ends with it."""
     number = count()
-    whole = _gathered((text, source, next(number), True) for source, documents in enumerate(corpora) for text in documents)
-    letters = pc.sum(pc.utf8_length(whole.column(TEXT))).as_py() or 0
+    whole = list(_tables((text, source, next(number), True) for source, documents in enumerate(corpora) for text in documents))
+    letters = sum(pc.sum(pc.utf8_length(each.column(TEXT))).as_py() for each in whole)
     size = max(_LEAST_LETTERS, min(PART_LETTERS, letters // _FEWEST_PARTS))
-    return _gathered((part, *told, last) for text, *told, _ in _rows(whole) for part, last in _ended(text, size))
+    whole.reverse()  # each is let go before the next is read
+    read = (row for _ in range(len(whole)) for row in _rows(whole.pop()))
+    made = _tables((part, *told, last) for text, *told, _ in read for part, last in _ended(text, size))
+    return pa.concat_tables([_table([()] * len(_COLUMNS)), *made])
 
 
 def _ended(text: str, size: int) -> Iterator[tuple[str, bool]]:
@@ -66,13 +69,11 @@ def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     return zip(*(chain.from_iterable(chunk.to_pylist() for chunk in table.column(name).chunks) for name in _COLUMNS), strict=True)
 
 
-def _gathered(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
-    """Rows as a table, with few of them as Python strings at a time."""
+def _tables(rows: Iterable[tuple[Any, ...]]) -> Iterator[pa.Table]:
+    """Rows as tables, with few of them as Python strings at a time."""
     held = iter(rows)
-    chunks = [_table([()] * len(_COLUMNS))]
     while some := list(islice(held, _CHUNK)):
-        chunks.append(_table(list(zip(*some, strict=True))))
-    return pa.concat_tables(chunks)
+        yield _table(list(zip(*some, strict=True)))
 
 
 def _table(columns: Sequence[Sequence[Any]]) -> pa.Table:
@@ -217,9 +218,15 @@ def measured(ledger: dict[str, Any], lengths: np.ndarray, *, kept: int, padding_
     return ledger | {"kind": "tokens", "lengths": {"kept": kept, **lengths_of(lengths)}, "padding_share": padding_share}
 
 
-def slices(rows: pa.Table, count: int = 512) -> Iterator[pa.Table]:
-    """The rows in parts small enough to be Python strings."""
-    return (rows.slice(start, count) for start in range(0, len(rows), count))
+def chosen(rows: pa.Table, chosen_N: np.ndarray, count: int = 512) -> Iterator[tuple[int, pa.Table]]:
+    """The chosen rows, corpus by corpus, with its number, in parts small enough to be Python strings; no others are copied."""
+    source_N = rows.column(SOURCE).to_numpy()
+    for number in np.unique(source_N[chosen_N]).tolist():
+        place_M = np.flatnonzero(chosen_N & (source_N == number))
+        for start in range(0, len(place_M), count):
+            some = place_M[start : start + count]
+            among = rows.slice(some[0], some[-1] + 1 - some[0])
+            yield number, among.filter(pa.array(np.isin(np.arange(some[0], some[-1] + 1), some)))
 
 
 def texts(rows: pa.Table) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rootstock import catalog
 from rootstock.bases import heads
@@ -19,6 +18,7 @@ from rootstock.core.errors import DataError, RecipeError
 from rootstock.core.method import MOST_EPOCHS, Method
 from rootstock.core.objective import Objective
 from rootstock.core.recipe import Recipe
+from rootstock.core.resources import give_back
 from rootstock.core.rows import PART, SOURCE, TEXT, Encoded, column
 from rootstock.core.seed import stream
 from rootstock.core.watch import Say
@@ -29,6 +29,7 @@ from rootstock.run import beneath, choices, new_tokens, pairs, pictures, planted
 from rootstock.run.prepared import Unlabelled
 from rootstock.run.sides import Sides
 
+_NONE = Encoded({}, {SOURCE: np.empty(0, np.int16)}, np.empty(0, np.int64))
 _LAYOUT = 4
 """Of what is kept: another one is encoded anew."""
 _PASSES = 3.0
@@ -185,8 +186,8 @@ def _read(recipe: Recipe, task: Objective, found: dict[str, dict[str, Any]], len
         account = documents.of_drawn(documents.account(rows, held_N, own_N, broken), len(every) - len(drawn))
         if paired:
             account["findings"]["truncation"] = pairs.cut_short(rows, tokenizer, length)
-        train, idle = _encode(task, rows.filter(pa.array(~held_N)), tokenizer, length)
-        held, unused = _encode(task, rows.filter(pa.array(held_N)), tokenizer, length)
+        train, idle = _encode(task, rows, ~held_N, tokenizer=tokenizer, length=length)
+        held, unused = _encode(task, rows, held_N, tokenizer=tokenizer, length=length)
         account |= new_tokens.counted(base, tokenizer, rows.filter(pa.array(~held_N)), train) if base.added else {}
         account |= {"broken_examples": broken.examples}
         account = documents.without(account, {"train": idle, "validation": unused}, tuple(found))
@@ -213,7 +214,9 @@ def _check_model(recipe: Recipe, task: Objective, base: Resolved) -> None:
 
 def _documents(recipe: Recipe, names: Iterable[str], broken: labelled.Lost) -> pa.Table:
     text, only = recipe.task.get("text"), recipe.data.languages
-    return documents.read([(each for _, each in labelled.labelled(name, text, broken, only=only)) for name in names])
+    read = documents.read([(each for _, each in labelled.labelled(name, text, broken, only=only)) for name in names])
+    give_back()  # reading leaves as much free memory in pieces as the texts take
+    return read
 
 
 def texts(recipe: Recipe) -> tuple[list[str], list[str]]:
@@ -232,23 +235,20 @@ def _some(rows: pa.Table, recipe: Recipe) -> pa.Table:
     return rows.take(pa.array(np.sort(stream(recipe.seed, "rows").choice(len(rows), count, replace=False))))
 
 
-def _encode(task: Objective, rows: pa.Table, tokenizer: Any, length: int) -> tuple[Encoded, pa.Table]:
-    """All texts as the objective reads them, corpus by corpus, with the number of each row's text; and those of which no row was made."""
-    made, spent, begun = [], [rows.slice(0, 0)], 0
-    for number, own in _by_source(rows):
-        for some in documents.slices(own):
+def _encode(task: Objective, rows: pa.Table, chosen_N: np.ndarray, *, tokenizer: Any, length: int) -> tuple[Encoded, pa.Table]:
+    """The chosen texts as the objective reads them, corpus by corpus, with the number of each row's text; and those that gave no row."""
+    spent = [rows.slice(0, 0)]
+
+    def made() -> Iterator[Encoded]:
+        begun = 0
+        for number, some in documents.chosen(rows, chosen_N):
             encoded = task.encode(some, tokenizer, length)
             part_N = encoded.dense.get(PART, np.arange(len(some)))
             spent.append(some.filter(pa.array(np.bincount(part_N, minlength=len(some)) == 0)))
-            made.append(_marked(encoded, number, begun))
+            yield _marked(encoded, number, begun)
             begun += len(some)
-    return _joined(made), pa.concat_tables(spent)
 
-
-def _by_source(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-    """The number of each corpus, and its rows."""
-    for number in sorted(set(rows.column(SOURCE).to_pylist())):
-        yield number, rows.filter(pc.equal(rows.column(SOURCE), number))
+    return (Encoded.gathered(made()) if chosen_N.any() else _NONE), pa.concat_tables(spent)
 
 
 def _marked(encoded: Encoded, source: int, begun: int) -> Encoded:
@@ -260,10 +260,6 @@ def _marked(encoded: Encoded, source: int, begun: int) -> Encoded:
 def _unnumbered(encoded: Encoded) -> Encoded:
     """Rows without the numbers of their texts."""
     return replace(encoded, dense={name: array for name, array in encoded.dense.items() if name != PART})
-
-
-def _joined(parts: list[Encoded]) -> Encoded:
-    return Encoded.joined(parts) if parts else Encoded({}, {SOURCE: np.empty(0, np.int16)}, np.empty(0, np.int64))
 
 
 def _share(recipe: Recipe) -> float:
