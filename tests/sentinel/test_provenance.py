@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from tests.sentinel.test_integrity import folder_of, weights
@@ -177,6 +178,16 @@ def test_signed_and_verified_and_every_change_found(tmp_path, model, key):
     (model / "extra.py").unlink()
     (model / "config.json").write_text("{}")
     assert any(each.startswith("Signature mismatch") and "config.json" in each for each in checker.verify(model, "acme").issues)
+
+
+@pytest.mark.parametrize("out", [None, "model/own.sig", "beside.sig"])
+def test_a_folder_by_a_short_path_is_signed_and_verified(tmp_path, model, key, monkeypatch, out):
+    """As people type it. What is left out of a signature is named within the folder, or the signature itself would count as added."""
+    private, public = key("mine")
+    monkeypatch.chdir(tmp_path)
+    place = signatures.sign(Path("model"), private, None if out is None else Path(out))
+    assert isinstance(signatures.check(Path("model"), place, public), signatures.Signed)
+    assert isinstance(signatures.check(model, place, public), signatures.Signed)
 
 
 def certificates(tmp_path, name):

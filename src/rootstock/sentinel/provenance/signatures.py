@@ -54,7 +54,8 @@ def sign(folder: Path, key: Path, out: Path | None = None, *, certificate: Path 
         raise UsageError(f"there is no folder {folder}", wanted="a run, or a model's folder", fix="check the path")
     signing, hashing = needed("model_signing.signing", "a signature", extra=_EXTRA), needed("model_signing.hashing", "it", extra=_EXTRA)
     target = out or folder / SIGNATURE
-    left_out = [folder / name for name in _LEFT_OUT] + ([target] if target.absolute().is_relative_to(folder.absolute()) else [])
+    here, there = folder.absolute(), target.absolute()
+    left_out = [Path(name) for name in _LEFT_OUT] + ([there.relative_to(here)] if there.is_relative_to(here) else [])  # names within it
     how = hashing.Config().set_ignored_paths(paths=left_out, ignore_git_paths=True)
     try:
         signer = _signer(signing, key, certificate)
