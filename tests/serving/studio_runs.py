@@ -13,6 +13,8 @@ from rootstock.cli.main import main
 from rootstock.methods.lora import LoRA
 from rootstock.tasks.question_answering import QuestionAnswering
 
+ASKED = "a dull book"
+"""To which writes/ writes something."""
 HISTORY = {"event": "step", "epoch": 0.5, "rate": 0.001, "tokens": 10, "rows": 2, "seconds": 0.1, "progress": 0.5}
 
 
@@ -30,8 +32,9 @@ def made(top, base):
     tokens = make_tokenizer()
     tokens.eos_token = "[SEP]"
     tokens.save_pretrained(writer)
-    (top / "asked.jsonl").write_text("\n".join(json.dumps({"prompt": text, "completion": f" {label}"}) for text, label in rows_of(30)))
-    rootstock.adapt(top / "asked.jsonl", base=str(writer), method="full", out=root / "writes", training=quick, seed=1)
+    asked = [{"prompt": text, "completion": f" {text.split()[-1]} {text.split()[0]}"} for text, _ in rows_of(30)]
+    (top / "asked.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    rootstock.adapt(top / "asked.jsonl", base=str(writer), method="full", out=root / "writes", training=quick | {"epochs": 12}, seed=1)
     (root / "growing").mkdir()
     for name in ("recipe.yaml", "ledger.json"):
         shutil.copy(root / "labels" / name, root / "growing" / name)
