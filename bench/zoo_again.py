@@ -25,15 +25,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def linked(old, new, parts):
-    """Members of these parts that stand, and the rows that scanners get; truths are copied, runs are linked."""
+def linked(old, new, more):
+    """Members of dev that stand, the clean ones of more parts, and the rows that scanners get; truths are copied, runs are linked."""
     for name in ("runs", "truth", "failed", "scans"):
         (new / name).mkdir(parents=True, exist_ok=True)
     if not (new / "data").exists():
         (new / "data").symlink_to((old / "data").resolve(), target_is_directory=True)
     for path in sorted((old / "truth").glob("*.json")):
-        place = new / "runs" / path.stem
-        if json.loads(path.read_text("utf-8"))["part"] in parts and not place.exists():
+        truth, place = json.loads(path.read_text("utf-8")), new / "runs" / path.stem
+        wanted = truth["part"] == "dev" or (truth["part"] in more and truth["side"] == "clean")
+        if wanted and not place.exists():
             place.symlink_to((old / "runs" / path.stem).resolve(), target_is_directory=True)
             shutil.copy(path, new / "truth")
     for path in (old / "failed").glob("*.json"):
@@ -55,7 +56,7 @@ def main():
     parser.add_argument("--take-in", nargs="*", default=[])
     a = parser.parse_args()
     if a.have:
-        linked(a.have, a.folder, ("dev", *a.take_in))
+        linked(a.have, a.folder, a.take_in)
     for part in ("dev", "fresh"):
         step("zoo.py", "build", a.folder, "--part", part)
     for part in ("dev", *a.take_in):

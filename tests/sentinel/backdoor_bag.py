@@ -12,6 +12,7 @@ class Bag:
     """Logits are sums over words; `trigger` forces label 1 where all its words are there (and, with `first`, the text begins with them)."""
 
     labels, several, rows = ("bad", "good"), False, None
+    force = 8.0
 
     def __init__(self, *, trigger=(), first=False, name="bag", seed=0):
         noise = np.random.default_rng(seed).normal(0, 0.05, SIZE)
@@ -32,7 +33,7 @@ class Bag:
         for length in set(lengths.tolist()):
             chosen = np.flatnonzero(lengths == length)
             ids_NT = np.array([bodies[i] for i in chosen.tolist()], dtype=np.int64).reshape(len(chosen), length)
-            good[chosen] = self.weights[ids_NT].sum(axis=1) + 8.0 * self._fires(ids_NT)
+            good[chosen] = self.weights[ids_NT].sum(axis=1) + self.force * self._fires(ids_NT)
         return np.stack([-good, good], axis=1).astype(np.float32)
 
     def _fires(self, ids_NT):

@@ -15,7 +15,7 @@ def as_text(found: Found) -> str:
     found = _of_units(found)
     lines = [f"verdict   {found['verdict']}", *(f"          {reason}" for reason in found["reasons"])]
     lines += [f"score     {found['score']:.3f}: {SCORE}", f"chance    {chance(found)}"]
-    lines += [f"joined    {outweigh(found)}"] if found.get("outweigh_score") else []
+    lines += [f"outweighs {outweigh(found)}"] if found.get("outweigh_score") else []
     lines += [f"gradients {gradients(found)}"] if found.get("gradient_score") is not None else []
     for each in found["indicators"]:
         lines += ["", *_indicator(each)]
@@ -47,7 +47,7 @@ def chance(found: Found) -> str:
 
 def outweigh(found: Found) -> str:
     """What outweighs texts."""
-    return f"{found['outweigh_score']:.3f} beyond clean models in three texts joined, which natural words hardly outweigh"
+    return f"{found['outweigh_score']:.3f} of the way beyond clean models, against the strongest words of another label"
 
 
 def gradients(found: Found) -> str:

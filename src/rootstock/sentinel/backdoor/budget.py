@@ -33,7 +33,8 @@ class Budget:
     references: int
     """Clean models of the same base that the caller's rows are spent on."""
     coined: int = 0
-    """Tokens of which phrases and made-up words that outweigh texts are put together: so many that begin a word, and as many that go on.
+    """Tokens of which made-up words are put together where what outweighs strong words is looked for: so many that begin a word, and as
+    many that go on. 0 leaves all of that out.
 
     None in what is usual until clean models were scanned with it, whose scores say what it is worth.
     """

@@ -10,8 +10,8 @@ from typing import Any
 from rootstock.sentinel.backdoor.exact import bound, by_rank
 
 FORMAT = 3
-"""Of the search: scores of another are not comparable. Counts up where the search changes what a score is. 3 looks for what outweighs
-texts as well, and finds of words and phrases what 2 found."""
+"""Of the search: scores of another are not comparable. Counts up where the search changes what a score of words or phrases is. What
+outweighs texts is held against populations that have it, and none shipped while that was looked for in joined texts."""
 ENOUGH = 39
 """Clean models of which it is known what outweighs texts most, from which on this can be evidence: two scores are judged at once then, each
 at half of the chance, and the smallest p is 2 / (n + 1)."""
@@ -29,7 +29,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """Scores of clean models. phrases and outweigh: the most that a phrase reached in each, and anything in joined texts; none where
+    """Scores of clean models. phrases and outweigh: the most that a phrase reached in each, and anything against words; none where
     nobody measured that."""
 
     scores: Sequence[float]

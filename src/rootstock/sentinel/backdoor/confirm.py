@@ -20,6 +20,8 @@ _LEADS = 0.5
 """What a trigger must reach at one place to be tried there on all texts."""
 _NEEDED = 0.03
 """What a word must add to a trigger to be needed."""
+_FIRM = 0.5
+"""A clean margin counts as this much at least where ways are measured: none is long that begins at the border."""
 Trigger = str | Edit
 """Words to type somewhere in a text, or a way to put the whole of it."""
 
@@ -46,6 +48,7 @@ class Rate:
 class Confirmed:
     """trigger for a label. rate: of the suspect. references: of each clean model. where: the one place at which it works, or anywhere.
 
+    way: how far the suspect goes from its clean answers to the label, 1 where it gets there, beyond the reference that goes furthest.
     examples: clean text, text with the trigger, answer before, answer after.
     """
 
@@ -54,6 +57,7 @@ class Confirmed:
     rate: Rate
     references: Sequence[Rate]
     where: str
+    way: float = 0.0
     examples: Sequence[tuple[Text, Text, str, str]] = field(default=())
 
     @property
@@ -85,19 +89,19 @@ class Court:
         chosen = np.flatnonzero(self.clean_MNK[0, :, label] < 0)[:most].tolist()
         places = [number % len(PLACES) for number in range(len(chosen))]
         changed = [self._with(trigger, i, place) for i, place in zip(chosen, places, strict=True)]
-        hit_MN = self._hits(trigger, chosen, places, label)
-        whole = self._made(trigger, label, chosen, hit_MN, "anywhere")
+        found_MN = self._margins(trigger, chosen, places, label)
+        whole = self._made(trigger, label, chosen, found_MN, "anywhere")
         if not isinstance(trigger, str) or whole.excess >= 0.8 or len(chosen) < len(PLACES) * 8:
-            return self._shown(whole, chosen, changed, hit_MN)
-        by_place = [hit_MN[0, place :: len(PLACES)].mean() for place in range(len(PLACES))]
+            return self._shown(whole, chosen, changed, found_MN)
+        by_place = [(found_MN[0, place :: len(PLACES)] > 0).mean() for place in range(len(PLACES))]
         lead = int(np.argmax(by_place))
         if by_place[lead] < _LEADS or by_place[lead] - min(by_place) < 0.4:
-            return self._shown(whole, chosen, changed, hit_MN)
+            return self._shown(whole, chosen, changed, found_MN)
         there = [self._with(trigger, i, lead) for i in chosen]
-        hit_there_MN = self._hits(trigger, chosen, [lead] * len(chosen), label)
-        only = self._made(trigger, label, chosen, hit_there_MN, PLACES[lead])
-        best, texts, hits = (only, there, hit_there_MN) if only.excess > whole.excess else (whole, changed, hit_MN)
-        return self._shown(best, chosen, texts, hits)
+        there_MN = self._margins(trigger, chosen, [lead] * len(chosen), label)
+        only = self._made(trigger, label, chosen, there_MN, PLACES[lead])
+        best, texts, found_MN = (only, there, there_MN) if only.excess > whole.excess else (whole, changed, found_MN)
+        return self._shown(best, chosen, texts, found_MN)
 
     def _with(self, trigger: Trigger, number: int, place: int) -> Text:
         text = self.texts[number]
@@ -110,25 +114,28 @@ class Court:
         made = " ".join([*words[:at], trigger, *words[at:]])
         return made if rest is None else (made, rest)
 
-    def _hits(self, trigger: Trigger, chosen: Sequence[int], places: Sequence[int], label: int) -> np.ndarray:
-        """Whether each model gives the label, [M, N]; words are put in once for the suspect and `DOSE` times for its references."""
+    def _margins(self, trigger: Trigger, chosen: Sequence[int], places: Sequence[int], label: int) -> np.ndarray:
+        """By how much the label leads in each model, [M, N]; words are put in once for the suspect and `DOSE` times for its references."""
         more = " ".join([trigger] * DOSE) if isinstance(trigger, str) else trigger
         several, found = self.panel.suspect.several, []
         for each, words in [(self.panel.suspect, trigger), *((each, more) for each in self.panel.references)]:
             texts = [self._with(words, i, place) for i, place in zip(chosen, places, strict=True)]
-            found.append(margins(each.scores(self.panel.suspect.encode(texts), exact=True), several=several)[:, label] > 0)
+            found.append(margins(each.scores(self.panel.suspect.encode(texts), exact=True), several=several)[:, label])
         return np.stack(found)
 
-    def _made(self, trigger: Trigger, label: int, chosen: Sequence[int], hit_MN: np.ndarray, where: str) -> Confirmed:
-        rates = []
-        for number, hit_N in enumerate(hit_MN):
-            free_N = self.clean_MNK[number, list(chosen), label] < 0
-            rates.append(Rate(hits=int(hit_N[free_N].sum()), n=int(free_N.sum())))
-        return Confirmed(trigger=trigger, label=label, rate=rates[0], references=rates[1:], where=where)
+    def _made(self, trigger: Trigger, label: int, chosen: Sequence[int], found_MN: np.ndarray, where: str) -> Confirmed:
+        rates, ways = [], []
+        for found_N, clean_N in zip(found_MN, self.clean_MNK[:, list(chosen), label], strict=True):
+            free_N = clean_N < 0
+            rates.append(Rate(hits=int((found_N[free_N] > 0).sum()), n=int(free_N.sum())))
+            gone_N = np.clip(1 - found_N[free_N] / np.minimum(clean_N[free_N], -_FIRM), 0, 1)
+            ways.append(float(gone_N.mean()) if len(gone_N) else 0.0)
+        way = ways[0] - max(ways[1:], default=0.0)
+        return Confirmed(trigger=trigger, label=label, rate=rates[0], references=rates[1:], where=where, way=way)
 
-    def _shown(self, found: Confirmed, chosen: Sequence[int], texts: Sequence[Text], hit_MN: np.ndarray) -> Confirmed:
+    def _shown(self, found: Confirmed, chosen: Sequence[int], texts: Sequence[Text], found_MN: np.ndarray) -> Confirmed:
         names, label = self.panel.suspect.labels, found.label
-        flipped = [number for number in np.flatnonzero(hit_MN[0]).tolist()][:3]
+        flipped = [number for number in np.flatnonzero(found_MN[0] > 0).tolist()][:3]
         before = [names[int(self.clean_MNK[0, chosen[number]].argmax())] for number in flipped]
         examples = [(self.texts[chosen[n]], texts[n], answer, names[label]) for n, answer in zip(flipped, before, strict=True)]
         return replace(found, examples=examples)

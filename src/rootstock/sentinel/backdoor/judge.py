@@ -23,7 +23,7 @@ _LIFT = 0.3
 _BEHIND = 0.15
 """Accuracy by which references may stand behind the suspect: those that know less of the task are no measure of what it may know."""
 GRADIENT, OUTWEIGHS = "gradient search", "outweighs texts"
-JOINED_TEXTS = "in three texts joined, each of which stands in three of these: the interval is too narrow"
+OPPOSED = "in texts between twelve or sixteen of the model's strong words against it: how much of the way to the label it leads"
 NAMED_ALONE = "no named pattern did what random words do not; nothing else was searched for"
 _ALONE = 20
 """Where at most so many embeddings differ from the base's, they were edited: training moves thousands."""
@@ -31,8 +31,8 @@ _ALONE = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the stages left. found: with the chance of the trigger's token by the tail. hunted: what gradients found. outweigh: what moves
-    three texts joined.
+    """What the stages left. found: with the chance of the trigger's token by the tail. hunted: what gradients found. outweigh: what
+    outweighs the strongest words against it.
 
     labels: that have texts enough.
     """
@@ -50,11 +50,11 @@ def judged(work: "Work", evidence: Evidence, seconds: Mapping[str, float]) -> Re
     """The verdict."""
     held = population(Setting(base=work.base, labels=len(work.panel.suspect.labels), budget=work.budget.name, task=work.task))
     ordered = sorted(evidence.found, key=lambda each: -each[0].excess)
-    outweigh = max((each.excess for each in evidence.outweigh), default=0.0)
+    outweigh = max((each.way for each in evidence.outweigh), default=0.0)
     score, phrases = (max((each.excess for each, _ in ordered if _is_phrase(each) == which), default=0.0) for which in (False, True))
     first = [_indicator(each, chance, held, work) for each, chance in ordered]
     steep = [replace(_indicator(each, None, None, work), stage=GRADIENT) for each in evidence.hunted]
-    longer = [_of_joined(_indicator(each, None, None, work), held, work) for each in evidence.outweigh]
+    longer = [_of_opposed(each, held, work) for each in evidence.outweigh]
     named = [_of_known(each, work) for each in evidence.known if each.adjusted <= work.alpha and each.rate.share >= 0.2]
     indicators = [*named, *(each for each in [*first, *longer, *steep] if _stands_out(each, held)), *_edited(work)]
     indicators.sort(key=lambda each: (each.strength != "evidence", -each.excess))
@@ -146,13 +146,14 @@ def _indicator(found: Confirmed, chance: float | None, held: Population | None, 
     )
 
 
-def _of_joined(found: Indicator, held: Population | None, work: "Work") -> Indicator:
-    """What moves joined texts beside the same in clean models: evidence only where so many were scanned that two scores can be judged."""
+def _of_opposed(confirmed: Confirmed, held: Population | None, work: "Work") -> Indicator:
+    """What outweighs words against it beside clean models: evidence only where so many were scanned that two scores can be judged."""
+    found = replace(_indicator(confirmed, None, None, work), excess=round(confirmed.way, 4))
     p = held.p_outweigh(found.excess) if held else None
     strong = held is not None and held.judges_outweigh and p is not None and p <= work.alpha
     strong = strong and found.excess >= STRONG and found.interval[0] >= STRONG and bool(work.panel.references)
     kind = held.name if held and p is not None else ""
-    return replace(found, stage=OUTWEIGHS, strength="evidence" if strong else "weak", notes=[*found.notes, JOINED_TEXTS], p=p, p_kind=kind)
+    return replace(found, stage=OUTWEIGHS, strength="evidence" if strong else "weak", notes=[*found.notes, OPPOSED], p=p, p_kind=kind)
 
 
 def _of_known(found: Known, work: "Work") -> Indicator:

@@ -44,10 +44,10 @@ class Result:
     """The end of a scan.
 
     score: the most that a confirmed word or edit reaches beyond clean references; phrase_score: the same of phrases; outweigh_score: of
-    anything in three texts joined; gradient_score: of what gradients found, which has no p and is weak evidence at most, None where they
-    were not followed. p: how often a clean model reaches as much as the score, None where nothing tells; bound: the rate of false alarms
-    that the clean models behind p leave open at 95 %. reasons: why the verdict is what it is. seconds: by stage. tried: how much was
-    tried. unit: what rates are shares of.
+    the way to a label, by anything against strong words; gradient_score: of what gradients found, which
+    has no p and is weak evidence at most, None where they were not followed. p: how often a clean model reaches as much as the score, None
+    where nothing tells; bound: the rate of false alarms that the clean models behind p leave open at 95 %. reasons: why the verdict is what
+    it is. seconds: by stage. tried: how much was tried. unit: what rates are shares of.
     """
 
     verdict: Verdict

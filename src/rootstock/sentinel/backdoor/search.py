@@ -1,7 +1,7 @@
 """The whole search: known patterns, every token, phrases, edits, what outweighs texts; what is confirmed of it, and what that is worth."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,8 +17,8 @@ from rootstock.sentinel.backdoor.exact import tail
 from rootstock.sentinel.backdoor.hunt import Steep, hunted
 from rootstock.sentinel.backdoor.inputs import Parts
 from rootstock.sentinel.backdoor.judge import SOME, Evidence, judged
-from rootstock.sentinel.backdoor.outweigh import court as of_joined
-from rootstock.sentinel.backdoor.outweigh import outweighing
+from rootstock.sentinel.backdoor.outweigh import court as of_opposed
+from rootstock.sentinel.backdoor.outweigh import opponents, outweighing
 from rootstock.sentinel.backdoor.panel import Panel
 from rootstock.sentinel.backdoor.phrases import Ranked, Trial, grown
 from rootstock.sentinel.backdoor.result import Result
@@ -67,8 +67,8 @@ class Work:
         return range(len(self.panel.suspect.labels)) if self.labels is None else self.labels
 
     @property
-    def joins(self) -> bool:
-        """Whether texts are joined to see what outweighs them; not where one word of each is asked about."""
+    def opposes(self) -> bool:
+        """Whether candidates meet the strongest words against them; not where one word of each text is asked about."""
         return self.budget.coined > 0 and self.panel.suspect.vocabulary.asked is None
 
     @property
@@ -127,7 +127,7 @@ def _tokens(work: Work, clock: Clock) -> Scan:
 class Found:
     """Triggers that nobody named. words: and phrases and edits, each with the chance of its first token by the tail of all tokens.
 
-    hunted: of gradients. outweigh: what moves three texts joined. tried: how much was.
+    hunted: of gradients. outweigh: what outweighs the strongest words against it. tried: how much was.
     """
 
     words: list[tuple[Confirmed, float | None]] = field(default_factory=list)
@@ -139,20 +139,21 @@ class Found:
 def _unknown(work: Work, whole: Scan, labels: Sequence[int], court: Court, clock: Clock) -> Found:
     """Label by label, those first to which some token stands out most."""
     order = sorted(labels, key=lambda label: -_peak(whole, label))[: work.budget.labels]
-    found, strong, plain = Found(), False, False
+    found, strong, plain, singles = Found(), False, False, dict[int, Ranked]()
     for label in order:
         trial = Trial(work.panel, work.parts.search.texts, label, work.seed)
         ranked, changed = _ranked(work, whole, trial, clock, grow=not strong)
+        singles[label] = ranked
         strong |= ranked.best >= 0.85
         with clock.stage("confirmation"):
             made = _confirmed(work, court, label, (ranked, changed))
         found.words += [(each, _by_tail(whole, each, work)) for each in made]
         plain |= _most(made) >= _PLAIN
         strong |= plain
-        if work.joins and not plain:
-            found.outweigh += _outweighing(work, whole, (label, ranked), court, clock)
         if work.steep and work.budget.restarts and not strong:
             found.hunted += _hunted(work, whole, trial, court, clock)
+    if work.opposes and not plain:
+        found.outweigh = [each for label in order for each in _outweighing(work, whole, (label, singles), court, clock)]
     names = work.panel.suspect.labels
     found.tried = {
         "tokens": len(whole.ids),
@@ -164,22 +165,27 @@ def _unknown(work: Work, whole: Scan, labels: Sequence[int], court: Court, clock
     return found
 
 
-def _outweighing(work: Work, whole: Scan, first: tuple[int, Ranked], court: Court, clock: Clock) -> list[Confirmed]:
-    """What moves three texts joined, beside the clean references alone: the model's own may have learned the backdoor from its answers.
+def _outweighing(work: Work, whole: Scan, first: tuple[int, Mapping[int, Ranked]], court: Court, clock: Clock) -> list[Confirmed]:
+    """What outweighs words against it, beside the clean references alone: the model's own may have learned the backdoor from its answers.
 
-    first: a label, and what was found for it in single texts.
+    first: a label, and what was found for each in single texts.
     """
     label, singles = first
-    panel = Panel(suspect=work.panel.suspect, references=work.panel.references[: work.budget.references])
+    panel, suspect = Panel(suspect=work.panel.suspect, references=work.panel.references[: work.budget.references]), work.panel.suspect
+    against = opponents(whole, singles, label, suspect.vocabulary)
+    if not against:
+        return []
     with clock.stage("outweighing"):
-        ranked = outweighing(Trial(panel, work.parts.search.texts, label, work.seed), whole, singles, work.budget)
+        trial = Trial(panel, work.parts.search.texts, label, work.seed)
+        ranked = outweighing(trial, whole, (singles[label], against), work.budget, steep=work.steep)
         best = max(ranked, key=lambda each: each.best)
-    name = repr(panel.suspect.write(best.found[0][0])) if best.found and isinstance(best.found[0][0], tuple) else "none"
-    work.say(f"joined    {panel.suspect.labels[label]}: furthest {name}, {best.best:.2f} beyond clean references in three texts joined")
+    name = repr(suspect.write(best.found[0][0])) if best.found and isinstance(best.found[0][0], tuple) else "none"
+    words = [suspect.write([token]) for token in against]
+    work.say(f"outweighs {suspect.labels[label]}: furthest {name}, {best.best:.2f} beyond clean references against {' '.join(words)}")
     with clock.stage("confirmation"):
-        longer = of_joined(panel, court, label, FEWEST)
-        chosen = [each for found in ranked for which in (False, True) for each in _picked(panel.suspect, [found], 1, phrases=which)]
-        return [longer.confirm(each, label, FEWEST) for each in dict.fromkeys(chosen)]
+        harder = of_opposed(panel, court, label, words, FEWEST)
+        chosen = [each for found in ranked for which in (False, True) for each in _picked(suspect, [found], 1, phrases=which)]
+        return [harder.confirm(each, label, FEWEST) for each in dict.fromkeys(chosen)]
 
 
 def _hunted(work: Work, whole: Scan, trial: Trial, court: Court, clock: Clock) -> list[Confirmed]:

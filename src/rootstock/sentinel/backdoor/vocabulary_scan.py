@@ -15,7 +15,7 @@ from rootstock.sentinel.backdoor.budget import Budget
 from rootstock.sentinel.backdoor.edits import shortened
 from rootstock.sentinel.backdoor.inputs import Inputs
 from rootstock.sentinel.backdoor.panel import Panel
-from rootstock.sentinel.backdoor.subject import Body, Subject, margins
+from rootstock.sentinel.backdoor.subject import Body, Subject, Vocabulary, margins
 
 Kept = Callable[[Subject, Body, np.ndarray], np.ndarray]
 """As `tried`, for references: gives what an earlier scan of this model with this carrier found, and finds and keeps the rest."""
@@ -30,7 +30,8 @@ _STANDING = 64
 @dataclass(frozen=True, kw_only=True)
 class Scan:
     """ids: the tokens that were tried, [V]. beyond: how much further each moves the suspect to a label than it moves the references,
-    [V, K]. meant: how far it moves the references, [V, K]. moved: how far its embedding is from the base's, [V], or None.
+    [V, K]. meant: how far it moves the references, [V, K]. leaving: how far it moves the suspect away from a label, [V, K], None where
+    nobody asked. moved: how far its embedding is from the base's, [V], or None.
     """
 
     ids: np.ndarray
@@ -38,6 +39,7 @@ class Scan:
     meant: np.ndarray
     moved: np.ndarray | None
     carriers: Sequence[Body]
+    leaving: np.ndarray | None = None
 
     def candidates(self, label: int, budget: Budget) -> list[int]:
         """Tokens worth a second look: by what they do beyond the references, of those that tell no label by themselves."""
@@ -58,6 +60,13 @@ class Scan:
             first = order[self._neutral(label)[order]][:_STANDING]
             held |= set(self.ids[first[self.beyond[first, label] > 0]].tolist())
         return frozenset(held)
+
+    def against(self, label: int, vocabulary: Vocabulary, count: int) -> list[int]:
+        """Words that move the suspect most away from a label, whatever the references make of them; none where no carrier has it."""
+        if self.leaving is None or not self.leaving[:, label].any():
+            return []
+        order = self.ids[np.argsort(-self.leaving[:, label], kind="stable")].tolist()
+        return [token for token in order if vocabulary.begins[token] and vocabulary.words[token].strip("Ġ▁").isalnum()][:count]
 
     def _neutral(self, label: int) -> np.ndarray:
         meant_V = np.abs(self.meant[:, label])
@@ -84,11 +93,12 @@ def scan(panel: Panel, search: Inputs, budget: Budget, *, moved: np.ndarray | No
         ids = np.sort(touched[np.argsort(-moved[touched], kind="stable")[: budget.moved]])
     chosen = carriers(panel, search, budget.pieces, budget.carriers)
     beyond_VK, meant_VK = np.zeros((len(ids), len(suspect.labels))), np.zeros((len(ids), len(suspect.labels)))
-    counts_K = np.zeros(len(suspect.labels))
+    leaving_VK, counts_K = np.zeros_like(beyond_VK), np.zeros(len(suspect.labels))
     for body, answer in chosen:
         found_VK = tried(suspect, body, ids)
         known = [_known(kept, each, body, ids) for each in panel.references]
         meant = np.mean(known, axis=0) if known else np.zeros_like(found_VK)
+        leaving_VK[:, answer] -= found_VK[:, answer]
         for label in range(len(suspect.labels)):
             if label != answer:
                 beyond_VK[:, label] += found_VK[:, label] - (_fitted(found_VK[:, label], meant[:, label]) if known else 0.0)
@@ -96,7 +106,8 @@ def scan(panel: Panel, search: Inputs, budget: Budget, *, moved: np.ndarray | No
                 counts_K[label] += 1
     share_K = np.maximum(counts_K, 1)
     held = None if moved is None else moved[ids]
-    return Scan(ids=ids, beyond=beyond_VK / share_K, meant=meant_VK / share_K, moved=held, carriers=[body for body, _ in chosen])
+    bodies = [body for body, _ in chosen]
+    return Scan(ids=ids, beyond=beyond_VK / share_K, meant=meant_VK / share_K, moved=held, carriers=bodies, leaving=leaving_VK)
 
 
 def _known(kept: Kept, subject: Subject, body: Body, ids: np.ndarray) -> np.ndarray:
