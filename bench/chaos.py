@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -229,8 +230,12 @@ def two(made, a):
             while first.poll() is None and not lock.exists():
                 time.sleep(0.01)
             time.sleep(rng.uniform(0.0, 0.3) * seconds)
-            second = start([*stage.line, "--out", out], a.folder)
-            met = [ended(process) for process in (first, second)]
+            if held := first.poll() is None:
+                first.send_signal(signal.SIGSTOP)  # it stands where it is until the second has been told
+            met = [ended(start([*stage.line, "--out", out], a.folder))]
+            if held:
+                first.send_signal(signal.SIGCONT)
+            met.append(ended(first))
             codes = sorted(code for code, _, _ in met)
             each.append(
                 {
