@@ -51,6 +51,11 @@ class Watched:
                 self._take(name, seen)
         self._before, self.looked = now, True
 
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look, by what the last one took."""
+        return max(_PAUSE_SECONDS, _SHARE * self._took)
+
     async def keep(self) -> None:
         """Look again and again."""
         while True:
@@ -58,7 +63,7 @@ class Watched:
                 await asyncio.to_thread(self.look)
             except OSError as error:  # what is served stays
                 self._journal.note("folder_unreadable", error=str(error))
-            await asyncio.sleep(max(_PAUSE_SECONDS, _SHARE * self._took))
+            await asyncio.sleep(self.pause)
 
     def _take(self, name: str, seen: Seen) -> None:
         again = name in self._served
