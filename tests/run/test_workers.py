@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -190,6 +191,15 @@ def test_a_loss_of_one_worker_that_is_no_number_takes_all_back(recipe, tmp_path,
     ended = together(2, made, tmp_path / "other", fault=("nan", 5, 9))
     assert [name for name, _ in ended] == ["Diverged", "Diverged"]
     assert "0.0625 of the rate too" in ended[0][1]
+
+
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_all_go_back_or_none_does(goes_back):
+    first = SimpleNamespace(one=lambda *own: own, first=True)
+    other = SimpleNamespace(one=lambda *own: (7.0, float(goes_back)), first=False)
+    assert workers.heard(Watch(goes_back=goes_back), first).goes_back is goes_back
+    told = workers.heard(Watch(goes_back=not goes_back, started=1.0), other)
+    assert (told.goes_back, told.started) == (goes_back, 7.0)
 
 
 @pytest.mark.slow

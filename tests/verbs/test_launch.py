@@ -85,6 +85,27 @@ def test_ray_carries_one_worker_too_and_a_worker_starts_none(monkeypatch):
     assert not launch.wanted(on_ray), "else it would ask Ray again, without an end"
 
 
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_workers_go_back_only_where_who_starts_them_lets_them(monkeypatch, tmp_path, goes_back):
+    from rootstock.cli import _worker
+    from rootstock.core import worker
+    from rootstock.verbs import api
+
+    class Heard(Exception):
+        pass
+
+    def carried_out(recipe, out, watch, **how):
+        raise Heard(watch.goes_back)
+
+    monkeypatch.setattr(launch, "check", lambda cluster: None)
+    monkeypatch.setattr(worker, "bound", lambda parent: None)
+    monkeypatch.setattr(api, "carry_out", carried_out)
+    monkeypatch.setattr(launch, "_launch", lambda cluster, place, say, folder: _worker.work(str(place / "task.json")))
+    recipe = Recipe.build({"data": {"train": "rows.csv"}, "cluster": {"workers": 2}}, "")
+    with pytest.raises(Heard, match=str(goes_back)):
+        launch.carry_out(recipe, RunFolder(tmp_path / "run"), Watch(goes_back=goes_back), overwrite=False, resume=False)
+
+
 def test_a_patience_that_is_none_is_refused_before_a_worker_starts(monkeypatch, tmp_path):
     monkeypatch.setenv("ROOTSTOCK_PATIENCE_MINUTES", "soon")
     recipe = Recipe.build({"base": "minilm", "data": {"train": "rows.csv"}, "cluster": {"workers": 2}}, "")

@@ -23,6 +23,7 @@ class Mode:
     resume: bool = False
     dry_run: bool = False
     as_json: bool = False
+    goes_back: bool = True
 
 
 def recipe_for(data: str | list[str] | None, given: Mapping[str, Any], changes: Mapping[str, Any]) -> "Recipe":
@@ -113,7 +114,7 @@ def start(recipe: "Recipe | StagedRecipe", out: Path | None, mode: Mode) -> None
             "several workers and a recipe of stages", wanted="the recipe of one run", fix="leave torchrun out, and give --workers"
         )
     console = Console()
-    watch = Watch(say=console.say, event=console.event, started=STARTED)
+    watch = Watch(say=console.say, event=console.event, goes_back=mode.goes_back, started=STARTED)
     verb: Any = api
     if isinstance(recipe, Recipe):
         name = api.name_for(recipe)

@@ -12,5 +12,5 @@ def work(task: str) -> None:
 
     told = task_of(Path(task))
     bound(told["parent"])
-    mode = _start.Mode(overwrite=told["overwrite"], resume=told["resume"])
+    mode = _start.Mode(overwrite=told["overwrite"], resume=told["resume"], goes_back=told["goes_back"])
     _start.start(read_any(Path(told["recipe"])), Path(told["out"]), mode)

@@ -28,10 +28,10 @@ _WHOLE = "set cluster.strategy=ddp"
 
 def heard(watch: Watch, world: World) -> Watch:
     """The watch of the first worker; the others say nothing. All count time from the same moment."""
-    (started,) = world.one(watch.started)
+    started, goes_back = world.one(watch.started, float(watch.goes_back))  # who went back alone would wait for the others for ever
     if world.first:
         return replace(watch, started=started)
-    return Watch(stop=watch.stop, enough=watch.enough, started=started)
+    return Watch(stop=watch.stop, enough=watch.enough, goes_back=bool(goes_back), started=started)
 
 
 def known(recipe: Recipe, world: World) -> Recipe:

@@ -61,7 +61,7 @@ def carry_out(recipe: Recipe, folder: RunFolder, watch: Watch, *, overwrite: boo
         place = Path(held)
         write_text(place / "recipe.yaml", recipe_text(recipe))
         task = {"recipe": str(place / "recipe.yaml"), "out": str(folder.path), "overwrite": overwrite, "resume": resume}
-        task["parent"] = os.getpid()
+        task |= {"parent": os.getpid(), "goes_back": watch.goes_back}
         write_json(place / "task.json", task)
         (place / "errors").mkdir()
         with _environment(recipe.cluster, place / "errors"):
