@@ -116,6 +116,12 @@ def test_one_whose_process_dies_is_begun_again_three_times(stood_in, tmp_path, m
 def test_minutes_are_no_measure_of_what_runs_side_by_side(rows, tiny_base):
     with pytest.raises(UsageError, match="--minutes and --engine ray"):
         plan(rows, tiny_base, engine="ray", minutes=5.0)
+    with pytest.raises(UsageError, match=r"--engine ray and cluster\.engine ray"):
+        arms_plan.asked(
+            str(rows),
+            {**ASKED, "bases": str(tiny_base), "halving": False, "freeze": None, "engine": "ray"},
+            CHANGES | {"cluster.engine": "ray"},
+        )
     with pytest.raises(UsageError, match="--engine is spark"):
         plan(rows, tiny_base, engine="spark")
 

@@ -3,6 +3,8 @@
 import json
 import time
 from importlib.util import find_spec
+from threading import Event
+from threading import enumerate as enumerate_threads
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from safetensors.torch import load_file
 
 from rootstock.core.errors import DataError, Interrupted, RecipeError, RunFailed
 from rootstock.core.recipe import ClusterSettings, Recipe
-from rootstock.core.runfolder import RunFolder
+from rootstock.core.runfolder import RunFolder, recipe_text
 from rootstock.core.watch import Watch
 from rootstock.verbs import api, on_ray
 from rootstock.verbs.far import Ear, Mouth, outcome
@@ -67,6 +69,31 @@ def test_more_workers_than_this_machine_has_room_for_are_refused_and_would_wait_
     assert not on_ray._check(ClusterSettings(workers=4), {"CPU": 2.0}), "a cluster may grow"
 
 
+def test_what_a_killed_run_left_goes_and_that_of_a_run_with_a_longer_name_stays(tmp_path):
+    left, others = on_ray._place(tmp_path / "a"), [on_ray._place(tmp_path / name) for name in ("a.b", "a.00000000", "b")]
+    made = on_ray._place(tmp_path / "a")
+    assert {path for path in tmp_path.iterdir()} == {made, *others}
+    assert left != made
+    assert (made / "errors").is_dir()
+
+
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_a_worker_goes_back_only_where_who_asked_for_it_lets_it(tmp_path, monkeypatch, goes_back):
+    import torch.distributed as dist
+
+    heard = []
+    monkeypatch.setattr(dist, "barrier", lambda: None)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(api, "carry_out", lambda recipe, out, watch, **how: heard.append(watch.goes_back))
+    for name in ("ROOTSTOCK_WORKER_ERRORS", "TORCHELASTIC_RESTART_COUNT"):
+        monkeypatch.setenv(name, "0")  # so that what the worker sets is taken back
+    (tmp_path / "recipe.yaml").write_text(recipe_text(Recipe.build({"data": {"train": "rows.csv"}}, "")))
+    told = {"out": str(tmp_path / "run"), "overwrite": False, "resume": False, "goes_back": goes_back}
+    (tmp_path / "task.json").write_text(json.dumps(told))
+    on_ray._work({"place": str(tmp_path)})
+    assert heard == [goes_back]
+
+
 class Trainer:
     """Of Ray's what is asked of it. error: that fit() raises."""
 
@@ -99,6 +126,29 @@ def test_workers_are_heard_while_they_work_and_asked_to_stop(tmp_path, monkeypat
     with pytest.raises(Interrupted, match="after step 3"):
         on_ray._fit(Trainer(work), tmp_path, Watch(say=said.append, stop=lambda: bool(said)))
     assert said == ["plan      18 steps"]
+
+
+def test_the_last_words_are_heard_also_where_the_workers_end_between_two_looks(tmp_path, monkeypatch):
+    (tmp_path / "errors").mkdir()
+    monkeypatch.setattr(on_ray, "_LOOKS_SECONDS", 0.01)
+    said, looked = [], Event()
+
+    class Slow(Ear):
+        def listen(self):
+            super().listen()
+            looked.set()
+            for thread in enumerate_threads():
+                if thread.name == "ray":
+                    thread.join()
+
+    def work():
+        looked.wait()
+        with Mouth(tmp_path) as mouth:
+            mouth.say("report    written")
+
+    monkeypatch.setattr(on_ray, "Ear", Slow)
+    on_ray._fit(Trainer(work), tmp_path, Watch(say=said.append))
+    assert said == ["report    written"]
 
 
 def test_where_ray_gives_up_it_is_a_message(tmp_path):

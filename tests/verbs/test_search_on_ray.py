@@ -78,6 +78,8 @@ def test_what_is_asked_is_checked(plan):
         search.search(plan(engine="spark"), Watch())
     with pytest.raises(UsageError, match=r"--engine ray and cluster\.workers of 2"):
         search.search(plan(cluster={"workers": 2}), Watch())
+    with pytest.raises(UsageError, match=r"--engine ray and cluster\.engine ray"):
+        search.search(plan(cluster={"engine": "ray"}), Watch())
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def asked(target: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         raise UsageError(f"--keep is {given['keep']}", wanted="best", fix="give --keep best, or leave it out")
     if given["minutes"] is not None and not 0 < given["minutes"] < math.inf:
         raise UsageError(f"--minutes is {given['minutes']:g}", wanted="more than 0")
-    engine = tasks_on_ray.check(given.get("engine") or "torch")
+    engine = tasks_on_ray.check(given.get("engine") or "torch", recipe.cluster)
     if engine == "ray" and given["minutes"] is not None:
         raise UsageError("--minutes and --engine ray", wanted="one of the two: side by side, minutes are no measure", fix="leave one out")
     found = {base: resolve(_anchored(base)) for base in bases}

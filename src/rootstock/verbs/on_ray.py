@@ -40,13 +40,12 @@ def carry_out(recipe: Recipe, folder: RunFolder, watch: Watch, *, overwrite: boo
     with session() as ray:
         train = needed("ray.train", "the engine ray", extra="cluster", otherwise=_OTHERWISE)
         trainers = needed("ray.train.torch", "the engine ray", extra="cluster", otherwise=_OTHERWISE)
-        cluster, place = recipe.cluster, folder.path.absolute().with_name(f".{folder.path.name}.{uuid4().hex[:8]}.ray")
+        cluster = recipe.cluster
         gpus = _check(cluster, ray.cluster_resources())
-        for old in place.parent.glob(f".{glob.escape(folder.path.name)}.*.ray"):  # of one that was killed: the run's lock is ours
-            shutil.rmtree(old, ignore_errors=True)
-        (place / "errors").mkdir(parents=True)
+        place = _place(folder.path.absolute())
         write_text(place / "recipe.yaml", recipe_text(recipe))
-        write_json(place / "task.json", {"out": str(folder.path.absolute()), "overwrite": overwrite, "resume": resume})
+        task = {"out": str(folder.path.absolute()), "overwrite": overwrite, "resume": resume, "goes_back": watch.goes_back}
+        write_json(place / "task.json", task)
         watch.say(f"workers   {cluster.workers} on Ray, {'a GPU each' if gpus else 'on processors'}")
         trainer = trainers.TorchTrainer(
             _work,
@@ -60,6 +59,15 @@ def carry_out(recipe: Recipe, folder: RunFolder, watch: Watch, *, overwrite: boo
                 _fit(trainer, place, watch)
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _place(run: Path) -> Path:
+    """A new folder beside a run's. Those of one that was killed go: the run's lock is ours."""
+    for old in run.parent.glob(f".{glob.escape(run.name)}.{'[0-9a-f]' * 8}.ray"):  # `*` would also be the rest of a longer run's name
+        shutil.rmtree(old, ignore_errors=True)
+    made = run.with_name(f".{run.name}.{uuid4().hex[:8]}.ray")
+    (made / "errors").mkdir(parents=True)
+    return made
 
 
 def _check(cluster: ClusterSettings, held: dict[str, float]) -> bool:
@@ -103,6 +111,7 @@ def _fit(trainer: Any, place: Path, watch: Watch) -> None:
     while waits.is_alive():
         waits.join(_LOOKS_SECONDS)
         ear.listen()
+    ear.listen()  # to what was said between the last look and the end
     if (meant := left(place / "errors")) is not None:
         raise meant
     if failed:
@@ -125,7 +134,7 @@ def _work(told: dict[str, str]) -> None:
     with Mouth(place) as mouth:
         if before and dist.get_rank() == 0:
             mouth.say(f"restart   a worker died; all start again from the last checkpoint ({before} of {RESTARTS})")
-        watch = Watch(say=mouth.say, event=mouth.event, stop=mouth.stop)
+        watch = Watch(say=mouth.say, event=mouth.event, stop=mouth.stop, goes_back=task["goes_back"])
         try:
             api.carry_out(read_recipe(place / "recipe.yaml"), Path(task["out"]), watch, overwrite=task["overwrite"], resume=task["resume"])
         except RootstockError:

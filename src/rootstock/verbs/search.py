@@ -57,7 +57,7 @@ def search(plan: Plan, watch: Watch) -> dict[str, Any]:
     """
     if not plan.space:
         raise UsageError("there is nothing to search", wanted="one --space or more", fix="give --space training.rate=1e-5:1e-3")
-    if tasks_on_ray.check(plan.engine) == "ray" and plan.recipe.cluster.workers > 1:
+    if tasks_on_ray.check(plan.engine, plan.recipe.cluster) == "ray" and plan.recipe.cluster.workers > 1:
         found = f"--engine ray and cluster.workers of {plan.recipe.cluster.workers}"
         raise UsageError(found, wanted="trials side by side, or trials of several workers", fix="leave one out")
     optuna = needed("optuna", "search", extra="search")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from rootstock.core.errors import RunFailed, UsageError
+from rootstock.core.recipe import ClusterSettings
 from rootstock.core.watch import Say
 from rootstock.verbs import api
 from rootstock.verbs.launch import RESTARTS
@@ -17,10 +18,13 @@ _LOOKS_SECONDS = 0.5
 """How long a wait takes at most before it comes back to ask whether the user wants to stop."""
 
 
-def check(engine: str) -> str:
-    """The engine; UsageError for one that there is not."""
+def check(engine: str, cluster: ClusterSettings) -> str:
+    """The engine; UsageError for one that there is not, and for tasks that would wait for workers on the very cores that tasks hold."""
     if engine not in ENGINES:
         raise UsageError(f"--engine is {engine}", wanted=f"one of {', '.join(ENGINES)}")
+    if engine == cluster.engine == "ray":
+        wanted = "trainings side by side on Ray, or the workers of each"
+        raise UsageError("--engine ray and cluster.engine ray", wanted=wanted, fix="leave one out")
     return engine
 
 
