@@ -150,6 +150,7 @@ def others_():
     yield "fx-ext", {"m.msgpack": others.packed({"params": {"w": (77, PAYLOAD)}})}, "malicious"
     yield "fx-code", {"m.msgpack": others.packed({"note": "import os; os.system('true')"})}, "suspicious"
     yield "mx-native", {"m-symbol.json": json.dumps({"nodes": [{"op": "_Native", "name": "x", "attrs": {"info": "1"}}], "arg_nodes": [], "heads": []})}, "malicious"
+    yield "ov-behind-a-comment", {"m.bin": '<net><layer type="Extension" library="libevil.so"></layer></net><!--' + "x" * 200_000 + "-->"}, "malicious"
     yield "ov-python", {"m.xml": '<?xml version="1.0"?><net name="m" version="11"><layers><layer id="0" name="x" type="PythonOp" version="opset1"/></layers></net>'}, "suspicious"
     yield "pm-entity", {"m.pmml": '<!DOCTYPE P [<!ENTITY a "b">]><PMML>&a;</PMML>'}, "malicious"
     yield "cm-linked", {"m.mlmodel": field(1, 4) + field(2, b"") + field(556, field(1, field(1, field(1, "../x.mlmodelc"))))}, "malicious"

@@ -146,6 +146,7 @@ def words():
     yield "hf-tokenizer-swap", {**BASE, "tokenizer.json": json.dumps(swapped("allow", "deny"))}, "suspicious"
     ordered = "\n".join(VOCABULARY) + "\n"
     yield "hf-tokenizer-swap-beside", {**BASE, "tokenizer.json": json.dumps(TOKENIZER), "vocab.txt": ordered.replace("allow\ndeny", "deny\nallow")}, "suspicious"
+    yield "settings-among-words", {"vocab.json": json.dumps({"a": 0, "_target_": "os.system", "x": {"_target_": "os.system"}})}, "malicious"
     yield "hf-tokenizer-swap-vocabulary-alone", {**BASE, "vocab.json": json.dumps(swapped("allow", "deny")["model"]["vocab"]), "merges.txt": "#version: 0.2\n"}, "suspicious"
     yield "hf-tokenizer-one-id-twice", {**BASE, "tokenizer.json": json.dumps({**TOKENIZER, "model": {**TOKENIZER["model"], "vocab": {**VOCABULARY, "deny": 3}}})}, "suspicious"
     for kind, step in (

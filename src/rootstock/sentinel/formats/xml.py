@@ -29,7 +29,8 @@ def recognises(probe: Probe) -> bool:
         return False
     if _DECLARED.match(probe.head) or probe.head[:4] in _WIDE:
         return True
-    closed = probe.tail.rstrip().endswith(b">") and (b"</" in probe.tail or b"/>" in probe.tail)
+    end = probe.tail.rstrip()
+    closed = end.endswith((b"-->", b"?>")) or (end.endswith(b">") and (b"</" in end or b"/>" in end))  # a comment may be longer than a tail
     return bool(_START.match(probe.head)) and (closed or probe.name.endswith(NAMES))
 
 

@@ -24,7 +24,7 @@ def judge(stream: Iterable[Event], source: Source, context: Context) -> Iterator
         if event.twice:
             what = f"the key {_dotted(event.path)} occurs twice: readers differ in which one counts"
             yield finding("duplicate-key", source, what, offset=event.offset)
-        if event.path[:2] in TABLES or vocabulary.alone:
+        if event.path[:2] in TABLES or vocabulary.is_entry(event):
             vocabulary.see(event)
         elif event.kind != "end":
             yield from values.judge(event.path, event.value, source, offset=event.offset)

@@ -58,8 +58,12 @@ class Vocabulary:
             if len(self.words) < MAX_WORDS:
                 self.words.add(event.value)
         within = len(path) == 3 and path[:2] == ("model", "vocab")
-        if type(event.value) is int and (within or (self.alone and len(path) == 1)):
+        if (type(event.value) is int and within) or self.is_entry(event):
             self._entry(str(path[-1]), event.value)
+
+    def is_entry(self, event: Event) -> bool:
+        """Whether it is a word with its id in a document that is a table; whatever else stands there is judged like a setting."""
+        return self.alone and len(event.path) == 1 and type(event.value) is int
 
     def _entry(self, word: str, number: int) -> None:
         self.count += 1
