@@ -206,7 +206,9 @@ def test_a_convnext_answers_as_torchvisions_does(published):
         torch.testing.assert_close(built(x).logits, convnext_answers(model, held, x), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "edge"), [("resnet50", 256), ("vit_b_16", 256), ("convnext_tiny", 236), ("convnext_base", 232)])
+@pytest.mark.parametrize(
+    ("name", "edge"), [("resnet50", 256), ("vit_b_16", 256), ("vit_l_16", 242), ("convnext_tiny", 236), ("convnext_base", 232)]
+)
 def test_images_are_scaled_and_cut_as_torchvision_does(name, edge):
     assert int(224 / torchvision.pixels(torchvision.MODELS[name])["crop_pct"]) == edge
 

@@ -203,7 +203,7 @@ MODELS: dict[str, Published] = {
     "resnet152": ResNet("resnet152-394f9c45.pth", (3, 8, 36, 3), bottleneck=True),
     "vit_b_16": ViT("vit_b_16-c867db91.pth", patch=16, width=768, depth=12, heads=12),
     "vit_b_32": ViT("vit_b_32-d86f8d99.pth", patch=32, width=768, depth=12, heads=12),
-    "vit_l_16": ViT("vit_l_16-852ce7e3.pth", patch=16, width=1024, depth=24, heads=16),
+    "vit_l_16": ViT("vit_l_16-852ce7e3.pth", patch=16, width=1024, depth=24, heads=16, crop=0.9256),
     "vit_l_32": ViT("vit_l_32-c7638314.pth", patch=32, width=1024, depth=24, heads=16),
     "convnext_tiny": ConvNext("convnext_tiny-983f1562.pth", (3, 3, 9, 3), (96, 192, 384, 768), crop=0.949),
     "convnext_small": ConvNext("convnext_small-0c510722.pth", (3, 3, 27, 3), (96, 192, 384, 768), crop=0.9739),
