@@ -144,6 +144,7 @@ def archives():
         yield f"pk-ext-{suffix}-protocol-0", {f"model.{suffix}": b"cos\nsystem\n(S'true'\ntR."}, "malicious"
     shadow = {"model.pkl": pickled(b"ccollections\nOrderedDict\n)R"), "collections.py": b"class OrderedDict(dict):\n    pass\n"}
     yield "pk-module-shadow", shadow, "suspicious"
+    yield "pk-module-shadow-in-a-package", {**shadow, "__init__.py": b""}, "suspicious"
     package = {"m.joblib": PLAIN, "sklearn/__init__.py": b"", "sklearn/linear_model.py": b"class LogisticRegression: pass\n"}
     yield "pk-module-shadow-package", package, "suspicious"
 

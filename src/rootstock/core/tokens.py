@@ -11,6 +11,7 @@ def parts(tokenizer: Any, *texts: Sequence[str], length: int | None = None, targ
     """What it makes of texts (or pairs), cut at `length` tokens from the longer one first: mappings of lists of rows, some rows each.
 
     target: they are what a model of two halves is to write. more: as transformers' tokenizers take it.
+    How a tokenizer cuts is kept in itself: threads that share one take turns.
     """
     asked = {"truncation": True, "max_length": length} if length else {"truncation": False}
     asked |= {"return_attention_mask": False, "verbose": False, **more}

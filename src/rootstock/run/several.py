@@ -11,6 +11,7 @@ from rootstock.core.coupled import Coupled
 from rootstock.core.errors import RecipeError, about
 from rootstock.core.heads import Heads
 from rootstock.core.method import Method
+from rootstock.core.objective import Objective
 from rootstock.core.recipe import DataSettings, Recipe
 from rootstock.core.rows import SOURCE, Encoded, Ragged, Several
 from rootstock.core.task import Labelled
@@ -88,7 +89,8 @@ def _alone(recipe: Recipe, task: MultiTask, name: str) -> Recipe:
     common = {key: value for key, value in recipe.data.plain().items() if key not in _OWN}
     data = DataSettings.build({**common, **part.data}, f"task.parts.{name}.data")
     method = {"name": "full"} if recipe.method.get("name", "auto") == "auto" else recipe.method
-    training = recipe.training.model_copy(update={"epochs": recipe.training.epochs or 1})
+    # what all share is settled, and said, once
+    training = recipe.training.model_copy(update={"epochs": recipe.training.epochs or 1, "rate": recipe.training.rate or Objective.rate})
     return recipe.model_copy(update={"data": data, "task": part.task, "method": method, "training": training})
 
 

@@ -78,7 +78,7 @@ def _check(cluster: ClusterSettings, held: dict[str, float]) -> bool:
         raise RecipeError(
             f"cluster.workers is {cluster.workers}, and this machine has {there} {what}{'s' if there != 1 else ''} for Ray",
             wanted="one for each worker",
-            fix="lower --workers, or name a cluster by RAY_ADDRESS",
+            fix=f"lower --workers, {'leave GPUs out by --set cluster.gpus_per_worker=0, ' if gpus else ''}or name a cluster by RAY_ADDRESS",
         )
     return gpus
 

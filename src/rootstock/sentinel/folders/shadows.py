@@ -13,9 +13,12 @@ CODE = (".py", ".pyc", ".so", ".pyd")
 
 
 def scan(tree: Tree, context: Context) -> Iterator[Finding]:
-    """Modules and packages in a folder with pickled weights that is no package itself, as Python puts such a folder first on its path."""
+    """Modules and packages in a folder with pickled weights that is no package itself, as Python puts such a folder first on its path.
+
+    What is scanned counts as such a folder whatever lies in it: an empty __init__.py keeps nobody from loading there.
+    """
     folders = {str(PurePosixPath(name).parent) for name in tree.names if name.lower().endswith(PICKLED)}
-    inside = {str(PurePosixPath(name).parent) for name in tree.names if name.endswith("__init__.py")}
+    inside = {str(PurePosixPath(name).parent) for name in tree.names if name.endswith("__init__.py")} - {"."}
     for name in tree.names if folders else ():
         context.check_time()
         path = PurePosixPath(name)
