@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from tests.conftest import make_tokenizer
 
@@ -103,3 +104,15 @@ def test_the_account_counts_repeats_and_what_was_broken():
     assert account["rows"] == {"read": 5, "dropped": 2, "train": 2, "validation": 1}
     assert account["findings"]["duplicates"]["count"] == 1
     assert account["findings"]["duplicates"]["examples"][0]["text"] == "Same text"
+
+
+def test_the_chosen_rows_come_corpus_by_corpus_in_parts_and_no_others():
+    rows = unlabelled.read(
+        [[f"text {number} of the first" for number in range(30)], [f"text {number} of the second" for number in range(20)]]
+    )
+    chosen_N = np.random.default_rng(0).random(len(rows)) < 0.6
+    found = list(unlabelled.chosen(rows, chosen_N, count=7))
+    assert pa.concat_tables([part for _, part in found]).equals(rows.filter(pa.array(chosen_N)))
+    assert [number for number, _ in found] == sorted(number for number, _ in found)
+    assert all(set(part.column("source").to_pylist()) == {number} and len(part) <= 7 for number, part in found)
+    assert list(unlabelled.chosen(rows, ~chosen_N & chosen_N)) == []
