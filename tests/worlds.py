@@ -94,20 +94,28 @@ def nan_at(step, times):
     train.Training._pass = passed
 
 
-def scarce(most, from_call):
-    """No memory for a pass of more rows than `most`, from some call on; its backward pass is done before that shows."""
-    from rootstock.loop import train
+def tight(real, most, from_call):
+    """A pass that has no memory for more rows than `most`, from some call on, and the rows of each call so far.
 
-    real, calls = train.Training._learned_from, []
+    real: the pass that it stands for; its backward pass is done before the lack shows.
+    """
+    calls = []
 
-    def tight(self, model, batch):
+    def passed(self, model, batch):
         calls.append(len(batch["input_ids"]))
         loss = real(self, model, batch)
         if len(calls) > from_call and calls[-1] > most:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return loss
 
-    train.Training._learned_from = tight
+    return passed, calls
+
+
+def scarce(most, from_call):
+    """No memory for a pass of many rows: as `tight`."""
+    from rootstock.loop import train
+
+    train.Training._learned_from, _ = tight(train.Training._learned_from, most, from_call)
 
 
 FAULTS = {"nan": nan_at, "scarce": scarce}

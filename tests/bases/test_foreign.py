@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -138,16 +139,20 @@ def vit_answers(model, held, x):
     return F.linear(norm(x, "encoder.ln")[:, 0], held["heads.head.weight"], held["heads.head.bias"])
 
 
+def assert_answers(name, kind, size, answers):
+    """A published base answers in transformers as torchvision's forward pass does, which `answers` writes out."""
+    built = kind.from_pretrained(resolve(f"torchhub:pytorch/vision:{name}").folder).eval()
+    x = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        torch.testing.assert_close(built(x).logits, answers(x), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("old", [True, False])
 def test_a_vit_answers_as_torchvisions_does(published, old):
     model = ViT("", patch=8, width=16, depth=2, heads=2, size=32)
     held = vit_weights(model, old=old)
     published(held, name="vit_b_16", model=model)
-    base = resolve("torchhub:pytorch/vision:vit_b_16")
-    built = transformers.ViTForImageClassification.from_pretrained(base.folder).eval()
-    x = torch.randn(2, 3, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(built(x).logits, vit_answers(model, held, x), rtol=1e-3, atol=1e-4)
+    assert_answers("vit_b_16", transformers.ViTForImageClassification, 32, partial(vit_answers, model, held))
 
 
 def convnext_weights(model):
@@ -199,11 +204,7 @@ def test_a_convnext_answers_as_torchvisions_does(published):
     model = ConvNext("", (1, 2, 1, 1), (8, 12, 16, 20), crop=0.949)
     held = convnext_weights(model)
     published(held, name="convnext_tiny", model=model)
-    base = resolve("torchhub:pytorch/vision:convnext_tiny")
-    built = transformers.ConvNextForImageClassification.from_pretrained(base.folder).eval()
-    x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(built(x).logits, convnext_answers(model, held, x), rtol=1e-3, atol=1e-4)
+    assert_answers("convnext_tiny", transformers.ConvNextForImageClassification, 64, partial(convnext_answers, model, held))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.worlds import tight
 
 from rootstock.core.errors import OutOfMemory
 from rootstock.core.recipe import Recipe
@@ -25,17 +26,9 @@ def recipe(tiny_base, reviews):
 
 
 def scarce(monkeypatch, most, *, from_call=6):
-    """No memory for a pass of more rows than `most`, from some call on; half a backward pass is done before that shows."""
-    real, calls = train.Training._learned_from, []
-
-    def tight(self, model, batch):
-        calls.append(len(batch["input_ids"]))
-        loss = real(self, model, batch)
-        if len(calls) > from_call and calls[-1] > most:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return loss
-
-    monkeypatch.setattr(train.Training, "_learned_from", tight)
+    """No memory for a pass of many rows: as `tight`. The rows of each call so far."""
+    passed, calls = tight(train.Training._learned_from, most, from_call)
+    monkeypatch.setattr(train.Training, "_learned_from", passed)
     return calls
 
 

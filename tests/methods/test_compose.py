@@ -43,24 +43,15 @@ def deltas(load, on):
     return found
 
 
-def test_average_is_the_mean_of_the_updates_and_only_the_head_learns(load, on):
-    loaded, method = load(), Compose(on=on, how="average")
+@pytest.mark.parametrize(("how", "share"), [("average", 0.5), ("parallel", 1.0)])
+def test_each_update_counts_by_its_share_and_only_the_head_learns(load, on, how, share):
+    loaded, method = load(), Compose(on=on, how=how)
     before, (first, second) = weights(loaded.model), deltas(load, on)
     model = method.apply(loaded)
     assert {name for name, _ in learning(model)} == loaded.fresh
     merged = weights(method.merge(model))
-    torch.testing.assert_close(merged[QUERY], before[QUERY] + (first[QUERY] + second[QUERY]) / 2, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(merged[VALUE], before[VALUE] + first[VALUE] / 2, rtol=1e-4, atol=1e-5)
-
-
-def test_in_parallel_each_adapter_is_whole_and_only_the_head_learns(load, on):
-    loaded, method = load(), Compose(on=on, how="parallel")
-    before, (first, second) = weights(loaded.model), deltas(load, on)
-    model = method.apply(loaded)
-    assert {name for name, _ in learning(model)} == loaded.fresh
-    merged = weights(method.merge(model))
-    torch.testing.assert_close(merged[QUERY], before[QUERY] + first[QUERY] + second[QUERY], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(merged[VALUE], before[VALUE] + first[VALUE], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(merged[QUERY], before[QUERY] + share * (first[QUERY] + second[QUERY]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(merged[VALUE], before[VALUE] + share * first[VALUE], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["average", "parallel"])
